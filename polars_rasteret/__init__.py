@@ -1,0 +1,74 @@
+"""Read pixels from cloud GeoTIFFs inside Polars queries.
+
+``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package, arrows of
+import pointing up the list only::
+
+    errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts
+    geo/         pure geometry on arrays: affine grids, CRSs, geometries, footprints
+    tiff/        the format, no I/O: header, georeference, tile table, codec
+    plan/        pure: windows to tiles to requests, pairs by boxes
+    fetch/       pixel bytes: sources, stores, scheduler, cache (the only effects)
+    assemble/    pure: pixels into answers, masks and casts
+    engine       windows in, pixels out: the only module that knows all stages
+    frame/       the Polars faces: expressions, verbs, predicate splitting, units
+    collection/  scan, sink and questions of collections
+    ingest/      files and tables into collections
+    namespaces   registers ``.raster``
+    testing      public fakes and small files for tests and examples
+
+Heavy parts are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from polars_rasteret import errors
+from polars_rasteret.namespaces import normalized_difference, raster, read_window, sample_points
+from polars_rasteret.options import options
+from polars_rasteret.profile import profile
+
+if TYPE_CHECKING:
+    from polars_rasteret import testing
+    from polars_rasteret.collection.scan import scan_collection
+    from polars_rasteret.fetch.stores import configure_store
+    from polars_rasteret.ingest.files import build_from_files
+    from polars_rasteret.ingest.tables import build_from_table
+
+__all__ = [
+    "build_from_files",
+    "build_from_table",
+    "configure_store",
+    "errors",
+    "normalized_difference",
+    "options",
+    "profile",
+    "raster",
+    "read_window",
+    "sample_points",
+    "scan_collection",
+    "testing",
+]
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "build_from_files": "polars_rasteret.ingest.files",
+    "build_from_table": "polars_rasteret.ingest.tables",
+    "configure_store": "polars_rasteret.fetch.stores",
+    "scan_collection": "polars_rasteret.collection.scan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return importlib.import_module("polars_rasteret.testing")
+    if name in _LAZY:
+        value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,100 @@
+"""What is in this collection, at a glance?"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from polars_rasteret.collection.extent import bounds_array, crs, place_expression
+from polars_rasteret.collection.geoparquet import total_bounds
+from polars_rasteret.schema import pixel_dtype, raster_columns
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What `describe` found; prints as a table and renders as HTML in a notebook."""
+
+    n_records: int
+    bands: dict[str, pl.DataType]
+    """Band to pixel dtype."""
+    n_missing: dict[str, int]
+    """Band to the number of records without it."""
+    n_header_errors: int
+    start: dt.datetime | None
+    end: dt.datetime | None
+    bounds: tuple[float, float, float, float] | None
+    """Longitude and latitude; xmin > xmax when a record crosses the antimeridian."""
+    crs: tuple[str, ...]
+    collections: tuple[str, ...]
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per fact: ``what``, ``value``."""
+        facts = {"records": f"{self.n_records:,}"}
+        if self.collections:
+            facts["collections"] = _some(self.collections)
+        facts["time"] = "none" if self.start is None else f"{self.start:%Y-%m-%d} to {self.end:%Y-%m-%d}"
+        facts["bounds"] = "none" if self.bounds is None else ", ".join(f"{side:.4f}" for side in self.bounds)
+        facts["crs"] = (
+            _some([code.partition("[")[2].partition(",")[0] or code for code in self.crs]) if self.crs else "none"
+        )
+        if self.n_header_errors:
+            facts["header errors"] = f"{self.n_header_errors:,} records"
+        for band, dtype in self.bands.items():
+            missing = f" ({self.n_missing[band]:,} missing)" if self.n_missing[band] else ""
+            facts[f"band {band}"] = f"{dtype}{missing}"
+        return pl.DataFrame({"what": list(facts), "value": list(facts.values())})
+
+    def __repr__(self) -> str:
+        width = max(len(what) for what in self.table["what"])
+        return "\n".join(f"{what:<{width}}  {value}" for what, value in self.table.iter_rows())
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(what)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for what, value in self.table.iter_rows()
+        )
+        return f"<table>{rows}</table>"
+
+
+def describe(lf: pl.LazyFrame) -> Description:
+    """Describe a collection: records, time, place, CRSs, bands with their pixel dtypes, what is missing. Reads no pixel."""
+    schema = lf.collect_schema()
+    names = raster_columns(schema)
+    wanted = [pl.len().alias("n_records"), place_expression(lf).implode().alias("bbox")]
+    wanted += [pl.col(name).null_count().alias(f"missing:{name}") for name in names]
+    if "datetime" in schema:
+        start, end = pl.col("datetime"), pl.col("datetime")
+        if "start_datetime" in schema and "end_datetime" in schema:
+            start, end = pl.coalesce("start_datetime", start), pl.coalesce("end_datetime", end)
+        wanted += [start.min().alias("start"), end.max().alias("end")]
+    if "header_error" in schema:
+        wanted.append(pl.col("header_error").count().alias("n_header_errors"))
+    if schema.get("collection") == pl.String:
+        wanted.append(pl.col("collection").drop_nulls().unique().sort().implode().alias("collections"))
+    found = lf.select(wanted).collect().row(0, named=True)
+    places = pl.Series(found["bbox"], dtype=schema.get("bbox") if "bbox" in schema else None)
+    return Description(
+        n_records=found["n_records"],
+        bands={name: pixel_dtype(schema[name]) for name in names},
+        n_missing={name: found[f"missing:{name}"] for name in names},
+        n_header_errors=found.get("n_header_errors", 0),
+        start=found.get("start"),
+        end=found.get("end"),
+        bounds=total_bounds(bounds_array(places)) if found["n_records"] else None,
+        crs=tuple(crs(lf)) if names else (),
+        collections=tuple(found.get("collections") or ()),
+    )
+
+
+def _some(values: tuple[str, ...] | list[str], most: int = 6) -> str:
+    told = ", ".join(values[:most])
+    return told if len(values) <= most else f"{told} and {len(values) - most} more"

@@ -1,0 +1,176 @@
+"""Where are the records, and in which coordinate reference systems?
+
+Answers from ``bbox``, else ``geometry``, else the raster columns themselves; reads no pixel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import shapely
+
+from polars_rasteret.collection.footprints import Footprints, geometry_bounds, image_footprints, merge_bounds
+from polars_rasteret.collection.geoparquet import total_bounds
+from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.fanout import fan_out
+from polars_rasteret.schema import BBOX, raster_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_SIDES = ["xmin", "ymin", "xmax", "ymax"]
+
+
+def bands(lf: pl.LazyFrame) -> list[str]:
+    """Name the bands of a collection: its raster columns, in order."""
+    return raster_columns(lf.collect_schema())
+
+
+def bounds(lf: pl.LazyFrame) -> tuple[float, float, float, float]:
+    """Give ``(xmin, ymin, xmax, ymax)`` of all records, in longitude and latitude.
+
+    xmin > xmax when a record crosses the antimeridian.
+
+    Raises
+    ------
+    UsageError
+        When no record has a place on Earth.
+    """
+    frame = lf.select(place_expression(lf)).collect()
+    total = total_bounds(bounds_array(frame.to_series()))
+    if total is None:
+        raise UsageError("no record of this collection has a place: there are none, or none is georeferenced")
+    return total
+
+
+def crs(lf: pl.LazyFrame) -> list[str]:
+    """Give the distinct CRSs of the rasters, sorted: ``EPSG:n``, or WKT2 where there is no code."""
+    schema = lf.collect_schema()
+    names = raster_columns(schema)
+    if not names:
+        raise UsageError(f"no column is a raster column; there are {', '.join(schema.names())}")
+    found: set[str] = set()
+    if "proj:code" in schema.names():
+        codes = lf.select(pl.col("proj:code").unique()).collect().to_series()
+        found |= set(codes.drop_nulls())
+        if codes.null_count() == 0:
+            return sorted(found)
+        # Without a code the bands differ, or their CRS has no code: ask the rasters.
+        lf = lf.filter(pl.col("proj:code").is_null())
+    each = lf.select(pl.col(name).struct.field("crs").alias(name) for name in names)
+    for column in each.collect().iter_columns():
+        found |= set(column.unique().drop_nulls())
+    return sorted(found)
+
+
+def bounds_array(bbox: pl.Series) -> NDArray[np.float64]:
+    """Give a ``bbox`` column as an array of shape (n, 4), NaN where null."""
+    fields = bbox.struct.unnest().select(pl.col(side).cast(pl.Float64) for side in _SIDES)
+    return np.stack([column.to_numpy() for column in fields.iter_columns()], axis=1).astype(np.float64)
+
+
+def bbox_series(bounds: NDArray[np.float64], name: str = "bbox") -> pl.Series:
+    """Give bounds of shape (n, 4) as a ``bbox`` column, null where NaN."""
+    sides = pl.DataFrame(
+        {side: bounds[:, number] for number, side in enumerate(_SIDES)}, schema=dict.fromkeys(_SIDES, pl.Float64)
+    )
+    placed = ~np.isnan(bounds).any(axis=1)
+    return sides.select(
+        pl.when(pl.Series(placed)).then(pl.struct(pl.all())).otherwise(None).cast(BBOX).alias(name)
+    ).to_series()
+
+
+def place_expression(lf: pl.LazyFrame) -> pl.Expr:
+    """Give an expression for the ``bbox`` of each row, from what the frame has."""
+    schema = lf.collect_schema()
+    if is_bbox(schema.get("bbox")):
+        return pl.col("bbox")
+    if schema.get("geometry") == pl.Binary:
+        return pl.col("geometry").map_batches(_bbox_of_wkb, return_dtype=BBOX, is_elementwise=True).alias("bbox")
+    names = raster_columns(schema)
+    if not names:
+        raise UsageError(
+            f"no bbox, geometry or raster column tells where the records are; there are {', '.join(schema.names())}"
+        )
+    return (
+        pl.struct(grid_expression(name) for name in names)
+        .map_batches(_bbox_of_grids, return_dtype=BBOX, is_elementwise=True)
+        .alias("bbox")
+    )
+
+
+def is_bbox(dtype: pl.DataType | None) -> bool:
+    """Say whether a dtype is a ``bbox``: a Struct with the four sides."""
+    return isinstance(dtype, pl.Struct) and {field.name for field in dtype.fields} >= set(_SIDES)
+
+
+def with_places(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add ``geometry`` and ``bbox`` where they are missing, made of the rasters; `bbox` encloses a given geometry too."""
+    has_geometry, has_bbox = frame.schema.get("geometry") == pl.Binary, is_bbox(frame.schema.get("bbox"))
+    if has_geometry and has_bbox:
+        return frame
+    grids = [frame.select(grid_expression(name)).to_series() for name in raster_columns(frame.schema)]
+    geometry, bounds = _united([grid_footprints(one) for one in grids], frame.height)
+    made = []
+    if has_geometry:
+        given = shapely.from_wkb(np.asarray(frame["geometry"].to_list(), dtype=object).reshape(-1))
+        bounds = merge_bounds(bounds, geometry_bounds(given))
+    else:
+        made.append(pl.Series("geometry", list(shapely.to_wkb(geometry)), dtype=pl.Binary))
+    if not has_bbox:
+        made.append(bbox_series(bounds))
+    return frame.with_columns(made)
+
+
+def grid_expression(band: str) -> pl.Expr:
+    """Give the part of a raster column that says where it is."""
+    fields = [pl.col(band).struct.field(name) for name in ("crs", "transform", "width", "height")]
+    return pl.struct(fields).alias(band)
+
+
+def grid_footprints(grids: pl.Series) -> Footprints:
+    """Give the outlines of a column of grids, each distinct one computed once."""
+    frame = grids.struct.unnest()
+    distinct = frame.unique(maintain_order=True).with_row_index("_grid")
+    number = frame.join(distinct, on=frame.columns, how="left", nulls_equal=True, maintain_order="left")[
+        "_grid"
+    ].to_numpy()
+    transform = np.full((distinct.height, 6), np.nan)
+    present = distinct["transform"].is_not_null().to_numpy()
+    transform[present] = distinct["transform"].drop_nulls().to_numpy().reshape(-1, 6)
+    crs = distinct["crs"].to_list()
+    width, height = (distinct[side].fill_null(0).to_numpy().astype(np.int64) for side in ("width", "height"))
+    # Not on this thread: it may be one of Polars', and pyproj (up to 3.7.2) keeps a freed context for a thread that Python
+    # did not start (pyproj issue 1622), which crashes the interpreter at the next call.
+    (found,) = fan_out(lambda grids: image_footprints(*grids), [(crs, transform, width, height)], max_concurrency=1)
+    return Footprints(geometry=found.geometry[number], bounds=found.bounds[number])
+
+
+def _bbox_of_wkb(column: pl.Series) -> pl.Series:
+    geometries = shapely.from_wkb(np.asarray(column.to_list(), dtype=object).reshape(-1))
+    return bbox_series(geometry_bounds(geometries), column.name)
+
+
+def _bbox_of_grids(column: pl.Series) -> pl.Series:
+    merged = np.full((len(column), 4), np.nan)
+    for grids in column.struct.unnest().iter_columns():
+        merged = merge_bounds(merged, grid_footprints(grids).bounds)
+    return bbox_series(merged, column.name)
+
+
+def _united(outlines: Sequence[Footprints], n_rows: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Give the union of the outlines of each row, and bounds that enclose them."""
+    united = np.full(n_rows, None, dtype=object)
+    bounds = np.full((n_rows, 4), np.nan)
+    for one in outlines:
+        bounds = merge_bounds(bounds, one.bounds)
+        first = shapely.is_missing(united)
+        # Bands of 10 and 20 m pixels usually share their outline; only others need a union.
+        same = first | shapely.is_missing(one.geometry) | shapely.equals_exact(united, one.geometry, tolerance=1e-9)
+        united = np.where(first, one.geometry, united)
+        united[~same] = shapely.union(united[~same], one.geometry[~same])
+    return united, bounds

@@ -1,0 +1,108 @@
+"""What does a GeoParquet file say about itself, beside its columns?
+
+The ``geo`` key (GeoParquet 1.1), the Arrow schema that puts ``geoarrow.wkb`` on the geometry column, and our own key. No I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import shapely
+
+from polars_rasteret.collection.footprints import wrap_bounds
+from polars_rasteret.schema import raster_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+OUR_KEY = "polars_rasteret"
+_VERSION = 1
+
+
+def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> dict[str, str]:
+    """Give the key-value metadata of a part.
+
+    Parameters
+    ----------
+    frame
+        With ``geometry`` (WKB) and ``bbox``.
+    bounds
+        The ``bbox`` of each row, NaN where null; shape (n, 4).
+    """
+    geometries = shapely.from_wkb(np.asarray(frame["geometry"].to_list(), dtype=object))
+    present = geometries[~shapely.is_missing(geometries)]
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        # CRS84 by omission, which is what GeoParquet prescribes for longitude and latitude.
+        "geometry_types": sorted({str(name) for name in np.unique([one.geom_type for one in present])}),
+        "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
+    }
+    total = total_bounds(bounds)
+    if total is not None:
+        column["bbox"] = list(total)
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    nothing = [name for name in raster_columns(frame.schema) if frame[name].null_count() == frame.height]
+    return {"geo": json.dumps(geo), OUR_KEY: json.dumps({"version": _VERSION, "bands_without_values": nothing})}
+
+
+def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
+    """Give the bands that are null in all rows of a part, None when the part does not tell."""
+    try:
+        told = json.loads(metadata[OUR_KEY])
+        return set(told["bands_without_values"])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def arrow_schema(frame: pl.DataFrame) -> pa.Schema:
+    """Give the Arrow schema of a frame with ``geoarrow.wkb`` on its geometry column."""
+    schema: pa.Schema = frame.head(0).to_arrow(compat_level=pl.CompatLevel.newest()).schema
+    index = schema.get_field_index("geometry")
+    field = schema.field(index).with_metadata(
+        {
+            "ARROW:extension:name": "geoarrow.wkb",
+            "ARROW:extension:metadata": json.dumps({"crs": "OGC:CRS84", "crs_type": "authority_code"}),
+        }
+    )
+    return schema.set(index, field)
+
+
+def total_bounds(bounds: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
+    """Give the bounds of all rows; xmin > xmax only where a row itself crosses the antimeridian; None without any.
+
+    Parameters
+    ----------
+    bounds
+        Shape (n, 4), NaN for rows without a place.
+    """
+    placed = bounds[~np.isnan(bounds).any(axis=1)]
+    if not len(placed):
+        return None
+    crossing = placed[:, 0] > placed[:, 2]
+    west, south, east, north = (
+        float(placed[:, 0].min()),
+        float(placed[:, 1].min()),
+        float(placed[:, 2].max()),
+        float(placed[:, 3].max()),
+    )
+    if not crossing.any():
+        return west, south, east, north
+    # The smallest stretch of longitude that holds all rows: everything but the widest gap between them.
+    start = placed[:, 0] % 360
+    stop = start + (placed[:, 2] - placed[:, 0] + 360 * crossing)
+    order = np.argsort(start)
+    start, reach = start[order], np.maximum.accumulate(stop[order])
+    gap = np.append(start[1:], start[0] + 360) - reach
+    widest = int(gap.argmax())
+    if gap[widest] <= 0:
+        return -180.0, south, 180.0, north
+    first = start[(widest + 1) % len(start)]
+    around = np.array([[first, south, reach[widest] + 360 * (reach[widest] < first), north]])
+    west, _, east, _ = wrap_bounds(around)[0].tolist()
+    return west, south, east, north

@@ -1,0 +1,196 @@
+"""Which Parquet files make up the collection at this path, and what columns does each have?
+
+A collection is one file or a folder of immutable parts. A journal that an interrupted overwrite left behind is honoured here: the
+rows it was to remove are not seen any more, those it was to bring are. Columns are `schemas`' business once they are read.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import polars as pl
+from polars.exceptions import ComputeError
+
+from polars_rasteret.collection.listing import list_objects
+from polars_rasteret.errors import FetchError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+JOURNAL = "_overwrite.json"
+_CACHE_SIZE = 10_000
+_schemas: dict[Hashable, tuple[dict[str, pl.DataType], dict[str, str]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One Parquet file of a collection."""
+
+    path: str
+    hive: tuple[tuple[str, str], ...] = ()
+    """``key=value`` folders between the collection and this file."""
+    identity: Hashable | None = None
+    """Changes when the file does; None: unknown."""
+
+
+def is_remote(path: str) -> bool:
+    """Say whether this is a URL of something that is not a local file."""
+    return "://" in path and not path.startswith("file://")
+
+
+def plain_path(path: str | os.PathLike[str]) -> str:
+    """Give a path as text: absolute if local (also for ``file://``), a URL as it is."""
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise UsageError(f"path is {path!r}; expected a path or URL of a collection")
+    if is_remote(text):
+        return text
+    if text.startswith("file://"):
+        text = unquote(urlsplit(text).path)
+    return str(Path(text).expanduser().absolute())
+
+
+def is_one_file(path: str) -> bool:
+    """Say whether a path names a single Parquet file rather than a folder of parts."""
+    return path.lower().endswith((".parquet", ".geoparquet", ".pq"))
+
+
+def parts_at(
+    path: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> list[Part]:
+    """Give the parts of a file, a folder (to the bottom, hive folders included) or a glob, in a stable order.
+
+    Returns
+    -------
+    list of Part
+        Empty when nothing is there. Names that begin with ``.`` or ``_`` are not parts.
+    """
+    text = plain_path(path)
+    if is_remote(text):
+        return _remote_parts(text, storage_options, credential_provider)
+    where = Path(text)
+    if where.is_dir():
+        removed, added = _journal(where)
+        found = [
+            one
+            for one in sorted(where.rglob("*.parquet"))
+            if not _hidden(one.relative_to(where)) and str(one) not in removed
+        ]
+        return [_local(one, where) for one in found] + [_local(Path(there), where, final) for there, final in added]
+    if where.is_file():
+        return [_local(where, where.parent)]
+    if glob.has_magic(os.fspath(path)):
+        names = sorted(name for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207 - ** as in the shell
+        root = Path(text[: re.search(r"[*?\[]", text).start()].rpartition("/")[0] or "/")  # type: ignore[union-attr]
+        return [_local(Path(name), root) for name in names if not _hidden(Path(Path(name).name))]
+    return []
+
+
+def read_schema(
+    part: Part, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> tuple[dict[str, pl.DataType], dict[str, str]]:
+    """Read the columns (without hive keys) and the key-value metadata of one part; remembered while the file stays the same.
+
+    Raises
+    ------
+    UsageError
+        When it is not a Parquet file.
+    """
+    key = None if part.identity is None else (part.path, part.identity)
+    if key is not None and (known := _schemas.get(key)) is not None:
+        return known
+    options: dict[str, Any] = {"storage_options": dict(storage_options) if storage_options else None}
+    if credential_provider is not None:
+        options["credential_provider"] = credential_provider
+    try:
+        scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **options)
+        columns = dict(scan.collect_schema())
+        metadata = pl.read_parquet_metadata(part.path, **options)
+    except (ComputeError, FileNotFoundError) as error:
+        kind = FetchError if isinstance(error, FileNotFoundError) else UsageError
+        raise kind(f"{part.path} cannot be opened as a Parquet file: {error}") from error
+    answer = (columns, metadata)
+    if key is not None:
+        if len(_schemas) >= _CACHE_SIZE:
+            _schemas.clear()
+        _schemas[key] = answer
+    return answer
+
+
+def _hidden(relative: Path) -> bool:
+    return any(piece.startswith((".", "_")) for piece in relative.parts)
+
+
+def _local(file: Path, root: Path, final: str | None = None) -> Part:
+    stat = file.stat()
+    hive = _hive(Path(final or file).relative_to(root).parts[:-1])
+    return Part(path=str(file), hive=hive, identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
+
+def _hive(folders: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    pairs = (folder.partition("=") for folder in folders)
+    return tuple((key, unquote(value)) for key, equals, value in pairs if equals and key)
+
+
+def _journal(folder: Path) -> tuple[set[str], list[tuple[str, str]]]:
+    """Read what an interrupted overwrite had decided: parts that are gone, and (present name, final name) of those that came."""
+    try:
+        decided = json.loads((folder / JOURNAL).read_text())
+    except FileNotFoundError:
+        return set(), []
+    removed = {str(folder / name) for name in decided["remove"]}
+    added = [(str(folder / temporary), str(folder / final)) for temporary, final in decided["add"]]
+    return removed, [(there, final) for there, final in added if Path(there).exists()]
+
+
+def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
+    scheme = url.partition("://")[0]
+    wild = any(mark in url for mark in "*?[")
+    if scheme in ("http", "https"):
+        return [Part(path=url)]
+    if scheme == "hf":
+        return _by_polars(url, storage_options, credential_provider)
+    found = list_objects(url, storage_options=storage_options, credential_provider=credential_provider)
+    if not found and not wild:
+        # Listing works by whole folder names; a single object is found in its folder.
+        above = list_objects(
+            url.rstrip("/").rpartition("/")[0], storage_options=storage_options, credential_provider=credential_provider
+        )
+        found = [one for one in above if one.href == url]
+        return [Part(path=one.href, identity=(one.size, one.etag)) for one in found]
+    root = url.rstrip("/") if not wild else re.split(r"[*?\[]", url)[0].rpartition("/")[0]
+    parts = []
+    for one in found:
+        relative = Path(one.href.removeprefix(root).lstrip("/"))
+        if one.href.lower().endswith(".parquet") and not _hidden(relative):
+            parts.append(Part(path=one.href, hive=_hive(relative.parts[:-1]), identity=(one.size, one.etag)))
+    return parts
+
+
+def _by_polars(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
+    """Let Polars expand a folder or glob of a store that only it can list."""
+    options: dict[str, Any] = {"storage_options": dict(storage_options) if storage_options else None}
+    if credential_provider is not None:
+        options["credential_provider"] = credential_provider
+    paths = (
+        pl.scan_parquet(
+            url, include_file_paths="_path", hive_partitioning=False, schema={}, extra_columns="ignore", **options
+        )
+        .select(pl.col("_path").unique())
+        .collect()
+    )
+    root = re.split(r"[*?\[]", url)[0].rstrip("/")
+    return [
+        Part(path=path, hive=_hive(path.removeprefix(root).strip("/").split("/")[:-1]))
+        for path in sorted(paths["_path"])
+    ]

@@ -1,0 +1,178 @@
+"""How is a collection opened as a LazyFrame?
+
+One Parquet scan over all parts where they can share one, so that filters skip parts and row groups and only selected columns are
+read. Parts that need something else are scans of their own, put below each other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.collection.geoparquet import bands_without_values
+from polars_rasteret.collection.parts import Part, parts_at, plain_path, read_schema
+from polars_rasteret.collection.schemas import Columns, instance, united_schema
+from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+_CASTS = pl.ScanCastOptions(
+    integer_cast=["upcast", "allow-float"],
+    float_cast="upcast",
+    datetime_cast=["nanosecond-downcast", "millisecond-upcast", "microsecond-upcast", "convert-timezone"],
+    missing_struct_fields="insert",
+    categorical_to_string="allow",
+)
+_NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def scan_collection(
+    path: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> pl.LazyFrame:
+    """Open a collection: a Parquet file, a folder of parts (hive folders too), or a glob; local or remote.
+
+    Only footers are read here. Parts may differ in pixel dtype and in columns: each band gets the smallest dtype that holds
+    all its parts, a column that a part does not have is null there. Filters on columns and on the fields of ``bbox`` skip row
+    groups.
+
+    Parameters
+    ----------
+    path
+        Local, ``s3://``, ``gs://``, ``az://``, ``hf://`` or http(s) (one file; HTTP has no listing).
+    storage_options, credential_provider
+        As in `polars.scan_parquet`; for the Parquet files only, pixels use ``configure_store``.
+
+    Returns
+    -------
+    LazyFrame
+        The geometry column is plain WKB (Binary).
+
+    Raises
+    ------
+    UsageError
+        When nothing is there, it is not a collection, or its parts do not fit together.
+    """
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    parts = parts_at(path, **options)
+    if not parts:
+        raise UsageError(
+            f"nothing is at {plain_path(path)}: expected a Parquet file, or a folder or glob that holds some"
+        )
+    schemas = [read_schema(part, **options) for part in parts]
+    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema, _ in schemas]
+    target = united_schema(
+        columns,
+        [part.path for part in parts],
+        lambda part, band: is_all_null(parts[part], schemas[part][1], band, options),
+    )
+    if not raster_columns(target):
+        raise UsageError(
+            f"{plain_path(path)} is not a collection: no column of it is a raster column (a Struct with href, band_index, crs, "
+            f"transform, ...); it has {', '.join(target) or 'no columns'}. Make one with build_from_table."
+        )
+    hive = _hive_dtypes(parts)
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, schema in enumerate(schemas):
+        groups.setdefault(_what_it_needs(schema[0], columns[number], target), []).append(number)
+    frames = [
+        _scan_group([parts[number] for number in numbers], schemas[numbers[0]][0], target, hive, options)
+        for numbers in groups.values()
+    ]
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+
+
+def storage_dtype(dtype: pl.DataType) -> pl.DataType:
+    """Give the plain dtype below an extension type, any other dtype as it is."""
+    return instance(dtype.ext_storage()) if isinstance(dtype, pl.BaseExtension) else dtype
+
+
+def _what_it_needs(schema: Columns, plain: Columns, target: Columns) -> tuple[Any, ...]:
+    """Say what keeps a part from sharing a scan: its extension columns, and bands whose dtype cannot be widened (all null)."""
+    extensions = tuple((name, str(dtype)) for name, dtype in schema.items() if isinstance(dtype, pl.BaseExtension))
+    return (extensions, _unfit_bands(plain, target))
+
+
+def _unfit_bands(plain: Columns, target: Columns) -> tuple[str, ...]:
+    unfit = []
+    for name, dtype in plain.items():
+        if is_raster_dtype(dtype) and dtype != target[name]:
+            own, settled = numpy_dtype(pixel_dtype(dtype)), numpy_dtype(pixel_dtype(target[name]))
+            if lossless_supertype([own, settled]) != settled:
+                unfit.append(name)
+    return tuple(unfit)
+
+
+def _scan_group(
+    parts: Sequence[Part], schema: Columns, target: Columns, hive: Mapping[str, pl.DataType], options: Mapping[str, Any]
+) -> pl.LazyFrame:
+    extensions = {name: dtype for name, dtype in schema.items() if isinstance(dtype, pl.BaseExtension)}
+    plain = {name: storage_dtype(dtype) for name, dtype in schema.items()}
+    unfit = _unfit_bands(plain, target)
+    wanted = {name: extensions.get(name, dtype) for name, dtype in target.items() if name not in unfit}
+    outside: set[str] = set()
+    hive_schema: dict[str, pl.DataType] | None = None
+    if hive:
+        outside = {
+            piece.partition("=")[0] for part in parts for piece in part.path.split("/")[:-1] if "=" in piece
+        } - hive.keys()
+        hive_schema = {**dict.fromkeys(outside, pl.String()), **hive}
+        wanted = {name: dtype for name, dtype in wanted.items() if name not in hive_schema}
+    scanned = pl.scan_parquet(
+        [part.path for part in parts],
+        glob=False,
+        hive_partitioning=bool(hive),
+        hive_schema=hive_schema,
+        schema=wanted,
+        missing_columns="insert",
+        extra_columns="ignore",
+        cast_options=_CASTS,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    if extensions:
+        scanned = scanned.with_columns(pl.col(name).ext.storage() for name in extensions)
+    if unfit:
+        scanned = scanned.with_columns(pl.lit(None, dtype=target[name]).alias(name) for name in unfit)
+    if unfit or outside:
+        scanned = scanned.select([*(name for name in target if name not in hive), *hive])
+    return scanned
+
+
+def is_all_null(part: Part, metadata: Mapping[str, str], band: str, options: Mapping[str, Any]) -> bool:
+    """Say that a part has no value in a band: its metadata tells, or (a part written by something else) its column does."""
+    told = bands_without_values(metadata)
+    if told is not None:
+        return band in told
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        column = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **given)
+        return bool(column.select(pl.col(band).is_null().all()).collect().item())
+    except FileNotFoundError as error:
+        raise FetchError(f"{part.path} is gone: {error}") from error
+
+
+def _hive_dtypes(parts: Sequence[Part]) -> dict[str, pl.DataType]:
+    """Settle the dtype of each hive key by all its values: Int64, Date or String."""
+    values: dict[str, set[str]] = {}
+    for part in parts:
+        for key, value in part.hive:
+            values.setdefault(key, set()).add(value)
+    return {key: _hive_dtype(found - {_NO_HIVE_VALUE}) for key, found in values.items()}
+
+
+def _hive_dtype(values: set[str]) -> pl.DataType:
+    if values and all(value.lstrip("-").isdecimal() and len(value) < 18 for value in values):
+        return pl.Int64()
+    try:
+        for value in values:
+            dt.date.fromisoformat(value)
+    except ValueError:
+        return pl.String()
+    return pl.Date() if values else pl.String()

@@ -1,0 +1,296 @@
+"""How is a frame of records written as a collection?
+
+One GeoParquet file, or a folder of immutable parts. A part appears whole; an overwrite is decided by one rename of a
+journal, so a killed writer leaves what was there or what was to come, never both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.collection.curve import curve_order
+from polars_rasteret.collection.extent import bounds_array, with_places
+from polars_rasteret.collection.geoparquet import arrow_schema, file_metadata
+from polars_rasteret.collection.listing import delete_objects
+from polars_rasteret.collection.parts import JOURNAL, Part, is_one_file, is_remote, parts_at, plain_path, read_schema
+from polars_rasteret.collection.scan import scan_collection, storage_dtype
+from polars_rasteret.collection.schemas import united_schema
+from polars_rasteret.errors import UsageError
+from polars_rasteret.schema import raster_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROW_GROUP_SIZE = 256
+"""A few hundred rows: spatial filters read little more than what they select."""
+_NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def sink_collection(
+    lf: pl.LazyFrame | pl.DataFrame,
+    path: str | os.PathLike[str],
+    *,
+    mode: Literal["error", "overwrite", "append"] = "error",
+    partition_by: str | Sequence[str] | None = None,
+    row_group_size: int = ROW_GROUP_SIZE,
+    format: Literal["native", "rasteret"] = "native",  # noqa: A002 - Polars' word
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> None:
+    """Write records as a collection: GeoParquet 1.1, neighbours on Earth next to each other, small row groups.
+
+    Parameters
+    ----------
+    lf
+        Records with an ``id`` and at least one raster column. Missing ``geometry`` and ``bbox`` are made from the rasters.
+    path
+        A path that ends in ``.parquet`` is one file, any other one a folder of parts. Local or an object store.
+    mode
+        What to do when something is there: ``"error"`` refuse; ``"overwrite"`` replace it; ``"append"`` add the records (a
+        folder gets a part, a file is replaced by a longer one).
+    partition_by
+        Columns that become hive folders ``column=value``. ``year`` and ``month`` are made from ``datetime`` (else
+        ``start_datetime``) when there are no such columns.
+    row_group_size
+        Rows per row group.
+    format
+        ``"native"``.
+    storage_options, credential_provider
+        As in `polars.LazyFrame.sink_parquet`.
+
+    Raises
+    ------
+    UsageError
+        When something is there (``mode="error"``), the frame is not a collection, or an appended column has a dtype that
+        does not fit the parts that are there.
+    """
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    _check_words(mode, row_group_size, format)
+    target = plain_path(path)
+    keys = [partition_by] if isinstance(partition_by, str) else list(partition_by or [])
+    if keys and is_one_file(target):
+        raise UsageError(
+            f"partition_by={keys} makes a folder of parts; {target} names one file, so leave out its suffix"
+        )
+    there = parts_at(target, **options)
+    if there and mode == "error":
+        raise UsageError(f"{target} exists already; say mode='overwrite' to replace it or mode='append' to add to it")
+    frame = _checked(lf.lazy().collect(), target)
+    if there and mode == "append":
+        _check_fits(frame, there, options)
+        if is_one_file(target):
+            before = scan_collection(target, **options)
+            frame = pl.concat([before, frame.lazy()], how="diagonal_relaxed").collect()
+            mode = "overwrite"
+    if frame.is_empty() and mode == "append" and there:
+        return
+    frame = with_places(frame)
+    frame = _with_keys(frame, keys)
+    pieces = _pieces(frame, keys)
+    if is_remote(target):
+        _write_remote(pieces, target, there if mode == "overwrite" else [], row_group_size, options)
+    elif is_one_file(target):
+        _write_file(pieces[0][1], Path(target), replace=mode == "overwrite", row_group_size=row_group_size)
+    else:
+        _write_folder(pieces, Path(target), overwrite=mode == "overwrite", row_group_size=row_group_size)
+
+
+def _check_words(mode: str, row_group_size: int, format_: str) -> None:
+    if mode not in ("error", "overwrite", "append"):
+        raise UsageError(f"mode is {mode!r}; expected 'error', 'overwrite' or 'append'")
+    if format_ == "rasteret":
+        raise UsageError("format='rasteret' comes later; write format='native'")
+    if format_ != "native":
+        raise UsageError(f"format is {format_!r}; expected 'native'")
+    if isinstance(row_group_size, bool) or not isinstance(row_group_size, int) or row_group_size < 1:
+        raise UsageError(f"row_group_size is {row_group_size!r}; expected rows, 1 or more")
+
+
+def _checked(frame: pl.DataFrame, target: str) -> pl.DataFrame:
+    if not raster_columns(frame.schema):
+        raise UsageError(
+            f"{target}: the frame has no raster column, so it is not a collection; it has {', '.join(frame.columns)}. "
+            "For other frames use sink_parquet."
+        )
+    if "id" not in frame.columns:
+        raise UsageError(
+            f"{target}: the frame has no column 'id', which a collection needs; it has {', '.join(frame.columns)}"
+        )
+    extensions = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
+    return frame.with_columns(pl.col(name).ext.storage() for name in extensions)
+
+
+def _check_fits(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> None:
+    """Refuse to append what a scan could not put together again."""
+    schemas = [read_schema(part, **options) for part in there]
+    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema, _ in schemas]
+    hive = {key for part in there for key, _ in part.hive}
+    new = {name: dtype for name, dtype in frame.schema.items() if name not in hive}
+    from polars_rasteret.collection.scan import is_all_null
+
+    def nothing(part: int, band: str) -> bool:
+        if part == len(there):
+            return frame[band].null_count() == frame.height
+        return is_all_null(there[part], schemas[part][1], band, options)
+
+    united_schema([*columns, new], [*(part.path for part in there), "what is to be appended"], nothing)
+
+
+def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    made: dict[str, pl.Expr] = {}
+    for key in keys:
+        if key in frame.columns:
+            dtype = frame.schema[key]
+            if dtype.is_nested() or dtype == pl.Binary:
+                raise UsageError(f"partition_by={key!r}: the column is {dtype}, which is no name for a folder")
+            continue
+        if key not in ("year", "month") or "datetime" not in frame.columns:
+            raise UsageError(f"partition_by={key!r}: there is no such column; there are {', '.join(frame.columns)}")
+        time = pl.coalesce("datetime", "start_datetime") if "start_datetime" in frame.columns else pl.col("datetime")
+        made[key] = time.dt.year() if key == "year" else time.dt.month()
+    return frame.with_columns(**made)
+
+
+def _pieces(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
+    """Cut the frame by hive keys, and sort each piece along the curve; the folder of each below the collection."""
+    if not keys:
+        return [("", _sorted(frame))]
+    return [
+        (
+            "/".join(f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True)),
+            _sorted(piece.drop(keys)),
+        )
+        for values, piece in frame.group_by(keys, maintain_order=True)
+    ]
+
+
+def _folder_name(value: object) -> str:
+    return _NO_HIVE_VALUE if value is None else quote(str(value), safe=" ")
+
+
+def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
+    order = curve_order(bounds_array(frame["bbox"]))
+    return frame if np.array_equal(order, np.arange(len(order))) else frame[order]
+
+
+def _part_name() -> str:
+    """Name a part so that parts sort in the order in which they were written."""
+    return f"part-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.parquet"
+
+
+def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **options: Any) -> None:
+    frame.write_parquet(
+        file,
+        compression="zstd",
+        statistics=True,
+        row_group_size=row_group_size,
+        metadata=file_metadata(frame, bounds_array(frame["bbox"])),
+        arrow_schema=arrow_schema(frame),
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Give a hidden name for a file to be; what is still there at the end is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f".{secrets.token_hex(8)}.writing"
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _write_whole(frame: pl.DataFrame, file: Path, row_group_size: int) -> None:
+    with file.open("wb") as sink:
+        _write_parquet(frame, sink, row_group_size)
+        sink.flush()
+        os.fsync(sink.fileno())
+
+
+def _write_file(frame: pl.DataFrame, file: Path, *, replace: bool, row_group_size: int) -> None:
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; its suffix says that it is one file. Choose another name.")
+    with _temporary(file.parent) as temporary:
+        _write_whole(frame, temporary, row_group_size)
+        if replace:
+            temporary.replace(file)
+            return
+        try:
+            # Unlike a rename, a link refuses to replace what another writer put there meanwhile.
+            file.hardlink_to(temporary)
+        except FileExistsError as error:
+            raise UsageError(f"{file} exists already; another writer was faster") from error
+        except OSError:
+            temporary.replace(file)
+
+
+def _write_folder(
+    pieces: Sequence[tuple[str, pl.DataFrame]], folder: Path, *, overwrite: bool, row_group_size: int
+) -> None:
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
+    finish_overwrite(folder)
+    old = [Path(part.path) for part in parts_at(folder)] if overwrite else []
+    with contextlib.ExitStack() as stack:
+        moves: list[tuple[Path, Path]] = []
+        for below, frame in pieces:
+            temporary = stack.enter_context(_temporary(folder / below))
+            _write_whole(frame, temporary, row_group_size)
+            moves.append((temporary, temporary.with_name(_part_name())))
+        if len(moves) == 1 and not old:
+            moves[0][0].replace(moves[0][1])
+            return
+        decided = {
+            "remove": [str(file.relative_to(folder)) for file in old],
+            "add": [[str(one.relative_to(folder)) for one in move] for move in moves],
+        }
+        with _temporary(folder) as journal:
+            with journal.open("w") as sink:
+                sink.write(json.dumps(decided))
+                sink.flush()
+                os.fsync(sink.fileno())
+            # From this rename on, readers see the new parts and not the old ones.
+            journal.replace(folder / JOURNAL)
+        stack.pop_all()
+        finish_overwrite(folder)
+
+
+def finish_overwrite(folder: Path) -> None:
+    """Do what the journal of an overwrite has decided; nothing when there is none."""
+    journal = folder / JOURNAL
+    try:
+        decided = json.loads(journal.read_text())
+    except FileNotFoundError:
+        return
+    for temporary, final in decided["add"]:
+        if (folder / temporary).exists():
+            (folder / temporary).replace(folder / final)
+    for name in decided["remove"]:
+        (folder / name).unlink(missing_ok=True)
+    journal.unlink(missing_ok=True)
+
+
+def _write_remote(
+    pieces: Sequence[tuple[str, pl.DataFrame]],
+    target: str,
+    old: Sequence[Part],
+    row_group_size: int,
+    options: Mapping[str, Any],
+) -> None:
+    """Write parts with one PUT each, new ones before old ones go."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for below, frame in pieces:
+        name = target if is_one_file(target) else "/".join(filter(None, [target.rstrip("/"), below, _part_name()]))
+        _write_parquet(frame, name, row_group_size, **given)
+    delete_objects([part.path for part in old if part.path != target], **options)

@@ -1,0 +1,294 @@
+"""Which records meet this geometry or box?
+
+Two steps: a comparison of ``bbox`` fields that lands in the Parquet scan and skips row groups, then the exact footprint as a
+column that is filtered on and dropped (a UDF inside ``.filter`` on a scan would run on far more rows).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import shapely
+
+from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
+from polars_rasteret.collection.footprints import geometry_bounds, lonlat_rings, split_at_antimeridian
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.crs import LONLAT, densified_box, normalize_crs, transform_xy
+from polars_rasteret.schema import raster_columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DENSIFY = 84
+"""A geometry in another CRS is cut into pieces of this fraction of its size before it is transformed."""
+
+
+def intersects(lf: pl.LazyFrame, geometry_or_bounds: Any, crs: Any = 4326) -> pl.LazyFrame:
+    """Keep the records whose footprint meets a geometry or a box.
+
+    Parameters
+    ----------
+    lf
+        A collection. Without ``bbox`` and ``geometry`` the footprint comes from the raster columns.
+    geometry_or_bounds
+        A shapely geometry, WKB, anything with ``__geo_interface__``, or ``(minx, miny, maxx, maxy)``; minx > maxx is a box
+        across the antimeridian.
+    crs
+        Of what you pass; default longitude and latitude.
+
+    Returns
+    -------
+    LazyFrame
+        Records without a place are left out; touching counts.
+    """
+    return intersecting(lf, lonlat_geometry(geometry_or_bounds, crs))
+
+
+def intersecting(lf: pl.LazyFrame, geometry: Any) -> pl.LazyFrame:
+    """Keep the records whose footprint meets a longitude/latitude geometry (split at the antimeridian)."""
+    schema = lf.collect_schema()
+    if is_bbox(schema.get("bbox")):
+        lf = lf.filter(bbox_meets(geometry))
+    hit = _unused_name(schema.names())
+    if schema.get("geometry") == pl.Binary:
+        exact = pl.col("geometry").map_batches(_meets_wkb(geometry), return_dtype=pl.Boolean, is_elementwise=True)
+    else:
+        names = raster_columns(schema)
+        if not names:
+            raise UsageError(
+                f"no geometry or raster column tells where the records are; there are {', '.join(schema.names())}"
+            )
+        exact = pl.struct(grid_expression(name) for name in names).map_batches(
+            _meets_grids(geometry), return_dtype=pl.Boolean, is_elementwise=True
+        )
+    return lf.with_columns(exact.alias(hit)).filter(pl.col(hit)).drop(hit)
+
+
+def bbox_meets(geometry: Any) -> pl.Expr:
+    """Say whether ``bbox`` overlaps the bounds of a geometry, in comparisons that Parquet statistics can answer."""
+    west, south, east, north = geometry_bounds(np.array([geometry], dtype=object))[0].tolist()
+    xmin, ymin, xmax, ymax = (pl.col("bbox").struct.field(side) for side in ("xmin", "ymin", "xmax", "ymax"))
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    overlaps = []
+    for start, stop in spans:
+        overlaps.append((xmin <= stop) & (xmax >= start))
+        # A record across the antimeridian has its xmin in the east and its xmax in the west. Said this way (and not as
+        # xmin > xmax) statistics can rule it out.
+        if stop >= 0:
+            overlaps.append((xmin >= 0) & (xmin <= stop) & (xmax <= 0))
+        if start <= 0:
+            overlaps.append((xmax <= 0) & (xmax >= start) & (xmin >= 0))
+    return pl.all_horizontal(ymin <= north, ymax >= south, reduce(operator.or_, overlaps))
+
+
+def lonlat_geometry(geometry_or_bounds: Any, crs: Any = 4326) -> Any:
+    """Give what a caller passed as a shapely geometry in longitude and latitude, split at the antimeridian.
+
+    Raises
+    ------
+    UsageError
+        When it is not a geometry or box, is empty, or has no place in longitude and latitude.
+    """
+    if isinstance(crs, str) and crs == "native":
+        raise UsageError("crs='native' has no meaning here: the records have different CRSs; say which one you pass")
+    source = normalize_crs(crs)
+    box = _box_of(geometry_or_bounds)
+    lonlat = source in ("EPSG:4326", LONLAT)
+    if box is not None:
+        return _lonlat_box(box) if lonlat else _projected_box(box, source)
+    geometry = shapely_geometry(geometry_or_bounds)
+    if shapely.is_empty(geometry):
+        raise UsageError("the geometry is empty, so no record can meet it")
+    return split_at_antimeridian(geometry) if lonlat else _projected(geometry, source)
+
+
+def shapely_geometry(value: Any) -> Any:
+    """Give a shapely geometry from one, WKB or EWKB, WKT, or anything with ``__geo_interface__`` (or that dict).
+
+    Raises
+    ------
+    UsageError
+        When it is none of these.
+    """
+    if isinstance(value, shapely.Geometry):
+        return value
+    try:
+        if isinstance(value, bytes | bytearray | memoryview):
+            return shapely.from_wkb(bytes(value))
+        if isinstance(value, str):
+            return shapely.from_wkt(value)
+        mapping = getattr(value, "__geo_interface__", value)
+        if isinstance(mapping, dict) and "type" in mapping:
+            return _from_mapping(mapping)
+    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the geometry cannot be understood: {error}") from error
+    raise UsageError(
+        f"got a {type(value).__name__}; expected a shapely geometry, WKB, something with __geo_interface__, or "
+        "(minx, miny, maxx, maxy)"
+    )
+
+
+def _from_mapping(mapping: dict[str, Any]) -> Any:
+    from shapely.geometry import shape
+
+    if mapping["type"] == "Feature":
+        return shape(mapping["geometry"])
+    if mapping["type"] == "FeatureCollection":
+        return shapely.union_all([shape(feature["geometry"]) for feature in mapping["features"]])
+    return shape(mapping)
+
+
+def _box_of(value: Any) -> tuple[float, float, float, float] | None:
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        return None
+    if len(value) != 4 or not all(isinstance(side, int | float | np.number) for side in value):
+        raise UsageError(f"bounds are {value!r}; expected four numbers (minx, miny, maxx, maxy)")
+    west, south, east, north = (float(side) for side in value)
+    if not all(math.isfinite(side) for side in (west, south, east, north)) or south > north:
+        raise UsageError(f"bounds are {value!r}; expected finite (minx, miny, maxx, maxy) with miny <= maxy")
+    return west, south, east, north
+
+
+def _lonlat_box(box: tuple[float, float, float, float]) -> Any:
+    west, south, east, north = box
+    if south < -90 or north > 90 or west < -360 or east > 360:
+        raise UsageError(
+            f"bounds {box} are not longitude and latitude; say which crs they are in, or bring them to lon/lat order"
+        )
+    if east - west >= 360:
+        west, east = -180.0, 180.0
+    if west > east:
+        east += 360
+    return (
+        split_at_antimeridian(shapely.box(west, south, east, north))
+        if east > west and north > south
+        else _thin(west, south, east, north)
+    )
+
+
+def _thin(west: float, south: float, east: float, north: float) -> Any:
+    """Give a box without width or height, which as a polygon would be invalid."""
+    if west == east and south == north:
+        return shapely.Point((west + 180) % 360 - 180 if abs(west) > 180 else west, south)
+    return shapely.LineString([(west, south), (east, north)])
+
+
+def _projected_box(box: tuple[float, float, float, float], source: str) -> Any:
+    if box[0] > box[2]:
+        raise UsageError(f"bounds are {box} in {source}; expected minx <= maxx")
+    if box[0] == box[2] or box[1] == box[3]:
+        return _projected(_thin(*box), source)
+    x, y = densified_box(np.array([box]))
+    lon, lat = transform_xy(source, LONLAT, x.ravel(), y.ravel())
+    polygons, bounds = lonlat_rings(lon.reshape(1, -1), lat.reshape(1, -1))
+    if np.isnan(bounds).any():
+        raise UsageError(f"bounds {box} in {source} reach beyond where that CRS is defined; pass smaller ones")
+    return polygons[0]
+
+
+def _projected(geometry: Any, source: str) -> Any:
+    """Bring a geometry to longitude and latitude, with edges that follow the projection."""
+    west, south, east, north = shapely.bounds(geometry)
+    size = max(east - west, north - south)
+    if size > 0:
+        geometry = shapely.segmentize(geometry, size / _DENSIFY)
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        lon, lat = transform_xy(source, LONLAT, xy[:, 0], xy[:, 1])
+        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+            raise UsageError(f"the geometry reaches beyond where {source} is defined; check its crs")
+        return np.stack([lon, lat], axis=1)
+
+    moved = shapely.transform(shapely.force_2d(geometry), move)
+    west, _, east, _ = shapely.bounds(moved)
+    if east - west <= 180:
+        return moved
+    # Longitudes jump at the antimeridian: lay the geometry around it, then split it there.
+    around = shapely.transform(moved, lambda xy: np.stack([xy[:, 0] % 360, xy[:, 1]], axis=1))
+    turned_west, _, turned_east, _ = shapely.bounds(around)
+    return split_at_antimeridian(around) if turned_east - turned_west < east - west else moved
+
+
+def union_of(geometries: Any) -> Any:
+    """Give one longitude/latitude geometry that covers all that a caller passed: one geometry, a list, a GeoDataFrame, WKB.
+
+    Raises
+    ------
+    UsageError
+        When there is none, or one cannot be understood.
+    """
+    if hasattr(geometries, "to_crs") and hasattr(geometries, "geometry"):
+        # A GeoDataFrame or GeoSeries knows its CRS.
+        if geometries.crs is not None:
+            geometries = geometries.to_crs(4326)
+        each = list(geometries.geometry)
+    elif isinstance(geometries, shapely.Geometry | bytes | str | dict) or hasattr(geometries, "__geo_interface__"):
+        each = [geometries]
+    elif isinstance(geometries, pl.Series):
+        plain = geometries.ext.storage() if isinstance(geometries.dtype, pl.BaseExtension) else geometries
+        each = plain.to_list()
+    elif isinstance(geometries, Iterable):
+        each = list(geometries)
+    else:
+        raise UsageError(
+            f"geometries is a {type(geometries).__name__}; expected geometries, as shapely, WKB or GeoDataFrame"
+        )
+    known = [shapely_geometry(one) for one in each if one is not None]
+    known = [split_at_antimeridian(one) for one in known if not shapely.is_empty(one)]
+    if not known:
+        raise UsageError("geometries holds no geometry")
+    return known[0] if len(known) == 1 else shapely.GeometryCollection(known)
+
+
+class _Meets:
+    """Whether shapes meet one geometry; holds it as WKB so that a plan with it can be pickled."""
+
+    def __init__(self, wkb: bytes) -> None:
+        self._wkb = wkb
+
+    def _hits(self, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+        geometry = shapely.from_wkb(self._wkb)
+        parts = shapely.get_parts(geometry) if geometry.geom_type == "GeometryCollection" else np.array([geometry])
+        hits = np.zeros(len(shapes), dtype=bool)
+        if len(parts) == 1:
+            shapely.prepare(parts[0])
+            hits |= shapely.intersects(parts[0], shapes)
+            return hits
+        found = shapely.STRtree(parts).query(shapes, predicate="intersects")
+        hits[found[0]] = True
+        return hits
+
+
+class _MeetsWkb(_Meets):
+    def __call__(self, column: pl.Series) -> pl.Series:
+        shapes = shapely.from_wkb(np.asarray(column.to_list(), dtype=object).reshape(-1))
+        return pl.Series(column.name, self._hits(shapes), dtype=pl.Boolean)
+
+
+class _MeetsGrids(_Meets):
+    def __call__(self, column: pl.Series) -> pl.Series:
+        hits = np.zeros(len(column), dtype=bool)
+        for grids in column.struct.unnest().iter_columns():
+            hits |= self._hits(grid_footprints(grids).geometry)
+        return pl.Series(column.name, hits, dtype=pl.Boolean)
+
+
+def _meets_wkb(geometry: Any) -> _MeetsWkb:
+    return _MeetsWkb(shapely.to_wkb(geometry))
+
+
+def _meets_grids(geometry: Any) -> _MeetsGrids:
+    return _MeetsGrids(shapely.to_wkb(geometry))
+
+
+def _unused_name(names: Sequence[str]) -> str:
+    name = "_meets"
+    while name in names:
+        name += "_"
+    return name

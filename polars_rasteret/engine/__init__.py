@@ -1,0 +1,10 @@
+"""The engine: the only part that knows all stages from windows to pixels.
+
+``reading`` runs the stages, ``decoding`` is the pool that decodes while the caller waits, ``tables`` remembers unpacked tables.
+"""
+
+from polars_rasteret.engine.reading import Bill, WindowAnswer, bill_of, read_windows
+from polars_rasteret.engine.tables import unpacked
+from polars_rasteret.plan.windows import PixelReference, WindowRead
+
+__all__ = ["Bill", "PixelReference", "WindowAnswer", "WindowRead", "bill_of", "read_windows", "unpacked"]

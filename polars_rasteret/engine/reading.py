@@ -1,0 +1,234 @@
+"""How do windows become pixels?
+
+All stages in order: plan (which tiles), fetch (their bytes), decode and place them as they arrive. NumPy columns in, NumPy
+columns out: no Polars call may be added here or below, because a Polars callback waits for these threads.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
+from polars_rasteret.engine.decoding import DecodeCall, Target
+from polars_rasteret.errors import BudgetError, UsageError
+from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
+from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
+from polars_rasteret.plan.requests import request_ids
+from polars_rasteret.plan.windows import answer_bytes
+from polars_rasteret.profile import record, record_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.plan.windows import WindowRead
+
+    Ints = NDArray[np.int64]
+
+_SMALL_WINDOW = 64
+"""Answers of windows smaller than this on average are filled as a whole rather than window by window."""
+
+
+@dataclass(slots=True, eq=False)
+class WindowAnswer:
+    """The pixels of one `WindowRead`."""
+
+    values: NDArray[Any]
+    """Flat, result dtype; window ``i`` is ``values[offset[i]:offset[i + 1]]``, row-major."""
+    valid: NDArray[np.bool_] | None
+    """Like `values`: inside the image, not nodata, not NaN. None when it was not asked for."""
+    offset: Ints
+    errors: dict[int, str]
+    """Window to reason; only with ``on_error="null"``; such a window is all invalid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What a read costs when nothing is cached."""
+
+    tiles: int
+    requests: int
+    bytes: int
+
+
+def read_windows(
+    reads: Sequence[WindowRead],
+    options: ReadOptions,
+    *,
+    advice: str = "ask for fewer windows at once, or use lf.raster.with_columns, which works in bounded units",
+) -> list[WindowAnswer]:
+    """Read the windows of all `reads`; a tile that several of them want is fetched and decoded once.
+
+    Parameters
+    ----------
+    reads
+        One per output column.
+    options
+        Limits, retries and what a failure becomes.
+    advice
+        The next step that the error names when the answers would exceed ``options.max_answer_bytes``.
+
+    Raises
+    ------
+    UsageError
+        Before any request: too large an answer, a cast that could lose a value, a level that does not exist.
+    BudgetError
+        Before any request: the bytes to fetch exceed ``options.budget_bytes``.
+    FetchError, FileFormatError
+        The first failure, with ``options.on_error == "raise"``.
+    """
+    started = time.perf_counter()
+    _check_size(reads, options, advice)
+    jobs = jobs_of(plan_reads(reads))
+    _check_dtypes(reads)
+    if options.budget_bytes is not None:
+        _check_budget(_bill(jobs, options), options.budget_bytes)
+    fills = [_fills(read) for read in reads]
+    answers = [_blank_answer(plan, fill) for plan, fill in zip(jobs.plans, fills, strict=True)]
+    targets = [
+        Target(plan, answer.values, answer.valid, [masking_value(one.tiles, one.nodata) for one in plan.references])
+        for plan, answer in zip(jobs.plans, answers, strict=True)
+    ]
+    record(plan_s=time.perf_counter() - started)
+    if jobs.broken and options.on_error == "raise":
+        raise _explained(jobs, *jobs.broken[0])
+    for read, tile, error in (*jobs.broken, *_fetch_and_decode(jobs, targets, options)):
+        _void_windows(jobs.plans[read], answers[read], tile, error, fills[read])
+    return answers
+
+
+def bill_of(reads: Sequence[WindowRead], options: ReadOptions) -> Bill:
+    """Give what `read_windows` would fetch, without fetching it; the cache is left out of account."""
+    return _bill(jobs_of(plan_reads(reads)), options)
+
+
+def _fetch_and_decode(
+    jobs: Jobs, targets: Sequence[Target], options: ReadOptions
+) -> Sequence[tuple[int, int, Exception]]:
+    """Fill the targets; give the tiles that failed. On any exception the rest is abandoned."""
+    started = time.perf_counter()
+    call = DecodeCall(jobs, targets, stop_at_failure=options.on_error == "raise")
+    ticket = None
+    try:
+        if len(jobs.file_id):
+            files = [
+                FileKey(href=href, etag=one.etag, file_size=one.file_size, last_modified=one.last_modified)
+                for href, one in zip(jobs.hrefs, jobs.files, strict=True)
+            ]
+            ticket = process_scheduler().fetch(
+                files,
+                jobs.file_id,
+                jobs.byte_start,
+                jobs.byte_stop,
+                group=_grouping(options),
+                deliver=call.deliver,
+                fail=call.fail,
+                options=options,
+            )
+        for read, tile in jobs.sparse:
+            targets[read].place_sparse(tile)
+        call.wait(progress=options.progress)
+        if call.failed and options.on_error == "raise":
+            raise _explained(jobs, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
+    except BaseException:
+        call.close()
+        if ticket is not None:
+            ticket.abandon()
+        raise
+    finally:
+        record(wait_s=time.perf_counter() - started)
+    return call.failed
+
+
+def _bill(jobs: Jobs, options: ReadOptions) -> Bill:
+    request_id = _grouping(options)(jobs.file_id, jobs.byte_start, jobs.byte_stop)
+    first = np.flatnonzero(np.diff(request_id, prepend=-1))
+    n_bytes = np.maximum.reduceat(jobs.byte_stop, first) - jobs.byte_start[first] if len(first) else first
+    return Bill(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()))
+
+
+def _grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:
+    return partial(request_ids, max_gap_bytes=options.max_gap_bytes, max_request_bytes=options.max_request_bytes)
+
+
+def _check_size(reads: Sequence[WindowRead], options: ReadOptions, advice: str) -> None:
+    n_bytes = sum(map(answer_bytes, reads))
+    if n_bytes > options.max_answer_bytes:
+        labels = ", ".join(dict.fromkeys(read.label for read in reads))
+        raise UsageError(
+            f"{labels}: the answer would take {n_bytes / 1e6:,.1f} MB, more than max_answer_bytes "
+            f"({options.max_answer_bytes / 1e6:,.1f} MB) allows at once; {advice}"
+        )
+
+
+def _check_dtypes(reads: Sequence[WindowRead]) -> None:
+    for read in reads:
+        for native, href in {one.tiles.dtype: one.href for one in read.references}.items():
+            check_lossless(native, read.dtype, label=read.label, href=href)
+
+
+def _check_budget(bill: Bill, budget_bytes: int) -> None:
+    if bill.bytes > budget_bytes:
+        raise BudgetError(
+            f"this read needs {bill.tiles:,} tiles in {bill.requests:,} requests, {bill.bytes:,} bytes; budget_bytes "
+            f"allows {budget_bytes:,}. Nothing was fetched. Read less, or raise the budget."
+        )
+
+
+def _fills(read: WindowRead) -> NDArray[Any]:
+    """Give what stands outside the image, per reference and at the end (index -1) for no reference."""
+    fills = [fill_value(one.tiles, one.nodata, read.fill, read.dtype, label=read.label) for one in read.references]
+    return np.array([*fills, fill_value(None, None, read.fill, read.dtype, label=read.label)], read.dtype)
+
+
+def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
+    """Give the answer before any tile arrived; memory that tiles will write anyway is left alone where that is simple."""
+    read, offset = plan.read, plan.offset
+    n_pixels, sizes = int(offset[-1]), np.diff(offset)
+    outside = np.flatnonzero(plan.pieces.n_pixels < sizes)
+    if not len(outside):
+        values = np.empty(n_pixels, read.dtype)
+    elif not fills.any():
+        values = np.zeros(n_pixels, read.dtype)
+    elif n_pixels < _SMALL_WINDOW * len(sizes):
+        values = np.repeat(fills[read.reference_id], sizes)
+    else:
+        values = np.empty(n_pixels, read.dtype)
+        for window in outside.tolist():
+            values[offset[window] : offset[window + 1]] = fills[read.reference_id[window]]
+    valid = np.zeros(n_pixels, np.bool_) if read.want_valid else None
+    return WindowAnswer(values=values, valid=valid, offset=offset, errors={})
+
+
+def _void_windows(plan: ReadPlan, answer: WindowAnswer, tile: int, error: Exception, fills: NDArray[Any]) -> None:
+    """Make every window that touches a failed tile all invalid, and keep the reason."""
+    reason = _told(error, plan, tile)
+    pieces = slice(int(plan.pieces.first_piece[tile]), int(plan.pieces.first_piece[tile + 1]))
+    for window in np.unique(plan.pieces.window[pieces]).tolist():
+        if window in answer.errors:
+            continue
+        pixels = slice(int(plan.offset[window]), int(plan.offset[window + 1]))
+        answer.values[pixels] = fills[plan.read.reference_id[window]]
+        if answer.valid is not None:
+            answer.valid[pixels] = False
+        answer.errors[window] = reason
+        record_error(reason)
+
+
+def _explained(jobs: Jobs, read: int, tile: int, error: Exception) -> Exception:
+    """Give an error of the same class whose message names the band and the file."""
+    explained = type(error)(_told(error, jobs.plans[read], tile))
+    explained.__cause__ = error
+    return explained
+
+
+def _told(error: Exception, plan: ReadPlan, tile: int) -> str:
+    href, message = plan.references[int(plan.grid[tile])].href, str(error)
+    return f"{plan.read.label}: {message}" if href in message else f"{plan.read.label}: {href}: {message}"

@@ -1,0 +1,59 @@
+"""Which tile tables has this process unpacked already?
+
+Rows of many records and calls refer to the same few tables, so each is unpacked once, while it is in use.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from polars_rasteret.tiff.tile_table import unpack
+
+if TYPE_CHECKING:
+    from polars_rasteret.tiff.tile_table import BandTiles
+
+_UNPACKED_BYTES = 128_000_000
+"""Unpacked tables kept per process."""
+
+_unpacked: OrderedDict[bytes, tuple[bytes, BandTiles, int]] = OrderedDict()
+_unpacked_lock = threading.Lock()
+_unpacked_size = 0
+
+
+def unpacked(tiles: bytes) -> BandTiles:
+    """Give ``unpack(tiles)``, remembered per process by flag and digest (the least recently used go first).
+
+    Raises
+    ------
+    FileFormatError
+        For bytes that are not a tile table this release reads.
+    """
+    global _unpacked_size  # noqa: PLW0603 - one cache per process
+    key = tiles[:9]
+    with _unpacked_lock:
+        known = _unpacked.get(key)
+        if known is not None and known[0] == tiles:  # digests are short: never trust one blindly
+            _unpacked.move_to_end(key)
+            return known[1]
+    table = unpack(tiles)
+    size = len(tiles) + 1_000 + sum(image.byte_start.nbytes + image.byte_count.nbytes for image in table.images)
+    with _unpacked_lock:
+        before = _unpacked.pop(key, None)
+        _unpacked[key] = (tiles, table, size)
+        _unpacked_size += size - (0 if before is None else before[2])
+        while _unpacked_size > _UNPACKED_BYTES and len(_unpacked) > 1:
+            _unpacked_size -= _unpacked.popitem(last=False)[1][2]
+    return table
+
+
+def _renew_lock() -> None:
+    """In a forked child the lock may be held by nobody."""
+    global _unpacked_lock  # noqa: PLW0603
+    _unpacked_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -1,0 +1,50 @@
+"""Which errors does the package raise, and who can act on each?
+
+::
+
+    RasteretError
+    ├── UsageError        the caller can mend the call            (also ValueError)
+    │   └── BudgetError   the read would cost more than allowed
+    ├── FileFormatError   the file is broken or uses an unsupported feature
+    └── FetchError        the network or the store failed         (also OSError)
+        └── StaleIndexError  the file changed after it was indexed
+
+Polars rebuilds an exception that leaves an expression callback as ``type(error)(message)``, so every class here must be
+constructible from one string, and that string says everything: what, where, expected, got, next step. No logic
+belongs here.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BudgetError",
+    "FetchError",
+    "FileFormatError",
+    "RasteretError",
+    "StaleIndexError",
+    "UsageError",
+]
+
+
+class RasteretError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class UsageError(RasteretError, ValueError):
+    """The call is wrong; the caller can mend it."""
+
+
+class BudgetError(UsageError):
+    """The read would exceed, or has reached, the budget the caller set."""
+
+
+class FileFormatError(RasteretError):
+    """The file is damaged, or uses a feature that is not supported; the message names it."""
+
+
+class FetchError(RasteretError, OSError):
+    """The network, the store or the file system did not give the bytes."""
+
+
+class StaleIndexError(FetchError):
+    """The file is not the one that was indexed: its ETag, size or modification time changed."""

@@ -1,0 +1,13 @@
+"""How do bytes of files get into this process? The only effects on pixel bytes live here.
+
+=================  =======================================================================================================
+`scheduler`        when which request is sent, by which thread, and who gets the tiles (`jobs`: its records)
+`pool`             which request may start now, and in which thread
+`clock`            whose deadline has passed, and whose next attempt is due
+`tile_table`       where a tile is: in the `cache`, on its way, or nowhere yet
+`stores`           which source answers for an href; `configure_store`, `head_read`
+`sources`          the shapes of sources and answers; an answer is checked against the index
+`obstore_source`   HTTP and object stores, fast (`cloud`: buckets and credentials); `httpx_source`, `local_source`: the others
+`failures`         every failure in the package's words; `retries`: how long to wait; `process`: forks are refused
+=================  =======================================================================================================
+"""

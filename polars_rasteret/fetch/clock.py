@@ -1,0 +1,150 @@
+"""Whose time is up, and whose next attempt is due?
+
+One thread looks at every request that was started and has not ended: it puts back the ones whose wait before another attempt is
+over, and detaches the callers whose deadline has passed, whatever the source is doing. It ends when there is nothing to watch.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from polars_rasteret.fetch.jobs import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polars_rasteret.fetch.jobs import Call, Job
+
+    Late = tuple[Call, int, Job]
+
+_GRACE_S = 0.25
+"""A caller is detached this long after its deadline: the client's own timeout has the better message."""
+_IDLE_S = 20.0
+"""The thread stays this long without work."""
+_PAUSE_S = 0.005
+"""Between two looks, however many requests are late: a look goes over all that are started."""
+
+
+class Clock:
+    """Watches started requests. Methods without a word on it are called with the lock held.
+
+    Parameters
+    ----------
+    lock
+        The scheduler's.
+    put_back
+        Called with a request whose next attempt is due (lock held).
+    give_up
+        Called with a request that nobody waits for any more (lock held).
+    tell
+        Called with the callers to detach: ``(call, tile, request)`` (lock not held); also when something was put back.
+    """
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        *,
+        put_back: Callable[[Job], None],
+        give_up: Callable[[Job], None],
+        tell: Callable[[list[Late]], None],
+    ) -> None:
+        self._lock = lock
+        self._changed = threading.Condition(lock)
+        self._put_back, self._give_up, self._tell = put_back, give_up, tell
+        self.started: set[Job] = set()
+        self._waiting: list[tuple[float, int, Job]] = []
+        self._numbers = itertools.count()
+        self._runs = False
+        self._looks_at = 0.0
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for another attempt."""
+        return sum(not job.finished for _, _, job in self._waiting)
+
+    def start(self, job: Job) -> None:
+        """Watch a request from its first attempt on."""
+        job.started_at = time.monotonic()
+        self.started.add(job)
+        self._look_by(job.started_at + min(call.timeout_s for call in job.calls) + _GRACE_S)
+
+    def attach(self, job: Job, call: Call) -> None:
+        """Watch for one more caller of a request that may run."""
+        if job.started_at is not None:
+            self._look_by(job.deadline_of(call) + _GRACE_S)
+
+    def delay(self, job: Job, until: float) -> None:
+        """Put a request back at `until` (monotonic)."""
+        job.state = State.DELAYED
+        heapq.heappush(self._waiting, (until, next(self._numbers), job))
+        self._look_by(until)
+
+    def look_soon(self) -> None:
+        """Look now: a caller went away."""
+        if self._waiting:
+            self._look_by(0.0)
+
+    def _look_by(self, until: float) -> None:
+        if not self._runs:
+            self._runs = True
+            self._looks_at = 0.0
+            threading.Thread(target=self._run, name="polars_rasteret clock", daemon=True).start()
+        elif until < self._looks_at:
+            self._looks_at = until
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                n_back = self._due(now)
+                late = self._late(now)
+                if not late and not n_back:
+                    idle = not self.started and not self._waiting
+                    self._looks_at = max(now + _IDLE_S if idle else self._next_look(now), now + _PAUSE_S)
+                    woken = self._changed.wait(self._looks_at - now)
+                    if not woken and not self.started and not self._waiting:
+                        self._runs = False
+                        return
+                    continue
+            self._tell(late)
+            del late
+
+    def _due(self, now: float) -> int:
+        n_back = 0
+        while self._waiting and self._waiting[0][0] <= now:
+            job = heapq.heappop(self._waiting)[2]
+            if job.finished:
+                continue
+            if all(call.abandoned for call in job.calls):
+                self._give_up(job)
+                continue
+            self._put_back(job)
+            n_back += 1
+        return n_back
+
+    def _late(self, now: float) -> list[Late]:
+        late: list[Late] = []
+        for job in list(self.started):
+            # A caller that went away may leave a running request to end; it no longer needs one that waits.
+            gone = all(call.abandoned for call in job.calls)
+            expired = [call for call in job.calls if not call.abandoned and job.deadline_of(call) + _GRACE_S <= now]
+            for call in expired:
+                del job.calls[call]
+                for flight in job.flights:
+                    index = flight.forget(call)
+                    if index is not None:
+                        late.append((call, index, job))
+            if (expired and all(call.abandoned for call in job.calls)) or (gone and job.state is State.DELAYED):
+                self._give_up(job)
+        return late
+
+    def _next_look(self, now: float) -> float:
+        looks = [job.deadline_of(call) + _GRACE_S for job in self.started for call in job.calls if not call.abandoned]
+        if self._waiting:
+            looks.append(self._waiting[0][0])
+        return min(looks, default=now + _IDLE_S)

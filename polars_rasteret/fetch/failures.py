@@ -1,0 +1,179 @@
+"""What went wrong with one byte range, can it pass, and what should the caller do?
+
+Every exception of a transport becomes a `FetchError` here, in the words of the package. Nothing here waits or tries again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+import obstore.exceptions
+
+from polars_rasteret.errors import FetchError, StaleIndexError
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+# 408 timeout, 425 too early, 429 slow down; every 5xx but "not implemented" may pass.
+_PASSING_STATUS = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505})
+
+_SECRET_IN_URL = re.compile(r"(?i)([?&][^=&]*(?:sig|signature|token|key|secret|password|credential)[^=&]*=)[^&\s]+")
+_USER_IN_URL = re.compile(r"(://)[^/@\s]+@")
+_STATUS = re.compile(r"status code:? (\d{3})")
+_OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
+
+
+class TransientFetchError(FetchError):
+    """A failure that may pass: another attempt makes sense.
+
+    Attributes
+    ----------
+    retry_after_s
+        Seconds the server asked to wait, where it said so.
+    """
+
+    retry_after_s: float | None = None
+
+    @classmethod
+    def after(cls, message: str, retry_after_s: float | None) -> TransientFetchError:
+        """Give the error with the wait the server asked for."""
+        error = cls(message)
+        error.retry_after_s = retry_after_s
+        return error
+
+
+class RangeIgnoredError(FetchError):
+    """The server answered 200 with the whole file; obstore gives no body then."""
+
+
+class BeyondEndError(StaleIndexError):
+    """The range begins at or after the end of the file (416)."""
+
+
+def shown(text: str) -> str:
+    """Give a URL, or a text with URLs, without what looks like a secret."""
+    return _USER_IN_URL.sub(r"\1***@", _SECRET_IN_URL.sub(r"\1***", text))
+
+
+def range_words(href: str, byte_start: int, byte_stop: int) -> str:
+    """Name a range of a file the way every message does."""
+    return f"{shown(href)}: asked for bytes {byte_start}..{byte_stop} ({byte_stop - byte_start} bytes)"
+
+
+def status_failure(
+    href: str, byte_start: int, byte_stop: int, *, status: int, detail: str = "", retry_after_s: float | None = None
+) -> FetchError:
+    """Give the error for an HTTP status that carries no data."""
+    where = range_words(href, byte_start, byte_stop)
+    came = f"the server answered {status}{f' ({shown(detail)})' if detail else ''}"
+    if status in _PASSING_STATUS:
+        return TransientFetchError.after(
+            f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s
+        )
+    if status == 412:
+        return changed(href, byte_start, byte_stop, "the server answered 412, its ETag is another one")
+    if status == 416:
+        return BeyondEndError(
+            f"{where}, {came}: the range lies beyond the end of the file. "
+            "The file changed after it was indexed; index it again: pr.refresh(path)."
+        )
+    if status in (401, 403):
+        return FetchError(
+            f"{where}, {came}: reading it needs other rights. "
+            "Give credentials with pr.configure_store(prefix, storage_options=... or credential_provider=...)."
+        )
+    if status in (404, 410):
+        return FetchError(f"{where}, {came}: there is no such file. Check the URL; if it moved, index it again.")
+    return FetchError(f"{where}, {came}. Check the URL and pr.configure_store for this prefix.")
+
+
+def changed(href: str, byte_start: int, byte_stop: int, what: str) -> StaleIndexError:
+    """Give the error for a file that is not the one that was indexed."""
+    return StaleIndexError(
+        f"{range_words(href, byte_start, byte_stop)}, but {what}: the file changed after it was indexed. "
+        "Its index is stale; index it again: pr.refresh(path)."
+    )
+
+
+def changed_size(href: str, byte_start: int, byte_stop: int, *, indexed: int, came: int) -> StaleIndexError:
+    """Give the error for a file whose size is another one."""
+    return changed(href, byte_start, byte_stop, f"the file has {came} bytes where {indexed} were indexed")
+
+
+def changed_time(
+    href: str, byte_start: int, byte_stop: int, *, indexed: dt.datetime, came: dt.datetime
+) -> StaleIndexError:
+    """Give the error for a file whose modification time is another one."""
+    return changed(href, byte_start, byte_stop, f"it was modified at {came} where {indexed} was indexed")
+
+
+def short_body(href: str, byte_start: int, byte_stop: int, *, n_bytes: int) -> TransientFetchError:
+    """Give the error for an answer with another number of bytes than asked for."""
+    return TransientFetchError(
+        f"{range_words(href, byte_start, byte_stop)}, received {n_bytes}. The answer was cut off, "
+        "or the file is shorter than indexed: try again, or index it again with pr.refresh(path)."
+    )
+
+
+def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> FetchError:
+    """Give the error for an answer that carries another range."""
+    return FetchError(
+        f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {came}. "
+        "Its Range support is broken; serve the file from another place."
+    )
+
+
+def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
+    """Translate an exception of obstore.
+
+    obstore 0.12 tells the kind of a failure only in words: the status as ``status code: 503``, the transport's kind in the
+    debug text as ``kind: Timeout``. Its ``FileNotFoundError`` and ``PreconditionError`` are 404 and 412.
+    """
+    where = range_words(href, byte_start, byte_stop)
+    text = str(error)
+    summary = shown(text.split("\n\nDebug source", 1)[0]).strip()
+    if found := _STATUS.search(summary):
+        return status_failure(href, byte_start, byte_stop, status=int(found[1]))
+    if isinstance(error, FileNotFoundError):
+        return status_failure(href, byte_start, byte_stop, status=404, detail=summary)
+    if isinstance(error, obstore.exceptions.PreconditionError):
+        return status_failure(href, byte_start, byte_stop, status=412)
+    if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
+        return status_failure(href, byte_start, byte_stop, status=403, detail=summary)
+    if isinstance(error, obstore.exceptions.NotSupportedError) and "Range" in summary:
+        return RangeIgnoredError(f"{where}, the server answered 200: it does not serve ranges.")
+    if found := _OTHER_RANGE.search(summary):
+        if int(found[1]) == byte_start and int(found[2]) < byte_stop:
+            return short_body(href, byte_start, byte_stop, n_bytes=int(found[2]) - byte_start)
+        return wrong_range(href, byte_start, byte_stop, came=f"{found[1]}..{found[2]}")
+    if "kind: Timeout" in text:
+        return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
+    if isinstance(error, obstore.exceptions.GenericError) and "HttpError" in text:
+        cause = re.search(r"(?:dns error|message: \"[^\"]+\"|IncompleteBody|error: \"[^\"]+\")", text)
+        detail = f"{summary} ({cause[0]})" if cause else summary
+        return TransientFetchError(f"{where}, the connection failed: {detail}. Check the host name and the network.")
+    return FetchError(f"{where}, the store failed: {summary}. Check pr.configure_store for this prefix.")
+
+
+def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
+    """Translate an exception of httpx."""
+    where = range_words(href, byte_start, byte_stop)
+    if isinstance(error, httpx.TimeoutException):
+        return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
+    detail = f"{type(error).__name__}: {shown(str(error))}"
+    if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
+        return TransientFetchError(f"{where}, the connection failed: {detail}. Check the host name and the network.")
+    return FetchError(f"{where}, the request failed: {detail}. Check the URL.")
+
+
+def foreign_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
+    """Translate an exception of a source that the caller brought."""
+    where = range_words(href, byte_start, byte_stop)
+    detail = f"its source raised {type(error).__name__}: {shown(str(error))}"
+    if isinstance(error, FileNotFoundError | PermissionError | KeyError):
+        return FetchError(f"{where}, {detail}. Check the path.")
+    if isinstance(error, TimeoutError | ConnectionError):
+        return TransientFetchError(f"{where}, {detail}. It may pass: try again.")
+    return FetchError(f"{where}, {detail}.")

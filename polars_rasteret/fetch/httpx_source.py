@@ -1,0 +1,190 @@
+"""How do bytes get here where obstore is not enough?
+
+httpx shows every status and header, sends a URL as it is written, takes a deadline per request, and callers can bring their own
+client. It costs 20 to 40 times the CPU of obstore, so it is asked only for hrefs with a query or an empty path segment, for
+requests that failed before, and for servers that ignore Range.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import threading
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from polars_rasteret.fetch import process
+from polars_rasteret.fetch.failures import (
+    RangeIgnoredError,
+    TransientFetchError,
+    httpx_failure,
+    range_words,
+    status_failure,
+    wrong_range,
+)
+from polars_rasteret.fetch.sources import Answer, GetByRead, is_strong
+
+if TYPE_CHECKING:
+    from polars_rasteret.fetch.obstore_source import ObstoreSource
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class HttpxSource(GetByRead):
+    """Read through httpx, with a caller's client or one of our own.
+
+    Parameters
+    ----------
+    client
+        Used as it is configured (headers, authentication, proxies, redirects); None makes one on first use.
+    """
+
+    def __init__(self, client: httpx.Client | None = None) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+
+    def read(
+        self,
+        href: str,
+        byte_start: int,
+        byte_stop: int,
+        *,
+        etag: str | None,
+        timeout_s: float,
+        attempt: int,  # noqa: ARG002 - every attempt is alike
+    ) -> Answer:
+        """Give one range; of a 200 with the whole file, take the slice and hang up."""
+        deadline = time.monotonic() + timeout_s
+        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0), read=timeout_s)
+        headers = {"Range": f"bytes={byte_start}-{byte_stop - 1}", "Accept-Encoding": "identity"}
+        if etag is not None and is_strong(etag):
+            headers["If-Match"] = etag
+        try:
+            with self._opened().stream("GET", href, headers=headers, timeout=timeout) as response:
+                return _answer(href, byte_start, byte_stop, response, deadline)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise httpx_failure(href, byte_start, byte_stop, error) from error
+
+    def _opened(self) -> httpx.Client:
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    process.claim()
+                    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+                    self._client = httpx.Client(follow_redirects=True, limits=limits)
+        return self._client
+
+
+class HttpSource(GetByRead):
+    """One HTTP origin: obstore first, httpx where obstore would not do."""
+
+    def __init__(self, quick: ObstoreSource, thorough: HttpxSource) -> None:
+        self._quick = quick
+        self._thorough = thorough
+        self._ignores_range = False
+
+    def read(
+        self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
+    ) -> Answer:
+        """Give one range."""
+        n_before = 0
+        began = time.monotonic()
+        if attempt == 0 and not self._ignores_range and not needs_exact_url(href):
+            try:
+                return self._quick.read(href, byte_start, byte_stop, etag=etag, timeout_s=timeout_s, attempt=0)
+            except RangeIgnoredError:
+                self._ignores_range = True
+                n_before = 1
+        left_s = max(timeout_s - (time.monotonic() - began), 0.001)
+        answer = self._thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
+        answer.n_requests += n_before
+        return answer
+
+
+def needs_exact_url(href: str) -> bool:
+    """Tell whether obstore, which encodes a decoded path anew, would ask for another URL than `href`."""
+    if "?" in href:
+        return True
+    path = href.split("#", 1)[0].split("://", 1)[-1].partition("/")[2]
+    if "%" in path:
+        if "%2f" in path.lower():
+            return True
+        try:
+            path = unquote(path, errors="strict")
+        except UnicodeDecodeError:
+            return True
+    return any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def decoded_path(href: str) -> str:
+    """Give the path of an http(s) URL as obstore wants it: without the origin and percent-decoded."""
+    return unquote(urlsplit(href).path).lstrip("/")
+
+
+def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response, deadline: float) -> Answer:
+    status = response.status_code
+    headers = response.headers
+    etag = headers.get("ETag")
+    modified = _time(headers.get("Last-Modified"))
+    if status == 206:
+        found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+        if found is None or int(found[1]) != byte_start or int(found[2]) >= byte_stop:
+            raise wrong_range(href, byte_start, byte_stop, came=headers.get("Content-Range", "(none)"))
+        size = None if found[3] == "*" else int(found[3])
+        data = _body(href, byte_start, byte_stop, response, deadline, skip=0)
+        return Answer(data, size, etag, modified)
+    if status == 200:
+        length = headers.get("Content-Length", "")
+        size = int(length) if length.isdigit() and "Content-Encoding" not in headers else None
+        data = _body(href, byte_start, byte_stop, response, deadline, skip=byte_start)
+        return Answer(data, size, etag, modified)
+    raise status_failure(
+        href, byte_start, byte_stop, status=status, detail=response.reason_phrase, retry_after_s=_wait_s(headers)
+    )
+
+
+def _body(
+    href: str, byte_start: int, byte_stop: int, response: httpx.Response, deadline: float, *, skip: int
+) -> bytearray:
+    """Collect the wanted bytes behind `skip` others; leave as soon as they are there, whatever follows."""
+    data = bytearray()
+    n_wanted = byte_stop - byte_start
+    for chunk in response.iter_bytes():
+        if time.monotonic() > deadline:
+            raise TransientFetchError(
+                f"{range_words(href, byte_start, byte_stop)}, no complete answer in time "
+                f"({len(data)} bytes came). Try again, or raise timeout_s."
+            )
+        if skip >= len(chunk):
+            skip -= len(chunk)
+            continue
+        data += memoryview(chunk)[skip : skip + n_wanted - len(data)]
+        skip = 0
+        if len(data) == n_wanted and response.status_code == 200:
+            break
+    return data
+
+
+def _time(text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        time_ = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return time_ if time_.tzinfo is not None else time_.replace(tzinfo=dt.UTC)
+
+
+def _wait_s(headers: httpx.Headers) -> float | None:
+    """Read Retry-After: seconds or a date (RFC 9110 section 10.2.3)."""
+    text = headers.get("Retry-After")
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    until = _time(text)
+    return None if until is None else max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())

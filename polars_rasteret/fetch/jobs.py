@@ -1,0 +1,170 @@
+"""What is a call, a tile on its way and a request, to the scheduler?
+
+Plain records without behaviour of their own time; the scheduler's lock guards every field that changes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polars_rasteret.errors import FetchError
+    from polars_rasteret.fetch.cache import TileKey
+    from polars_rasteret.fetch.sources import FileKey, RangeReader
+
+    Done = Callable[[], None]
+    Deliver = Callable[[int, memoryview, Done], None]
+    Fail = Callable[[int, FetchError], None]
+
+
+class Call:
+    """One caller's wish for many tiles: where they go, and how patient it is."""
+
+    __slots__ = ("abandoned", "deliver", "fail", "pending", "queued", "retries", "timeout_s")
+
+    def __init__(self, deliver: Deliver, fail: Fail, *, timeout_s: float, retries: int) -> None:
+        self.deliver = deliver
+        self.fail = fail
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self.pending: deque[Job] = deque()
+        self.queued = False
+        """Whether the call stands in the scheduler's rotation."""
+        self.abandoned = False
+
+
+class Flight:
+    """One tile that a request will bring, and who waits for it: the leading call, and rarely more."""
+
+    __slots__ = ("call", "index", "job", "key", "others")
+
+    def __init__(self, key: TileKey, call: Call, index: int) -> None:
+        self.key = key
+        self.call: Call | None = call
+        self.index = index
+        self.others: list[tuple[Call, int]] | None = None
+        self.job: Job | None = None
+
+    def waiters(self) -> list[tuple[Call, int]]:
+        """Give calls that still want the tile, with their own number for it."""
+        first = [] if self.call is None or self.call.abandoned else [(self.call, self.index)]
+        return first + [pair for pair in self.others if not pair[0].abandoned] if self.others else first
+
+    def forget(self, call: Call) -> int | None:
+        """Take a call off the waiters; give its number for the tile if it was one."""
+        if self.call is call:
+            self.call = None
+            return self.index
+        for pair in self.others or ():
+            if pair[0] is call:
+                self.others.remove(pair)  # type: ignore[union-attr]
+                return pair[1]
+        return None
+
+
+class State(Enum):
+    """Where a request that has not ended is."""
+
+    QUEUED = 0
+    RUNNING = 1
+    DELAYED = 2
+
+
+class Job:
+    """One request: a range of a file, the tiles in it, and the calls that wait."""
+
+    __slots__ = (
+        "attempt",
+        "byte_start",
+        "byte_stop",
+        "calls",
+        "file",
+        "finished",
+        "flights",
+        "lost",
+        "owner",
+        "source",
+        "started_at",
+        "state",
+    )
+
+    def __init__(
+        self,
+        owner: Call,
+        source: RangeReader,
+        file: FileKey,
+        *,
+        byte_start: int,
+        byte_stop: int,
+        flights: list[Flight],
+    ) -> None:
+        self.owner = owner
+        """In whose turn it is fetched."""
+        self.source = source
+        self.file = file
+        self.byte_start = byte_start
+        self.byte_stop = byte_stop
+        self.flights = flights
+        self.calls: dict[Call, float] = {owner: 0.0}
+        """Who waits, and since when (monotonic); the owner since the job started."""
+        self.attempt = 0
+        self.started_at: float | None = None
+        self.finished = False
+        self.state = State.QUEUED
+        self.lost = False
+        """Everybody gave up on it while its thread was still waiting for the source."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Length of the range."""
+        return self.byte_stop - self.byte_start
+
+    def time_left_s(self) -> float:
+        """Give what is left for an attempt that starts now: until the most patient caller's deadline."""
+        if self.attempt == 0:
+            # Not measured to the microsecond: obstore has a client per timeout.
+            return max(
+                [call.timeout_s for call in list(self.calls) if not call.abandoned], default=self.owner.timeout_s
+            )
+        deadlines = [self.deadline_of(call) for call in list(self.calls) if not call.abandoned]
+        return max(max(deadlines, default=0.0) - time.monotonic(), 0.01)
+
+    def deadline_of(self, call: Call) -> float:
+        """Give the time (monotonic) until which a call waits; only once started."""
+        return max(self.started_at or 0.0, self.calls[call]) + call.timeout_s
+
+
+class Release:
+    """Give back the bytes of one delivered tile: when called, or when nobody can call it any more.
+
+    Without a lock: a list takes the bytes, the scheduler counts them when it looks; it is woken only if it waits for bytes.
+    """
+
+    __slots__ = ("_give_back", "_n_bytes", "_wake")
+
+    def __init__(self, n_bytes: int, give_back: Callable[[int], None], wake: Callable[[], None]) -> None:
+        self._n_bytes = n_bytes
+        self._give_back = give_back
+        self._wake = wake
+
+    def __call__(self) -> None:
+        """Give the bytes back; later calls do nothing."""
+        n_bytes, self._n_bytes = self._n_bytes, 0
+        if n_bytes:
+            self._give_back(n_bytes)
+            self._wake()
+
+    def __del__(self) -> None:
+        # Not woken from here: the garbage collector may run this inside the scheduler's lock. Whoever waits for bytes looks
+        # every 50 milliseconds.
+        if self._n_bytes:
+            self._give_back(self._n_bytes)
+
+
+def nothing() -> None:
+    """Give nothing back: the tile came from the cache, which counts its own bytes."""

@@ -1,0 +1,104 @@
+"""How do bytes of HTTP servers and object stores get here, fast?
+
+Through obstore's synchronous ``get`` with a range and ``If-Match``. Its own retries are off (ours are counted and see the
+deadline). A client's timeouts are fixed when a store is made, so there is one store per timeout in use.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import obstore
+import obstore.exceptions
+from obstore import store as obstore_store
+
+from polars_rasteret.fetch import process
+from polars_rasteret.fetch.failures import obstore_failure
+from polars_rasteret.fetch.sources import Answer, GetByRead, is_strong
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READY_STORES = (
+    obstore_store.S3Store,
+    obstore_store.GCSStore,
+    obstore_store.AzureStore,
+    obstore_store.HTTPStore,
+    obstore_store.LocalStore,
+    obstore_store.MemoryStore,
+)
+
+NO_RETRIES: Any = {"max_retries": 0, "retry_timeout": timedelta(0)}
+
+_MOST_STORES = 8
+"""Clients with different timeouts kept per origin; each has its own connection pool."""
+
+
+def client_options(timeout_s: float, **more: Any) -> Any:
+    """Give the client's timeouts and pool for one request that may take `timeout_s`, and what the caller adds.
+
+    A connection that gives nothing for half of that is given up, so that another one still has the other half.
+    """
+    return {
+        "allow_http": True,
+        "timeout": timedelta(seconds=timeout_s),
+        "read_timeout": timedelta(seconds=max(timeout_s / 2, 0.05)),
+        "connect_timeout": timedelta(seconds=min(max(timeout_s / 2, 0.05), 10.0)),
+        "pool_max_idle_per_host": "256",
+        **more,
+    }
+
+
+class ObstoreSource(GetByRead):
+    """One origin or bucket, read through obstore.
+
+    Parameters
+    ----------
+    make_store
+        Gives an obstore store whose requests end within the seconds it is called with.
+    key_of
+        Gives the path inside that store for an href; obstore encodes it by itself.
+    """
+
+    def __init__(self, make_store: Callable[[float], Any], key_of: Callable[[str], str]) -> None:
+        self._make_store = make_store
+        self._key_of = key_of
+        self._stores: dict[float, Any] = {}
+        self._lock = threading.Lock()
+
+    def read(
+        self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
+    ) -> Answer:
+        """Give one range."""
+        if attempt:
+            timeout_s = _rounded_down(timeout_s)
+        store = self._stores.get(timeout_s) or self._store(timeout_s)
+        options: dict[str, Any] = {"range": (byte_start, byte_stop)}
+        if is_strong(etag):
+            options["if_match"] = etag
+        try:
+            result = obstore.get(store, self._key_of(href), options=options)  # type: ignore[arg-type]
+            data = result.bytes()
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise obstore_failure(href, byte_start, byte_stop, error) from error
+        meta = result.meta
+        return Answer(data, meta["size"], meta["e_tag"], meta["last_modified"])
+
+    def _store(self, timeout_s: float) -> Any:
+        with self._lock:
+            process.claim()
+            if timeout_s not in self._stores:
+                while len(self._stores) >= _MOST_STORES:
+                    self._stores.pop(next(iter(self._stores)))
+                self._stores[timeout_s] = self._make_store(timeout_s)
+            return self._stores[timeout_s]
+
+
+def _rounded_down(timeout_s: float) -> float:
+    """Round what is left of a deadline down to 1, 1.5, 2, 3, 4, 6, 8, ... times a power of two, so that few clients are made."""
+    step = 1 / 16
+    while step * 2 <= timeout_s:
+        step *= 2
+    return step * 1.5 if step * 1.5 <= timeout_s else step

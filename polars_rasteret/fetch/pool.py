@@ -1,0 +1,220 @@
+"""Which request may start now, and in which thread?
+
+Requests wait in the queues of their calls; calls are served in turn. A request starts when a thread is free and its bytes fit
+into what may be in flight. Threads are started while there is work for them, and end when there has been none for a while.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch import process
+from polars_rasteret.fetch.jobs import Release, State
+from polars_rasteret.options import process_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from polars_rasteret.fetch.jobs import Call, Job
+
+_IDLE_S = 20.0
+"""A thread without work stays this long."""
+_LOOK_S = 0.05
+"""How often a thread that waits for bytes in flight looks for ones that were dropped rather than given back."""
+_COUNT_AFTER = 512
+"""Returned amounts that wait to be counted."""
+_EXIT_S = 2.0
+"""How long the interpreter's exit waits for requests that run."""
+
+
+class FetchPool:
+    """Daemon threads that fetch. Methods without a word on it are called with the lock held.
+
+    Parameters
+    ----------
+    lock
+        The scheduler's.
+    run
+        Does one request and tells its outcome (lock not held).
+    starts
+        Called with a request before its first attempt (lock held).
+    """
+
+    def __init__(self, lock: threading.Lock, *, run: Callable[[Job], None], starts: Callable[[Job], None]) -> None:
+        self._lock = lock
+        self._work = threading.Condition(lock)
+        self._run, self._starts = run, starts
+        self._rotation: deque[Call] = deque()
+        self._given_back: deque[int] = deque()
+        self._bytes_in_flight = 0
+        self._short_of_bytes = False
+        self._exit_is_watched = False
+        self.n_pending = self.n_threads = self.n_running = self.n_lost = 0
+        self._n_idle = 0
+        self.closing = False
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Bytes asked for, or delivered and not yet given back."""
+        self._count_given_back()
+        return self._bytes_in_flight
+
+    def enter(self, call: Call, jobs: Sequence[Job]) -> None:
+        """Queue requests of a call; `start_threads` must follow."""
+        if self.closing:
+            raise FetchError("the interpreter is exiting, so nothing more is fetched; read before the program ends")
+        call.pending.extend(jobs)
+        self._queued(call, len(jobs))
+
+    def put_back(self, job: Job) -> None:
+        """Queue a request again, before the others of its call; `start_threads` must follow."""
+        job.state = State.QUEUED
+        job.owner.pending.appendleft(job)
+        self._queued(job.owner, 1)
+
+    def forget(self, job: Job) -> None:
+        """Give up a request that has just been finished without its thread."""
+        if job.state is State.QUEUED:
+            self.n_pending -= 1  # it is skipped when its turn comes
+        elif job.state is State.RUNNING:
+            # Its thread comes back whenever the source lets it; until then another one has its place.
+            job.lost = True
+            self.n_lost += 1
+            self._bytes_in_flight -= job.n_bytes
+            self._wake(1)
+
+    def ended(self, job: Job) -> bool:
+        """Book the end of one attempt; False: it had been given up."""
+        self.n_running -= 1
+        if job.lost:
+            self.n_lost -= 1
+            return False
+        self._bytes_in_flight -= job.n_bytes
+        if self._short_of_bytes:
+            self._wake(1)
+        return True
+
+    def hold(self, n_bytes: int) -> None:
+        """Count bytes that go to consumers, until their `release` is called."""
+        self._bytes_in_flight += n_bytes
+
+    def release(self, n_bytes: int) -> Release:
+        """Give what a consumer of `n_bytes` calls when done (lock not held)."""
+        return Release(n_bytes, self._given_back.append, self._bytes_came_back)
+
+    def start_threads(self) -> None:
+        """Start a thread if one has work (lock not held); it starts the next, since starting one takes a while."""
+        with self._lock:
+            wanted = min(process_options().max_concurrency, self.n_running - self.n_lost + self.n_pending)
+            if self.n_threads - self.n_lost >= wanted or self.closing:
+                return
+            self.n_threads += 1
+            if not self._exit_is_watched:
+                self._exit_is_watched = True
+                process.claim()
+                atexit.register(self._close)
+        try:
+            threading.Thread(target=self._loop, name="polars_rasteret fetch", daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self.n_threads -= 1
+                alone = self.n_threads == self.n_lost
+            if alone:
+                raise
+
+    def _queued(self, call: Call, n_jobs: int) -> None:
+        self.n_pending += n_jobs
+        if not call.queued:
+            call.queued = True
+            self._rotation.append(call)
+        self._wake(n_jobs)
+
+    def _wake(self, n_threads: int) -> None:
+        if self._n_idle:
+            self._work.notify(n_threads)
+
+    def _loop(self) -> None:
+        self.start_threads()
+        while True:
+            with self._lock:
+                job = self._next()
+                if job is None:
+                    self.n_threads -= 1
+                    return
+            self._run(job)
+            del job
+
+    def _next(self) -> Job | None:
+        """Wait for the next request that may start; None: the thread should end."""
+        while not self.closing:
+            # Threads beyond a limit that was lowered go idle, and end there.
+            job = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
+            if job is not None:
+                if self._rotation:
+                    self._wake(1)
+                return job
+            self._n_idle += 1
+            woken = self._work.wait(_LOOK_S if self._short_of_bytes else _IDLE_S)
+            self._n_idle -= 1
+            if not woken and not self.n_pending:
+                return None
+        return None
+
+    def _admitted(self) -> Job | None:
+        rotation = self._rotation
+        while rotation:
+            call = rotation[0]
+            if not call.pending:
+                rotation.popleft()
+                call.queued = False
+                continue
+            job = call.pending[0]
+            if job.finished:
+                call.pending.popleft()
+                continue
+            limit = process_options().max_bytes_in_flight
+            if self._bytes_in_flight and self._bytes_in_flight + job.n_bytes > limit:
+                # Said before counting: whoever gives back after the count sees that it is awaited.
+                self._short_of_bytes = True
+                self._count_given_back()
+                if self._bytes_in_flight and self._bytes_in_flight + job.n_bytes > limit:
+                    return None
+            self._short_of_bytes = False
+            call.pending.popleft()
+            rotation.rotate(-1)
+            self.n_pending -= 1
+            self.n_running += 1
+            self._bytes_in_flight += job.n_bytes
+            job.state = State.RUNNING
+            if job.started_at is None:
+                self._starts(job)
+            return job
+        self._short_of_bytes = False
+        return None
+
+    def _count_given_back(self) -> None:
+        given_back = self._given_back
+        while given_back:
+            self._bytes_in_flight -= given_back.popleft()
+
+    def _bytes_came_back(self) -> None:
+        if self._short_of_bytes or len(self._given_back) > _COUNT_AFTER:
+            with self._lock:
+                self._count_given_back()
+                self._wake(1)
+
+    def _close(self) -> None:
+        """Let running requests end before the interpreter does: their threads may not come back from obstore later."""
+        if not process.is_mine():
+            return
+        with self._lock:
+            self.closing = True
+            self._work.notify_all()
+        until = time.monotonic() + _EXIT_S
+        while time.monotonic() < until and self.n_running:
+            time.sleep(0.005)

@@ -1,0 +1,38 @@
+"""How long to wait before the next attempt? Pure arithmetic; whoever waits does it elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polars_rasteret.fetch.failures import TransientFetchError
+
+_FIRST_S = 0.1
+_LONGEST_S = 8.0
+
+
+def backoff_s(attempt: int, error: TransientFetchError, chance: float) -> float:
+    """Give the seconds to wait after attempt number `attempt` (from 0) failed.
+
+    Exponential with full jitter, so that many clients do not come back together; never less than the server asked for.
+
+    Parameters
+    ----------
+    attempt
+        The one that failed, from 0.
+    error
+        Carries ``retry_after_s`` where the server said so.
+    chance
+        Uniform in 0..1.
+
+    Examples
+    --------
+    >>> from polars_rasteret.fetch.failures import TransientFetchError
+    >>> backoff_s(2, TransientFetchError("503"), 0.5)
+    0.2
+    >>> backoff_s(2, TransientFetchError.after("503", 3.0), 0.0)
+    3.0
+    """
+    wait_s = chance * min(_FIRST_S * 2.0**attempt, _LONGEST_S)
+    # A little on top of what was asked, spread, so that the waiting clients do not all arrive in the same instant.
+    return wait_s if error.retry_after_s is None else error.retry_after_s + wait_s

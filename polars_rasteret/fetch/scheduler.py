@@ -1,0 +1,412 @@
+"""When is which request sent, by which thread, and who gets the tiles?
+
+One scheduler serves the process. Nothing is held while a consumer works: a fetch thread hands its tiles over and goes on, a
+request that waits for another attempt has neither thread nor bytes in flight, and a caller that goes away is just not told.
+
+A call's tiles are looked up in chunks (`tile_table`): cached ones are handed over at once, ones on their way get one more
+waiter, the rest is led: cut into requests and queued. Threads take requests from the calls in turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch import process
+from polars_rasteret.fetch.clock import Clock
+from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, range_words
+from polars_rasteret.fetch.jobs import Call, Job, nothing
+from polars_rasteret.fetch.pool import FetchPool
+from polars_rasteret.fetch.retries import backoff_s
+from polars_rasteret.fetch.sources import FileKey, checked, is_strong
+from polars_rasteret.fetch.stores import resolve
+from polars_rasteret.fetch.tile_table import Found, TileTable
+from polars_rasteret.options import process_options
+from polars_rasteret.profile import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.fetch.cache import TileKey
+    from polars_rasteret.fetch.jobs import Deliver, Fail, Flight
+    from polars_rasteret.fetch.sources import RangeReader
+    from polars_rasteret.options import ReadOptions
+
+    Group = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
+
+__all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache", "process_scheduler"]
+
+_CHUNK = 512
+"""Tiles looked up while the lock is held once: a few tenths of a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerState:
+    """What the scheduler holds now; everything but threads and cache is 0 when no call is open."""
+
+    n_threads: int
+    n_running: int
+    n_queued: int
+    n_delayed: int
+    n_tiles_awaited: int
+    bytes_in_flight: int
+    cache_bytes: int
+    n_threads_lost: int
+
+
+class FetchTicket:
+    """One running call of `Scheduler.fetch`."""
+
+    __slots__ = ("_call", "_scheduler")
+
+    def __init__(self, scheduler: Scheduler, call: Call) -> None:
+        self._scheduler = scheduler
+        self._call = call
+
+    def abandon(self) -> None:
+        """Go away: nothing is delivered afterwards (but a delivery on another thread may be ending just now).
+
+        Requests that nobody else waits for leave the queue; running ones finish into the cache. May be called at any time, from
+        any thread, more than once.
+        """
+        self._scheduler._abandon(self._call)  # noqa: SLF001 - the ticket is the scheduler's other half
+
+
+class Scheduler:
+    """Fetch tiles for all callers of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table = TileTable()
+        self._clock = Clock(self._lock, put_back=self._put_back, give_up=self._give_up, tell=self._tell_late)
+        self._pool = FetchPool(self._lock, run=self._run, starts=self._clock.start)
+
+    def fetch(
+        self,
+        files: Sequence[FileKey],
+        file_id: NDArray[np.int64],
+        byte_start: NDArray[np.int64],
+        byte_stop: NDArray[np.int64],
+        *,
+        group: Group,
+        deliver: Deliver,
+        fail: Fail,
+        options: ReadOptions,
+    ) -> FetchTicket:
+        """Fetch tiles; returns when cached ones are delivered and the others are queued.
+
+        Parameters
+        ----------
+        files
+            The files, as indexed.
+        file_id, byte_start, byte_stop
+            int64, shape (n_tiles,): one entry per distinct tile, sorted by ``file_id, byte_start``; `file_id` indexes `files`.
+            An empty range is an empty tile, for which nothing is asked.
+        group
+            Cuts tiles into requests: from the three columns of the tiles that must be fetched, the request of each, dense from 0
+            and sorted; a request stays within one file.
+        deliver
+            ``deliver(tile, data, done)``, once per tile, from a fetch thread (cached tiles: from the calling thread, before this
+            returns). Must not block. Whoever has used `data` calls ``done()``.
+        fail
+            ``fail(tile, error)``, once per tile that cannot be had.
+        options
+            ``timeout_s`` and ``retries`` of this call.
+
+        Raises
+        ------
+        UsageError
+            For hrefs that nothing reads, ranges that end before they begin, or in a forked child.
+        """
+        process.check()
+        call = Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries)
+        ticket = FetchTicket(self, call)
+        _check_ranges(file_id, byte_start, byte_stop)
+        if len(byte_start) == 0:
+            return ticket
+        tiles = self._resolved(files, file_id, byte_start, byte_stop)
+        found = Found()
+        try:
+            self._look_up(call, tiles, found)
+            record(tiles=len(byte_start), cache_hits=len(found.cached), shared_tiles=found.n_shared)
+            if found.led:
+                led = np.asarray(found.led)
+                request = group(file_id[led], byte_start[led], byte_stop[led])
+                self._submit(call, tiles.cut(call, led, found.flights, request))
+            for index, data in itertools.chain(found.cached, found.empty):
+                deliver(index, data, nothing)
+        except BaseException as error:
+            # Also for Ctrl-C: what this call led must not be awaited by others for ever.
+            self._withdraw(call, found, error)
+            raise
+        return ticket
+
+    def clear_cache(self) -> None:
+        """Forget every cached tile."""
+        with self._lock:
+            self._table.cache.clear()
+
+    def state(self) -> SchedulerState:
+        """Tell what is held now."""
+        with self._lock:
+            pool = self._pool
+            return SchedulerState(
+                n_threads=pool.n_threads,
+                n_running=pool.n_running,
+                n_queued=pool.n_pending,
+                n_delayed=self._clock.n_waiting,
+                n_tiles_awaited=len(self._table.flights),
+                bytes_in_flight=pool.bytes_in_flight,
+                cache_bytes=self._table.cache.n_bytes,
+                n_threads_lost=pool.n_lost,
+            )
+
+    def _resolved(
+        self,
+        files: Sequence[FileKey],
+        file_id: NDArray[np.int64],
+        byte_start: NDArray[np.int64],
+        byte_stop: NDArray[np.int64],
+    ) -> _Tiles:
+        sources: dict[int, RangeReader] = {}
+        keys = {}
+        changes = np.flatnonzero(np.diff(file_id, prepend=file_id[0] - 1))
+        for one in file_id[changes].tolist():
+            file = files[one]
+            sources[one], identity = resolve(file.href)
+            version = (file.etag,) if is_strong(file.etag) else (file.file_size, file.last_modified)
+            keys[one] = (identity, file.href, *version)
+        with self._lock:
+            self._table.cache.shrink(process_options().cache_bytes)
+            numbers = {one: self._table.number_of(key) for one, key in keys.items()}
+        return _Tiles(files, sources, numbers, file_id, byte_start, byte_stop)
+
+    def _look_up(self, call: Call, tiles: _Tiles, found: Found) -> None:
+        now = time.monotonic()
+
+        def attached(job: Job) -> None:
+            job.calls[call] = now
+            self._clock.attach(job, call)
+
+        for low in range(0, len(tiles.byte_start), _CHUNK):
+            keys = tiles.keys(low, low + _CHUNK)
+            with self._lock:
+                self._table.look_up(call, keys, low, found, attached)
+
+    def _submit(self, call: Call, jobs: list[Job]) -> None:
+        with self._lock:
+            self._pool.enter(call, jobs)
+            for job in jobs:
+                for flight in job.flights:
+                    flight.job = job
+                    for other, _ in flight.others or ():
+                        job.calls.setdefault(other, 0.0)
+        self._pool.start_threads()
+
+    def _abandon(self, call: Call) -> None:
+        with self._lock:
+            if call.abandoned:
+                return
+            call.abandoned = True
+            for job in call.pending:
+                if all(other.abandoned for other in job.calls):
+                    self._give_up(job)
+            call.pending = deque(job for job in call.pending if not job.finished)
+            self._clock.look_soon()
+
+    def _withdraw(self, call: Call, found: Found, error: BaseException) -> None:
+        self._abandon(call)
+        with self._lock:
+            orphans = [flight for flight in found.flights if flight.job is None]
+            self._table.land(orphans)
+            failed = [waiter for flight in orphans for waiter in flight.waiters()]
+        _fail_all(failed, FetchError(f"another read that was to fetch this tile was stopped: {error!r}. Read again."))
+
+    def _run(self, job: Job) -> None:
+        """Make one attempt, and tell its outcome; a fetch thread."""
+        file, start, stop = job.file, job.byte_start, job.byte_stop
+        try:
+            answer = job.source.read(
+                file.href, start, stop, etag=file.etag, timeout_s=job.time_left_s(), attempt=job.attempt
+            )
+            # Counted before anybody is told: a profile may end with the last tile.
+            record(requests=answer.n_requests, bytes=memoryview(answer.data).nbytes)
+        except Exception as error:  # noqa: BLE001 - whatever a caller's source raises must reach its waiters, not end the thread
+            record(requests=1)
+            self._failed(
+                job, error if isinstance(error, FetchError) else foreign_failure(file.href, start, stop, error)
+            )
+            return
+        try:
+            data = checked(file, start, stop, answer)
+        except FetchError as error:
+            self._failed(job, error)
+        else:
+            self._arrived(job, data)
+
+    def _arrived(self, job: Job, data: memoryview) -> None:
+        start = job.byte_start
+        views = [data[a - start : b - start] for _, a, b in (flight.key for flight in job.flights)]
+        handed: list[tuple[Call, int, memoryview, int]] = []
+        with self._lock:
+            if not self._pool.ended(job):
+                return
+            self._table.keep(job, views, process_options().cache_bytes)
+            for flight, view in zip(self._finish(job), views, strict=True):
+                waiters = flight.waiters()
+                for n, (call, index) in enumerate(waiters):
+                    # Together the waiters of a tile hold its bytes once.
+                    share = len(view) // len(waiters) + (len(view) % len(waiters) if n == 0 else 0)
+                    handed.append((call, index, view, share))
+            self._pool.hold(sum([one[3] for one in handed]))
+        for call, index, view, share in handed:
+            done = self._pool.release(share)
+            if call.abandoned:
+                continue
+            try:
+                call.deliver(index, view, done)
+            except Exception as error:  # noqa: BLE001 - a caller's fault must not end the thread that serves all
+                call.fail(index, FetchError(f"the receiver of a tile of {job.file.href} failed: {error!r}"))
+
+    def _failed(self, job: Job, error: FetchError) -> None:
+        with self._lock:
+            if not self._pool.ended(job):
+                return
+            waiting = [call for call in job.calls if not call.abandoned]
+            if isinstance(error, TransientFetchError):
+                next_at = time.monotonic() + backoff_s(job.attempt, error, random.random())  # noqa: S311 - jitter
+                if any(job.attempt < call.retries and next_at < job.deadline_of(call) for call in waiting):
+                    job.attempt += 1
+                    self._clock.delay(job, next_at)
+                    record(retries=1)
+                    return
+            failed = [waiter for flight in self._finish(job) for waiter in flight.waiters()]
+        _fail_all(failed, _last_words(error, job))
+
+    def _finish(self, job: Job) -> list[Flight]:
+        job.finished = True
+        self._clock.started.discard(job)
+        # The job lets go of its flights: they know the job, and a cycle would wait for the garbage collector.
+        flights, job.flights = job.flights, []
+        self._table.land(flights)
+        return flights
+
+    def _put_back(self, job: Job) -> None:
+        self._pool.put_back(job)
+
+    def _give_up(self, job: Job) -> None:
+        """Detach from a request that everybody waited for too long, or left. The lock is held."""
+        if not job.finished:
+            self._finish(job)
+            self._pool.forget(job)
+
+    def _tell_late(self, late: list[tuple[Call, int, Job]]) -> None:
+        for call, index, job in late:
+            _fail_all([(call, index)], _too_late(job, call))
+        self._pool.start_threads()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """The tiles of one call, and who answers for their files."""
+
+    files: Sequence[FileKey]
+    sources: dict[int, RangeReader]
+    numbers: dict[int, int]
+    """Number of each file in the tile table."""
+    file_id: NDArray[np.int64]
+    byte_start: NDArray[np.int64]
+    byte_stop: NDArray[np.int64]
+
+    def keys(self, low: int, high: int) -> list[TileKey]:
+        part = slice(low, high)
+        numbers = map(self.numbers.__getitem__, self.file_id[part].tolist())
+        return list(zip(numbers, self.byte_start[part].tolist(), self.byte_stop[part].tolist(), strict=True))
+
+    def cut(self, call: Call, led: NDArray[np.intp], flights: list[Flight], request: NDArray[np.int64]) -> list[Job]:
+        """Make one job per request of the tiles `led`, whose flights and requests are given."""
+        low = np.flatnonzero(np.diff(request, prepend=request[0] - 1))
+        columns = zip(
+            self.file_id[led[low]].tolist(),
+            np.minimum.reduceat(self.byte_start[led], low).tolist(),
+            np.maximum.reduceat(self.byte_stop[led], low).tolist(),
+            low.tolist(),
+            [*low[1:].tolist(), len(led)],
+            strict=True,
+        )
+        return [
+            Job(call, self.sources[one], self.files[one], byte_start=start, byte_stop=stop, flights=flights[first:last])
+            for one, start, stop, first, last in columns
+        ]
+
+
+def _check_ranges(file_id: NDArray[np.int64], byte_start: NDArray[np.int64], byte_stop: NDArray[np.int64]) -> None:
+    if not len(file_id) == len(byte_start) == len(byte_stop):
+        raise UsageError(
+            f"file_id, byte_start, byte_stop have {len(file_id)}, {len(byte_start)}, {len(byte_stop)} entries; expected as many"
+        )
+    wrong = np.flatnonzero((byte_start < 0) | (byte_stop < byte_start))
+    if len(wrong):
+        raise UsageError(
+            f"tile {wrong[0]} has byte_start {byte_start[wrong[0]]} and byte_stop {byte_stop[wrong[0]]}; "
+            "expected 0 <= byte_start <= byte_stop"
+        )
+
+
+def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:
+    for call, index in waiters:
+        if not call.abandoned:
+            call.fail(index, error)
+
+
+def _last_words(error: FetchError, job: Job) -> FetchError:
+    """Give a passing failure as the final one it has become; the others as they are."""
+    if not isinstance(error, TransientFetchError) or job.started_at is None:
+        return error
+    spent_s = time.monotonic() - job.started_at
+    final = FetchError(f"{error} Gave up after {job.attempt + 1} attempt(s) in {spent_s:.1f} s.")
+    final.__cause__ = error
+    return final
+
+
+def _too_late(job: Job, call: Call) -> FetchError:
+    return FetchError(
+        f"{range_words(job.file.href, job.byte_start, job.byte_stop)}, no complete answer within timeout_s={call.timeout_s:g} "
+        f"({job.attempt + 1} attempt(s)). Try again, or raise it: pr.options(timeout_s=...)."
+    )
+
+
+_process_scheduler: Scheduler | None = None
+_process_lock = threading.Lock()
+
+
+def process_scheduler() -> Scheduler:
+    """Give the scheduler of this process.
+
+    Raises
+    ------
+    UsageError
+        In a forked child of a process that had begun to read.
+    """
+    global _process_scheduler  # noqa: PLW0603 - one per process
+    process.check()
+    if _process_scheduler is None:
+        with _process_lock:
+            if _process_scheduler is None:
+                _process_scheduler = Scheduler()
+    return _process_scheduler
+
+
+def clear_cache() -> None:
+    """Forget every cached tile of the process; for benchmarks and tests."""
+    process_scheduler().clear_cache()

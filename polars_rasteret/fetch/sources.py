@@ -1,0 +1,161 @@
+"""Who can give the bytes of a file, and what does an answer say?
+
+`ByteSource` is the public shape: one method. Inside, a `RangeReader` is asked, which also tells the file's size, ETag and time,
+so that a file that changed since indexing is noticed. `checked` is the one place that compares an answer with what was wanted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch.failures import (
+    BeyondEndError,
+    changed,
+    changed_size,
+    changed_time,
+    foreign_failure,
+    range_words,
+    short_body,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_UNKNOWN_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""What obstore says when a server sends no Last-Modified."""
+
+
+@runtime_checkable
+class ByteSource(Protocol):
+    """Anything that gives byte ranges: a server, a bucket, a folder, a dict in a test."""
+
+    def get(self, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:
+        """Give bytes ``byte_start`` to ``byte_stop`` (half-open) of `href`; fewer only where the file ends.
+
+        With a strong `etag`, a file that now has another one should raise `StaleIndexError`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """A file as it was when it was indexed; None is unknown."""
+
+    href: str
+    etag: str | None = None
+    file_size: int | None = None
+    last_modified: dt.datetime | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came for one range, and what the answer told of the whole file."""
+
+    data: Buffer
+    file_size: int | None = None
+    etag: str | None = None
+    last_modified: dt.datetime | None = None
+    n_requests: int = 1
+
+
+class RangeReader(Protocol):
+    """What the scheduler asks: a `ByteSource` that also knows deadlines and describes the file."""
+
+    def read(
+        self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
+    ) -> Answer:
+        """Give one range, or raise `FetchError` (`TransientFetchError` where another attempt makes sense)."""
+        ...
+
+    def get(self, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:
+        """Give the bytes alone."""
+        ...
+
+
+class GetByRead:
+    """The public `get` of every `RangeReader`."""
+
+    def get(self: RangeReader, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:
+        """Give bytes ``byte_start`` to ``byte_stop`` (half-open) of `href`; fewer where the file ends."""
+        try:
+            return self.read(href, byte_start, byte_stop, etag=etag, timeout_s=30.0, attempt=0).data
+        except BeyondEndError:
+            return b""
+
+
+class PlainSource(GetByRead):
+    """A caller's `ByteSource`, asked as a `RangeReader`; it tells nothing but the bytes."""
+
+    def __init__(self, inner: ByteSource) -> None:
+        self.inner = inner
+
+    def read(
+        self,
+        href: str,
+        byte_start: int,
+        byte_stop: int,
+        *,
+        etag: str | None,
+        timeout_s: float,  # noqa: ARG002 - the shape has no deadline; the scheduler's clock keeps it
+        attempt: int,  # noqa: ARG002
+    ) -> Answer:
+        """Give one range."""
+        try:
+            data = self.inner.get(href, byte_start, byte_stop, etag=etag)
+        except FetchError:
+            raise
+        except Exception as error:
+            raise foreign_failure(href, byte_start, byte_stop, error) from error
+        return Answer(data)
+
+
+def is_strong(etag: str | None) -> bool:
+    """Tell whether an ETag stands for exactly one sequence of bytes (RFC 9110 section 8.8.1)."""
+    return etag is not None and not etag.startswith("W/")
+
+
+def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer) -> memoryview:
+    """Give the bytes of an answer if it is for the indexed file and complete.
+
+    Raises
+    ------
+    StaleIndexError
+        When size, strong ETag or, without strong ETags, modification time differ from the index.
+    TransientFetchError
+        When fewer (or more) bytes came than were asked for.
+    """
+    href = file.href
+    size = answer.file_size
+    if size is not None and file.file_size is not None and size != file.file_size:
+        raise changed_size(href, byte_start, byte_stop, indexed=file.file_size, came=size)
+    if is_strong(file.etag) and is_strong(answer.etag):
+        if file.etag != answer.etag:
+            raise changed(href, byte_start, byte_stop, f"its ETag is {answer.etag} where {file.etag} was indexed")
+    elif file.last_modified is not None and answer.last_modified is not None:
+        indexed, came = file.last_modified, answer.last_modified
+        if not _same_time(indexed, came):
+            raise changed_time(href, byte_start, byte_stop, indexed=indexed, came=came)
+    data = memoryview(answer.data)
+    if data.format != "B" or data.ndim != 1:
+        data = data.cast("B")
+    if len(data) != byte_stop - byte_start:
+        if size is not None and byte_stop > size:
+            raise BeyondEndError(
+                f"{range_words(href, byte_start, byte_stop)}, but the file has {size} bytes. "
+                "It is shorter than its indexed header says; it is damaged, or index it again: pr.refresh(path)."
+            )
+        raise short_body(href, byte_start, byte_stop, n_bytes=len(data))
+    return data
+
+
+def _same_time(indexed: dt.datetime, came: dt.datetime) -> bool:
+    if indexed.tzinfo is None:
+        indexed = indexed.replace(tzinfo=dt.UTC)
+    if _UNKNOWN_TIME in (indexed, came):
+        return True
+    if indexed.microsecond == 0 or came.microsecond == 0:  # HTTP dates have whole seconds
+        return indexed.replace(microsecond=0) == came.replace(microsecond=0)
+    return abs(indexed - came) < dt.timedelta(milliseconds=1)

@@ -1,0 +1,333 @@
+"""Which source answers for an href, and how does a caller configure it?
+
+Hrefs are matched to the longest configured prefix, else to a default source of their scheme and host or bucket, made once per
+process. Stores and credentials live here only: they are never pickled, so every process resolves its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from obstore import store as obstore_store
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
+from polars_rasteret.fetch.cloud import BUCKET_SCHEMES, bucket_key, cloud_source, httpx_client, split_options
+from polars_rasteret.fetch.failures import BeyondEndError, TransientFetchError, shown
+from polars_rasteret.fetch.httpx_source import HttpSource, HttpxSource, decoded_path
+from polars_rasteret.fetch.local_source import LocalSource, local_path
+from polars_rasteret.fetch.obstore_source import NO_RETRIES, READY_STORES, ObstoreSource, client_options
+from polars_rasteret.fetch.retries import backoff_s
+from polars_rasteret.fetch.sources import PlainSource, RangeReader
+from polars_rasteret.options import current_options
+from polars_rasteret.profile import record
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Hashable, Mapping
+
+_Value = TypeVar("_Value")
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+:(?=//)")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What moving bytes costs, for `estimate`; None is unknown."""
+
+    usd_per_gb: float | None = None
+    usd_per_1000_requests: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAnswer:
+    """The first look at a file: some bytes, and what identifies the file; None is unknown."""
+
+    data: bytes
+    file_size: int | None
+    etag: str | None
+    last_modified: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """How to read the hrefs under one prefix."""
+
+    prefix: str
+    number: int
+    storage_options: Mapping[str, Any]
+    credential_provider: Callable[[], Any] | None
+    store: Any
+    client: httpx.Client | None
+
+
+_lock = threading.Lock()
+_settings: dict[str, _Setting] = {}
+_prices: dict[str, Prices] = {}
+_numbers = itertools.count(1)
+_sources: dict[tuple[int, str], RangeReader] = {}
+
+
+def configure_store(
+    prefix: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Callable[[], Any] | None = None,
+    store: Any = None,
+    client: httpx.Client | None = None,
+    usd_per_gb: float | None = None,
+    usd_per_1000_requests: float | None = None,
+) -> None:
+    """Say how files under a prefix are read, in this process.
+
+    The longest matching prefix wins; a prefix ends where a path segment ends (``s3://a`` is not a prefix of ``s3://ab/x``).
+    Calling again replaces what was said for this prefix; calling with the prefix alone takes it back.
+
+    Parameters
+    ----------
+    prefix
+        Beginning of hrefs: ``"s3://bucket/"``, ``"https://host/path/"``, ``"/mnt/scenes"``, or a scheme of your own with
+        ``store=``, like ``"memory://x/"``.
+    storage_options
+        Keys as in Polars' ``storage_options``: ``aws_region``, ``aws_endpoint_url``, ``aws_access_key_id``,
+        ``aws_secret_access_key``, ``aws_skip_signature``, ``aws_request_payer``, ``google_service_account``,
+        ``azure_storage_account_name``, ...; and for every scheme the client's ``proxy_url``, ``user_agent``, ``headers``,
+        ``allow_invalid_certificates``. Timeouts and retries come from ``pr.options``, so keys about them are ignored.
+    credential_provider
+        A callable that gives credentials, as obstore takes it; called again when they expire.
+    store
+        A ready obstore store (its own timeouts and retries apply below ours), or any object with
+        ``get(href, byte_start, byte_stop, *, etag)``.
+    client
+        A ready ``httpx.Client`` for http(s) prefixes: its headers, authentication and proxies are used as they are.
+    usd_per_gb, usd_per_1000_requests
+        Prices for ``pr.estimate`` and ``budget_usd``; no influence on reading.
+
+    Raises
+    ------
+    UsageError
+        When arguments exclude each other, or `store` has no such method.
+
+    Notes
+    -----
+    Without configuration, ``s3://``, ``gs://`` and ``az://`` use the credentials in the environment variables of their
+    provider, and read anonymously when there are none. Requester pays is on only when you say so.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> from polars_rasteret.testing import MemorySource
+    >>> source = MemorySource({"memory://docs/a.tif": b"II*..."})
+    >>> pr.configure_store("memory://docs/", store=source)
+    >>> pr.configure_store("s3://my-bucket/", storage_options={"aws_region": "eu-central-1"}, usd_per_gb=0.09)
+    """
+    if not isinstance(prefix, str) or not prefix:
+        raise UsageError(f"prefix is {prefix!r}; expected the beginning of hrefs, like 's3://bucket/'")
+    if client is not None and not isinstance(client, httpx.Client):
+        raise UsageError(f"client is a {type(client).__name__}; expected an httpx.Client (not an async one)")
+    if store is not None and not isinstance(store, READY_STORES) and not callable(getattr(store, "get", None)):
+        raise UsageError(
+            f"store is a {type(store).__name__}; expected an obstore store, or an object with "
+            "get(href, byte_start, byte_stop, *, etag)"
+        )
+    if client is not None and not prefix.lower().startswith("http"):
+        raise UsageError(f"client= reads http and https only, not {shown(prefix)!r}; use store= or storage_options=")
+    made = storage_options is not None or credential_provider is not None
+    if (store is not None) + (client is not None) + made > 1:
+        raise UsageError(
+            "give one of store=, client=, or storage_options= with credential_provider=; they exclude each other"
+        )
+    for name, price in (("usd_per_gb", usd_per_gb), ("usd_per_1000_requests", usd_per_1000_requests)):
+        if price is not None and not price >= 0:
+            raise UsageError(f"{name} is {price!r}; expected dollars, 0 or more")
+    setting = _Setting(
+        prefix=prefix,
+        number=next(_numbers),
+        storage_options=dict(storage_options or {}),
+        credential_provider=credential_provider,
+        store=store,
+        client=client,
+    )
+    with _lock:
+        # New dictionaries, so that readers need no lock.
+        global _settings, _prices, _sources  # noqa: PLW0603 - configuration of the process
+        others = {known: value for known, value in _settings.items() if known != prefix}
+        has_setting = store is not None or client is not None or made
+        dropped = _settings.get(prefix)
+        _settings = {**others, prefix: setting} if has_setting else others
+        prices = Prices(usd_per_gb, usd_per_1000_requests)
+        _prices = {**{known: value for known, value in _prices.items() if known != prefix}}
+        if prices != Prices():
+            _prices[prefix] = prices
+        if dropped is not None:
+            _sources = {key: source for key, source in _sources.items() if key[0] != dropped.number}
+
+
+def prices_for(href: str) -> Prices:
+    """Give the prices configured for the longest matching prefix."""
+    return _longest(_prices, href) or Prices()
+
+
+def source_for(href: str) -> RangeReader:
+    """Give the source that answers for `href`; it is made on first use and kept by the process.
+
+    Raises
+    ------
+    UsageError
+        For a scheme nobody reads, wrong storage options, or in a forked child.
+    """
+    return resolve(href)[0]
+
+
+def store_identity(href: str) -> Hashable:
+    """Give what tells the origin of an href apart from others: equal identity and equal href are the same file."""
+    return _identity(href)[1]
+
+
+def resolve(href: str) -> tuple[RangeReader, Hashable]:
+    """Give source and identity of an href in one look."""
+    process.check()
+    setting, key = _identity(href)
+    source = _sources.get(key)
+    if source is None:
+        made = _made(setting, key[1], href)
+        with _lock:
+            source = _sources.setdefault(key, made)
+    return source, key
+
+
+def _identity(href: str) -> tuple[_Setting | None, tuple[int, str]]:
+    setting = _longest(_settings, href) if _settings else None
+    return setting, (0 if setting is None else setting.number, _origin(href))
+
+
+def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
+    """Read a range of a file nothing is known of yet, for indexing; one GET, repeated when a failure may pass.
+
+    Parameters
+    ----------
+    href
+        Where the file is.
+    byte_start, byte_stop
+        Half-open; beyond the end of the file there are fewer bytes, or none.
+
+    Raises
+    ------
+    FetchError
+        When the bytes cannot be had within ``timeout_s``.
+    """
+    options = current_options()
+    source = source_for(href)
+    deadline = time.monotonic() + options.timeout_s
+    attempt = 0
+    while True:
+        left_s = options.timeout_s if attempt == 0 else deadline - time.monotonic()
+        n_bytes = 0
+        try:
+            answer = source.read(href, byte_start, byte_stop, etag=None, timeout_s=left_s, attempt=attempt)
+            data = bytes(answer.data)
+            n_bytes = len(data)
+            size = answer.file_size
+            if size is None and n_bytes < byte_stop - byte_start and isinstance(source, PlainSource):
+                size = byte_start + n_bytes
+            return HeadAnswer(data, size, answer.etag, answer.last_modified)
+        except BeyondEndError:
+            return HeadAnswer(b"", None, None, None)
+        except TransientFetchError as error:
+            wait_s = backoff_s(attempt, error, random.random())  # noqa: S311 - jitter
+            attempt += 1
+            if attempt > options.retries or time.monotonic() + wait_s >= deadline:
+                raise
+            record(retries=1)
+        finally:
+            record(requests=1, bytes=n_bytes)
+        time.sleep(wait_s)
+
+
+def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:
+    best, value = -1, None
+    for prefix, candidate in table.items():
+        n = len(prefix)
+        if n > best and href.startswith(prefix) and (len(href) == n or prefix[-1] == "/" or href[n] in "/?#"):
+            best, value = n, candidate
+    return value
+
+
+def _origin(href: str) -> str:
+    """Give what one connection pool serves: scheme and host, scheme and bucket, or "file"."""
+    found = _SCHEME.match(href)
+    if found is None:
+        return "file"
+    scheme = found[0][:-1].lower()
+    if scheme == "file":
+        return "file"
+    rest = href[found.end() + 2 :]
+    stop = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
+    return f"{scheme}://{rest[:stop]}"
+
+
+def _made(setting: _Setting | None, origin: str, href: str) -> RangeReader:
+    scheme = origin.split("://", 1)[0]
+    if setting is not None and setting.store is not None:
+        if isinstance(setting.store, READY_STORES):
+            store = setting.store
+            return ObstoreSource(lambda _timeout_s: store, _key_in(store, setting.prefix, scheme))
+        return PlainSource(setting.store)
+    if setting is not None and setting.client is not None:
+        return HttpxSource(setting.client)
+    options = {} if setting is None else setting.storage_options
+    provider = None if setting is None else setting.credential_provider
+    if origin == "file":
+        return LocalSource()
+    if scheme in ("http", "https"):
+        return _http_source(origin, options)
+    if scheme in BUCKET_SCHEMES:
+        return cloud_source(origin, options, provider)
+    raise UsageError(
+        f"{shown(href)}: nothing reads {scheme}:// yet; expected a path, file, http, https, s3, gs or az, "
+        f"or a source given with pr.configure_store('{scheme}://', store=...)"
+    )
+
+
+def _http_source(origin: str, options: Mapping[str, Any]) -> HttpSource:
+    client, other = split_options(options)
+    if other:
+        raise UsageError(
+            f"storage_options {', '.join(sorted(other))} mean nothing for {origin}; give an httpx.Client as client="
+        )
+
+    def make_store(timeout_s: float) -> Any:
+        return obstore_store.HTTPStore(
+            origin,
+            client_options=client_options(timeout_s, **client),
+            retry_config=NO_RETRIES,
+        )
+
+    return HttpSource(ObstoreSource(make_store, decoded_path), HttpxSource(httpx_client(client) if client else None))
+
+
+def _key_in(store: Any, prefix: str, scheme: str) -> Callable[[str], str]:
+    """Find the path inside a caller's store: below its own URL or prefix where it has one, else below the configured prefix."""
+    if isinstance(store, obstore_store.HTTPStore):
+        base = str(store.url).rstrip("/") + "/"
+        return lambda href: unquote(_below(href, base) or _below(href, prefix) or urlsplit(href).path.lstrip("/"))
+    inner = str(getattr(store, "prefix", None) or "").strip("/")
+    if scheme in BUCKET_SCHEMES:
+        return lambda href: _below(bucket_key(href), inner + "/" if inner else "") or bucket_key(href)
+    if scheme == "file" or isinstance(store, obstore_store.LocalStore):
+        return lambda href: (
+            _below(local_path(href).strip("/"), inner + "/" if inner else "") or _below(href, prefix) or href
+        )
+    return lambda href: _below(href, prefix) or href
+
+
+def _below(href: str, prefix: str) -> str | None:
+    return href[len(prefix) :].lstrip("/") if href.startswith(prefix) else None

@@ -1,0 +1,1 @@
+"""The Polars faces: expressions that read per row, and verbs that pair records with a table and read."""

@@ -1,0 +1,139 @@
+"""How do flat pixel arrays become Polars columns?
+
+Values are handed over without a copy wherever Polars allows it: NumPy arrays where no value is null, Arrow buffers
+otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+def scalar_series(name: str, values: NDArray[Any], is_valid: NDArray[np.bool_] | None) -> pl.Series:
+    """Give one value per row, null where it is not valid."""
+    series = pl.Series(name, values)
+    if is_valid is None or is_valid.all():
+        return series
+    return series.set(pl.Series(~is_valid), None)
+
+
+def array_series(
+    name: str,
+    values: NDArray[Any],
+    shape: tuple[int, ...],
+    *,
+    is_valid: NDArray[np.bool_] | None = None,
+    is_null: NDArray[np.bool_] | None = None,
+) -> pl.Series:
+    """Give one array of `shape` per row.
+
+    Parameters
+    ----------
+    name
+        Of the column.
+    values
+        Flat, row after row.
+    shape
+        Of each value.
+    is_valid
+        Flat; a pixel that is not valid becomes a null element. None: all are.
+    is_null
+        Per row; the whole value is null.
+    """
+    has_nulls = is_null is not None and bool(is_null.any())
+    n_values = int(np.prod(shape))
+    n_rows = len(values) // n_values if n_values else len(is_null if is_null is not None else ())
+    if not has_nulls and (is_valid is None or is_valid.all()) and n_values:
+        return pl.Series(name, values.reshape(n_rows, *shape))
+    import pyarrow as pa
+
+    array = _elements(values, is_valid)
+    for depth in range(len(shape) - 1, -1, -1):
+        mask = pa.array(is_null) if has_nulls and depth == 0 else None
+        array = pa.FixedSizeListArray.from_arrays(array, shape[depth], mask=mask)
+    return _from_arrow(name, array)
+
+
+def list_series(
+    name: str,
+    values: NDArray[Any],
+    offset: NDArray[np.int64],
+    *,
+    is_valid: NDArray[np.bool_] | None = None,
+) -> pl.Series:
+    """Give the run ``offset[i]:offset[i + 1]`` of the flat values as the list of row i."""
+    import pyarrow as pa
+
+    return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), _elements(values, is_valid)))
+
+
+def struct_series(name: str, fields: Mapping[str, pl.Series], *, is_null: NDArray[np.bool_] | None = None) -> pl.Series:
+    """Give a Struct column; where `is_null`, the whole value is null."""
+    frame = pl.DataFrame([series.alias(field) for field, series in fields.items()])
+    if is_null is None or not is_null.any():
+        return frame.to_struct(name)
+    import pyarrow as pa
+
+    arrays = [series.to_arrow() for series in frame.get_columns()]
+    array = pa.StructArray.from_arrays(arrays, names=frame.columns, mask=pa.array(is_null))
+    return _from_arrow(name, array)
+
+
+def window_struct(
+    name: str,
+    values: NDArray[Any],
+    offset: NDArray[np.int64],
+    *,
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    transform: NDArray[np.float64],
+    crs: Sequence[str | None],
+    is_valid: NDArray[np.bool_] | None,
+    is_null: NDArray[np.bool_],
+) -> pl.Series:
+    """Give windows of various sizes: Struct of ``pixels`` (List), ``height``, ``width``, ``transform``, ``crs``."""
+    has_grid: NDArray[np.bool_] = np.asarray(np.isfinite(transform).all(axis=1))
+    fields = {
+        "pixels": list_series("pixels", values, offset, is_valid=is_valid),
+        "height": pl.Series(height.astype(np.uint32)),
+        "width": pl.Series(width.astype(np.uint32)),
+        "transform": array_series("transform", transform.reshape(-1), (6,), is_null=~has_grid),
+        "crs": pl.Series(crs, dtype=pl.String),
+    }
+    return struct_series(name, fields, is_null=is_null)
+
+
+def window_struct_fields(pixel_dtype: Any) -> dict[str, Any]:
+    """Name the fields of `window_struct` with their dtypes, around any (lazy) pixel dtype."""
+    return {
+        "pixels": pixel_dtype,
+        "height": pl.UInt32(),
+        "width": pl.UInt32(),
+        "transform": pl.Array(pl.Float64(), 6),
+        "crs": pl.String(),
+    }
+
+
+def _elements(values: NDArray[Any], is_valid: NDArray[np.bool_] | None) -> Any:
+    import pyarrow as pa
+
+    if is_valid is None or is_valid.all():
+        return pa.array(values)
+    bitmap = pa.py_buffer(np.packbits(is_valid, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.from_numpy_dtype(values.dtype), len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))]
+    )
+
+
+def _from_arrow(name: str, array: Any) -> pl.Series:
+    series = pl.from_arrow(array)
+    assert isinstance(series, pl.Series)
+    return series.alias(name)

@@ -1,0 +1,68 @@
+"""Are the arguments of a read face valid, and which of them come with a later version?
+
+The signatures are complete so that code written today keeps working; what is not built yet is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def refuse_later(what: str, **arguments: tuple[object, object]) -> None:
+    """Refuse arguments whose value differs from the default that is built: ``name=(value, default)``."""
+    for name, (value, default) in arguments.items():
+        if value is not default and value != default:
+            raise UsageError(f"{what}: {name}={value!r} is not available yet in this version; leave it at {default!r}")
+
+
+def check_choice(what: str, name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a word that is none of the known ones."""
+    if value not in choices:
+        raise UsageError(f"{what}: {name}={value!r}; expected one of {', '.join(map(repr, choices))}")
+
+
+def as_expr(value: Any, what: str) -> pl.Expr:
+    """Take a column name, an expression or a number."""
+    if isinstance(value, pl.Expr):
+        return value
+    if isinstance(value, str):
+        return pl.col(value)
+    if is_number(value):
+        return pl.lit(float(value))
+    raise UsageError(f"{what} is {value!r}; expected a column name, an expression or a number")
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Say whether a value is a number (not a Boolean)."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
+    """Take ``(height, width)`` in pixels."""
+    if shape is None:
+        return None
+    try:
+        height, width = shape
+    except (TypeError, ValueError):
+        height = width = None
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise UsageError(f"{what}: shape={shape!r}; expected (height, width) in pixels, both 1 or more")
+    return height, width
+
+
+def checked_bands(what: str, bands: Any) -> tuple[str, ...]:
+    """Take names of bands: no fewer than one, none twice."""
+    names = (bands,) if isinstance(bands, str) else tuple(bands)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{what}: bands={bands!r}; expected names of raster columns")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"{what}: bands name {', '.join(twice)} twice; name each once")
+    return names

@@ -1,0 +1,140 @@
+"""How do raster expressions run over a frame larger than memory?
+
+Polars hands an expression whole batches. `with_columns` here evaluates the same expressions in units bounded by the bytes of
+their answers, so that the result may go to a sink.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
+from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS
+from polars_rasteret.options import current_options
+from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_OTHER_BYTES = 16
+"""A value that is no pixel: a name, a time."""
+_UNKNOWN_ROW_BYTES = 2**20
+"""First guess for a row whose answer has no fixed size (windows of various shapes)."""
+
+
+def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
+    """Build the frame behind ``.raster.with_columns``."""
+    source = BatchedColumns(lf, tuple(exprs), current_options().max_answer_bytes)
+    return register_io_source(source, schema=source.schema, validate_schema=True, explain_name="RASTER with_columns")
+
+
+class BatchedColumns:
+    """The IO source of ``with_columns``."""
+
+    def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], max_answer_bytes: int) -> None:
+        self.lf, self.exprs, self.max_answer_bytes = lf, exprs, max_answer_bytes
+
+    def schema(self) -> pl.Schema:
+        """Give the schema of the answer, as an IO source must."""
+        return self._schemas[0]
+
+    @cached_property
+    def _schemas(self) -> tuple[pl.Schema, pl.Schema, frozenset[str]]:
+        """Schema of the answer, schema of the input, and the columns that the expressions make."""
+        return (
+            self.lf.with_columns(*self.exprs).collect_schema(),
+            self.lf.collect_schema(),
+            frozenset(self.lf.select(*self.exprs).collect_schema()),
+        )
+
+    def __call__(
+        self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the answer in units."""
+        schema, _, made = self._schemas
+        wanted = list(schema) if with_columns is None else with_columns
+        early: list[pl.Expr] = []
+        late: list[pl.Expr] = []
+        for part in split_and(predicate) if predicate is not None else []:
+            names = set(part.meta.root_names())
+            (late if not names or names & made or holds_python(part) else early).append(part)
+        plan = self._input(wanted, tuple(early))
+        if n_rows is not None and predicate is None:
+            plan = plan.head(n_rows)
+        ramps_up = any(set(part.meta.root_names()) & made for part in late)
+        condition, n_left, n_yielded = conjunction(tuple(late)), n_rows, 0
+        for frame in self._units(plan, wanted, condition, ramps_up=ramps_up):
+            kept = frame if n_left is None else frame.head(n_left)
+            n_yielded += 1
+            yield kept
+            if n_left is not None:
+                n_left -= kept.height
+                if n_left <= 0:
+                    return
+        if not n_yielded:
+            yield pl.DataFrame(schema={name: schema[name] for name in wanted})
+
+    def _input(self, wanted: Sequence[str], early: tuple[pl.Expr, ...]) -> pl.LazyFrame:
+        _, schema, made = self._schemas
+        plan = self.lf
+        if (condition := conjunction(early)) is not None:
+            plan = plan.filter(condition)
+        if made.isdisjoint(wanted):
+            return plan.select(wanted)
+        roots = {name for expr in self.exprs for name in expr.meta.root_names()}
+        if not roots <= schema.keys():  # selectors and patterns name no columns by themselves
+            return plan
+        needed = [name for name in schema if name in roots or name in wanted]
+        return plan.select(needed)
+
+    def _units(
+        self, plan: pl.LazyFrame, wanted: Sequence[str], condition: pl.Expr | None, *, ramps_up: bool
+    ) -> Iterator[pl.DataFrame]:
+        schema, _, made = self._schemas
+        row_bytes = _fixed_row_bytes({name: schema[name] for name in wanted if name in made})
+        limit = RAMP_START_ROWS
+        for batch in plan.collect_batches(maintain_order=True):
+            start = 0
+            while start < batch.height:
+                size = max(1, int(self.max_answer_bytes // max(1, row_bytes or _UNKNOWN_ROW_BYTES)))
+                if ramps_up:
+                    size, limit = min(size, limit), limit * RAMP_FACTOR
+                part = batch.slice(start, size)
+                start += size
+                if made.isdisjoint(wanted):
+                    answer = part
+                else:
+                    answer = part.lazy().with_columns(*self.exprs).collect()
+                    if row_bytes is None or row_bytes < answer.estimated_size() // max(1, part.height):
+                        row_bytes = max(1, int(answer.estimated_size()) // max(1, part.height))
+                if condition is not None:
+                    answer = answer.lazy().filter(condition).collect()
+                yield answer.select(wanted)
+
+
+def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:
+    """Give the size of a row's answer where its dtypes tell; None where they do not."""
+    sizes = [_value_bytes(dtype) for dtype in made.values()]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _value_bytes(dtype: pl.DataType) -> int | None:
+    if isinstance(dtype, pl.Array):
+        inner = _value_bytes(_instance(dtype.inner))
+        return None if inner is None else dtype.size * inner
+    if isinstance(dtype, pl.Struct):
+        sizes = [_value_bytes(_instance(field.dtype)) for field in dtype.fields]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+    if isinstance(dtype, pl.List):
+        return None
+    return numpy_dtype(dtype).itemsize if dtype in PIXEL_DTYPES.values() else _OTHER_BYTES
+
+
+def _instance(dtype: object) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]  # a dtype or its class

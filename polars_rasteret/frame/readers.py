@@ -1,0 +1,304 @@
+"""What does each verb give for paired rows?
+
+One small class per verb; all are picklable values that carry names, dtypes and options only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.answers import array_series
+from polars_rasteret.frame.question import READ_ERROR
+from polars_rasteret.frame.reading import (
+    BandAnswer,
+    BandRows,
+    check_same_grids,
+    point_column,
+    read_bands,
+    stack_dtype,
+    stacked_column,
+    valid_column,
+    window_array_column,
+    window_struct_column,
+)
+from polars_rasteret.frame.windows import no_windows, windows_of_areas, windows_of_points
+from polars_rasteret.geo.affine import window_transform
+from polars_rasteret.geo.moved import Areas, Points
+from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, polars_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.frame.references import RasterColumn
+    from polars_rasteret.frame.units import PairedRows
+    from polars_rasteret.frame.windows import Windows
+    from polars_rasteret.options import ReadOptions
+
+_ADVICE = (
+    "raise pr.options(max_answer_bytes=...), or ask for smaller windows: a single row of the answer is larger than that"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairReader:
+    """``pair``: the raster columns themselves; nothing is read."""
+
+    bands: Mapping[str, pl.DataType]
+    as_points: bool
+
+    @property
+    def outputs(self) -> Mapping[str, pl.DataType]:
+        """The raster columns."""
+        return self.bands
+
+    def windows(
+        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
+    ) -> Windows:
+        """Give the window that says whether the target meets the image."""
+        if isinstance(targets, Points):
+            return windows_of_points(column, reference_id, targets, target)
+        return windows_of_areas(column, reference_id, targets, target)
+
+    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+        """Give the size of a row: references are views, whatever the size of their tile tables."""
+        return np.full(len(rows), 125 * len(wanted), np.int64)
+
+    def read(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,  # noqa: ARG002 - nothing is read
+    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        """Give the raster columns of the rows."""
+        record = pl.Series(rows.record)
+        if len(rows) and int(rows.record.min()) < 0:
+            record = record.set(record < 0, None)
+        columns = {}
+        for band in self.bands:
+            if band in wanted:
+                series = rows.records.rasters[band].series
+                if len(series):
+                    columns[band] = series.gather(record)
+                else:
+                    columns[band] = pl.Series(band, [None], dtype=series.dtype).new_from_index(0, len(rows))
+        return columns, {}
+
+    def needs_pixels(self, names: AbstractSet[str]) -> bool:  # noqa: ARG002 - references cost nothing
+        """Say no: a reference is not a pixel."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointReader:
+    """``sample_points``: one value per band."""
+
+    bands: Mapping[str, pl.DataType]
+    unscale: frozenset[str]
+    tells_errors: bool
+    as_points: bool = True
+
+    @property
+    def outputs(self) -> Mapping[str, pl.DataType]:
+        """One value column per band, and ``read_error`` where it was asked for."""
+        values: dict[str, pl.DataType] = {
+            band: pl.Float64() if band in self.unscale else pixel_dtype(dtype) for band, dtype in self.bands.items()
+        }
+        return {**values, **({READ_ERROR: pl.String()} if self.tells_errors else {})}
+
+    def windows(
+        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
+    ) -> Windows:
+        """Give the pixel that holds each point."""
+        assert isinstance(targets, Points)
+        return windows_of_points(column, reference_id, targets, target)
+
+    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+        """Give the size of a row: values, validity and the working columns of a 1x1 window."""
+        return np.full(len(rows), 48 + 32 * len(wanted), np.int64)
+
+    def read(
+        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
+    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        """Read the pixels of the bands wanted."""
+        bands = band_rows(rows, [band for band in self.bands if band in wanted or READ_ERROR in wanted], self.unscale)
+        answers, errors = read_bands(bands, options, want_valid=True, advice=_ADVICE)
+        return {one.rows.column.name: point_column(one, one.rows.column.name) for one in answers}, errors
+
+    def needs_pixels(self, names: AbstractSet[str]) -> bool:
+        """Say whether any of the columns is read."""
+        return bool(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowReader:
+    """``read_windows``: one window per band, or one stack of all."""
+
+    bands: Mapping[str, pl.DataType]
+    shape: tuple[int, int] | None
+    masked: bool | str
+    fill_value: float | None
+    stack: bool
+    unscale: frozenset[str]
+    tells_errors: bool
+    as_points: bool
+
+    @property
+    def outputs(self) -> Mapping[str, pl.DataType]:
+        """Arrays with ``transform`` and ``raster_crs``, or Structs that hold these themselves."""
+        outputs: dict[str, pl.DataType] = {}
+        if self.stack:
+            assert self.shape is not None
+            outputs["pixels"] = pl.Array(polars_dtype(self._stack_dtype()), (len(self.bands), *self.shape))
+        for band, dtype in self.bands.items() if not self.stack else ():
+            pixel = pl.Float32() if band in self.unscale else pixel_dtype(dtype)
+            if self.shape is None:
+                outputs[band] = pl.Struct(
+                    {
+                        "pixels": pl.List(pixel),
+                        "height": pl.UInt32(),
+                        "width": pl.UInt32(),
+                        "transform": pl.Array(pl.Float64(), 6),
+                        "crs": pl.String(),
+                    }
+                )
+            else:
+                outputs[band] = pl.Array(pixel, self.shape)
+        if self.masked == "column" and self.shape is not None:
+            outputs.update({f"{band}_valid": pl.Array(pl.Boolean(), self.shape) for band in self.bands})
+        if self.shape is not None:
+            outputs.update(transform=pl.Array(pl.Float64(), 6), raster_crs=pl.String())
+        if self.tells_errors:
+            outputs[READ_ERROR] = pl.String()
+        return outputs
+
+    def _stack_dtype(self) -> np.dtype[np.generic]:
+        dtypes = [
+            np.dtype(np.float32) if band in self.unscale else numpy_dtype(pixel_dtype(dtype))
+            for band, dtype in self.bands.items()
+        ]
+        dtype = lossless_supertype(dtypes)
+        if dtype is None:
+            raise UsageError(
+                f"read_windows: stack=True: no dtype holds every value of {', '.join(self.bands)}; read these without stack"
+            )
+        return dtype
+
+    def windows(
+        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
+    ) -> Windows:
+        """Give the window around each point, or the smallest one that holds each area."""
+        if isinstance(targets, Points):
+            return windows_of_points(column, reference_id, targets, target, shape=self.shape or (1, 1))
+        return windows_of_areas(column, reference_id, targets, target)
+
+    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+        """Give the size of each row's windows, validity included."""
+        size = np.full(len(rows), 128, np.int64)
+        for band, windows in rows.windows.items():
+            if self._is_wanted(band, wanted):
+                pixel_bytes = 8 if band in self.unscale else numpy_dtype(pixel_dtype(self.bands[band])).itemsize
+                copies = 2 if self.stack else 1
+                size += np.where(rows.record >= 0, windows.height * windows.width, 0) * (
+                    pixel_bytes * copies + (1 if self.masked else 0)
+                )
+        return size
+
+    def _is_wanted(self, band: str, wanted: AbstractSet[str]) -> bool:
+        return not wanted.isdisjoint({band, f"{band}_valid", READ_ERROR}) or (self.stack and "pixels" in wanted)
+
+    def read(
+        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
+    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        """Read the windows of the bands wanted."""
+        columns: dict[str, pl.Series] = {}
+        errors: dict[int, str] = {}
+        chosen = [band for band in self.bands if self._is_wanted(band, wanted)]
+        if chosen:
+            dtypes = None
+            bands = band_rows(rows, chosen, self.unscale)
+            if self.stack and not self.unscale:
+                dtypes = {band: self._stack_dtype() for band in chosen}
+            answers, errors = read_bands(
+                bands,
+                options,
+                dtypes=dtypes,
+                fill_value=self.fill_value,
+                want_valid=bool(self.masked),
+                advice=_ADVICE,
+            )
+            columns = self._columns(answers)
+        if self.shape is not None and not wanted.isdisjoint({"transform", "raster_crs"}):
+            columns.update(self._grid(rows))
+        return columns, errors
+
+    def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
+        masked = self.masked is True
+        if self.shape is None:
+            return {
+                one.rows.column.name: window_struct_column(one, one.rows.column.name, masked=masked) for one in answers
+            }
+        columns: dict[str, pl.Series] = {}
+        if self.stack:
+            check_same_grids(answers)
+            dtype = stack_dtype([one.rows.column for one in answers], unscale=bool(self.unscale))
+            columns["pixels"] = stacked_column(answers, "pixels", self.shape, dtype, masked=masked)
+        else:
+            for one in answers:
+                columns[one.rows.column.name] = window_array_column(
+                    one, one.rows.column.name, self.shape, masked=masked
+                )
+        if self.masked == "column":
+            for one in answers:
+                columns[f"{one.rows.column.name}_valid"] = valid_column(
+                    one, f"{one.rows.column.name}_valid", self.shape
+                )
+        return columns
+
+    def _grid(self, rows: PairedRows) -> dict[str, pl.Series]:
+        """Give transform and CRS of the first band that the row's record has; all bands of a row share its grid."""
+        n_rows = len(rows)
+        transform = np.full((n_rows, 6), np.nan)
+        crs: list[str | None] = [None] * n_rows
+        is_open = np.ones(n_rows, np.bool_)
+        for band, windows in rows.windows.items():
+            column = rows.records.rasters[band]
+            reference_id = rows.reference_id(column)
+            at = np.flatnonzero(is_open & (reference_id >= 0) & windows.is_met)
+            found = reference_id[at]
+            transform[at] = window_transform(column.transform[found], windows.row_start[at], windows.col_start[at])
+            for row, reference in zip(at.tolist(), found.tolist(), strict=True):
+                crs[row] = column.crs[reference]
+            is_open[at] = False
+        return {
+            "transform": array_series("transform", transform.reshape(-1), (6,), is_null=is_open),
+            "raster_crs": pl.Series("raster_crs", crs, dtype=pl.String),
+        }
+
+    def needs_pixels(self, names: AbstractSet[str]) -> bool:
+        """Say whether any of the columns is read."""
+        return bool(names - {"transform", "raster_crs"})
+
+
+def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> list[BandRows]:
+    """Say what each band is asked; a row without a record asks nothing."""
+    asked = []
+    for band in bands:
+        column = rows.records.rasters[band]
+        asked.append(
+            BandRows(
+                column=column,
+                reference_id=rows.reference_id(column),
+                row=np.maximum(rows.record, 0),
+                windows=rows.windows.get(band) or no_windows(len(rows)),  # none where no row has a record
+                unscale=band in unscale,
+            )
+        )
+    return asked

@@ -1,0 +1,308 @@
+"""How do bands of one batch of rows become columns?
+
+This is the one place where the faces meet the engine: all bands of a batch are read in one call, so that a tile they share is
+fetched and decoded once. It knows windows and columns, and nothing of pairs, predicates or expressions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.engine import WindowRead, read_windows
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.answers import array_series, scalar_series, window_struct
+from polars_rasteret.geo.affine import window_transform
+from polars_rasteret.schema import lossless_supertype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import WindowAnswer
+    from polars_rasteret.frame.references import RasterColumn
+    from polars_rasteret.frame.windows import Windows
+    from polars_rasteret.options import ReadOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandRows:
+    """What one band is asked in one batch."""
+
+    column: RasterColumn
+    reference_id: NDArray[np.int64]
+    """Reference of each row; -1 reads nothing."""
+    row: NDArray[np.int64] | None
+    """Row of the raster column for each row of the batch (scale and offset are looked up there); None: the same."""
+    windows: Windows
+    unscale: bool = False
+
+    @property
+    def is_read(self) -> NDArray[np.bool_]:
+        """Rows that have a raster and meet it."""
+        return (self.reference_id >= 0) & self.windows.is_met
+
+    def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give scale and offset of each row of the batch."""
+        scale, offset = self.column.scale_and_offset()
+        return (scale, offset) if self.row is None else (scale[self.row], offset[self.row])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandAnswer:
+    """What one band answered."""
+
+    rows: BandRows
+    answer: WindowAnswer
+    is_read: NDArray[np.bool_]
+    """Rows that were read without an error."""
+
+
+def read_bands(
+    bands: Sequence[BandRows],
+    options: ReadOptions,
+    *,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    fill_value: float | None = None,
+    want_valid: bool,
+    advice: str,
+) -> tuple[list[BandAnswer], dict[int, str]]:
+    """Read windows of all bands together.
+
+    Parameters
+    ----------
+    bands
+        One per column; rows are the same in all.
+    options
+        Captured when the verb or expression was written.
+    dtypes
+        Result dtype by band where it is not the band's own pixel dtype (``stack=True``).
+    fill_value
+        For pixels outside of the image.
+    want_valid
+        Whether the validity of every pixel is needed.
+    advice
+        What to do when the answer would be too large.
+
+    Returns
+    -------
+    answers
+        One per band.
+    errors
+        Reasons by row, with ``on_error="null"``.
+    """
+    reads = []
+    # Bands on the same grid are given the same arrays, so that the engine plans their tiles once.
+    shared: dict[tuple[int, bytes], tuple[NDArray[np.int64], ...]] = {}
+    for band in bands:
+        is_read = band.is_read
+        key = (id(band.windows), np.packbits(is_read).tobytes())
+        if key not in shared:
+            windows = band.windows
+            if is_read.all():
+                shared[key] = (windows.row_start, windows.col_start, windows.height, windows.width)
+            else:
+                shared[key] = tuple(
+                    np.where(is_read, part, 0)
+                    for part in (windows.row_start, windows.col_start, windows.height, windows.width)
+                )
+        row_start, col_start, height, width = shared[key]
+        dtype = (dtypes or {}).get(band.column.name, band.column.dtype)
+        _check_fill(fill_value, dtype, band.column.name)
+        reads.append(
+            WindowRead(
+                label=band.column.name,
+                references=band.column.references,
+                reference_id=np.where(is_read, band.reference_id, -1),
+                row_start=row_start,
+                col_start=col_start,
+                height=height,
+                width=width,
+                dtype=dtype,
+                fill=None if fill_value is None else dtype.type(fill_value),
+                want_valid=want_valid,
+            )
+        )
+    answers = read_windows(reads, options, advice=advice)
+    errors: dict[int, str] = {}
+    results = []
+    for band, answer in zip(bands, answers, strict=True):
+        is_read = band.is_read
+        for row, reason in answer.errors.items():
+            is_read[row] = False
+            errors[row] = f"{errors[row]}; {reason}" if row in errors else reason
+        results.append(BandAnswer(rows=band, answer=answer, is_read=is_read))
+    return results, errors
+
+
+def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
+    """Tell once per batch that values became null, for faces that cannot add a column."""
+    if errors:
+        first = next(iter(errors.values()))
+        warnings.warn(
+            f"{what}: {len(errors)} values are null because their read failed (on_error='null'); the first: {first}. "
+            "All reasons are in the errors of pr.profile().",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def point_column(band: BandAnswer, name: str) -> pl.Series:
+    """Give one value per row: pixel dtype, or Float64 when unscaled; null where the pixel is null."""
+    # Rows that are not read have windows of no pixels, so values are fewer than rows.
+    is_valid = band.is_read
+    values = band.answer.values
+    if not is_valid.all() or len(values) != len(is_valid):
+        position = band.answer.offset[:-1]
+        has_pixel = band.answer.offset[1:] > position
+        whole = np.zeros(len(is_valid), values.dtype)
+        whole[has_pixel] = values[position[has_pixel]]
+        valid = np.zeros(len(is_valid), np.bool_)
+        if band.answer.valid is not None:
+            valid[has_pixel] = band.answer.valid[position[has_pixel]]
+        values, is_valid = whole, valid & is_valid
+    elif band.answer.valid is not None:
+        is_valid = band.answer.valid
+    if band.rows.unscale:
+        scale, offset = band.rows.scale_and_offset()
+        values = values * scale + offset
+    return scalar_series(name, values, is_valid)
+
+
+def unscaled_windows(band: BandAnswer) -> NDArray[Any]:
+    """Give the flat values of a band's windows; Float32 ``value * scale + offset`` when unscaled."""
+    if not band.rows.unscale:
+        return band.answer.values
+    scale, offset = band.rows.scale_and_offset()
+    n_pixels = np.diff(band.answer.offset)
+    values = band.answer.values * np.repeat(scale, n_pixels) + np.repeat(offset, n_pixels)
+    return values.astype(np.float32)
+
+
+def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Series:
+    """Give windows of various sizes as a Struct; null where nothing was read."""
+    windows, column = band.rows.windows, band.rows.column
+    is_null = ~band.is_read
+    reference = np.where(band.rows.reference_id >= 0, band.rows.reference_id, 0)
+    transform = np.full((len(is_null), 6), np.nan)
+    crs: list[str | None] = [None] * len(is_null)
+    if column.references:
+        transform = window_transform(column.transform[reference], windows.row_start, windows.col_start)
+        crs = [
+            None if null else column.crs[one] for null, one in zip(is_null.tolist(), reference.tolist(), strict=True)
+        ]
+    values, offset = unscaled_windows(band), band.answer.offset
+    return window_struct(
+        name,
+        values,
+        offset,
+        height=windows.height,
+        width=windows.width,
+        transform=transform,
+        crs=crs,
+        is_valid=band.answer.valid if masked else None,
+        is_null=is_null,
+    )
+
+
+def window_array_column(band: BandAnswer, name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
+    """Give windows of one shape as arrays; null where nothing was read."""
+    values, is_valid = _spread(band, unscaled_windows(band), shape), None
+    if masked and band.answer.valid is not None:
+        is_valid = _spread(band, band.answer.valid, shape)
+    return array_series(name, values, shape, is_valid=is_valid, is_null=~band.is_read)
+
+
+def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Series:
+    """Give which pixels of windows of one shape are valid; null where nothing was read."""
+    assert band.answer.valid is not None
+    return array_series(name, _spread(band, band.answer.valid, shape), shape, is_null=~band.is_read)
+
+
+def stacked_column(
+    bands: Sequence[BandAnswer], name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic], *, masked: bool
+) -> pl.Series:
+    """Give the bands of each row as one array ``(bands, *shape)``; null where none was read.
+
+    A band that was not read where others were is null in each of its elements.
+    """
+    n_rows, n_pixels = len(bands[0].is_read), int(np.prod(shape, dtype=np.int64))
+    any_read = np.logical_or.reduce([band.is_read for band in bands])
+    values = np.zeros((n_rows, len(bands), n_pixels), dtype)
+    is_valid = np.ones((n_rows, len(bands), n_pixels), np.bool_)
+    for at, band in enumerate(bands):
+        values[:, at] = _spread(band, unscaled_windows(band), shape).reshape(n_rows, n_pixels)
+        if masked and band.answer.valid is not None:
+            is_valid[:, at] = _spread(band, band.answer.valid, shape).reshape(n_rows, n_pixels)
+        is_valid[:, at] &= band.is_read[:, None]
+    return array_series(
+        name, values.reshape(-1), (len(bands), *shape), is_valid=is_valid.reshape(-1), is_null=~any_read
+    )
+
+
+def _spread(band: BandAnswer, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Put a slot for every row where rows that were not read have none."""
+    n_rows, n_pixels = len(band.is_read), int(np.prod(shape, dtype=np.int64))
+    if len(values) == n_rows * n_pixels:
+        return values
+    whole = np.zeros((n_rows, n_pixels), values.dtype)
+    has_pixels = np.diff(band.answer.offset) > 0
+    whole[has_pixels] = values.reshape(-1, n_pixels)
+    return whole.reshape(-1)
+
+
+def check_same_grids(answers: Sequence[BandAnswer]) -> None:
+    """Refuse to stack bands whose pixels do not line up.
+
+    Raises
+    ------
+    UsageError
+        When bands of one row lie on different grids.
+    """
+    first = answers[0]
+    for other in answers[1:]:
+        both = first.is_read & other.is_read
+        ours, theirs = first.rows.reference_id[both], other.rows.reference_id[both]
+        if len(ours) and not np.array_equal(
+            first.rows.column.transform[ours], other.rows.column.transform[theirs], equal_nan=True
+        ):
+            raise UsageError(
+                f"stack=True: {first.rows.column.name} and {other.rows.column.name} lie on different pixel grids, and bringing "
+                "one onto the other is not available yet in this version; read them without stack"
+            )
+
+
+def stack_dtype(columns: Sequence[RasterColumn], *, unscale: bool) -> np.dtype[np.generic]:
+    """Give the dtype that holds every band of a stack.
+
+    Raises
+    ------
+    UsageError
+        When no dtype holds all values of all bands.
+    """
+    if unscale:
+        return np.dtype(np.float32)
+    dtype = lossless_supertype([column.dtype for column in columns])
+    if dtype is None:
+        raise UsageError(
+            f"stack=True: no dtype holds every value of {', '.join(f'{one.name} ({one.dtype})' for one in columns)}; "
+            "read these bands without stack"
+        )
+    return dtype
+
+
+def _check_fill(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:
+    if fill_value is None:
+        return
+    fits = dtype.kind == "f" or (
+        float(fill_value).is_integer() and np.iinfo(dtype).min <= fill_value <= np.iinfo(dtype).max
+    )
+    if not fits:
+        raise UsageError(
+            f"fill_value={fill_value} does not fit band {name}, whose pixels are {dtype}; choose one that does"
+        )

@@ -1,0 +1,194 @@
+"""Which records of a collection are candidates, and what do we know of them?
+
+The collection side of a pairing: filters and the targets' bounding box land in the collection's own scan, columns are renamed to
+what the caller sees before the delivered predicate is applied (so that it needs no rewriting), and raster columns come along for
+the candidates only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.predicates import conjunction
+from polars_rasteret.frame.references import RasterColumn, raster_column
+from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.geo.footprints import image_footprints
+from polars_rasteret.plan.pairs import unwrapped
+from polars_rasteret.schema import raster_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_RASTER = "\0raster "
+_BBOX = "\0bbox"
+_TIME = "\0time"
+_ID = "\0id"
+
+# Footprints are made of straight pieces between points of the image edge; the true edge may bulge out by a sliver.
+_PAD_SHARE = 1e-3
+_PAD_DEGREES = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """The candidate records, in the order in which their rows come out: time, then id, then collection order."""
+
+    columns: pl.DataFrame
+    """Record columns under their output names."""
+    rasters: Mapping[str, RasterColumn]
+    boxes: NDArray[np.float64]
+    """Boxes that enclose the images, in the coordinates that targets are compared in; shape (m, 4)."""
+    box_owner: NDArray[np.int64]
+    """Record of each box (one that crosses the antimeridian has two)."""
+
+    def __len__(self) -> int:
+        return self.columns.height
+
+
+def checked_raster_columns(schema: Mapping[str, pl.DataType], bands: Sequence[str] | None) -> tuple[str, ...]:
+    """Settle which raster columns are meant: those named, in that order, else all.
+
+    Raises
+    ------
+    UsageError
+        When a name is not a raster column, or there is none.
+    """
+    known = raster_columns(schema)
+    if not known:
+        raise UsageError(
+            f"the frame has no raster columns (columns: {', '.join(schema)}); expected a collection, for instance from "
+            "pr.scan_collection or pr.build_from_files"
+        )
+    if bands is None:
+        return tuple(known)
+    if unknown := [name for name in bands if name not in known]:
+        raise UsageError(f"{', '.join(unknown)}: no such band; the raster columns are {', '.join(known)}")
+    return tuple(bands)
+
+
+def collect_records(
+    lf: pl.LazyFrame,
+    schema: Mapping[str, pl.DataType],
+    *,
+    outputs: Mapping[str, str],
+    bands: Sequence[str],
+    predicates: Sequence[pl.Expr],
+    bounds: tuple[float, float, float, float] | None,
+    target_crs: str,
+) -> Records:
+    """Collect the records that may answer.
+
+    Parameters
+    ----------
+    lf, schema
+        The collection.
+    outputs
+        Record columns wanted: output name to column.
+    bands
+        Raster columns whose images may meet a target.
+    predicates
+        On output names; each lands in the scan.
+    bounds
+        Longitude and latitude bounds of all targets, or None when they are not known in those.
+    target_crs
+        CRS of the targets; with ``"native"`` boxes are in each record's own coordinates.
+    """
+    has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
+    if has_bbox and bounds is not None:
+        lf = lf.filter(bbox_overlaps(bounds))
+    times = [name for name in ("datetime", "start_datetime") if name in schema]
+    hidden = {
+        _TIME: pl.coalesce([pl.col(name).dt.epoch("us") for name in times]) if times else pl.lit(None, pl.Int64),
+        _ID: pl.col("id") if "id" in schema else pl.lit(None, pl.String),
+        **({_BBOX: pl.col("bbox")} if has_bbox else {}),
+        **{_RASTER + band: pl.col(band) for band in bands},
+    }
+    plan = lf.select(
+        *[pl.col(column).alias(name) for name, column in outputs.items()],
+        *[expr.alias(name) for name, expr in hidden.items()],
+    )
+    if (condition := conjunction(tuple(predicates))) is not None:
+        plan = plan.filter(condition)
+    frame = plan.collect()
+    order = frame.select(
+        pl.arg_sort_by(_TIME, _ID, nulls_last=True, maintain_order=True)
+        if frame.height
+        else pl.lit(0).cast(pl.UInt32).head(0)
+    ).to_series()
+    if not order.is_sorted():
+        frame = frame[order]
+    rasters = {band: raster_column(frame[_RASTER + band].alias(band)) for band in bands}
+    if has_bbox:
+        boxes, owner = _boxes_of_bbox(frame[_BBOX])
+    else:
+        boxes, owner = _boxes_of_rasters(list(rasters.values()), frame.height, native=target_crs == NATIVE)
+    return Records(columns=frame.select(list(outputs)), rasters=rasters, boxes=boxes, box_owner=owner)
+
+
+def bbox_overlaps(bounds: tuple[float, float, float, float]) -> pl.Expr:
+    """Give a filter on ``bbox`` that skips row groups; true for every record whose box touches `bounds`, up to the padding.
+
+    Only sub-fields compared with literals skip row groups, so "crosses the antimeridian" is said without comparing columns.
+    """
+    minx, miny, maxx, maxy = bounds
+    pad = max(_PAD_SHARE, _PAD_SHARE * max(maxx - minx, maxy - miny))
+    xmin, ymin, xmax, ymax = (pl.col("bbox").struct.field(name) for name in ("xmin", "ymin", "xmax", "ymax"))
+    in_x = ((xmin <= maxx + pad) & (xmax >= minx - pad)) | ((xmin > 0) & (xmax < 0))
+    return in_x & (ymin <= maxy + pad) & (ymax >= miny - pad)
+
+
+def _boxes_of_bbox(bbox: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    bounds = np.stack(
+        [
+            bbox.struct.field(name).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+            for name in ("xmin", "ymin", "xmax", "ymax")
+        ],
+        axis=1,
+    )
+    boxes, owner = unwrapped(bounds)
+    return _padded(boxes), owner
+
+
+def _boxes_of_rasters(
+    columns: Sequence[RasterColumn], n_records: int, *, native: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Give boxes from the pixel grids themselves, one per record and band."""
+    boxes, owner = [np.zeros((0, 4))], [np.zeros(0, np.int64)]
+    for column in columns:
+        present = np.flatnonzero(column.reference_id >= 0)
+        if not len(present):
+            continue
+        if native:
+            of_reference = _native_bounds(column)
+        else:
+            of_reference = image_footprints(column.crs, column.transform, column.width, column.height).bounds
+        boxes.append(of_reference[column.reference_id[present]])
+        owner.append(present)
+    all_boxes, all_owners = np.concatenate(boxes), np.concatenate(owner).astype(np.int64)
+    if not native:
+        all_boxes, at = unwrapped(all_boxes)
+        all_owners = all_owners[at]
+    assert n_records >= 0
+    return _padded(all_boxes), all_owners
+
+
+def _native_bounds(column: RasterColumn) -> NDArray[np.float64]:
+    zero = np.zeros(len(column.width))
+    rows = np.stack([zero, zero, column.height, column.height], axis=1).astype(np.float64)
+    cols = np.stack([zero, column.width, zero, column.width], axis=1).astype(np.float64)
+    x, y = map_coordinates(column.transform[:, None, :], rows, cols)
+    return np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
+
+
+def _padded(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    pad = _PAD_DEGREES + _PAD_SHARE * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    padded: NDArray[np.float64] = boxes + pad[:, None] * np.array([-1.0, -1.0, 1.0, 1.0])
+    return padded

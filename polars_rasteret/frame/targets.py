@@ -1,0 +1,269 @@
+"""Where are the caller's points and areas, and in which CRS?
+
+Anything table-like becomes a LazyFrame, and coordinate columns or a geometry column become `Points` or `Areas`. A CRS
+is what the caller says, else what GeoArrow metadata says, else an error: it is never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import shapely
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.crs import LONLAT, NATIVE, normalize_crs
+from polars_rasteret.geo.geometry import points_of
+from polars_rasteret.geo.moved import Areas, Points
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
+"""Names of coordinate columns that are recognised, in this order."""
+
+BBOX_FIELDS = (("xmin", "ymin", "xmax", "ymax"), ("minx", "miny", "maxx", "maxy"))
+
+
+def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
+    """Take a frame in any of the forms callers have one.
+
+    Parameters
+    ----------
+    data
+        A LazyFrame, DataFrame, GeoDataFrame (through ``to_arrow()``), anything with ``__arrow_c_stream__``, or a list
+        of shapely geometries (one column ``geometry``).
+    what
+        What it is, for messages.
+    """
+    if isinstance(data, pl.LazyFrame):
+        return data
+    if isinstance(data, pl.DataFrame):
+        return data.lazy()
+    if hasattr(data, "to_arrow") and hasattr(data, "geometry"):  # a GeoDataFrame: its own stream drops the CRS
+        return pl.DataFrame(data.to_arrow(index=False)).lazy()
+    if hasattr(data, "__arrow_c_stream__"):
+        return pl.DataFrame(data).lazy()
+    if isinstance(data, shapely.Geometry):
+        data = [data]
+    if isinstance(data, Sequence | np.ndarray) and not isinstance(data, str | bytes):
+        geometries = list(data)
+        if all(one is None or isinstance(one, shapely.Geometry) for one in geometries):
+            wkb = [None if one is None else shapely.to_wkb(one) for one in geometries]
+            return pl.LazyFrame({"geometry": pl.Series(wkb, dtype=pl.Binary)})
+    raise UsageError(
+        f"{what} is a {type(data).__name__}; expected a LazyFrame, a DataFrame, a GeoDataFrame, an Arrow table, or a list of "
+        "shapely geometries"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetColumns:
+    """Which columns of the caller's frame say where, and in which CRS."""
+
+    x: str | None = None
+    y: str | None = None
+    geometry: str | None = None
+    crs: str
+    """Normalized, or ``"native"``."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns needed."""
+        return tuple(name for name in (self.x, self.y, self.geometry) if name is not None)
+
+
+def target_columns(
+    schema: Mapping[str, pl.DataType], *, x: str | None, y: str | None, geometry: str | None, crs: Any, what: str
+) -> TargetColumns:
+    """Find the coordinate or geometry columns of the caller's frame.
+
+    Raises
+    ------
+    UsageError
+        When none are found, named ones are missing, or the CRS is not known.
+    """
+    if geometry is not None and (x is not None or y is not None):
+        raise UsageError(f"{what}: both geometry={geometry!r} and x/y are given; pass one of them")
+    if (x is None) != (y is None):
+        raise UsageError(f"{what}: only one of x and y is given (x={x!r}, y={y!r}); pass both, or geometry=")
+    if geometry is None and x is None:
+        x, y, geometry = _inferred(schema, what)
+    for name in (x, y, geometry):
+        if name is not None and name not in schema:
+            raise UsageError(f"{what}: there is no column {name!r}; the frame has {', '.join(schema)}")
+    named = geometry_crs(schema[geometry]) if geometry is not None else None
+    if geometry is not None:
+        _check_geometry_dtype(geometry, schema[geometry], what)
+    return TargetColumns(x=x, y=y, geometry=geometry, crs=stated_crs(crs, named, what=what))
+
+
+def stated_crs(crs: Any, named: str | None, *, what: str) -> str:
+    """Settle the CRS of the caller's coordinates: what is passed, else what the column says, else an error."""
+    if crs is None:
+        if named is None:
+            raise UsageError(
+                f"{what}: the CRS of the coordinates is not known. Pass crs=, for instance crs=4326 for longitude and latitude, "
+                "or crs='native' for coordinates that are in each raster's own CRS."
+            )
+        return named
+    return NATIVE if isinstance(crs, str) and crs == NATIVE else normalize_crs(crs)
+
+
+def geometry_crs(dtype: pl.DataType) -> str | None:
+    """Give the CRS that GeoArrow metadata of a column states, normalized; None when it states none."""
+    if not isinstance(dtype, pl.BaseExtension) or not dtype.ext_name().startswith("geoarrow."):
+        return None
+    metadata = dtype.ext_metadata()
+    try:
+        crs = json.loads(metadata).get("crs") if metadata else None
+    except ValueError:
+        crs = None
+    return None if crs is None else normalize_crs(crs)
+
+
+def _inferred(schema: Mapping[str, pl.DataType], what: str) -> tuple[str | None, str | None, str | None]:
+    for x, y in COORDINATE_PAIRS:
+        if x in schema and y in schema:
+            return x, y, None
+    geoarrow = [
+        name
+        for name, dtype in schema.items()
+        if isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow.")
+    ]
+    if len(geoarrow) == 1:
+        return None, None, geoarrow[0]
+    if "geometry" in schema:
+        return None, None, "geometry"
+    pairs = ", ".join(f"{x}/{y}" for x, y in COORDINATE_PAIRS)
+    raise UsageError(
+        f"{what}: no coordinates are found; expected columns {pairs} or a geometry column, the frame has {', '.join(schema)}. "
+        "Name them: x=..., y=... or geometry=..."
+    )
+
+
+def _check_geometry_dtype(name: str, dtype: pl.DataType, what: str) -> None:
+    is_geoarrow = isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow.")
+    if not is_geoarrow and dtype != pl.Binary and not is_bbox_dtype(dtype):
+        raise UsageError(
+            f"{what}: geometry column {name!r} is {dtype}; expected WKB or EWKB (Binary), a geoarrow extension type, or a bbox "
+            f"struct ({', '.join(BBOX_FIELDS[0])})"
+        )
+
+
+def is_bbox_dtype(dtype: Any) -> bool:
+    """Say whether a dtype is a struct of four bounds."""
+    return isinstance(dtype, pl.Struct) and any(
+        {field.name for field in dtype.fields} >= set(names) for names in BBOX_FIELDS
+    )
+
+
+def wkb_array(series: pl.Series) -> NDArray[np.object_]:
+    """Give a geometry column as an object array of WKB bytes; None where it is null.
+
+    Raises
+    ------
+    UsageError
+        When the column is neither WKB, GeoArrow nor a bbox struct.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow."):
+        if dtype.ext_storage() == pl.Binary:
+            series = series.ext.storage()
+        else:
+            import geoarrow.pyarrow as ga  # registers the extension types with Arrow
+
+            series = pl.Series(ga.as_wkb(series.to_arrow()).storage)
+    elif is_bbox_dtype(dtype):
+        return np.asarray(shapely.to_wkb(_boxes(series)), dtype=object)
+    if series.dtype != pl.Binary:
+        raise UsageError(
+            f"geometry column {series.name!r} is {dtype}; expected WKB or EWKB (Binary), a geoarrow extension type, or a bbox "
+            f"struct ({', '.join(BBOX_FIELDS[0])})"
+        )
+    result = np.empty(len(series), dtype=object)
+    result[:] = series.to_list()
+    return result
+
+
+def _boxes(series: pl.Series) -> NDArray[np.object_]:
+    fields = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # is_bbox_dtype has said so
+    names = next(names for names in BBOX_FIELDS if fields >= set(names))
+    bounds = np.stack([float_array(series.struct.field(name)) for name in names], axis=1)
+    boxes = np.full(len(bounds), None, dtype=object)
+    finite = np.isfinite(bounds).all(axis=1)
+    boxes[finite] = shapely.box(*bounds[finite].T)
+    return boxes
+
+
+def float_array(series: pl.Series) -> NDArray[np.float64]:
+    """Give numbers as float64, NaN where null."""
+    try:
+        numbers = series.cast(pl.Float64)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"coordinate column {series.name!r} is {series.dtype}; expected numbers") from error
+    return numbers.fill_null(float("nan")).to_numpy()
+
+
+def points_of_columns(x: pl.Series, y: pl.Series, crs: str) -> Points:
+    """Give points from two coordinate columns."""
+    return Points(float_array(x), float_array(y), crs)
+
+
+def points_of_geometry(geometry: pl.Series, crs: str) -> Points:
+    """Give points from a column of point geometries."""
+    storage = _native_points(geometry)
+    if storage is not None:
+        return Points(*storage, crs)
+    return Points(*points_of(wkb_array(geometry)), crs)
+
+
+def _native_points(geometry: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    dtype = geometry.dtype
+    if not (isinstance(dtype, pl.BaseExtension) and dtype.ext_name() == "geoarrow.point"):
+        return None
+    storage = geometry.ext.storage()
+    if isinstance(storage.dtype, pl.Struct):
+        return float_array(storage.struct.field("x")), float_array(storage.struct.field("y"))
+    if isinstance(storage.dtype, pl.Array):
+        return float_array(storage.arr.get(0)), float_array(storage.arr.get(1))
+    return None
+
+
+def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
+    """Give areas from a geometry or bbox column."""
+    return Areas(wkb_array(geometry), crs)
+
+
+def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool) -> Points | Areas:
+    """Give the targets of a collected frame.
+
+    Parameters
+    ----------
+    frame
+        Holds the columns named.
+    columns
+        Which they are.
+    as_points
+        Every target must be a point; else geometries are taken by their outline (coordinate columns are points all
+        the same).
+    """
+    if columns.geometry is None:
+        return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index]  # both are set
+    if as_points:
+        return points_of_geometry(frame[columns.geometry], columns.crs)
+    return areas_of_geometry(frame[columns.geometry], columns.crs)
+
+
+def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
+    """Give ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite where it has none."""
+    if isinstance(targets, Areas):
+        return targets.bounds_in(LONLAT)
+    x, y = targets.in_crs(LONLAT, np.arange(len(targets), dtype=np.int64))
+    return np.stack([x, y, x, y], axis=1)

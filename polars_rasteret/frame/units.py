@@ -1,0 +1,135 @@
+"""How is the work of a verb cut, so that an answer of any size needs bounded memory?
+
+A unit is a run of output rows, in order, whose answer fits the allowance. Units start small only when a predicate that needs
+pixels was delivered (Polars may then stop early); otherwise a unit is as large as allowed, because a tile that two units need is
+decoded twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from polars_rasteret.frame.records import Records
+    from polars_rasteret.frame.references import RasterColumn
+    from polars_rasteret.frame.windows import Windows
+    from polars_rasteret.geo.moved import Areas, Points
+    from polars_rasteret.options import ReadOptions
+
+RAMP_START_ROWS = 16
+RAMP_FACTOR = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedRows:
+    """Output rows before reading: which target and which record each stands for, and where its pixels are."""
+
+    target: NDArray[np.int64]
+    record: NDArray[np.int64]
+    """-1 for a row that no record answers."""
+    windows: Mapping[str, Windows]
+    """By band; bands on the same grid share one object."""
+    records: Records
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def taken(self, index: NDArray[np.int64] | slice) -> PairedRows:
+        """Give some of the rows."""
+        at = np.arange(len(self), dtype=np.int64)[index] if isinstance(index, slice) else index
+        if len(at) == len(self) and (not len(at) or (at[0] == 0 and np.array_equal(at, np.arange(len(at))))):
+            return self
+        known: dict[int, Windows] = {}
+        windows = {}
+        for band, one in self.windows.items():
+            windows[band] = known.setdefault(id(one), one.taken(at) if id(one) not in known else one)
+        return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
+
+    def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
+        """Give the reference of each row in one raster column; -1 without record or raster."""
+        if not len(self.records):
+            return np.full(len(self), -1, np.int64)
+        return np.where(self.record >= 0, column.reference_id[self.record], -1)
+
+
+class Reader(Protocol):
+    """What a verb does with paired rows."""
+
+    @property
+    def as_points(self) -> bool:
+        """Whether every target must be a point."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, pl.DataType]:
+        """Columns it gives, with their dtypes, in order."""
+        ...
+
+    def windows(
+        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
+    ) -> Windows:
+        """Give the window each row asks of a band."""
+        ...
+
+    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+        """Give the size of each row's answer."""
+        ...
+
+    def read(
+        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
+    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        """Give the wanted columns of the rows, and reasons of failed rows (``on_error="null"``)."""
+        ...
+
+    def needs_pixels(self, names: AbstractSet[str]) -> bool:
+        """Say whether these columns cost requests."""
+        ...
+
+
+def units(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:
+    """Cut rows into units.
+
+    Parameters
+    ----------
+    row_bytes
+        Size of each row of the answer.
+    max_bytes
+        Of one unit; a single larger row is a unit of its own.
+    ramps_up
+        Whether units start small and grow.
+
+    Yields
+    ------
+    slice
+        Consecutive, covering every row once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [(one.start, one.stop) for one in units(np.array([4, 4, 4, 4, 4]), max_bytes=8, ramps_up=False)]
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    end = np.cumsum(row_bytes)
+    n_rows, start, limit = len(row_bytes), 0, RAMP_START_ROWS
+    while start < n_rows:
+        before = int(end[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(end, before + max_bytes, side="right")), start + 1)
+        if ramps_up:
+            stop = min(stop, start + limit)
+            limit *= RAMP_FACTOR
+        yield slice(start, stop)
+        start = stop
+
+
+def total_bytes(dtypes: Sequence[pl.DataType], frame_bytes: int, n_rows: int) -> int:
+    """Estimate the size of one row of key columns from a frame that holds them."""
+    return len(dtypes) * 8 if not n_rows else max(8, frame_bytes // n_rows)

@@ -1,0 +1,236 @@
+"""Which verbs pair records with a table and read?
+
+Each verb checks its arguments, captures the options in force, and gives a LazyFrame whose root is a `PairedSource`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.arguments import check_choice, checked_bands, checked_shape, refuse_later
+from polars_rasteret.frame.paired_source import PairedSource
+from polars_rasteret.frame.question import DEFAULT_RECORD_COLUMNS, Question, ReaderOf, Unmatched
+from polars_rasteret.frame.readers import PairReader, PointReader, WindowReader
+from polars_rasteret.frame.targets import as_lazy_frame
+from polars_rasteret.options import OnError, current_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from polars_rasteret.frame.units import Reader
+
+Match = Literal["all", "latest", "earliest", "nearest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """The pairing words that every verb takes."""
+
+    x: str | None = None
+    y: str | None = None
+    geometry: str | None = None
+    crs: Any = None
+    match: Match = "all"
+    at: Any = None
+    tolerance: str | None = None
+    valid: pl.Expr | None = None
+    min_valid_fraction: float | None = None
+    unmatched: Unmatched = "null"
+    record_columns: Any = DEFAULT_RECORD_COLUMNS
+    suffix: str = "_right"
+    on_error: OnError | None = None
+    maintain_order: bool = True
+    budget_bytes: int | None = None
+
+    def checked(self, what: str) -> Pairing:
+        """Refuse words that are wrong or not built yet."""
+        check_choice(what, "match", self.match, ("all", "latest", "earliest", "nearest"))
+        check_choice(what, "unmatched", self.unmatched, ("null", "drop"))
+        check_choice(what, "on_error", self.on_error, (None, "raise", "null"))
+        refuse_later(
+            what,
+            match=(self.match, "all"),
+            at=(self.at, None),
+            tolerance=(self.tolerance, None),
+            min_valid_fraction=(self.min_valid_fraction, None),
+        )
+        if self.valid is not None:
+            raise UsageError(
+                f"{what}: valid= is not available yet in this version; filter on the band's column instead"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PairReaderOf:
+    as_points: bool
+
+    def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
+        return PairReader(bands=bands, as_points=self.as_points)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PointReaderOf:
+    unscale: bool | tuple[str, ...]
+    tells_errors: bool
+
+    def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
+        return PointReader(
+            bands=bands, unscale=_unscaled("sample_points", self.unscale, bands), tells_errors=self.tells_errors
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WindowReaderOf:
+    shape: tuple[int, int] | None
+    masked: bool | str
+    fill_value: float | None
+    stack: bool
+    unscale: bool | tuple[str, ...]
+    tells_errors: bool
+
+    def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
+        return WindowReader(
+            bands=bands,
+            shape=self.shape,
+            masked=self.masked,
+            fill_value=self.fill_value,
+            stack=self.stack,
+            unscale=_unscaled("read_windows", self.unscale, bands),
+            tells_errors=self.tells_errors,
+            as_points=self.shape is not None,
+        )
+
+
+def pair(lf: pl.LazyFrame, targets: Any, pairing: Pairing) -> pl.LazyFrame:
+    """Build the frame behind ``.raster.pair``."""
+    # Areas count by their outline here, and a point is the smallest area.
+    return _paired("pair", lf, targets, None, pairing, reader_of=_PairReaderOf(as_points=False))
+
+
+def sample_points(
+    lf: pl.LazyFrame,
+    points: Any,
+    bands: str | Sequence[str] | None,
+    pairing: Pairing,
+    *,
+    method: str,
+    max_distance_pixels: int,
+    joint: bool,
+    return_neighbourhood: str,
+    layout: str,
+    grid: str,
+    resampling: Any,
+    unscale: bool | Sequence[str],
+) -> pl.LazyFrame:
+    """Build the frame behind ``.raster.sample_points``."""
+    what = "sample_points"
+    check_choice(what, "method", method, ("nearest", "bilinear", "cubic"))
+    check_choice(what, "layout", layout, ("wide", "long"))
+    check_choice(what, "return_neighbourhood", return_neighbourhood, ("off", "always", "if_center_nodata"))
+    refuse_later(
+        what,
+        method=(method, "nearest"),
+        max_distance_pixels=(max_distance_pixels, 0),
+        joint=(joint, True),
+        return_neighbourhood=(return_neighbourhood, "off"),
+        layout=(layout, "wide"),
+        grid=(grid, "finest"),
+        resampling=(resampling, "nearest"),
+    )
+    reader = _PointReaderOf(unscale=_names(what, unscale), tells_errors=_tells_errors(pairing))
+    return _paired(what, lf, points, bands, pairing, reader_of=reader)
+
+
+def read_windows(
+    lf: pl.LazyFrame,
+    aois: Any,
+    bands: str | Sequence[str] | None,
+    pairing: Pairing,
+    *,
+    shape: Any,
+    resolution: Any,
+    coverage: str | None,
+    masked: bool | str,
+    fill_value: float | None,
+    stack: bool,
+    grid: str,
+    resampling: Any,
+    unscale: bool | Sequence[str],
+) -> pl.LazyFrame:
+    """Build the frame behind ``.raster.read_windows``."""
+    what = "read_windows"
+    check_choice(what, "masked", masked, (False, True, "column"))
+    refuse_later(
+        what,
+        resolution=(resolution, None),
+        coverage=(coverage, None),
+        grid=(grid, "finest"),
+        resampling=(resampling, "nearest"),
+    )
+    size = checked_shape(what, shape)
+    if stack and size is None:
+        raise UsageError(f"{what}: stack=True needs a known size: pass shape=(height, width) with point geometries")
+    if masked == "column" and size is None:
+        raise UsageError(
+            f"{what}: masked='column' needs a known size: pass shape=(height, width) with point geometries"
+        )
+    reader = _WindowReaderOf(
+        shape=size,
+        masked=masked,
+        fill_value=fill_value,
+        stack=stack,
+        unscale=_names(what, unscale),
+        tells_errors=_tells_errors(pairing),
+    )
+    return _paired(what, lf, aois, bands, pairing, reader_of=reader)
+
+
+def _paired(
+    verb: str,
+    lf: pl.LazyFrame,
+    targets: Any,
+    bands: str | Sequence[str] | None,
+    pairing: Pairing,
+    *,
+    reader_of: ReaderOf,
+) -> pl.LazyFrame:
+    words = pairing.checked(verb)
+    question = Question(
+        verb=verb,
+        records=lf,
+        targets=as_lazy_frame(targets, what=f"{verb}: targets"),
+        bands=None if bands is None else checked_bands(verb, bands),
+        x=words.x,
+        y=words.y,
+        geometry=words.geometry,
+        crs=words.crs,
+        reader_of=reader_of,
+        unmatched=words.unmatched,
+        record_columns=words.record_columns,
+        suffix=words.suffix,
+        options=current_options(on_error=words.on_error, budget_bytes=words.budget_bytes),
+    )
+    return PairedSource(question).scan()
+
+
+def _tells_errors(pairing: Pairing) -> bool:
+    return current_options(on_error=pairing.on_error).on_error == "null"
+
+
+def _names(what: str, unscale: bool | Sequence[str]) -> bool | tuple[str, ...]:
+    if isinstance(unscale, bool):
+        return unscale
+    return checked_bands(f"{what}: unscale", unscale)
+
+
+def _unscaled(what: str, unscale: bool | tuple[str, ...], bands: Mapping[str, pl.DataType]) -> frozenset[str]:
+    if isinstance(unscale, bool):
+        return frozenset(bands) if unscale else frozenset()
+    if unknown := [name for name in unscale if name not in bands]:
+        raise UsageError(f"{what}: unscale names {', '.join(unknown)}, which is none of the bands {', '.join(bands)}")
+    return frozenset(unscale)

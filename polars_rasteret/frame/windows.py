@@ -1,0 +1,214 @@
+"""Which pixel window of each raster value does a target ask for?
+
+Rows pair a raster value (by reference) with a target (by index): the same questions serve expressions, where both are
+the row, and verbs, where pairs say which record meets which target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.affine import pixel_of
+from polars_rasteret.geo.crs import NATIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.frame.references import RasterColumn
+    from polars_rasteret.geo.moved import Areas, Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """One pixel window per row; all int64, shape (n,)."""
+
+    row_start: NDArray[np.int64]
+    col_start: NDArray[np.int64]
+    height: NDArray[np.int64]
+    width: NDArray[np.int64]
+    is_met: NDArray[np.bool_]
+    """Whether the target meets the image at all."""
+
+    def taken(self, index: NDArray[np.int64]) -> Windows:
+        """Give the windows of some rows."""
+        return Windows(
+            row_start=self.row_start[index],
+            col_start=self.col_start[index],
+            height=self.height[index],
+            width=self.width[index],
+            is_met=self.is_met[index],
+        )
+
+
+def windows_of_points(
+    column: RasterColumn,
+    reference_id: NDArray[np.int64],
+    points: Points,
+    target: NDArray[np.int64],
+    *,
+    shape: tuple[int, int] = (1, 1),
+) -> Windows:
+    """Give the windows whose pixel ``(height // 2, width // 2)`` holds the point; unclipped.
+
+    Parameters
+    ----------
+    column
+        The raster column.
+    reference_id, target
+        Reference and point of each row; a reference of -1 meets nothing.
+    shape
+        ``(height, width)`` in pixels.
+    """
+    row = np.full(len(target), -1, np.int64)
+    col = np.full(len(target), -1, np.int64)
+    for crs, rows in _rows_by_crs(column, reference_id, points.crs):
+        x, y = points.in_crs(crs, target[rows])
+        row[rows], col[rows] = pixel_of(_transforms(column, reference_id, rows), x, y)
+    height, width = _sizes(column, reference_id)
+    return Windows(
+        row_start=row - shape[0] // 2,
+        col_start=col - shape[1] // 2,
+        height=np.full(len(target), shape[0], np.int64),
+        width=np.full(len(target), shape[1], np.int64),
+        is_met=(row >= 0) & (row < height) & (col >= 0) & (col < width),
+    )
+
+
+def windows_of_areas(
+    column: RasterColumn, reference_id: NDArray[np.int64], areas: Areas, target: NDArray[np.int64]
+) -> Windows:
+    """Give the smallest windows that hold the areas, clipped to the image; empty where they do not meet."""
+    windows = np.zeros((len(target), 4), np.int64)
+    for crs, rows in _rows_by_crs(column, reference_id, areas.crs):
+        windows[rows] = areas.windows(crs, target[rows], _transforms(column, reference_id, rows))
+    height, width = _sizes(column, reference_id)
+    row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
+    col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)
+    is_met = (row_stop > row_start) & (col_stop > col_start)
+    return Windows(
+        row_start=row_start,
+        col_start=col_start,
+        height=np.where(is_met, row_stop - row_start, 0),
+        width=np.where(is_met, col_stop - col_start, 0),
+        is_met=is_met,
+    )
+
+
+def windows_of_images(column: RasterColumn, reference_id: NDArray[np.int64]) -> Windows:
+    """Give the whole image of each row."""
+    height, width = _sizes(column, reference_id)
+    zero = np.zeros(len(reference_id), np.int64)
+    return Windows(row_start=zero, col_start=zero, height=height, width=width, is_met=reference_id >= 0)
+
+
+def given_windows(column: RasterColumn, reference_id: NDArray[np.int64], window: NDArray[np.int64]) -> Windows:
+    """Give windows the caller wrote in pixels, unclipped; shape (n, 4), a negative size marks a null."""
+    row_start, row_stop, col_start, col_stop = window.T
+    height, width = _sizes(column, reference_id)
+    is_met = (row_start < height) & (row_stop > 0) & (col_start < width) & (col_stop > 0)
+    is_met &= (row_stop > row_start) & (col_stop > col_start)
+    return Windows(
+        row_start=row_start,
+        col_start=col_start,
+        height=np.maximum(row_stop - row_start, 0),
+        width=np.maximum(col_stop - col_start, 0),
+        is_met=is_met,
+    )
+
+
+def overlapping(column: RasterColumn, reference_id: NDArray[np.int64], windows: Windows) -> Windows:
+    """Let windows count as met when any of their pixels lies in the image."""
+    window = np.stack(
+        [
+            windows.row_start,
+            windows.row_start + windows.height,
+            windows.col_start,
+            windows.col_start + windows.width,
+        ],
+        axis=1,
+    )
+    return given_windows(column, reference_id, window)
+
+
+def no_windows(n_rows: int) -> Windows:
+    """Give rows that ask nothing."""
+    zero = np.zeros(n_rows, np.int64)
+    return Windows(row_start=zero, col_start=zero, height=zero, width=zero, is_met=np.zeros(n_rows, np.bool_))
+
+
+class SharedWindows:
+    """Windows computed once for all bands that lie on the same grids.
+
+    Bands of one record mostly do; the engine then plans their tiles once too, because it is given the same arrays.
+    """
+
+    def __init__(self, windows_of: Callable[[RasterColumn, NDArray[np.int64]], Windows]) -> None:
+        self._windows_of = windows_of
+        self._known: list[tuple[RasterColumn, NDArray[np.int64], Windows]] = []
+
+    def of(self, column: RasterColumn, reference_id: NDArray[np.int64]) -> Windows:
+        """Give the windows of one band."""
+        for known, known_id, windows in self._known:
+            if _on_same_grids(known, known_id, column, reference_id):
+                return windows
+        windows = self._windows_of(column, reference_id)
+        self._known.append((column, reference_id, windows))
+        return windows
+
+
+def _on_same_grids(a: RasterColumn, a_id: NDArray[np.int64], b: RasterColumn, b_id: NDArray[np.int64]) -> bool:
+    return (
+        a.crs == b.crs
+        and np.array_equal(a.transform, b.transform, equal_nan=True)
+        and np.array_equal(a.width, b.width)
+        and np.array_equal(a.height, b.height)
+        and (a_id is b_id or np.array_equal(a_id, b_id))
+    )
+
+
+def _rows_by_crs(
+    column: RasterColumn, reference_id: NDArray[np.int64], target_crs: str
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Group the rows that have a georeferenced raster by its CRS.
+
+    Raises
+    ------
+    UsageError
+        When a raster that rows refer to cannot be placed on a map.
+    """
+    names = list(dict.fromkeys(column.crs))
+    crs_id = np.array([names.index(name) for name in column.crs], np.int64)
+    present = np.flatnonzero(reference_id >= 0)
+    if not len(present):
+        return
+    used = np.unique(reference_id[present])
+    for reference in used:
+        no_grid = not np.isfinite(column.transform[reference]).all()
+        if no_grid or (column.crs[reference] is None and target_crs != NATIVE):
+            raise UsageError(
+                f"{column.name}: {column.references[reference].href} has no {'transform' if no_grid else 'CRS'}, so map "
+                "coordinates cannot be placed in it. Read it by pixels (read_window(window=...))"
+                + ("." if no_grid else ", or pass crs='native' with coordinates in the file's own system.")
+            )
+    row_crs = crs_id[reference_id[present]]
+    for one in np.unique(row_crs):
+        yield names[one] or NATIVE, present[row_crs == one]
+
+
+def _transforms(column: RasterColumn, reference_id: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    return column.transform[reference_id[rows]]
+
+
+def _sizes(column: RasterColumn, reference_id: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give height and width of the image of each row; 0 without one."""
+    if not column.references:
+        zero = np.zeros(len(reference_id), np.int64)
+        return zero, zero
+    present = reference_id >= 0
+    return np.where(present, column.height[reference_id], 0), np.where(present, column.width[reference_id], 0)

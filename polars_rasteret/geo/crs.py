@@ -1,0 +1,134 @@
+"""What is this coordinate reference system called, and how do coordinates get from one to another?
+
+Coordinates are always in x/y = lon/lat order, whatever the authority says.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+from pyproj.exceptions import CRSError, ProjError
+
+from polars_rasteret.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LONLAT = "OGC:CRS84"
+"""What footprints and ``bbox`` are in: longitude, latitude on WGS 84."""
+
+NATIVE = "native"
+"""Says that coordinates already are in each record's own CRS."""
+
+
+def normalize_crs(crs: object) -> str:
+    """Give one spelling for a CRS: ``EPSG:n`` (or another authority's code), else WKT2.
+
+    Parameters
+    ----------
+    crs
+        EPSG int, ``"EPSG:n"``, WKT, PROJJSON (text or dict), ``pyproj.CRS``, or anything with ``to_wkt()``.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be understood.
+
+    Examples
+    --------
+    >>> normalize_crs(32632)
+    'EPSG:32632'
+    """
+    if isinstance(crs, str):
+        return _normalize_text(crs)
+    if isinstance(crs, bool):
+        raise UsageError(f"crs is {crs!r}; expected an EPSG code, 'EPSG:n', WKT2, PROJJSON or a pyproj.CRS")
+    if isinstance(crs, int | np.integer):
+        return _normalize_text(f"EPSG:{int(crs)}")
+    return _name_of(_parsed(crs))
+
+
+@lru_cache(maxsize=1024)
+def _normalize_text(crs: str) -> str:
+    return _name_of(_parsed(crs))
+
+
+def _name_of(crs: pyproj.CRS) -> str:
+    authority = crs.to_authority(min_confidence=100)
+    if authority is not None and authority[0] in ("EPSG", "OGC", "ESRI"):
+        return ":".join(authority)
+    return str(crs.to_wkt())
+
+
+def _parsed(crs: Any) -> pyproj.CRS:
+    try:
+        return pyproj.CRS.from_user_input(crs)
+    except (CRSError, TypeError) as error:
+        raise UsageError(
+            f"crs {str(crs)[:200]!r} is not understood: expected an EPSG code, 'EPSG:n', WKT2, PROJJSON or pyproj.CRS "
+            f"({error})"
+        ) from error
+
+
+@lru_cache(maxsize=1024)
+def _same(source: str, target: str) -> bool:
+    """Say whether x/y coordinates mean the same in both (axis order does not matter here)."""
+    if source == target:
+        return True
+    return _parsed(source).equals(_parsed(target), ignore_axis_order=True)
+
+
+@lru_cache(maxsize=1024)
+def _transformer(source: str, target: str) -> pyproj.Transformer:
+    # A pyproj.Transformer may be shared by threads since pyproj 3.1.
+    return pyproj.Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
+
+
+def transform_xy(
+    source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Transform coordinates between two normalized CRSs.
+
+    Returns
+    -------
+    (x, y) : float64, same shape
+        Infinite where the coordinate has no place in `target` (pyproj's convention) or is not finite. The same CRS
+        gives the input back.
+    """
+    if _same(source, target):
+        return x, y
+    try:
+        moved_x, moved_y = _transformer(source, target).transform(x, y)
+    except ProjError as error:
+        raise UsageError(f"coordinates cannot go from {source[:80]} to {target[:80]}: {error}") from error
+    return np.asarray(moved_x, np.float64), np.asarray(moved_y, np.float64)
+
+
+def densified_box(
+    bounds: NDArray[np.float64], points_per_edge: int = 21
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give points along the edges of boxes, because straight edges bend in another CRS.
+
+    Parameters
+    ----------
+    bounds
+        ``minx, miny, maxx, maxy``, shape ``(n, 4)``.
+    points_per_edge
+        Points on each edge, first corner included, last corner not.
+
+    Returns
+    -------
+    (x, y) : float64, shape (n, 4 * points_per_edge)
+    """
+    step = np.linspace(0.0, 1.0, points_per_edge, endpoint=False)
+    zero, one = np.zeros_like(step), np.ones_like(step)
+    right = np.concatenate([step, one, 1 - step, zero])
+    up = np.concatenate([zero, step, one, 1 - step])
+    minx, miny, maxx, maxy = np.asarray(bounds, np.float64).T
+    # Written so that a fraction of exactly 1 gives exactly maxx and maxy.
+    x = minx[:, None] * (1 - right) + maxx[:, None] * right
+    y = miny[:, None] * (1 - up) + maxy[:, None] * up
+    return x, y

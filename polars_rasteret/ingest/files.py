@@ -1,0 +1,181 @@
+"""How do files become a collection with one record per file?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
+from polars_rasteret.ingest.into import finish, refuse_existing
+from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
+from polars_rasteret.ingest.sources import file_stem, hrefs_of
+from polars_rasteret.ingest.times import times_of_values
+from polars_rasteret.schema import RECORD_COLUMNS, TIME
+
+if TYPE_CHECKING:
+    import os
+
+
+def build_from_files(
+    sources: Any,
+    *,
+    bands: Sequence[str] | Mapping[str, int] | None = None,
+    id: Sequence[str] | pl.Series | Callable[[str], str] | None = None,  # noqa: A002 - the column's name
+    datetime: Sequence[Any] | pl.Series | Callable[[str], Any] | None = None,
+    into: str | os.PathLike[str] | None = None,
+    on_error: Literal["raise", "null"] = "null",
+    progress: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> pl.LazyFrame:
+    """Make a collection with one record per GeoTIFF; only headers are read.
+
+    Parameters
+    ----------
+    sources
+        Path, URL, glob or folder, or a list or Series of them. Folders are searched to the bottom for GeoTIFFs.
+    bands
+        Names of the bands of each file in order (``["red", "nir"]``), or band name to 0-based index (``{"nir": 3}``). None:
+        the band descriptions of each file where all bands have one, else ``b1, b2, ...``.
+    id, datetime
+        One value per file, or a function of the href. Defaults: the file's name without suffix, and the DateTime tag of the
+        TIFF, taken as UTC. Times are datetimes with a zone, dates, or ISO 8601 strings with a zone.
+    into
+        Write the collection to this path (see `sink_collection`) and scan it from there. None: keep it in memory.
+    on_error
+        ``"null"``: a file that cannot be used keeps its record, with null rasters and the reason in ``header_error``;
+        ``"raise"``: an error.
+    progress
+        Show a bar of files; None: what the options say.
+    storage_options, credential_provider
+        As in `polars.scan_parquet`: for listing `sources` and for writing `into`. Pixels and headers use ``configure_store``.
+
+    Returns
+    -------
+    LazyFrame
+        ``id``, ``datetime``, ``geometry``, ``bbox``, ... and one raster column per band.
+
+    Raises
+    ------
+    UsageError
+        When `sources` names nothing, or names and values do not fit the files.
+    FileFormatError, FetchError
+        The first file that cannot be used, with ``on_error="raise"``.
+    """
+    refuse_existing(into)
+    wanted = _wanted_bands(bands)
+    hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider)
+    distinct = list(dict.fromkeys(hrefs))
+    number = {href: index for index, href in enumerate(distinct)}
+    indices = None if wanted is None else sorted(set(wanted.values()))
+    headers = read_headers(distinct, [indices] * len(distinct), progress=progress)
+    file_id = np.array([number[href] for href in hrefs], dtype=np.int64)
+    base = pl.DataFrame(
+        {"id": _ids(id, hrefs), "datetime": _times(datetime, hrefs, [headers[index] for index in file_id.tolist()])}
+    )
+    records = records_frame(base, _band_files(wanted, headers, file_id), headers, on_error=on_error)
+    return finish(records, into, storage_options=storage_options, credential_provider=credential_provider)
+
+
+def _wanted_bands(bands: Any) -> dict[str, int] | None:
+    """Settle band name to index; None: each file says."""
+    if bands is None:
+        return None
+    if isinstance(bands, str):
+        raise UsageError(
+            f"bands is {bands!r}; expected a list of names, [{bands!r}], or a dict of name to 0-based index"
+        )
+    if isinstance(bands, Mapping):
+        for name, index in bands.items():
+            if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < 65_536:
+                raise UsageError(f"bands[{name!r}] is {index!r}; expected the 0-based index of a band in the file")
+        wanted = {name: int(index) for name, index in bands.items()}
+    elif isinstance(bands, Iterable):
+        names = list(bands)
+        check_band_names(names)
+        wanted = {name: index for index, name in enumerate(names)}
+    else:
+        raise UsageError(
+            f"bands is a {type(bands).__name__}; expected a list of names or a dict of name to 0-based index"
+        )
+    if not wanted:
+        raise UsageError("bands is empty; name at least one band, or leave it out to take them all")
+    check_band_names(list(wanted))
+    return wanted
+
+
+def _band_files(
+    wanted: dict[str, int] | None, headers: Sequence[Header | Unreadable], file_id: np.ndarray[Any, np.dtype[np.int64]]
+) -> list[BandFiles]:
+    """Say which band of which file each band column holds."""
+    if wanted is not None:
+        return [
+            BandFiles(name=name, file_id=file_id, band_index=np.full(len(file_id), index, dtype=np.int64))
+            for name, index in wanted.items()
+        ]
+    names_of_file = [_own_names(header) if isinstance(header, Header) else None for header in headers]
+    names = list(dict.fromkeys(name for own in names_of_file for name in own or ())) or ["b1"]
+    index_of = {name: np.full(len(headers), -1, dtype=np.int64) for name in names}
+    for file, own in enumerate(names_of_file):
+        for index, name in enumerate(own or ()):
+            index_of[name][file] = index
+    unreadable = np.array([own is None for own in names_of_file], dtype=bool)
+    result = []
+    for name in names:
+        index = index_of[name][file_id]
+        # A file that could not be read might have had any band: its reason is told for all of them.
+        has = (index >= 0) | unreadable[file_id]
+        result.append(BandFiles(name=name, file_id=np.where(has, file_id, -1), band_index=np.maximum(index, 0)))
+    return result
+
+
+def _own_names(header: Header) -> list[str]:
+    """Name the bands of a file by their descriptions where those can be column names, else b1, b2, ..."""
+    names = [(text or "").strip() for text in header.descriptions]
+    if (
+        len(names) == header.n_bands
+        and all(names)
+        and len(set(names)) == len(names)
+        and not RECORD_COLUMNS.keys() & names
+    ):
+        return names
+    return [f"b{number}" for number in range(1, header.n_bands + 1)]
+
+
+def _ids(given: Any, hrefs: Sequence[str]) -> pl.Series:
+    if given is None:
+        values: list[Any] = [file_stem(href) for href in hrefs]
+    elif callable(given):
+        values = [given(href) for href in hrefs]
+    else:
+        values = _one_per_file(given, hrefs, "id")
+    for value in values:
+        if value is not None and not isinstance(value, str | int):
+            raise UsageError(f"id {value!r} is a {type(value).__name__}; expected a text")
+    return pl.Series("id", [None if value is None else str(value) for value in values], dtype=pl.String)
+
+
+def _times(given: Any, hrefs: Sequence[str], headers: Sequence[Header | Unreadable]) -> pl.Series:
+    if given is None:
+        return pl.Series("datetime", [one.datetime if isinstance(one, Header) else None for one in headers], dtype=TIME)
+    if callable(given):
+        return times_of_values([given(href) for href in hrefs], name="datetime")
+    if isinstance(given, pl.Series):
+        _one_per_file(given, hrefs, "datetime")
+        return times_of_values(given, name="datetime")
+    return times_of_values(_one_per_file(given, hrefs, "datetime"), name="datetime")
+
+
+def _one_per_file(given: Any, hrefs: Sequence[str], name: str) -> list[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UsageError(f"{name} is {given!r}; expected one value per file, or a function of the href")
+    values = list(given)
+    if len(values) != len(hrefs):
+        raise UsageError(
+            f"{name} has {len(values)} values for {len(hrefs)} files; expected one per file, in their order"
+        )
+    return values

@@ -1,0 +1,146 @@
+"""What do the headers of these files say?
+
+Drives the header parser: it asks for byte ranges, this module answers them, many files at once. Each href is read once. What
+comes out is plain values ready to become columns; nothing here knows about records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
+from polars_rasteret.fetch.fanout import fan_out
+from polars_rasteret.fetch.stores import HeadAnswer, head_read
+from polars_rasteret.options import current_options
+from polars_rasteret.tiff.header import read_header
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What one file says about itself, with the packed tile tables of the bands that were asked for."""
+
+    href: str
+    crs: str | None
+    transform: tuple[float, ...] | None
+    width: int
+    height: int
+    n_bands: int
+    dtype: np.dtype[np.generic]
+    descriptions: tuple[str | None, ...]
+    scales: tuple[float | None, ...]
+    offsets: tuple[float | None, ...]
+    datetime: dt.datetime | None
+    tiles: dict[int, bytes]
+    """Band index to its packed ``tiles``."""
+    refused: dict[int, str]
+    """Band index to the reason why that band cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file whose header could not be read."""
+
+    href: str
+    error: FetchError | FileFormatError | UsageError
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, in one line."""
+        return " ".join(str(self.error).split())
+
+
+def read_headers(
+    hrefs: Sequence[str], bands: Sequence[Sequence[int] | None], *, progress: bool | None = None
+) -> list[Header | Unreadable]:
+    """Read the header of each file, many at once.
+
+    Parameters
+    ----------
+    hrefs
+        Distinct, absolute.
+    bands
+        For each file, the 0-based bands whose tile tables are wanted; None means all of them.
+    progress
+        Show a bar of files; None: what the options say.
+
+    Returns
+    -------
+    list of Header or Unreadable
+        One per href, in order.
+    """
+    options = current_options(progress=progress)
+
+    def call(item: tuple[str, Sequence[int] | None]) -> Header | Unreadable:
+        return _read(*item)
+
+    items = list(zip(hrefs, bands, strict=True))
+    if not options.progress:
+        return fan_out(call, items, max_concurrency=options.max_concurrency)
+    from tqdm.auto import tqdm
+
+    with tqdm(total=len(items), unit="file", desc="headers") as bar:
+        return fan_out(call, items, max_concurrency=options.max_concurrency, arrived=bar.update)
+
+
+def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
+    """Drive one parser to its end."""
+    parser = read_header(href)
+    wish = next(parser)
+    first: HeadAnswer | None = None
+    try:
+        while True:
+            answer = head_read(href, wish.byte_start, wish.byte_stop)
+            first = _same_file(href, first, answer)
+            try:
+                wish = parser.send(answer.data)
+            except StopIteration as stop:
+                file = stop.value
+                break
+        tiles: dict[int, bytes] = {}
+        refused: dict[int, str] = {}
+        for band_index in range(file.n_bands) if bands is None else bands:
+            if band_index >= file.n_bands:
+                continue
+            try:
+                tiles[band_index] = file.band_tiles(
+                    band_index, file_size=first.file_size, etag=first.etag, last_modified=first.last_modified
+                )
+            except FileFormatError as error:
+                refused[band_index] = " ".join(str(error).split())
+    except (FetchError, FileFormatError, UsageError) as error:
+        return Unreadable(href, error)
+    return Header(
+        href=href,
+        crs=file.crs,
+        transform=file.transform,
+        width=file.width,
+        height=file.height,
+        n_bands=file.n_bands,
+        dtype=file.dtype,
+        descriptions=file.descriptions,
+        scales=file.scales,
+        offsets=file.offsets,
+        datetime=file.datetime,
+        tiles=tiles,
+        refused=refused,
+    )
+
+
+def _same_file(href: str, first: HeadAnswer | None, answer: HeadAnswer) -> HeadAnswer:
+    """Keep the first answer, and refuse one that tells of another file."""
+    if first is None:
+        return answer
+    for what, before, now in (("size", first.file_size, answer.file_size), ("ETag", first.etag, answer.etag)):
+        if before is not None and now is not None and before != now:
+            raise StaleIndexError(
+                f"{href}: the file changed while its header was read: its {what} was {before} and is {now}. "
+                "Build again once it is complete."
+            )
+    return first

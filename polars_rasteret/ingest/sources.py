@@ -1,0 +1,122 @@
+"""Which files did the caller mean?
+
+Turns paths, URLs, globs, folders and lists of them into absolute hrefs. Opens nothing.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import polars as pl
+
+from polars_rasteret.collection.listing import list_objects
+from polars_rasteret.errors import UsageError
+
+SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")
+"""Files of a folder with another suffix are not taken; a file named by the caller is, whatever its suffix."""
+
+
+def hrefs_of(
+    sources: Any, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> list[str]:
+    """Give the absolute href of every file that `sources` names.
+
+    Parameters
+    ----------
+    sources
+        A path, URL, glob or folder, or an iterable (list, Series, ...) of them.
+    storage_options, credential_provider
+        For listing folders and globs of an object store.
+
+    Returns
+    -------
+    list of str
+        In the caller's order; what a folder or a glob holds is sorted. A file named by itself need not exist.
+
+    Raises
+    ------
+    UsageError
+        When a folder or a glob holds nothing, or `sources` is something else.
+    """
+    if isinstance(sources, str | os.PathLike):
+        return _expand(os.fspath(sources), storage_options, credential_provider)
+    if isinstance(sources, pl.DataFrame | pl.LazyFrame | bytes | Mapping) or not isinstance(sources, Iterable):
+        raise UsageError(
+            f"sources is a {type(sources).__name__}; expected a path, URL, glob or folder, or a list or Series of them. "
+            "A table with one row per record goes to build_from_table."
+        )
+    found: list[str] = []
+    for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            raise UsageError(f"sources holds {source!r}; expected paths and URLs")
+        found += _expand(os.fspath(source), storage_options, credential_provider)
+    return found
+
+
+def absolute_href(href: str) -> str:
+    """Give a URL as it is, and a local path from the root."""
+    if is_remote(href) or href.startswith("file://"):
+        return href
+    return str(Path(href).expanduser().absolute())
+
+
+def is_remote(href: str) -> bool:
+    """Say whether this is a URL of something that is not a local file."""
+    return "://" in href and not href.startswith("file://")
+
+
+def file_stem(href: str) -> str:
+    """Give the file name without folder, suffix, query and percent-encoding."""
+    name = unquote(urlsplit(href).path) if "://" in href else href
+    return Path(name.rstrip("/")).stem or href
+
+
+def _expand(source: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[str]:
+    if is_remote(source):
+        return _expand_remote(source, storage_options, credential_provider)
+    if source.startswith("file://"):
+        path = Path(unquote(urlsplit(source).path))
+        return [source] if not path.is_dir() else _files_below(path)
+    path = Path(source).expanduser().absolute()
+    if path.is_dir():
+        return _files_below(path)
+    if path.exists():
+        return [str(path)]
+    if glob.has_magic(source):
+        found = sorted(one for one in glob.glob(str(path), recursive=True) if Path(one).is_file())  # noqa: PTH207 - ** as in the shell
+        if not found:
+            raise UsageError(f"no file matches {source!r} (looked in {Path.cwd()})")
+        return found
+    if not path.suffix:
+        raise UsageError(f"{path} does not exist; expected a file, a folder, a glob or a URL")
+    return [str(path)]
+
+
+def _files_below(folder: Path) -> list[str]:
+    found = sorted(str(one) for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    if not found:
+        raise UsageError(f"the folder {folder} holds no {' or '.join(SUFFIXES[:2])} file")
+    return found
+
+
+def _expand_remote(source: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[str]:
+    scheme = source.partition("://")[0]
+    if scheme in ("http", "https"):
+        # HTTP has no listing, and "?" and "*" may belong to the URL.
+        return [source]
+    folder = source.endswith("/") or not Path(source).suffix
+    if not folder and not any(mark in source for mark in "*?["):
+        return [source]
+    found = [
+        one.href
+        for one in list_objects(source, storage_options=storage_options, credential_provider=credential_provider)
+        if not folder or one.href.lower().endswith(SUFFIXES)
+    ]
+    if not found:
+        raise UsageError(f"nothing is at {source}; expected a folder or a glob that holds GeoTIFFs")
+    return sorted(found)

@@ -1,0 +1,203 @@
+"""How does a table with one row per record, and hrefs in its columns, become a collection?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+import shapely
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.ingest.headers import read_headers
+from polars_rasteret.ingest.into import finish, refuse_existing
+from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
+from polars_rasteret.ingest.sources import absolute_href
+from polars_rasteret.ingest.times import times_of_column
+from polars_rasteret.schema import BBOX, RECORD_COLUMNS, TIME
+
+if TYPE_CHECKING:
+    import os
+
+
+def build_from_table(
+    frame: Any,
+    *,
+    bands: Mapping[str, str | tuple[str, int]] | str,
+    id: str = "id",  # noqa: A002 - the column's name
+    datetime: str | None = "datetime",
+    geometry: str | None = "geometry",
+    into: str | os.PathLike[str] | None = None,
+    on_error: Literal["raise", "null"] = "null",
+    progress: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> pl.LazyFrame:
+    """Make a collection with one record per row of a table; only headers are read, each file's once.
+
+    Parameters
+    ----------
+    frame
+        LazyFrame, DataFrame, or anything with ``__arrow_c_stream__``.
+    bands
+        Band name to the column that holds its href, or to ``(column, 0-based band index)``. A null href is a band that this
+        record does not have.
+    id, datetime, geometry
+        Columns that hold them; they get these names. ``datetime``: a Datetime with a zone, a Date, or ISO 8601 strings with a
+        zone. ``geometry``: WKB or EWKB in longitude and latitude; where it is null or missing the footprint of the images is
+        taken. A default name that the table does not have is left out.
+    into
+        Write the collection to this path (see `sink_collection`) and scan it from there. None: keep it in memory.
+    on_error
+        ``"null"``: a file that cannot be used gives a null raster and the reason in ``header_error``; ``"raise"``: an error.
+    progress
+        Show a bar of files; None: what the options say.
+    storage_options, credential_provider
+        As in `polars.scan_parquet`, for writing `into`. Pixels and headers use ``configure_store``.
+
+    Returns
+    -------
+    LazyFrame
+        ``id``, ``datetime``, ``geometry``, ``bbox``, ..., the other columns of the table, one raster column per band.
+
+    Raises
+    ------
+    UsageError
+        When a column is missing or holds something else.
+    FileFormatError, FetchError
+        The first file that cannot be used, with ``on_error="raise"``.
+    """
+    refuse_existing(into)
+    table = _collected(frame)
+    planes = _planes_of(bands, table)
+    base = _base(table, id=id, datetime=datetime, geometry=geometry, bands=list(planes))
+    hrefs: dict[str, int] = {}
+    wanted: list[set[int]] = []
+    sources: list[BandFiles] = []
+    absolute: dict[str, str] = {}
+    for name, (column, index) in planes.items():
+        file_id = np.full(table.height, -1, dtype=np.int64)
+        for row, href in enumerate(table[column].to_list()):
+            if href is None:
+                continue
+            if (full := absolute.get(href)) is None:
+                full = absolute[href] = absolute_href(href)
+            file = hrefs.setdefault(full, len(hrefs))
+            if file == len(wanted):
+                wanted.append(set())
+            wanted[file].add(index)
+            file_id[row] = file
+        sources.append(BandFiles(name=name, file_id=file_id, band_index=np.full(table.height, index, dtype=np.int64)))
+    headers = read_headers(list(hrefs), [sorted(one) for one in wanted], progress=progress)
+    records = records_frame(base, sources, headers, on_error=on_error)
+    return finish(records, into, storage_options=storage_options, credential_provider=credential_provider)
+
+
+def _collected(frame: Any) -> pl.DataFrame:
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if hasattr(frame, "to_arrow") and hasattr(frame, "active_geometry_name"):
+        frame = frame.to_crs(4326) if frame.crs is not None else frame
+        frame = frame.to_arrow(index=False)
+    if hasattr(frame, "__arrow_c_stream__"):
+        return pl.DataFrame(frame)
+    raise UsageError(
+        f"frame is a {type(frame).__name__}; expected a LazyFrame, a DataFrame or an Arrow table. Files go to build_from_files."
+    )
+
+
+def _planes_of(bands: Any, table: pl.DataFrame) -> dict[str, tuple[str, int]]:
+    """Settle band name to href column and band index."""
+    if isinstance(bands, str):
+        raise UsageError(
+            f"bands={bands!r}: a column of STAC assets comes with STAC support; until then name the bands, "
+            'as in bands={"B04": "href_b04"} or {"R": ("image", 0)}'
+        )
+    if not isinstance(bands, Mapping) or not bands:
+        raise UsageError(
+            f'bands is {bands!r}; expected {{"B04": "href_b04"}} or {{"R": ("image", 0), "G": ("image", 1)}}'
+        )
+    planes: dict[str, tuple[str, int]] = {}
+    for name, where in bands.items():
+        column, index = where if isinstance(where, tuple | list) and len(where) == 2 else (where, 0)
+        if (
+            not isinstance(column, str)
+            or isinstance(index, bool)
+            or not isinstance(index, int)
+            or not 0 <= index < 65_536
+        ):
+            raise UsageError(
+                f"bands[{name!r}] is {where!r}; expected a column of hrefs, or (column, 0-based band index)"
+            )
+        if column not in table.columns:
+            raise UsageError(f"bands[{name!r}] names column {column!r}; the table has {', '.join(table.columns)}")
+        if table[column].dtype not in (pl.String, pl.Null):
+            raise UsageError(
+                f"column {column!r} of band {name!r} is {table[column].dtype}; expected String (paths or URLs)"
+            )
+        planes[name] = (column, index)
+    check_band_names(list(planes))
+    return planes
+
+
+def _base(
+    table: pl.DataFrame,
+    *,
+    id: str,  # noqa: A002 - as in the caller's words
+    datetime: str | None,
+    geometry: str | None,
+    bands: list[str],
+) -> pl.DataFrame:
+    """Bring the record columns that the table has to their names and dtypes; the rest of the table rides along."""
+    if id not in table.columns:
+        raise UsageError(f"id={id!r}: the table has no such column; it has {', '.join(table.columns)}")
+    ids = table[id]
+    if not (ids.dtype == pl.String or ids.dtype.is_integer() or isinstance(ids.dtype, pl.Categorical | pl.Enum)):
+        raise UsageError(f"column {id!r} is {ids.dtype}; expected ids as String (or integers)")
+    known: dict[str, pl.Series] = {"id": ids.cast(pl.String)}
+    moved = {id}
+    for name, column in (("datetime", datetime), ("geometry", geometry)):
+        if column is None:
+            continue
+        if column not in table.columns:
+            if column != name:
+                raise UsageError(f"{name}={column!r}: the table has no such column; it has {', '.join(table.columns)}")
+            continue
+        moved.add(column)
+        known[name] = times_of_column(table[column], name=column) if name == "datetime" else _wkb(table[column])
+    for name in ("start_datetime", "end_datetime"):
+        if name in table.columns and name not in moved:
+            known[name] = times_of_column(table[name], name=name)
+    for name, dtype in RECORD_COLUMNS.items():
+        if name in known or name not in table.columns or name in moved or dtype == TIME:
+            continue
+        column_dtype = table[name].dtype
+        if name == "bbox":
+            if isinstance(column_dtype, pl.Struct) and [f.name for f in column_dtype.fields] == [
+                f.name for f in BBOX.fields
+            ]:
+                known[name] = table[name].cast(BBOX)
+        elif name in ("collection", "proj:code", "proj:epsg"):
+            known[name] = table[name].cast(dtype)
+    extra = [
+        table[name] for name in table.columns if name not in moved and name not in RECORD_COLUMNS and name not in bands
+    ]
+    return pl.DataFrame([*(column.rename(name) for name, column in known.items()), *extra])
+
+
+def _wkb(column: pl.Series) -> pl.Series:
+    """Give plain WKB from WKB or EWKB, with or without the geoarrow.wkb type."""
+    if isinstance(column.dtype, pl.BaseExtension):
+        column = column.ext.storage()
+    if column.dtype == pl.Null:
+        return column.cast(pl.Binary)
+    if column.dtype != pl.Binary:
+        raise UsageError(f"column {column.name!r} is {column.dtype}; expected a geometry as WKB or EWKB (Binary)")
+    try:
+        geometries = shapely.from_wkb(np.asarray(column.to_list(), dtype=object))
+    except (shapely.errors.ShapelyError, TypeError) as error:
+        raise UsageError(f"column {column.name!r} holds a value that is not WKB: {error}") from error
+    return pl.Series(column.name, list(shapely.to_wkb(geometries, include_srid=False)), dtype=pl.Binary)

@@ -1,0 +1,143 @@
+"""What are the defaults of a read, and how does a caller change them?
+
+`ReadOptions` is the only place where a default is written. Values are captured when a verb or an expression is written
+(streaming callbacks do not see context variables); ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes``
+belong to the process. Nothing here reads or plans.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from polars_rasteret.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+OnError = Literal["raise", "null"]
+
+_PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_bytes"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """Knobs of one read."""
+
+    max_concurrency: int = 32
+    """Requests in flight at once, per process."""
+    max_bytes_in_flight: int = 256_000_000
+    """Compressed bytes requested or waiting to be decoded, per process."""
+    cache_bytes: int = 256_000_000
+    """Compressed tiles kept for later reads, per process; 0 turns the cache off."""
+    max_answer_bytes: int = 512_000_000
+    """Bytes of one unit of work (a verb) or of one batch (an expression), keys included."""
+    timeout_s: float = 30.0
+    """For one request, including its retries."""
+    retries: int = 4
+    """Further attempts after the first one fails in a way that may pass."""
+    on_error: OnError = "raise"
+    """What a failed read becomes: an error, or a null with its reason told."""
+    budget_bytes: int | None = None
+    """A read that would fetch more is refused."""
+    progress: bool = False
+    """Show a bar of tiles and bytes."""
+    max_gap_bytes: int = 16_384
+    """Unwanted bytes between two tiles below which they share a request."""
+    max_request_bytes: int = 2_097_152
+    """A request is not grown beyond this by joining tiles (one larger tile is still one request)."""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("max_concurrency", 1),
+            ("max_bytes_in_flight", 1),
+            ("cache_bytes", 0),
+            ("max_answer_bytes", 1),
+            ("retries", 0),
+            ("max_gap_bytes", 0),
+            ("max_request_bytes", 1),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} is {value!r}; expected a whole number, {least} or more")
+        if not self.timeout_s > 0:
+            raise UsageError(f"timeout_s is {self.timeout_s!r}; expected seconds above 0")
+        if self.on_error not in ("raise", "null"):
+            raise UsageError(f"on_error is {self.on_error!r}; expected 'raise' or 'null'")
+        if self.budget_bytes is not None and self.budget_bytes < 0:
+            raise UsageError(f"budget_bytes is {self.budget_bytes!r}; expected bytes, 0 or more, or None")
+
+
+_lock = threading.Lock()
+_process = ReadOptions()
+_overrides: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
+    "polars_rasteret_options", default=None
+)
+
+
+def current_options(**overrides: Any) -> ReadOptions:
+    """Give the options in force here, with `overrides` that are not None put on top."""
+    changes = {**(_overrides.get() or {}), **{name: value for name, value in overrides.items() if value is not None}}
+    return dataclasses.replace(_process, **changes) if changes else _process
+
+
+def process_options() -> ReadOptions:
+    """Give the options of the process: the ones its shared resources obey."""
+    return _process
+
+
+class options:  # noqa: N801 - reads as a verb, like polars.Config
+    """Set read options, for good or for a ``with`` block.
+
+    Parameters
+    ----------
+    **changes
+        Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
+        belong to the process), ``max_answer_bytes``, ``timeout_s``, ``retries``, ``on_error``, ``budget_bytes``,
+        ``progress``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or a value outside its range.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> with pr.options(timeout_s=5, retries=1):
+    ...     pass
+    """
+
+    def __init__(self, **changes: Any) -> None:
+        known = {field.name for field in dataclasses.fields(ReadOptions)}
+        if unknown := sorted(changes.keys() - known):
+            raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
+        self._changes = changes
+        self._token: contextvars.Token[dict[str, Any] | None] | None = None
+        self._before = _set_process(changes)
+
+    def __enter__(self) -> Self:
+        shared = {name: value for name, value in self._changes.items() if name in _PROCESS_WIDE}
+        local = {name: value for name, value in self._changes.items() if name not in _PROCESS_WIDE}
+        _set_process({**self._before, **shared})
+        self._token = _overrides.set({**(_overrides.get() or {}), **local})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _overrides.reset(self._token)
+            self._token = None
+        _set_process({name: value for name, value in self._before.items() if name in _PROCESS_WIDE})
+
+
+def _set_process(changes: dict[str, Any]) -> dict[str, Any]:
+    global _process  # noqa: PLW0603 - the one process-wide setting
+    with _lock:
+        before = {name: getattr(_process, name) for name in changes}
+        _process = dataclasses.replace(_process, **changes)
+    return before

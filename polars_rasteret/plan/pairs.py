@@ -1,0 +1,121 @@
+"""Which records may answer which targets, judged by boxes alone?
+
+The exact question (does the target meet the image?) is answered on the pixel grids of the records afterwards; boxes
+only keep the number of those questions small. All boxes here must enclose what they stand for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
+"""``(target, record)``, sorted by target, then record."""
+
+
+def pairs_of_points(x: NDArray[np.float64], y: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pairs:
+    """Pair points with the boxes that hold them.
+
+    Parameters
+    ----------
+    x, y
+        float64, shape (n,); a point that is not finite pairs with nothing.
+    boxes
+        ``minx, miny, maxx, maxy``, shape (k, 4), closed; NaN pairs with nothing.
+
+    Returns
+    -------
+    (target, record) : int64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target, record = pairs_of_points(np.array([0.5, 9.0]), np.array([0.5, 9.0]), np.array([[0, 0, 1, 1.0]]))
+    >>> target.tolist(), record.tolist()
+    ([0], [0])
+    """
+    order = np.argsort(x, kind="stable")
+    n_finite = int(np.isfinite(x).sum())
+    # NaN sorts last, -inf first and +inf before NaN: keep the finite run.
+    first = int(np.searchsorted(x[order], -np.inf, side="right")) if len(x) else 0
+    order = order[first : first + n_finite]
+    sorted_x, sorted_y = x[order], y[order]
+    low = np.searchsorted(sorted_x, boxes[:, 0], side="left")
+    high = np.searchsorted(sorted_x, boxes[:, 2], side="right")
+    usable = np.isfinite(boxes).all(axis=1)
+    targets, records = [], []
+    for record in np.flatnonzero(usable & (high > low)):
+        run = slice(low[record], high[record])
+        inside = (sorted_y[run] >= boxes[record, 1]) & (sorted_y[run] <= boxes[record, 3])
+        found = order[run][inside]
+        targets.append(found)
+        records.append(np.full(len(found), record, np.int64))
+    return _sorted_pairs(targets, records)
+
+
+def pairs_of_boxes(areas: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pairs:
+    """Pair areas (by their bounds) with the boxes they touch; both ``minx, miny, maxx, maxy``, NaN pairs with nothing."""
+    has_area = np.flatnonzero(np.isfinite(areas).all(axis=1))
+    has_box = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+    if not len(has_area) or not len(has_box):
+        return _sorted_pairs([], [])
+    tree = shapely.STRtree(shapely.box(*areas[has_area].T))
+    record, target = tree.query(shapely.box(*boxes[has_box].T))
+    return _sorted_pairs([has_area[target]], [has_box[record]])
+
+
+def unwrapped(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Cut lon/lat boxes that cross the antimeridian (minx > maxx) in two.
+
+    Returns
+    -------
+    boxes : float64, shape (m, 4)
+    owner : int64, shape (m,)
+        Which of the given boxes each belongs to.
+    """
+    crossing = np.flatnonzero(boxes[:, 0] > boxes[:, 2])
+    west, east = boxes[crossing].copy(), boxes[crossing].copy()
+    west[:, 2], east[:, 0] = 180.0, -180.0
+    kept = np.flatnonzero(~(boxes[:, 0] > boxes[:, 2]))
+    owner = np.concatenate([kept, crossing, crossing]).astype(np.int64)
+    return np.concatenate([boxes[kept], west, east]), owner
+
+
+def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pairs:
+    """Sort pairs by target, then record, and drop repetitions (a cut box may answer twice)."""
+    order = np.lexsort((record, target))
+    target, record = target[order], record[order]
+    is_new = np.ones(len(target), np.bool_)
+    is_new[1:] = (target[1:] != target[:-1]) | (record[1:] != record[:-1])
+    return target[is_new], record[is_new]
+
+
+def target_runs(target: NDArray[np.int64], n_targets: int, max_pairs: int) -> Iterator[tuple[slice, range]]:
+    """Cut sorted pairs into runs of whole targets with at most `max_pairs` pairs (one target may exceed it).
+
+    Yields
+    ------
+    (pairs, targets)
+        A slice of the pairs, and the targets it speaks for; together they cover every target once, in order.
+    """
+    first = 0
+    ends = np.searchsorted(target, np.arange(n_targets), side="right")
+    while first < n_targets:
+        start = int(ends[first - 1]) if first else 0
+        last = int(np.searchsorted(ends, start + max_pairs, side="right"))
+        last = max(last, first + 1)
+        yield slice(start, int(ends[last - 1])), range(first, last)
+        first = last
+
+
+def _sorted_pairs(targets: list[NDArray[np.int64]], records: list[NDArray[np.int64]]) -> Pairs:
+    if not targets:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return distinct_pairs(np.concatenate(targets), np.concatenate(records))

@@ -1,0 +1,72 @@
+"""Which tiles travel in one request?
+
+A cost model of two numbers: the gap is the bytes we would rather download and throw away than pay another round trip, the
+cap keeps large reads parallel. Nothing is fetched here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+
+def request_ids(
+    file_id: Ints, byte_start: Ints, byte_stop: Ints, *, max_gap_bytes: int, max_request_bytes: int
+) -> Ints:
+    """Give each tile the request that will carry it; near neighbours in one file share one.
+
+    Parameters
+    ----------
+    file_id, byte_start, byte_stop
+        One entry per distinct tile, sorted by ``file_id, byte_start``; half-open ranges. They may overlap (two tiles may
+        share their bytes).
+    max_gap_bytes
+        Bytes we would rather download and throw away than pay another round trip.
+    max_request_bytes
+        A request does not grow beyond this by joining tiles; one larger tile is still one request.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_tiles,)
+        Request of each tile, dense from 0, never decreasing.
+    """
+    n_tiles = len(file_id)
+    if not n_tiles:
+        return np.empty(0, np.int64)
+    starts = np.empty(n_tiles, np.bool_)
+    starts[0] = True
+    # Ranges may nest, so a gap is measured from the furthest byte so far of the same file.
+    same_file = file_id[1:] == file_id[:-1]
+    reached = _running_maximum(file_id, byte_stop)
+    starts[1:] = ~same_file | (byte_start[1:] - reached[:-1] > max_gap_bytes)
+
+    # Each run of near neighbours is filled greedily up to the cap: one search per request, not one step per tile.
+    run_start = np.flatnonzero(starts)
+    run_stop = np.append(run_start[1:], n_tiles)
+    too_large = reached[run_stop - 1] - byte_start[run_start] > max_request_bytes
+    for first, stop in zip(run_start[too_large].tolist(), run_stop[too_large].tolist(), strict=True):
+        head = first
+        while True:
+            limit = byte_start[head] + max_request_bytes
+            head = max(head + 1, head + int(np.searchsorted(reached[head:stop], limit, side="right")))
+            if head >= stop:
+                break
+            starts[head] = True
+    return np.cumsum(starts) - 1
+
+
+def _running_maximum(file_id: Ints, byte_stop: Ints) -> Ints:
+    """Give the furthest `byte_stop` so far within the same file."""
+    if (byte_stop[1:] >= byte_stop[:-1])[file_id[1:] == file_id[:-1]].all():
+        return byte_stop
+    reached = byte_stop.copy()
+    borders = np.flatnonzero(file_id[1:] != file_id[:-1]) + 1
+    for part in np.split(reached, borders):
+        np.maximum.accumulate(part, out=part)
+    return reached

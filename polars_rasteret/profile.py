@@ -1,0 +1,95 @@
+"""What did this process read while I was looking?
+
+Stages report with `record`; every open `profile` block adds it up. Nothing here influences a read.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Self
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_lock = threading.Lock()
+_open: list[profile] = []
+
+_COUNTS = ("requests", "bytes", "tiles", "cache_hits", "shared_tiles", "retries", "decoded_tiles", "decoded_bytes")
+_SECONDS = ("plan_s", "wait_s", "decode_s")
+
+
+def record(**amounts: float) -> None:
+    """Add amounts (counts or seconds, by name) to every open profile."""
+    if not _open:
+        return
+    with _lock:
+        for one in _open:
+            for name, amount in amounts.items():
+                one.amounts[name] += amount
+
+
+def record_error(reason: str) -> None:
+    """Add the reason of one failed value to every open profile."""
+    if not _open:
+        return
+    with _lock:
+        for one in _open:
+            one.reasons.append(reason)
+
+
+class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
+    """Count what this process reads inside a ``with`` block.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> with pr.profile() as p:
+    ...     pass
+    >>> p.summary()["requests"].item()
+    0
+    """
+
+    def __init__(self) -> None:
+        self.amounts: defaultdict[str, float] = defaultdict(float)
+        self.reasons: list[str] = []
+        self._started = 0.0
+        self._elapsed: float | None = None
+
+    def __enter__(self) -> Self:
+        with _lock:
+            _open.append(self)
+        self._started = time.perf_counter()
+        self._elapsed = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._elapsed = time.perf_counter() - self._started
+        with _lock:
+            _open.remove(self)
+
+    @property
+    def errors(self) -> list[str]:
+        """Reasons of the values that became null, one each (``on_error="null"``)."""
+        return list(self.reasons)
+
+    def summary(self) -> pl.DataFrame:
+        """Give one row: counts (Int64) and seconds (Float64) of what was read inside.
+
+        Returns
+        -------
+        polars.DataFrame
+            ``requests``, ``bytes``, ``tiles`` (distinct tiles wanted), ``cache_hits``, ``shared_tiles`` (tiles that
+            another reader was already fetching), ``retries``, ``decoded_tiles``, ``decoded_bytes``, ``errors``;
+            ``elapsed_s``, ``plan_s``, ``wait_s`` (summed over callers) and ``decode_s`` (summed over decode threads).
+        """
+        elapsed = self._elapsed if self._elapsed is not None else time.perf_counter() - self._started
+        with _lock:
+            counts = {name: [int(self.amounts[name])] for name in _COUNTS}
+            seconds = {name: [float(self.amounts[name])] for name in _SECONDS}
+        return pl.DataFrame({**counts, "errors": [len(self.reasons)], "elapsed_s": [elapsed], **seconds})

@@ -1,0 +1,179 @@
+"""How do the bytes of a tile become pixels?
+
+`TileCodec` decompresses as much of a tile as the wanted rows need and undoes the predictor on those rows and columns
+only. It holds no state, so threads share it; each thread brings its own `Scratch`. Which tiles to read, and what
+nodata means, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff import lerc
+from polars_rasteret.tiff.inflate import LERC, NAMES, Bytes, Scratch, codecs, inflate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from polars_rasteret.tiff.tile_table import BandTiles, Image
+
+__all__ = ["MAX_TILE_BYTES", "Scratch", "TileCodec"]
+
+MAX_TILE_BYTES = (1 << 31) - 1
+"""Tiles that decode to more are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileCodec:
+    """Decodes the tiles of one image."""
+
+    stored: np.dtype[Any]
+    """As in the file, in its byte order."""
+    dtype: np.dtype[Any]
+    """Of the answer, in this machine's byte order."""
+    compression: int
+    predictor: int
+    codec_parameter: int
+    samples: int
+    tile_width: int
+    tile_height: int
+
+    @classmethod
+    def for_image(cls, tiles: BandTiles, image: Image) -> Self:
+        """Make the decoder of one image of a band.
+
+        Raises
+        ------
+        FileFormatError
+            The tiles are compressed in a way this release does not read, or are implausibly large.
+        """
+        if image.compression not in NAMES:
+            raise FileFormatError(
+                f"tiles are compressed with TIFF compression {image.compression}, which this release does not "
+                "decode; expected one "
+                f"of {', '.join(f'{number} ({name})' for number, name in NAMES.items())}."
+            )
+        is_half = tiles.dtype.kind == "f" and tiles.bits_per_sample == 16
+        stored = np.dtype(np.float16) if is_half else tiles.dtype
+        codec = cls(
+            stored=stored.newbyteorder(tiles.byte_order),
+            dtype=tiles.dtype,
+            compression=image.compression,
+            predictor=image.predictor,
+            codec_parameter=tiles.codec_parameter,
+            samples=tiles.samples_per_tile,
+            tile_width=image.tile_width,
+            tile_height=image.tile_height,
+        )
+        if codec.row_bytes * image.tile_height > MAX_TILE_BYTES:
+            raise FileFormatError(
+                f"a tile of {image.tile_width} x {image.tile_height} pixels decodes to "
+                f"{codec.row_bytes * image.tile_height} bytes; "
+                f"at most {MAX_TILE_BYTES} are read. Write the file with smaller tiles."
+            )
+        return codec
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of a tile."""
+        return self.tile_width * self.samples * self.stored.itemsize
+
+    def decode(
+        self,
+        data: Bytes,
+        scratch: Scratch,
+        *,
+        rows: slice | NDArray[np.intp],
+        col_stop: int,
+        tile_rows: int,
+    ) -> NDArray[Any]:
+        """Give the wanted rows of a tile, shape (n_rows, >= col_stop, samples), native byte order.
+
+        Parameters
+        ----------
+        data
+            The compressed tile.
+        scratch
+            Buffers of this thread; the answer may be a view of them, valid until the next decode with the same
+            `scratch`.
+        rows
+            Rows of the tile, a slice with step 1 or sorted distinct numbers. What lies below the last one is not
+            decoded.
+        col_stop
+            Columns from here on may be missing or undefined.
+        tile_rows
+            Rows the tile really has: the last strip of an image may be shorter than the others.
+
+        Raises
+        ------
+        FileFormatError
+            The data is corrupt or too short.
+        """
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(tile_rows)
+            rows = slice(start, max(start, stop))
+            row_stop = rows.stop
+        else:
+            row_stop = int(rows[-1]) + 1 if len(rows) else 0
+            if row_stop > tile_rows:
+                raise IndexError(f"row {row_stop - 1} of a tile that has {tile_rows} rows")
+        if self.compression == LERC:
+            pixels = lerc.decode(
+                data,
+                scratch,
+                add_on=self.codec_parameter,
+                shape=(tile_rows, self.tile_width, self.samples),
+                dtype=self.dtype,
+                max_rows=self.tile_height,
+            )
+            return pixels[rows, :col_stop]
+        raw = inflate(self.compression, data, row_stop * self.row_bytes, scratch)[: row_stop * self.row_bytes]
+        if self.predictor == 3:
+            pixels = self._undo_float_predictor(raw.reshape(row_stop, self.row_bytes)[rows], scratch, col_stop)
+        else:
+            grid = raw.view(self.stored).reshape(row_stop, self.tile_width, self.samples)
+            pixels = grid[rows, :col_stop]
+            if self.predictor == 2:
+                pixels = self._undo_differences(pixels, scratch)
+            elif not self.stored.isnative:
+                pixels = pixels.astype(self.stored.newbyteorder("="))
+        return pixels if pixels.dtype == self.dtype else pixels.astype(self.dtype)
+
+    def _undo_differences(self, pixels: NDArray[Any], scratch: Scratch) -> NDArray[Any]:
+        """Sum horizontal differences per sample, modulo the word size, also for floats (TIFF 6.0 section 14)."""
+        native = self.stored.newbyteorder("=")
+        words = np.dtype(f"u{native.itemsize}")
+        # Byte order first: a difference is between numbers, not between bytes.
+        differences = pixels.view(words.newbyteorder(self.stored.byteorder))
+        if not self.stored.isnative:
+            differences = differences.astype(words)
+        out = scratch.buffer("pixels", pixels.nbytes).view(words).reshape(pixels.shape)
+        if pixels.size:
+            codecs.delta_decode(differences, axis=-2, out=out)
+        return out.view(native)
+
+    def _undo_float_predictor(self, raw: NDArray[np.uint8], scratch: Scratch, col_stop: int) -> NDArray[Any]:
+        """Undo the floating-point predictor (Adobe TIFF technical note 3): byte planes, high bytes first, then differences.
+
+        The planes of a row follow each other in one running sum, so whole rows are summed; columns are cut when
+        joining the planes.
+        """
+        size = self.stored.itemsize
+        n_rows = len(raw)
+        width = self.tile_width * self.samples
+        keep = min(col_stop, self.tile_width) * self.samples
+        summed = scratch.buffer("planes", raw.size).reshape(n_rows, self.tile_width * size, self.samples)
+        if raw.size:
+            codecs.delta_decode(raw.reshape(summed.shape), axis=-2, out=summed)
+        planes = summed.reshape(n_rows, size, width)
+        words = np.dtype(f"u{size}")
+        out = scratch.buffer("pixels", n_rows * keep * size).view(words).reshape(n_rows, keep)
+        out[:] = planes[:, 0, :keep]
+        for plane in range(1, size):
+            np.left_shift(out, words.type(8), out=out)
+            np.bitwise_or(out, planes[:, plane, :keep], out=out)
+        return out.view(self.stored.newbyteorder("=")).reshape(n_rows, keep // self.samples, self.samples)

@@ -1,0 +1,215 @@
+"""Which bytes of a GeoTIFF must be read to know where its pixels are, and what do they say?
+
+`read_header` is a generator that asks for byte ranges and returns a `TiffFile`; whoever drives it does the reading.
+Requests are few: one speculative range, then directories, then all out-of-line values that are still missing, near
+neighbours joined. Every loop is bounded: directories are visited once and counted, tables must fit the image, an
+empty answer ends the parse.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.tiff import tags, tile_table
+from polars_rasteret.tiff.directories import Entries, directories, file_head
+from polars_rasteret.tiff.gdal_metadata import BandNotes, band_notes, nodata_of
+from polars_rasteret.tiff.georeference import crs_of, transform_of
+from polars_rasteret.tiff.known_bytes import ByteRange, KnownBytes
+from polars_rasteret.tiff.layout import ImageLayout, image_layout
+from polars_rasteret.tiff.placement import TilePlacement, tile_placement
+from polars_rasteret.tiff.tile_table import BandTiles
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import numpy as np
+
+    from polars_rasteret.tiff.tags import IfdShape
+
+__all__ = ["ByteRange", "TiffFile", "read_header"]
+
+FIRST_BYTES = 32_768
+"""The speculative first range: holds the header of most cloud-optimized files."""
+_MAX_OVERVIEWS = 31
+_REDUCED, _MASK = 1, 4
+
+Values: TypeAlias = "dict[int, np.ndarray[Any, Any]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiffFile:
+    """What the header of a GeoTIFF says."""
+
+    href: str
+    crs: str | None
+    """``EPSG:n``, or WKT2 where no code exists."""
+    transform: tuple[float, float, float, float, float, float] | None
+    """Affine a, b, c, d, e, f of pixel corners; None without georeferencing."""
+    width: int
+    height: int
+    n_bands: int
+    dtype: np.dtype[Any]
+    nodata: int | float | None
+    descriptions: tuple[str | None, ...]
+    scales: tuple[float | None, ...]
+    offsets: tuple[float | None, ...]
+    datetime: dt.datetime | None
+    """Tag 306, taken for UTC."""
+    byte_order: tags.ByteOrder
+    is_big_tiff: bool
+    images: tuple[TilePlacement, ...]
+    """Full resolution, then overviews, largest first."""
+    n_masks: int
+    """Internal masks the file has; not read yet."""
+    _packed: dict[Any, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def band_tiles(
+        self, band_index: int, *, file_size: int | None, etag: str | None, last_modified: dt.datetime | None
+    ) -> bytes:
+        """Give the ``tiles`` field of one band; bands of a pixel-interleaved file have equal ones.
+
+        Raises
+        ------
+        UsageError
+            The file has no such band.
+        FileFormatError
+            The tile tables reach beyond `file_size`.
+        """
+        if not 0 <= band_index < self.n_bands:
+            raise UsageError(f"{self.href}: band_index is {band_index}; the file has bands 0 to {self.n_bands - 1}")
+        full = self.images[0].layout
+        plane = band_index if full.samples.planar == 2 else 0
+        key = (plane, file_size, etag, last_modified)
+        packed = self._packed.get(key)
+        if packed is None:
+            packed = self._packed[key] = tile_table.pack(
+                BandTiles(
+                    dtype=self.dtype,
+                    byte_order=self.byte_order,
+                    bits_per_sample=full.samples.bits,
+                    compression=full.compression,
+                    predictor=full.predictor,
+                    samples_per_tile=full.samples.samples_per_tile,
+                    planar=full.samples.planar,
+                    nodata=None if self.nodata is None else self.dtype.type(self.nodata),
+                    ignore_nodata=False,
+                    images=tuple(image.plane(plane, file_size) for image in self.images),
+                    file_size=file_size,
+                    etag=etag,
+                    last_modified=last_modified,
+                    codec_parameter=full.codec_parameter,
+                )
+            )
+        return packed
+
+
+def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
+    """Parse the header of a classic TIFF or BigTIFF.
+
+    Yields the ranges it needs; send it their bytes. An answer may be shorter than asked for (then the rest is asked
+    for again), an empty one says that the file ends there.
+
+    Raises
+    ------
+    FileFormatError
+        Not a TIFF, damaged, or using a feature that is not supported; the message names it.
+    """
+    known = KnownBytes(href)
+    yield from known.fetch([(0, 8)], "the TIFF header", ahead=FIRST_BYTES - 8)
+    shape, first_ifd, n_head_bytes = yield from file_head(known)
+    ifds = yield from directories(known, shape, first_ifd, n_head_bytes)
+    small = yield from _values(known, shape, ifds, tables=False)
+    used, n_masks = _used_images(small, href)
+    tables = yield from _values(known, shape, [ifds[index] for index, _ in used], tables=True)
+    images = tuple(
+        tile_placement(layout, its_tables, href, _where(index))
+        for (index, layout), its_tables in zip(used, tables, strict=True)
+    )
+    full = images[0].layout
+    values = small[0]
+    notes = band_notes(_text(values, tags.GDAL_METADATA)) if tags.GDAL_METADATA in values else BandNotes()
+    bands = range(full.samples.n_samples)
+    return TiffFile(
+        href=href,
+        crs=crs_of(values),
+        transform=transform_of(values),
+        width=full.width,
+        height=full.height,
+        n_bands=len(bands),
+        dtype=full.samples.dtype,
+        nodata=nodata_of(_text(values, tags.GDAL_NODATA), full.samples.dtype),
+        descriptions=tuple(notes.description.get(band) for band in bands),
+        scales=tuple(notes.scale.get(band) for band in bands),
+        offsets=tuple(notes.offset.get(band) for band in bands),
+        datetime=_datetime(_text(values, tags.DATE_TIME)),
+        byte_order=shape.byte_order,
+        is_big_tiff=shape.is_big,
+        images=images,
+        n_masks=n_masks,
+    )
+
+
+def _values(
+    known: KnownBytes, shape: IfdShape, ifds: list[Entries], *, tables: bool
+) -> Generator[ByteRange, bytes, list[Values]]:
+    """Read the values of directories, in one go: those that are tile tables, or all others."""
+    wanted = [{tag: entry for tag, entry in entries.items() if (tag in tags.TILE_TABLES) == tables} for entries in ifds]
+    yield from known.fetch(
+        [(entry.byte_start, entry.byte_stop) for entries in wanted for entry in entries.values()],
+        "tile tables" if tables else "tag values",
+    )
+    return [
+        {
+            tag: entry.values(known.get(entry.byte_start, entry.byte_stop), shape.byte_order)
+            for tag, entry in entries.items()
+        }
+        for entries in wanted
+    ]
+
+
+def _used_images(small: list[Values], href: str) -> tuple[list[tuple[int, ImageLayout]], int]:
+    """Give (directory, layout) of the full resolution and its overviews, largest first, and the number of masks."""
+    used = [(0, image_layout(small[0], href, _where(0)))]
+    full = used[0][1]
+    n_masks = 0
+    for index in range(1, len(small)):
+        kind = _subfile_kind(small[index])
+        n_masks += bool(kind & _MASK)
+        if not kind & _REDUCED or kind & _MASK:
+            continue  # another page, or a mask
+        try:
+            layout = image_layout(small[index], href, _where(index))
+        except FileFormatError:
+            continue  # the full resolution can be read without it
+        is_smaller = layout.width <= full.width and layout.height <= full.height
+        if is_smaller and layout.samples == full.samples and layout.codec_parameter == full.codec_parameter:
+            used.append((index, layout))
+    used[1:] = sorted(used[1:], key=lambda image: -image[1].width * image[1].height)[:_MAX_OVERVIEWS]
+    return used, n_masks
+
+
+def _subfile_kind(values: Values) -> int:
+    """Give NewSubfileType; the older SubfileType says 2 for a reduced image."""
+    if (new := values.get(tags.NEW_SUBFILE_TYPE)) is not None and len(new):
+        return int(new[0])
+    old = values.get(tags.SUBFILE_TYPE)
+    return _REDUCED if old is not None and len(old) and int(old[0]) == 2 else 0
+
+
+def _where(index: int) -> str:
+    return f"image {index} (directory {index})"
+
+
+def _text(values: Values, tag: int) -> str:
+    found = values.get(tag)
+    return "" if found is None else found.tobytes().split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _datetime(text: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.strptime(text.strip(), "%Y:%m:%d %H:%M:%S").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,204 @@
+"""How are the first bytes of a compressed tile made, without the rest of it?
+
+One function per compression: compressed bytes in, at least the first `n_bytes` of the tile out, in a buffer of the
+caller's thread. A window rarely needs the whole tile, so decoders get an output buffer that ends soon after the last
+wanted byte:
+
+- libdeflate stops there with INSUFFICIENT_SPACE; everything but the last match (258 bytes) is written. Undocumented.
+- ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit. Undocumented.
+- LZW and LZMA stop there by design.
+
+Both undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
+zlib's streaming decoder or a full decode takes their place. Nothing about pixels belongs here.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import imagecodecs
+import numpy as np
+
+from polars_rasteret.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Bytes: TypeAlias = Any
+"""Anything with the buffer protocol: bytes, memoryview, what a store hands out."""
+
+codecs: Any = imagecodecs
+"""imagecodecs annotates `bytes` where it takes any buffer, so it is used untyped."""
+
+NONE, LZW, DEFLATE, PACKBITS, ADOBE_DEFLATE, LERC, LZMA, ZSTD = 1, 5, 8, 32773, 32946, 34887, 34925, 50000
+NAMES = {
+    NONE: "none",
+    LZW: "LZW",
+    DEFLATE: "DEFLATE",
+    PACKBITS: "PackBits",
+    ADOBE_DEFLATE: "DEFLATE",
+    LERC: "LERC",
+    LZMA: "LZMA",
+    ZSTD: "ZSTD",
+}
+
+_DEFLATE_SLACK = 512
+_ZSTD_SLACK = (1 << 17) + 64
+_KEPT_BYTES = 1 << 26
+
+
+class Scratch:
+    """Buffers of one decoding thread, reused from tile to tile: fresh memory would eat the gain of threads."""
+
+    __slots__ = ("_buffers",)
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, NDArray[np.uint8]] = {}
+
+    def buffer(self, use: str, n_bytes: int) -> NDArray[np.uint8]:
+        """Give `n_bytes` of uint8 for one use; what an earlier call gave for that use is overwritten."""
+        held = self._buffers.get(use)
+        if held is None or len(held) < n_bytes:
+            held = np.empty(n_bytes, np.uint8)
+            if n_bytes <= _KEPT_BYTES:
+                self._buffers[use] = held
+        return held[:n_bytes]
+
+
+def inflate(compression: int, data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    """Give the first `n_bytes` (or more) of a tile, uint8; a view of `scratch`, or of `data` when it is not compressed.
+
+    Raises
+    ------
+    FileFormatError
+        The data is corrupt, or holds fewer bytes than wanted.
+    """
+    decoded = _INFLATERS[compression](data, n_bytes, scratch)
+    if len(decoded) < n_bytes:
+        raise FileFormatError(
+            f"a tile ({NAMES[compression]}, {memoryview(data).nbytes} bytes) holds {len(decoded)} bytes of "
+            "pixels; expected at "
+            f"least {n_bytes}. The file is truncated or damaged: get it again, or index it again if it was replaced."
+        )
+    return decoded
+
+
+def _plain(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:  # noqa: ARG001
+    return np.frombuffer(data, np.uint8)
+
+
+def _deflate(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    if not _stops_early(DEFLATE):
+        return _zlib(data, n_bytes)
+    out = scratch.buffer("inflate", n_bytes + _DEFLATE_SLACK)
+    try:
+        decoded: NDArray[np.uint8] = codecs.deflate_decode(data, out=out)
+    except codecs.DeflateError as error:
+        if "INSUFFICIENT_SPACE" in str(error):
+            return out[:n_bytes]
+        raise _corrupt(DEFLATE, data, error) from error
+    return decoded
+
+
+def _zlib(data: Bytes, n_bytes: int) -> NDArray[np.uint8]:
+    try:
+        return np.frombuffer(zlib.decompressobj().decompress(data, n_bytes), np.uint8)
+    except zlib.error as error:
+        raise _corrupt(DEFLATE, data, error) from error
+
+
+def _zstd(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    out = scratch.buffer("inflate", n_bytes + _ZSTD_SLACK)
+    try:
+        decoded: NDArray[np.uint8] = codecs.zstd_decode(data, out=out)
+    except codecs.ZstdError as error:
+        if "too small" not in str(error):
+            raise _corrupt(ZSTD, data, error) from error
+        if _stops_early(ZSTD):
+            return out[:n_bytes]
+        # A tile that is larger than it should be, or a release that decodes nothing into a short buffer.
+        return _zstd_whole(data)
+    return decoded
+
+
+def _zstd_whole(data: Bytes) -> NDArray[np.uint8]:
+    try:
+        return np.frombuffer(codecs.zstd_decode(data), np.uint8)
+    except codecs.ZstdError as error:
+        raise _corrupt(ZSTD, data, error) from error
+
+
+def _lzw(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    try:
+        decoded: NDArray[np.uint8] = codecs.lzw_decode(data, out=scratch.buffer("inflate", n_bytes))
+    except codecs.LzwError as error:
+        raise _corrupt(LZW, data, error) from error
+    return decoded
+
+
+def _lzma(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    try:
+        decoded: NDArray[np.uint8] = codecs.lzma_decode(data, out=scratch.buffer("inflate", n_bytes))
+    except codecs.LzmaError as error:
+        raise _corrupt(LZMA, data, error) from error
+    return decoded
+
+
+def _packbits(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    # One code gives at most 128 bytes per 2 bytes of data, so the whole of it stays in proportion.
+    try:
+        decoded: NDArray[np.uint8] = codecs.packbits_decode(
+            data, out=scratch.buffer("inflate", max(n_bytes, 64 * memoryview(data).nbytes) + 128)
+        )
+    except codecs.PackbitsError as error:
+        raise _corrupt(PACKBITS, data, error) from error
+    return decoded
+
+
+_INFLATERS: dict[int, Callable[[Any, int, Scratch], NDArray[np.uint8]]] = {
+    NONE: _plain,
+    LZW: _lzw,
+    DEFLATE: _deflate,
+    ADOBE_DEFLATE: _deflate,
+    ZSTD: _zstd,
+    PACKBITS: _packbits,
+    LZMA: _lzma,
+}
+
+
+@functools.cache
+def _stops_early(compression: int) -> bool:
+    """Try on known data whether a decoder leaves a correct prefix in a buffer that is too short."""
+    noise = (np.arange(400_000, dtype=np.uint32) * np.uint32(2_654_435_761) >> np.uint32(20)).astype(np.uint8)
+    noise[::3] = 7
+    if compression == DEFLATE:
+        data, slack, decode, failure = (
+            zlib.compress(noise.tobytes(), 1),
+            _DEFLATE_SLACK,
+            codecs.deflate_decode,
+            codecs.DeflateError,
+        )
+    else:
+        data, slack, decode, failure = codecs.zstd_encode(noise), _ZSTD_SLACK, codecs.zstd_decode, codecs.ZstdError
+    for n_bytes in (1, 1_000, 70_001, 250_000):
+        out = np.zeros(n_bytes + slack, np.uint8)
+        try:
+            decode(data, out=out)
+        except failure as error:
+            message = str(error)
+            if "INSUFFICIENT_SPACE" not in message and "too small" not in message:
+                return False
+        if not np.array_equal(out[:n_bytes], noise[:n_bytes]):
+            return False
+    return True
+
+
+def _corrupt(compression: int, data: Bytes, error: Exception) -> FileFormatError:
+    return FileFormatError(
+        f"a tile does not decode as {NAMES[compression]} ({memoryview(data).nbytes} bytes): {error}. "
+        "The file is damaged: get it again, or index it again if it was replaced."
+    )

@@ -1,0 +1,260 @@
+"""What does one image file directory say about its pixels: grid, tiles, samples, compression?
+
+Turns tag values into an `ImageLayout`, refusing what the decoder cannot read, by name. Where the tiles lie is read
+later, and only for images that are used. TIFF 6.0, BigTIFF, and how libtiff and GDAL read what the standard leaves
+open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff import lerc, tags
+from polars_rasteret.tiff.codec import MAX_TILE_BYTES
+from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, LERC, LZMA, LZW, NAMES, NONE, ZSTD
+from polars_rasteret.tiff.tags import MAX_TABLE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNSUPPORTED_COMPRESSIONS = {
+    2: "CCITT modified Huffman",
+    3: "CCITT group 3 fax",
+    4: "CCITT group 4 fax",
+    6: "old-style JPEG",
+    7: "JPEG",
+    32766: "NeXT RLE",
+    32771: "CCITT RLE word-aligned",
+    32809: "ThunderScan",
+    34661: "JBIG",
+    34676: "SGI LogLuv",
+    34677: "SGI LogLuv 24-bit",
+    34712: "JPEG 2000",
+    34892: "lossy JPEG (DNG)",
+    34933: "PNG",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL (DNG)",
+}
+_SAMPLE_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # 4: undefined; GDAL takes it for unsigned
+_BITS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
+_PREDICTED = frozenset({LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA})
+_CHOP_BYTES = 1 << 18
+_MAX_CHOPPED_BYTES = 1 << 38
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFormat:
+    """How pixels are stored; overviews must agree with the full resolution."""
+
+    kind: str
+    bits: int
+    n_samples: int
+    planar: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of decoded pixels: half floats are widened, as GDAL does."""
+        return np.dtype(f"{self.kind}{max(self.bits // 8, 4 if self.kind == 'f' else 1)}")
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel inside a tile."""
+        return self.bits // 8 * self.samples_per_tile
+
+    @property
+    def samples_per_tile(self) -> int:
+        """Samples interleaved inside a tile."""
+        return self.n_samples if self.planar == 1 else 1
+
+    @property
+    def n_planes(self) -> int:
+        """Tile tables of the image."""
+        return 1 if self.planar == 1 else self.n_samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLayout:
+    """One image of the file, without its tile table."""
+
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    is_tiled: bool
+    compression: int
+    predictor: int
+    codec_parameter: int
+    samples: SampleFormat
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles of one plane."""
+        return -(-self.width // self.tile_width) * -(-self.height // self.tile_height)
+
+    @property
+    def raw_tile_bytes(self) -> int:
+        """Bytes of a whole tile when not compressed."""
+        return self.tile_width * self.tile_height * self.samples.pixel_bytes
+
+
+def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: str) -> ImageLayout:
+    """Read the layout of one image from its tag values.
+
+    Raises
+    ------
+    FileFormatError
+        A required tag is missing, values contradict each other, or a feature is not supported (named).
+    """
+
+    def number(tag: int, default: int | None = None) -> int:
+        found = values.get(tag)
+        if found is None or not len(found):
+            if default is None:
+                raise FileFormatError(
+                    f"{href}: {where} has no tag {tag} ({tags.NAMES[tag]}), which an image needs. "
+                    "The header is damaged: get or write the file again."
+                )
+            return default
+        if found.dtype.kind not in "ui":
+            raise FileFormatError(
+                f"{href}: tag {tag} ({tags.NAMES[tag]}) of {where} holds {found.dtype} values; expected whole numbers. "
+                "The header is damaged: get or write the file again."
+            )
+        return int(found[0])
+
+    width, height = number(tags.IMAGE_WIDTH), number(tags.IMAGE_LENGTH)
+    if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
+        raise FileFormatError(
+            f"{href}: {where} is {width} x {height} pixels (ImageWidth, ImageLength); expected 1 to 2147483647 each. "
+            "The header is damaged: get or write the file again."
+        )
+    compression = number(tags.COMPRESSION, NONE)
+    if compression not in NAMES:
+        name = UNSUPPORTED_COMPRESSIONS.get(compression, "unknown")
+        raise _unsupported(
+            href, where, f"compression {compression} ({name})", f"supported: {', '.join(sorted(set(NAMES.values())))}"
+        )
+    samples = _sample_format(values, number, href, where)
+    _refuse_photometric(number(tags.PHOTOMETRIC, 1), samples, href, where)
+    if number(tags.FILL_ORDER, 1) == 2:
+        raise _unsupported(href, where, "FillOrder 2 (least significant bit first)", "supported: 1")
+    is_tiled = tags.TILE_WIDTH in values
+    if is_tiled:
+        tile_width, tile_height = number(tags.TILE_WIDTH), number(tags.TILE_LENGTH)
+    else:
+        tile_width, tile_height = width, min(number(tags.ROWS_PER_STRIP, height) or height, height)
+    if tile_width < 1 or tile_height < 1:
+        raise FileFormatError(
+            f"{href}: tiles of {where} are {tile_width} x {tile_height} pixels; expected at least 1 x 1. "
+            "The header is damaged: get or write the file again."
+        )
+    predictor = number(tags.PREDICTOR, 1) if compression in _PREDICTED else 1
+    if predictor not in {1, 2, 3} or (predictor == 3 and samples.kind != "f"):
+        raise _unsupported(
+            href,
+            where,
+            f"Predictor {predictor} with {samples.bits}-bit samples of kind {samples.kind!r}",
+            "supported: 1, 2 (differences), 3 (floating point)",
+        )
+    parameters = values.get(tags.LERC_PARAMETERS)
+    add_on = int(parameters[1]) if compression == LERC and parameters is not None and len(parameters) > 1 else 0
+    if add_on not in lerc.ADD_ONS:
+        raise _unsupported(href, where, f"LERC add-on compression {add_on}", "supported: 0 none, 1 DEFLATE, 2 ZSTD")
+    layout = ImageLayout(
+        width=width,
+        height=height,
+        tile_width=tile_width,
+        tile_height=tile_height,
+        is_tiled=is_tiled,
+        compression=compression,
+        predictor=predictor,
+        codec_parameter=add_on,
+        samples=samples,
+    )
+    if layout.raw_tile_bytes > MAX_TILE_BYTES and not is_chopped(layout):
+        raise _unsupported(
+            href,
+            where,
+            f"a {'tile' if is_tiled else 'strip'} of {tile_width} x {tile_height} pixels ({layout.raw_tile_bytes} bytes)",
+            f"at most {MAX_TILE_BYTES} bytes are decoded at once",
+        )
+    if layout.n_tiles * samples.n_planes * 8 > MAX_TABLE_BYTES:
+        raise _unsupported(
+            href,
+            where,
+            f"{layout.n_tiles * samples.n_planes} tiles or strips",
+            f"at most {MAX_TABLE_BYTES // 8} are read",
+        )
+    return layout
+
+
+def is_chopped(layout: ImageLayout) -> bool:
+    """Say whether an uncompressed image of one strip is read as many small ones, which libtiff calls strip chopping."""
+    return (
+        layout.compression == NONE
+        and not layout.is_tiled
+        and layout.tile_height >= layout.height > 1
+        and 2 * _CHOP_BYTES < layout.raw_tile_bytes < _MAX_CHOPPED_BYTES
+    )
+
+
+def chopped_rows(layout: ImageLayout) -> int:
+    """Rows of the small strips."""
+    return max(1, _CHOP_BYTES // (layout.width * layout.samples.pixel_bytes))
+
+
+def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href: str, where: str) -> SampleFormat:
+    n_samples = number(tags.SAMPLES_PER_PIXEL, 1)
+    if n_samples < 1:
+        raise FileFormatError(
+            f"{href}: {where} has {n_samples} samples per pixel; expected 1 or more. The header is damaged."
+        )
+    bits_of = {int(bits) for bits in values.get(tags.BITS_PER_SAMPLE, np.ones(1, np.uint8))[:n_samples]}
+    formats = {int(code) for code in values.get(tags.SAMPLE_FORMAT, np.ones(1, np.uint8))[:n_samples]}
+    if len(bits_of) != 1 or len(formats) != 1:
+        raise _unsupported(
+            href,
+            where,
+            f"samples of different formats (BitsPerSample {sorted(bits_of)}, SampleFormat {sorted(formats)})",
+            "all alike",
+        )
+    bits, code = bits_of.pop(), formats.pop()
+    if code in {5, 6}:
+        raise _unsupported(href, where, f"complex samples (SampleFormat {code})", "integers and floats are read")
+    kind = _SAMPLE_KINDS.get(code)
+    if kind is None:
+        raise _unsupported(href, where, f"SampleFormat {code}", "supported: 1 unsigned, 2 signed, 3 float, 4 undefined")
+    if bits not in _BITS[kind]:
+        raise _unsupported(
+            href,
+            where,
+            f"{bits}-bit {'floats' if kind == 'f' else 'integers'} (BitsPerSample)",
+            f"supported: {', '.join(map(str, _BITS[kind]))}",
+        )
+    planar = number(tags.PLANAR_CONFIGURATION, 1)
+    if planar not in {1, 2}:
+        raise _unsupported(href, where, f"PlanarConfiguration {planar}", "supported: 1 and 2")
+    return SampleFormat(kind=kind, bits=bits, n_samples=n_samples, planar=planar if n_samples > 1 else 1)
+
+
+def _refuse_photometric(photometric: int, samples: SampleFormat, href: str, where: str) -> None:
+    """Refuse colour spaces that GDAL converts to RGB; all others are read as the numbers they are."""
+    name = {6: "YCbCr", 32844: "LogL", 32845: "LogLuv"}.get(photometric)
+    if photometric == 8 and samples.bits == 8:
+        name = "8-bit CIE L*a*b*"
+    if name is not None:
+        raise _unsupported(
+            href, where, f"{name} colours (PhotometricInterpretation {photometric})", "no conversion to RGB is made"
+        )
+
+
+def _unsupported(href: str, where: str, what: str, instead: str) -> FileFormatError:
+    return FileFormatError(
+        f"{href}: {where} uses {what}, which is not supported ({instead}). Convert the file, for example with "
+        "gdal_translate -of COG."
+    )

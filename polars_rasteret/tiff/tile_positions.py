@@ -1,0 +1,73 @@
+"""How do the positions of tiles become few numbers, and few bytes?
+
+Tiles usually follow each other with the same gap, so an image is told by its first offset, that gap and its byte counts;
+where they do not, by every gap. Integers are written as byte planes, which deflate well. Functions here come in pairs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EVEN, UNEVEN = 0, 1
+
+
+def to_gaps(
+    byte_start: NDArray[np.int64], byte_count: NDArray[np.int64]
+) -> tuple[int, int, int, NDArray[np.int64] | None]:
+    """Give (layout, first offset, gap or number of gaps, gaps or None); a gap is from the end of a tile to the next."""
+    present = byte_count != 0
+    if not present.all():
+        byte_start, byte_count = byte_start[present], byte_count[present]
+    if not len(byte_start):
+        return EVEN, 0, 0, None
+    gaps = byte_start[1:] - byte_start[:-1] - byte_count[:-1]
+    first = int(byte_start[0])
+    if not len(gaps):
+        return EVEN, first, 0, None
+    if (gaps == gaps[0]).all():
+        return EVEN, first, int(gaps[0]), None
+    return UNEVEN, first, len(gaps), gaps
+
+
+def from_gaps(first: int, gaps: NDArray[np.int64] | int, byte_count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Undo `to_gaps`; sparse tiles start at 0."""
+    if byte_count.all():
+        starts = np.empty_like(byte_count)
+        starts[0] = first
+        np.add(byte_count[:-1], gaps, out=starts[1:])
+        return starts.cumsum(out=starts)
+    starts = np.zeros_like(byte_count)
+    present = np.flatnonzero(byte_count)
+    if len(present):
+        starts[present] = from_gaps(first, gaps, byte_count[present])
+    return starts
+
+
+def to_planes(values: NDArray[np.int64]) -> tuple[int, bytes]:
+    """Give (bytes per value, byte planes, least significant first) of non-negative values; planes deflate well."""
+    width = (int(values.max(initial=0)).bit_length() + 7) // 8
+    planes = values.astype("<i8", copy=False).view(np.uint8).reshape(-1, 8)[:, :width]
+    return width, planes.T.tobytes()
+
+
+def from_planes(body: bytes, at: int, width: int, n: int) -> NDArray[np.int64]:
+    """Undo `to_planes` for `n` values that begin at `at`."""
+    wide = np.zeros((n, 8), np.uint8)
+    if width:
+        wide[:, :width] = np.frombuffer(body, np.uint8, width * n, at).reshape(width, n).T
+    return wide.view("<i8").reshape(n).astype(np.int64, copy=False)
+
+
+def zigzag(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Make small numbers of either sign small and not negative: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    return (values << 1) ^ (values >> 63)
+
+
+def unzigzag(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Undo `zigzag`."""
+    return (values >> 1) ^ -(values & 1)

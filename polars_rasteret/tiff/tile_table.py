@@ -1,0 +1,296 @@
+"""How does everything a decoder must know of one band fit into a few hundred bytes?
+
+`pack` writes the ``tiles`` field of a raster column, `unpack` reads it. Layout, little-endian::
+
+    0       flags; bit 0: ignore the native nodata
+    1..8    digest: BLAKE2b (8 bytes) of everything after it
+    9       version
+    10      1 if the body is deflated
+    11..14  bytes of the body before deflation
+    15..    body: _FIXED, etag, one _IMAGE per image, byte planes of all byte counts, byte planes of the irregular gaps
+
+Where tiles follow each other in the file with the same gap, as in files that GDAL wrote, an image stores its first
+offset and that gap; else it stores every gap. Nothing about pixels or I/O belongs here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff.tile_positions import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VERSION = 1
+MAX_BYTE_STOP = 1 << 56
+"""No file is longer; keeps sums of offsets inside int64."""
+
+_FLAG_IGNORE_NODATA = 1
+_HEAD = struct.Struct("<B8sBBI")
+_FIXED = struct.Struct("<BBBBHBHqqHHBBB8s")
+"""dtype, byte order, bits, predictor, compression, planar, samples per tile, file size, last modified (us), images,
+etag bytes (65535: none), codec parameter, bytes per count, bytes per gap, nodata."""
+_IMAGE = struct.Struct("<IIIIHBBqq")
+"""width, height, tile width, tile height, compression, predictor, layout, first offset, gap or number of gaps."""
+_NO_ETAG = 65_535
+_NO_NUMBER = -(1 << 63)
+_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
+_HAS_NODATA = 0x80
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+_MAX_TILES = 1 << 26
+_MAX_BODY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One pixel grid of one band: its size and where its tiles are.
+
+    ``byte_start`` and ``byte_count`` are int64, shape (n_tiles,), row-major; count 0 is a sparse tile, which the file
+    does not hold.
+    """
+
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    byte_start: NDArray[np.int64]
+    byte_count: NDArray[np.int64]
+    compression: int = 1
+    predictor: int = 1
+
+    @property
+    def tiles_across(self) -> int:
+        """Tiles in one row of tiles."""
+        return -(-self.width // self.tile_width)
+
+    @property
+    def tiles_down(self) -> int:
+        """Rows of tiles."""
+        return -(-self.height // self.tile_height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandTiles:
+    """Everything needed to decode one band: the unpacked ``tiles`` field."""
+
+    dtype: np.dtype[Any]
+    """Of decoded pixels, in this machine's byte order. float16 files decode to float32."""
+    byte_order: Literal["<", ">"]
+    bits_per_sample: int
+    """As stored: 16 for float16."""
+    compression: int
+    predictor: int
+    samples_per_tile: int
+    """Samples interleaved per pixel inside a tile: 1 for planar separate."""
+    planar: int
+    nodata: np.generic[Any] | None
+    """In `dtype`; None: there is none, or no pixel can equal it."""
+    ignore_nodata: bool
+    images: tuple[Image, ...]
+    """Full resolution, then the overviews."""
+    file_size: int | None
+    etag: str | None
+    last_modified: dt.datetime | None
+    codec_parameter: int = 0
+    """LERC: 0 none, 1 deflate, 2 zstd around the blob."""
+    digest: bytes = b""
+
+
+def pack(tiles: BandTiles) -> bytes:
+    """Give the bytes of the ``tiles`` field; equal tables give equal bytes. `tiles.digest` is not used but computed."""
+    images = tiles.images
+    counts = np.concatenate([image.byte_count for image in images])
+    count_width, count_planes = to_planes(counts)
+    image_parts: list[bytes] = []
+    gap_tables: list[NDArray[np.int64]] = []
+    for image in images:
+        layout, first, gap, gaps = to_gaps(image.byte_start, image.byte_count)
+        if gaps is not None:
+            gap_tables.append(gaps)
+        image_parts.append(
+            _IMAGE.pack(
+                image.width,
+                image.height,
+                image.tile_width,
+                image.tile_height,
+                image.compression,
+                image.predictor,
+                layout,
+                first,
+                gap,
+            )
+        )
+    gap_width, gap_planes = to_planes(zigzag(np.concatenate(gap_tables))) if gap_tables else (0, b"")
+    etag = b"" if tiles.etag is None else tiles.etag.encode()[: _NO_ETAG - 1]
+    body = b"".join(
+        (
+            _FIXED.pack(
+                _DTYPES.index(tiles.dtype.name) | (_HAS_NODATA if tiles.nodata is not None else 0),
+                tiles.byte_order == ">",
+                tiles.bits_per_sample,
+                tiles.predictor,
+                tiles.compression,
+                tiles.planar,
+                tiles.samples_per_tile,
+                _NO_NUMBER if tiles.file_size is None else tiles.file_size,
+                _NO_NUMBER if tiles.last_modified is None else (tiles.last_modified - _EPOCH) // _MICROSECOND,
+                len(images),
+                _NO_ETAG if tiles.etag is None else len(etag),
+                tiles.codec_parameter,
+                count_width,
+                gap_width,
+                b"" if tiles.nodata is None else np.asarray(tiles.nodata, tiles.dtype.newbyteorder("<")).tobytes(),
+            ),
+            etag,
+            *image_parts,
+            count_planes,
+            gap_planes,
+        )
+    )
+    n_body_bytes = len(body)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflated = compressor.compress(body) + compressor.flush()
+    is_deflated = len(deflated) < n_body_bytes
+    tail = struct.pack("<BBI", VERSION, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
+    digest = hashlib.blake2b(tail, digest_size=8).digest()
+    return bytes((_FLAG_IGNORE_NODATA if tiles.ignore_nodata else 0,)) + digest + tail
+
+
+def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
+    """Give the same tiles with the "ignore the native nodata" flag set or cleared; the digest stays."""
+    if not tiles:
+        raise FileFormatError(
+            "the tiles field of a raster column is empty; expected the bytes an index wrote. Index the file again."
+        )
+    flags = tiles[0] & ~_FLAG_IGNORE_NODATA | (_FLAG_IGNORE_NODATA if ignore_nodata else 0)
+    return bytes((flags,)) + tiles[1:]
+
+
+def unpack(tiles: bytes) -> BandTiles:
+    """Read the ``tiles`` field.
+
+    Raises
+    ------
+    FileFormatError
+        The bytes are truncated, changed, or of a version this release does not know.
+    """
+    if len(tiles) < _HEAD.size:
+        raise _damaged(f"it has {len(tiles)} bytes, fewer than its head of {_HEAD.size}")
+    flags, digest, version, is_deflated, n_body_bytes = _HEAD.unpack_from(tiles)
+    if version != VERSION:
+        raise FileFormatError(
+            f"the tiles field of a raster column has format version {version}; this release reads version {VERSION}. "
+            "Upgrade polars-rasteret, or index the files again with this release."
+        )
+    if hashlib.blake2b(memoryview(tiles)[9:], digest_size=8).digest() != digest:
+        raise _damaged("its digest does not match its content")
+    if n_body_bytes > _MAX_BODY_BYTES:
+        raise _damaged(f"its head claims a body of {n_body_bytes} bytes")
+    body = bytes(memoryview(tiles)[_HEAD.size :])
+    try:
+        if is_deflated:
+            body = zlib.decompressobj(-15).decompress(body, n_body_bytes + 1)
+        if len(body) != n_body_bytes:
+            raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
+        return _from_body(body, digest, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
+    except (struct.error, zlib.error, ValueError, IndexError, OverflowError) as error:
+        raise _damaged(str(error)) from error
+
+
+def _from_body(body: bytes, digest: bytes, *, ignore_nodata: bool) -> BandTiles:
+    (
+        dtype_code,
+        is_big_endian,
+        bits_per_sample,
+        predictor,
+        compression,
+        planar,
+        samples_per_tile,
+        file_size,
+        modified,
+        n_images,
+        n_etag_bytes,
+        codec_parameter,
+        count_width,
+        gap_width,
+        nodata,
+    ) = _FIXED.unpack_from(body)
+    dtype = np.dtype(_DTYPES[dtype_code & ~_HAS_NODATA])
+    at = _FIXED.size
+    etag = None
+    if n_etag_bytes != _NO_ETAG:
+        etag = body[at : at + n_etag_bytes].decode()
+        at += n_etag_bytes
+    heads = [_IMAGE.unpack_from(body, at + index * _IMAGE.size) for index in range(n_images)]
+    at += n_images * _IMAGE.size
+    if not heads or any(min(head[:4]) < 1 for head in heads):
+        raise _damaged("it has an image without pixels")
+    n_tiles = [-(-width // across) * -(-height // down) for width, height, across, down, *_ in heads]
+    n_all = sum(n_tiles)
+    n_gaps = sum(gap for *_, layout, _, gap in heads if layout == UNEVEN)
+    if (
+        n_all > _MAX_TILES
+        or n_gaps < 0
+        or at + count_width * n_all + gap_width * n_gaps != len(body)
+        or max(count_width, gap_width) > 8
+    ):
+        raise _damaged(f"its tables for {n_all} tiles do not fit its {len(body)} bytes")
+    counts = from_planes(body, at, count_width, n_all)
+    gaps = unzigzag(from_planes(body, at + count_width * n_all, gap_width, n_gaps)) if n_gaps else counts[:0]
+    images: list[Image] = []
+    tile = gap_at = 0
+    for (width, height, tile_width, tile_height, its_compression, its_predictor, layout, first, gap), n in zip(
+        heads, n_tiles, strict=True
+    ):
+        byte_count = counts[tile : tile + n]
+        own_gaps: NDArray[np.int64] | int = gap
+        if layout == UNEVEN:
+            own_gaps = gaps[gap_at : gap_at + gap]
+            gap_at += gap
+        images.append(
+            Image(
+                width=width,
+                height=height,
+                tile_width=tile_width,
+                tile_height=tile_height,
+                byte_start=from_gaps(first, own_gaps, byte_count),
+                byte_count=byte_count,
+                compression=its_compression,
+                predictor=its_predictor,
+            )
+        )
+        tile += n
+    return BandTiles(
+        dtype=dtype,
+        byte_order=">" if is_big_endian else "<",
+        bits_per_sample=bits_per_sample,
+        compression=compression,
+        predictor=predictor,
+        samples_per_tile=samples_per_tile,
+        planar=planar,
+        nodata=np.frombuffer(nodata, dtype.newbyteorder("<"), 1).astype(dtype)[0] if dtype_code & _HAS_NODATA else None,
+        ignore_nodata=ignore_nodata,
+        images=tuple(images),
+        file_size=None if file_size == _NO_NUMBER else file_size,
+        etag=etag,
+        last_modified=None if modified == _NO_NUMBER else _EPOCH + modified * _MICROSECOND,
+        codec_parameter=codec_parameter,
+        digest=digest,
+    )
+
+
+def _damaged(what: str) -> FileFormatError:
+    return FileFormatError(
+        f"the tiles field of a raster column is damaged: {what}. Expected the bytes an index wrote; index the "
+        "file again."
+    )

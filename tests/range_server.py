@@ -1,0 +1,203 @@
+"""A loopback HTTP server that answers byte ranges, keeps a log, and misbehaves on request.
+
+Tests of any layer may use it::
+
+    with RangeServer({"a.tif": b"..."}) as server:
+        server.url("a.tif")                # http://127.0.0.1:port/a.tif
+        server.fault = lambda seen: Fault(status=503, headers={"Retry-After": "1"}) if seen.number == 0 else None
+        server.requests, server.n_bytes    # what came, what was sent
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as it came; `byte_start`/`byte_stop` are None without a Range header."""
+
+    number: int
+    method: str
+    target: str
+    path: str
+    byte_start: int | None
+    byte_stop: int | None
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """How to misbehave; the fields combine."""
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    """Wait before the head is sent."""
+    stall_after: int | None = None
+    """Send this many body bytes, then nothing until the server closes."""
+    cut_after: int | None = None
+    """Send this many body bytes, then close the connection."""
+    shorten_to: int | None = None
+    """Answer honestly formatted, but with only this many bytes."""
+    shift: int = 0
+    """Answer another range, this many bytes further on."""
+    reset: bool = False
+    """Reset the connection before any answer."""
+    ignore_range: bool = False
+    """Answer 200 with the whole file."""
+
+
+class RangeServer:
+    """Serve ``files`` (bytes, or paths of files) on loopback until the ``with`` block ends."""
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes | Path] | None = None,
+        *,
+        etag: bool = True,
+        last_modified: dt.datetime | None = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC),
+        if_match: bool = True,
+        latency_s: float = 0.0,
+    ) -> None:
+        self.files: dict[str, bytes | Path] = dict(files or {})
+        self.etag, self.if_match, self.last_modified, self.latency_s = etag, if_match, last_modified, latency_s
+        self.fault: Callable[[Seen], Fault | None] = lambda _seen: None
+        self.requests: list[Seen] = []
+        self.n_bytes = 0
+        self.n_running = 0
+        self.most_running = 0
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def url(self, name: str) -> str:
+        return f"{self.origin}/{quote(name)}"
+
+    def clear(self) -> None:
+        with self.lock:
+            self.requests.clear()
+            self.n_bytes = self.most_running = 0
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # clients that go away are part of the tests
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: RangeServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        owner = self.owner
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        start, stop = (int(found[1]), int(found[2]) + 1) if found else (None, None)
+        path = unquote(self.path.split("?")[0]).lstrip("/")
+        with owner.lock:
+            seen = Seen(len(owner.requests), self.command, self.path, path, start, stop, dict(self.headers))
+            owner.requests.append(seen)
+            owner.n_running += 1
+            owner.most_running = max(owner.most_running, owner.n_running)
+        try:
+            self._answer(seen)
+        finally:
+            with owner.lock:
+                owner.n_running -= 1
+
+    def _answer(self, seen: Seen) -> None:
+        owner = self.owner
+        fault = owner.fault(seen) or Fault()
+        if wait_s := fault.delay_s + owner.latency_s:
+            owner.closing.wait(wait_s) if wait_s > 1 else time.sleep(wait_s)
+        if fault.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+            return
+        data = owner.files.get(seen.path)
+        if isinstance(data, Path):
+            data = data.read_bytes()
+        if fault.status is not None or data is None:
+            self._send(fault.status or 404, b"said no", dict(fault.headers), fault)
+            return
+        headers = {"Accept-Ranges": "bytes", **fault.headers}
+        etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+        if owner.etag:
+            headers["ETag"] = etag
+        if owner.last_modified is not None:
+            headers["Last-Modified"] = format_datetime(owner.last_modified, usegmt=True)
+        if owner.if_match and "If-Match" in self.headers and etag not in self.headers["If-Match"]:
+            self._send(412, b"", headers, fault)
+        elif seen.byte_start is None or fault.ignore_range:
+            self._send(200, data, headers, fault)
+        elif seen.byte_start >= len(data):
+            self._send(416, b"", {**headers, "Content-Range": f"bytes */{len(data)}"}, fault)
+        else:
+            start = seen.byte_start + fault.shift
+            body = data[start : seen.byte_stop + fault.shift][: fault.shorten_to]
+            self._send(
+                206, body, {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{len(data)}", **headers}, fault
+            )
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str], fault: Fault) -> None:
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        limit = min((n for n in (fault.stall_after, fault.cut_after) if n is not None), default=None)
+        body = body[:limit]
+        self.wfile.write(body)
+        self.wfile.flush()
+        with self.owner.lock:
+            self.owner.n_bytes += len(body)
+        if fault.stall_after is not None:
+            self.owner.closing.wait()
+        if limit is not None:
+            self.close_connection = True

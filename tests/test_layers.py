@@ -1,0 +1,300 @@
+"""Do the imports of the package run one way, and does each module keep to its place?
+
+The package is read with `ast`, never imported. The order is written once, in `RANK`; an exception is an entry with a
+reason in `CLOCKS_AND_THREADS_ALLOWED`.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "polars_rasteret"
+
+RANK = {
+    "errors": 0,
+    "schema": 0,
+    "options": 0,
+    "profile": 0,
+    "geo": 1,
+    "tiff": 1,
+    "plan": 2,
+    "fetch": 2,
+    "assemble": 2,
+    "engine": 3,
+    "frame": 4,
+    "collection": 5,
+    "ingest": 6,
+    "catalog": 6,
+    "export": 7,
+    "cli": 7,
+    "namespaces": 8,
+    "testing": 8,  # as something to import; what it may import itself is TESTING_MAY_IMPORT
+    "__init__": 9,
+}
+"""Part of the package to its layer. An import may go to a lower layer or stay in its own."""
+
+STRANGERS = {
+    "plan": {"fetch", "assemble"},
+    "fetch": {"plan", "assemble", "tiff"},
+    "assemble": {"plan", "fetch"},
+    "export": {"cli"},
+    "ingest": {"cli"},
+}
+"""Parts whose layers would allow an import, but which must not know each other."""
+
+TESTING_MAY_IMPORT = {part for part, rank in RANK.items() if rank < RANK["frame"]}
+WITHOUT_POLARS = {"geo", "tiff", "plan", "fetch", "assemble", "engine"}
+FREE_IN_TYPE_CHECKING = {"errors", "schema"}
+
+CLOCKS_AND_THREADS = {"_thread", "asyncio", "concurrent", "multiprocessing", "queue", "sched", "threading", "time"}
+CLOCKS_AND_THREADS_ALLOWED = {
+    "fetch": "the only effects: transport, scheduler, cache",
+    "engine": "one decode pool",
+    "profile": "counts and times what every thread reports",
+    "options": "process-wide options are set under a lock",
+}
+"""Part, or dotted module below the package, to the reason why it may import a clock or a thread."""
+
+FORBIDDEN_WORDS = {"utils", "helpers", "core", "common", "base", "manager"}
+MAX_LINES = 400
+OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One source file of the package; `name` is dotted and relative to the package (`fetch.sources`)."""
+
+    name: str
+    source: str
+
+    @property
+    def part(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def is_known_part(self) -> bool:
+        return self.part in RANK
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source, filename=self.name, feature_version=OLDEST_PYTHON)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One imported name; `target` is dotted and absolute."""
+
+    target: str
+    line: int
+    type_checking: bool = False
+    relative: bool = False
+
+    @property
+    def root(self) -> str:
+        return self.target.split(".")[0]
+
+    @property
+    def part(self) -> str | None:
+        """Part of our package, ``__init__`` for a public name of it, None for a foreign import."""
+        if self.root != PACKAGE:
+            return None
+        words = self.target.split(".")
+        return words[1] if len(words) > 1 and words[1] in RANK else "__init__"
+
+
+class _Collector(ast.NodeVisitor):
+    """Collects imports on every level: module, function, `if TYPE_CHECKING:` and `import_module("...")`."""
+
+    def __init__(self) -> None:
+        self.found: list[Import] = []
+        self._type_checking = False
+
+    def _add(self, target: str, line: int, *, relative: bool = False) -> None:
+        self.found.append(Import(target=target, line=line, type_checking=self._type_checking, relative=relative))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._add(alias.name, node.lineno)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            self._add(f"{node.module or ''}.{alias.name}", node.lineno, relative=node.level > 0)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in {"import_module", "__import__"} and node.args and isinstance(node.args[0], ast.Constant):
+            self._add(str(node.args[0].value), node.lineno)
+        self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        before = self._type_checking
+        self._type_checking = before or ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+        for child in node.body:
+            self.visit(child)
+        self._type_checking = before
+        for child in node.orelse:
+            self.visit(child)
+
+
+def imports(module: Module) -> list[Import]:
+    collector = _Collector()
+    collector.visit(module.tree)
+    return collector.found
+
+
+def arrow_violations(module: Module) -> list[str]:
+    """Name every import of `module` that leaves its layer upwards, or that knows a stranger."""
+    if not module.is_known_part:
+        return [f"{module.name}: '{module.part}' has no layer; add it to RANK"]
+    found = []
+    for one in imports(module):
+        where = f"{module.name}:{one.line}"
+        if one.relative:
+            found.append(f"{where}: relative import of {one.target}")
+        if one.part is None or (one.type_checking and one.part in FREE_IN_TYPE_CHECKING):
+            continue
+        if module.part == "testing":
+            allowed = one.part in TESTING_MAY_IMPORT | {"testing"}
+        else:
+            allowed = RANK[one.part] <= RANK[module.part] and one.part not in STRANGERS.get(module.part, set())
+        if not allowed:
+            found.append(f"{where}: {module.part} must not know {one.part} ({one.target})")
+    return found
+
+
+def polars_violations(module: Module) -> list[str]:
+    """Name every import of Polars in a part that runs on engine threads or on arrays alone."""
+    return [
+        f"{module.name}:{one.line}: {module.part} works on NumPy columns only ({one.target})"
+        for one in imports(module)
+        if module.part in WITHOUT_POLARS and one.root == "polars"
+    ]
+
+
+def clock_violations(module: Module) -> list[str]:
+    """Name every import of a thread or a clock outside the parts that own them."""
+    if {module.part, module.name} & CLOCKS_AND_THREADS_ALLOWED.keys():
+        return []
+    return [
+        f"{module.name}:{one.line}: {one.target} belongs under fetch/ or in engine.py"
+        for one in imports(module)
+        if one.root in CLOCKS_AND_THREADS
+    ]
+
+
+def shape_violations(module: Module) -> list[str]:
+    """Name what is wrong with a module's name, docstring and length."""
+    found = []
+    for word in module.name.replace(".", "_").split("_"):
+        if word in FORBIDDEN_WORDS:
+            found.append(f"{module.name}: '{word}' says nothing about the one question the module answers")
+    if not (ast.get_docstring(module.tree) or "").strip():
+        found.append(f"{module.name}: no module docstring")
+    n_lines = len(module.source.splitlines())
+    if n_lines > MAX_LINES:
+        found.append(f"{module.name}: {n_lines} lines, more than {MAX_LINES}; look for the second question")
+    return found
+
+
+def package_modules() -> list[Module]:
+    modules = []
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        words = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
+        name = ".".join(words[:-1] if words[-1] == "__init__" and len(words) > 1 else words)
+        modules.append(Module(name=name, source=path.read_text(encoding="utf-8")))
+    return modules
+
+
+@pytest.mark.parametrize(
+    "violations",
+    [
+        pytest.param(arrow_violations, id="imports point one way"),
+        pytest.param(polars_violations, id="no Polars on engine threads"),
+        pytest.param(clock_violations, id="threads and clocks live under fetch"),
+        pytest.param(shape_violations, id="a module has a telling name, a docstring and at most 400 lines"),
+    ],
+)
+def test_every_module_keeps_to_its_place(violations):
+    modules = package_modules()
+    assert modules, f"no modules under {ROOT / PACKAGE}"
+    assert [line for module in modules for line in violations(module)] == []
+
+
+def test_every_exception_for_clocks_and_threads_names_a_module_that_exists():
+    written = {module.name for module in package_modules()}
+    parts = RANK.keys()
+    assert [name for name in CLOCKS_AND_THREADS_ALLOWED if name not in written and name not in parts] == []
+
+
+def _module(name: str, source: str) -> Module:
+    return Module(name=name, source=textwrap.dedent(source))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        pytest.param("tiff.header", "from polars_rasteret.plan.tiles import x", id="tiff to plan"),
+        pytest.param("plan.tiles", "import polars_rasteret.fetch.sources", id="plan to fetch"),
+        pytest.param("fetch.sources", "from polars_rasteret.tiff import codec", id="fetch to tiff"),
+        pytest.param("assemble.points", "from polars_rasteret import plan", id="a part named in the import"),
+        pytest.param("engine", "from polars_rasteret.frame import verbs", id="engine to frame"),
+        pytest.param("frame.verbs", "def f():\n    from polars_rasteret.collection import scan", id="in a function"),
+        pytest.param("geo.crs", "import importlib\nimportlib.import_module('polars_rasteret.engine')", id="by name"),
+        pytest.param("schema", "if TYPE_CHECKING:\n    from polars_rasteret.frame import verbs", id="type checking"),
+        pytest.param("plan.tiles", "if x:\n    pass\nelse:\n    import polars_rasteret.engine", id="in an else"),
+        pytest.param("cli", "from polars_rasteret.namespaces import x", id="cli to namespaces"),
+        pytest.param("export.torch", "import polars_rasteret as pr", id="the package itself"),
+        pytest.param("export.torch", "from polars_rasteret import scan_collection", id="a public name"),
+        pytest.param("frame.verbs", "from polars_rasteret.testing import make_cog", id="fakes in the package"),
+        pytest.param("testing", "from polars_rasteret.frame import verbs", id="testing to frame"),
+        pytest.param("plan.tiles", "from . import windows", id="relative"),
+        pytest.param("stuff", "import numpy", id="a part without a layer"),
+    ],
+)
+def test_the_arrow_check_fails_on(name, source):
+    assert arrow_violations(_module(name, source))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("engine", "from polars_rasteret.fetch import scheduler\nfrom polars_rasteret.tiff.codec import x"),
+        ("plan.tiles", "from polars_rasteret.geo.affine import x\nfrom polars_rasteret.plan import windows"),
+        ("frame.verbs", "from polars_rasteret import engine, schema"),
+        ("profile", "if TYPE_CHECKING:\n    from polars_rasteret.errors import UsageError"),
+        ("testing", "from polars_rasteret.tiff.tags import x\nfrom polars_rasteret.fetch.sources import y"),
+        ("__init__", "from polars_rasteret import namespaces, testing"),
+        ("fetch.sources", "import httpx, polars_rasteret_tools"),
+    ],
+)
+def test_the_arrow_check_passes(name, source):
+    assert arrow_violations(_module(name, source)) == []
+
+
+@pytest.mark.parametrize("source", ["import polars as pl", "from polars.io import x", "def f():\n    import polars"])
+@pytest.mark.parametrize("name", ["engine", "plan.tiles", "fetch.cache", "assemble.zonal", "geo.crs", "tiff.codec"])
+def test_the_polars_check_fails_in(name, source):
+    assert polars_violations(_module(name, source))
+    assert polars_violations(_module("frame.verbs", source)) == []
+
+
+@pytest.mark.parametrize("source", ["import threading", "from time import monotonic", "import concurrent.futures"])
+def test_the_clock_check_fails_on(source):
+    assert clock_violations(_module("plan.tiles", source))
+    assert clock_violations(_module("frame.verbs", source))
+    assert clock_violations(_module("fetch.scheduler", source)) == []
+
+
+def test_the_shape_check_fails_on_a_vague_name_a_missing_docstring_and_a_long_module():
+    good = '"""What does this answer?"""\n'
+    assert shape_violations(_module("plan.tiles", good)) == []
+    assert shape_violations(_module("plan.tile_helpers", good))
+    assert shape_violations(_module("frame.base", good))
+    assert shape_violations(_module("plan.tiles", "x = 1\n"))
+    assert shape_violations(_module("plan.tiles", good + "x = 1\n" * MAX_LINES))

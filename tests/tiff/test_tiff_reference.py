@@ -1,0 +1,233 @@
+"""Does every third-party file read as GDAL reads it, or is it refused by name?"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyproj
+import pytest
+from tiff_driver import Driver, Raster, sha256
+
+from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff.header import TiffFile
+from polars_rasteret.tiff.inflate import NAMES
+
+# Where we differ from rasterio on purpose. Anything else that differs fails.
+HEIGHT = "heights are left out of a CRS: pixels have two coordinates"
+LOCAL = "a local engineering CRS tells no place on Earth: no CRS"
+CRS_DIFFERENCES = {
+    "tiff/gdal-autotest__3376.tif": LOCAL,
+    "tiff/gdal-autotest__ModelTiepointTag_z_non_zero_but_ModelPixelScaleTag_z_zero.tif": LOCAL,
+    "tiff/gdal-autotest__imagine_localcs_citation.tif": LOCAL,
+    "tiff/gdal-autotest__byte_gcp.tif": "rasterio keeps the CRS of ground control points apart; there is no transform",
+    "tiff/gdal-autotest__compdcrs_without_gtcitation.tif": HEIGHT,
+    "tiff/gdal-autotest__epsg32631_4979_geotiff1_1.tif": HEIGHT,
+    "tiff/gdal-autotest__epsg4326_3855_geotiff1_1.tif": HEIGHT,
+    "tiff/gdal-autotest__epsg4979_geotiff1_1.tif": HEIGHT,
+    "tiff/gdal-autotest__ArcGIS-1.0.0-non_scaled.tiff": "PROJ recognises EPSG:3067; GDAL reads datum ETRS_1989 as IRENET95",
+    "tiff/rasterio__test_esri_wkt.tif": "PROJ recognises EPSG:5070 in the ESRI text; rasterio gives its WKT",
+}
+READABLE_WHERE_GDAL_FAILS = {
+    "broken/gdal-autotest__excessive-memory-TIFFFillTile.tif": "the byte count of an uncompressed tile is absurd, its size is known",
+}
+
+REFUSALS = {
+    "compression 3 (CCITT group 3 fax)",
+    "compression 4 (CCITT group 4 fax)",
+    "compression 6 (old-style JPEG)",
+    "compression 7 (JPEG)",
+    "compression 32766 (NeXT RLE)",
+    "compression 34676 (SGI LogLuv)",
+    "compression 34677 (SGI LogLuv 24-bit)",
+    "compression 50001 (WebP)",
+    "YCbCr colours (PhotometricInterpretation 6)",
+    "8-bit CIE L*a*b* colours (PhotometricInterpretation 8)",
+    "complex samples (SampleFormat 5)",
+    "complex samples (SampleFormat 6)",
+    *(f"{bits}-bit integers (BitsPerSample)" for bits in (1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 24)),
+}
+UNREADABLE_BY_GDAL_TOO = {
+    "compression 32809 (ThunderScan)",
+    "compression 34712 (JPEG 2000)",
+    "compression 34933 (PNG)",
+    "compression 50002 (JPEG XL)",
+    "compression 65535 (unknown)",
+}
+
+
+@dataclass
+class Outcome:
+    tiff: TiffFile | None = None
+    refusal: str | None = None
+    differences: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def facts_differ(tiff: TiffFile, expected: dict) -> list[str]:
+    found = []
+    if [tiff.height, tiff.width] != expected["shape"] or tiff.n_bands != expected["bands"]:
+        found.append("shape")
+    if str(tiff.dtype) != expected["dtype"]:
+        found.append("dtype")
+    transform = [float(value) for value in expected["transform"][:6]]
+    if list(tiff.transform or (1, 0, 0, 0, 1, 0)) != transform:
+        found.append(f"transform {tiff.transform} {transform}")
+    nodata = expected["nodata"] if expected["nodata"] is None else float(expected["nodata"])
+    is_nan = tiff.nodata is not None and nodata is not None and math.isnan(tiff.nodata) and math.isnan(nodata)
+    if tiff.nodata != nodata and not is_nan:
+        found.append(f"nodata {tiff.nodata} {nodata}")
+    if [1.0 if scale is None else scale for scale in tiff.scales] != expected["scales"]:
+        found.append("scales")
+    if [0.0 if offset is None else offset for offset in tiff.offsets] != expected["offsets"]:
+        found.append("offsets")
+    if list(tiff.descriptions) != expected["descriptions"]:
+        found.append("descriptions")
+    overviews = sorted((one["shape"] for one in expected["overviews"]), reverse=True)
+    if [[image.layout.height, image.layout.width] for image in tiff.images[1:]] != overviews:
+        found.append("overviews")
+    return found
+
+
+def crs_differs(tiff: TiffFile, expected: dict) -> list[str]:
+    epsg = int(tiff.crs.removeprefix("EPSG:")) if tiff.crs and tiff.crs.startswith("EPSG:") else None
+    if epsg != expected["crs_epsg"]:
+        return [f"crs {tiff.crs} {expected['crs_epsg']}"]
+    if epsg is not None or not expected["crs_wkt"]:
+        return []
+    if tiff.crs is None:
+        return ["crs None"]
+    ours, theirs = pyproj.CRS(tiff.crs), pyproj.CRS(expected["crs_wkt"])
+    a, b, c, d, e, f = tiff.transform or (1, 0, 10, 0, -1, 10)
+    x, y = a * tiff.width / 2 + b * tiff.height / 2 + c, d * tiff.width / 2 + e * tiff.height / 2 + f
+    there = pyproj.Transformer.from_crs(ours, theirs, always_xy=True).transform(x, y)
+    same = np.allclose(there, (x, y), rtol=0, atol=max(abs(a), abs(b), abs(d), abs(e)) / 1000)
+    return [] if same else [f"crs is elsewhere: {there} for {x, y}"]
+
+
+def pixels_differ(data: bytes, tiff: TiffFile, expected: dict) -> list[str]:
+    found = []
+    bands = [Raster(data, tiff, band) for band in range(tiff.n_bands)]
+    if expected["sha256"] is not None and sha256(np.stack([band.whole() for band in bands])) != expected["sha256"]:
+        found.append("pixels")
+    for one in expected["windows"]:
+        window = one["row_off"], one["col_off"], one["height"], one["width"]
+        if sha256(np.stack([band.window(*window) for band in bands])) != one["sha256"]:
+            found.append(f"window {window}")
+    for sample in expected["samples"]:
+        values = [band.window(sample["row"], sample["col"], 1, 1)[0, 0] for band in bands]
+        if not np.array_equal(
+            np.array(values, np.float64), np.array([float(value) for value in sample["values"]]), equal_nan=True
+        ):
+            found.append(f"sample {sample}")
+    shapes = [[image.height, image.width] for image in bands[0].tiles.images]
+    for overview in expected["overviews"]:
+        level = shapes.index(overview["shape"], 1)
+        if "sha256" in overview and sha256(np.stack([band.whole(level) for band in bands])) != overview["sha256"]:
+            found.append(f"overview {overview['shape']}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def outcomes(shared_data, reference):
+    found = {}
+    for name, expected in reference.items():
+        outcome = found[name] = Outcome()
+        data = (shared_data / name).read_bytes()
+        began = time.perf_counter()
+        try:
+            outcome.tiff = tiff = Driver(data).parse(name)
+            if expected["status"] == "ok":
+                outcome.differences = facts_differ(tiff, expected)
+                if name not in CRS_DIFFERENCES:
+                    outcome.differences += crs_differs(tiff, expected)
+                outcome.differences += pixels_differ(data, tiff, expected)
+            else:
+                for band in range(tiff.n_bands):
+                    Raster(data, tiff, band).whole()
+        except FileFormatError as error:
+            outcome.refusal = str(error)
+        outcome.seconds = time.perf_counter() - began
+    return found
+
+
+def feature_of(refusal: str) -> str | None:
+    found = re.search(r" uses (.+), which is not supported", refusal)
+    return found and found[1]
+
+
+def test_every_file_that_is_read_reads_as_gdal_reads_it(outcomes, reference):
+    differing = {name: one.differences for name, one in outcomes.items() if one.differences}
+    assert differing == {}
+    read = [name for name, one in outcomes.items() if reference[name]["status"] == "ok" and one.refusal is None]
+    assert len(read) >= 260
+
+
+def test_differences_of_crs_are_those_listed(outcomes, reference):
+    actual = {
+        name
+        for name, one in outcomes.items()
+        if one.tiff is not None and reference[name]["status"] == "ok" and crs_differs(one.tiff, reference[name])
+    }
+    assert actual == set(CRS_DIFFERENCES)
+
+
+def test_no_crs_is_the_user_defined_code(outcomes):
+    assert not [name for name, one in outcomes.items() if one.tiff is not None and one.tiff.crs == "EPSG:32767"]
+
+
+def test_files_that_gdal_reads_are_refused_only_by_a_named_feature(outcomes, reference):
+    features = {
+        feature_of(one.refusal)
+        for name, one in outcomes.items()
+        if one.refusal is not None and reference[name]["status"] == "ok"
+    }
+    assert features == REFUSALS
+
+
+def test_files_that_gdal_cannot_read_are_refused(outcomes, reference):
+    failing = {name: one for name, one in outcomes.items() if reference[name]["status"] != "ok"}
+    assert {name for name, one in failing.items() if one.refusal is None} == set(READABLE_WHERE_GDAL_FAILS)
+    for name, one in failing.items():
+        assert one.refusal is None or one.refusal.startswith(name) or one.refusal.startswith("a tile")
+    named = {feature_of(one.refusal) for one in failing.values() if one.refusal and feature_of(one.refusal)}
+    assert named >= UNREADABLE_BY_GDAL_TOO
+
+
+def test_broken_files_end_within_two_seconds(outcomes):
+    assert {name: one.seconds for name, one in outcomes.items() if name.startswith("broken/") and one.seconds > 2} == {}
+
+
+def test_tally(outcomes, reference, capsys):
+    tally: Counter[tuple[str, str]] = Counter()
+    refused: Counter[str] = Counter()
+    for name, one in outcomes.items():
+        if reference[name]["status"] == "ok" and one.refusal is None:
+            full = one.tiff.images[0].layout
+            tally["compression", NAMES[full.compression]] += 1
+            tally["predictor", str(full.predictor)] += 1
+            tally["byte order", one.tiff.byte_order] += 1
+            tally["file", "BigTIFF" if one.tiff.is_big_tiff else "classic"] += 1
+            tally["layout", "tiles" if full.is_tiled else "strips"] += 1
+            tally["planar", str(full.samples.planar)] += 1
+            tally["dtype", f"{full.samples.kind}{full.samples.bits}"] += 1
+            tally["bands", "1" if one.tiff.n_bands == 1 else "more"] += 1
+            tally["overviews", "yes" if len(one.tiff.images) > 1 else "no"] += 1
+            tally["masks", "yes" if one.tiff.n_masks else "no"] += 1
+        elif one.refusal is not None:
+            refused[feature_of(one.refusal) or "damaged"] += 1
+    with capsys.disabled():
+        print()
+        for (what, value), n in sorted(tally.items()):
+            print(f"  read {n:4} {what}: {value}")
+        for feature, n in refused.most_common():
+            print(f"  refused {n:4} {feature}")
+    assert {value for what, value in tally if what == "compression"} == set(NAMES.values())
+    assert {value for what, value in tally if what == "predictor"} == {"1", "2", "3"}
+    assert {value for what, value in tally if what == "dtype"} == {
+        *("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "f32", "f64")
+    }

@@ -1,0 +1,234 @@
+"""Does decoding a part of a tile give the same pixels as were encoded?"""
+
+from __future__ import annotations
+
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiff_driver import Driver, Raster
+
+from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff import inflate
+from polars_rasteret.tiff.codec import Scratch, TileCodec
+
+ENCODERS = {
+    1: bytes,
+    5: lambda raw: bytes(imagecodecs.lzw_encode(raw)),
+    8: zlib.compress,
+    32946: lambda raw: zlib.compress(raw, 1),
+    32773: lambda raw: bytes(imagecodecs.packbits_encode(raw)),
+    34925: lambda raw: bytes(imagecodecs.lzma_encode(raw)),
+    50000: lambda raw: bytes(imagecodecs.zstd_encode(raw, level=3)),
+}
+PREDICTED = (5, 8, 32946, 34925, 50000)
+DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
+CASES = [
+    (compression, predictor, dtype)
+    for compression in ENCODERS
+    for dtype in DTYPES
+    for predictor in (1, 2, 3)
+    if (predictor == 1 or compression in PREDICTED) and (predictor != 3 or dtype[0] == "f")
+]
+
+
+def encode(pixels: np.ndarray, compression: int, predictor: int, byte_order: str) -> bytes:
+    """Encode (rows, columns, samples) as TIFF 6.0 section 14 and technical note 3 say, with nothing but NumPy."""
+    rows, columns, samples = pixels.shape
+    size = pixels.dtype.itemsize
+    if predictor == 2:
+        words = pixels.view(f"u{size}")
+        raw = np.concatenate([words[:, :1], words[:, 1:] - words[:, :-1]], axis=1).astype(f"{byte_order}u{size}")
+    elif predictor == 3:
+        big = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(rows, columns * samples)
+        planes = big.view(np.uint8).reshape(rows, columns * samples, size).transpose(0, 2, 1).reshape(rows, -1)
+        raw = planes.copy()
+        raw[:, samples:] -= planes[:, :-samples]
+    else:
+        raw = pixels.astype(pixels.dtype.newbyteorder(byte_order))
+    return ENCODERS[compression](np.ascontiguousarray(raw).tobytes())
+
+
+def make(seed: int, dtype: str, shape: tuple[int, int, int]) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if dtype[0] == "f":
+        return (np.cumsum(rng.normal(size=shape), axis=1) * 100).astype(dtype)
+    info = np.iinfo(dtype)
+    smooth = np.cumsum(rng.integers(-3, 4, shape), axis=1) + rng.integers(0, 100)
+    noisy = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    return np.where(rng.random(shape) < 0.9, smooth.astype(dtype), noisy)
+
+
+def codec_of(compression, predictor, dtype, byte_order, shape):
+    dtype = np.dtype(dtype)
+    return TileCodec(
+        stored=dtype.newbyteorder(byte_order),
+        dtype=np.dtype(np.float32) if dtype == np.float16 else dtype,
+        compression=compression,
+        predictor=predictor,
+        codec_parameter=0,
+        samples=shape[2],
+        tile_width=shape[1],
+        tile_height=shape[0],
+    )
+
+
+@pytest.mark.parametrize(("compression", "predictor", "dtype"), CASES)
+@pytest.mark.parametrize("byte_order", "<>")
+def test_any_part_of_a_tile_is_what_was_encoded(compression, predictor, dtype, byte_order):
+    scratch = Scratch()
+    for samples, shape in ((1, (67, 130, 1)), (3, (31, 33, 3)), (7, (16, 16, 7))):
+        pixels = make(samples, dtype, shape)
+        data = memoryview(encode(pixels, compression, predictor, byte_order))
+        codec = codec_of(compression, predictor, dtype, byte_order, shape)
+        height, width = shape[:2]
+        parts = [
+            (slice(0, height), width),
+            (slice(0, 1), 1),
+            (slice(0, height // 3), width // 2),
+            (slice(height - 1, height), width),
+            (slice(5, 5), width),
+            (np.array([0, 3, 9]), 11),
+            (np.array([height - 1]), width),
+            (np.zeros(0, np.intp), 4),
+        ]
+        for rows, col_stop in parts:
+            found = codec.decode(data, scratch, rows=rows, col_stop=col_stop, tile_rows=height)
+            assert found.dtype == codec.dtype
+            assert found.dtype.isnative
+            assert found.shape[1] >= col_stop
+            assert found.shape[2] == samples
+            assert np.array_equal(found[:, :col_stop], pixels[rows, :col_stop])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(CASES), st.sampled_from("<>"), st.integers(0, 1000), st.data())
+def test_rows_and_columns_of_a_large_tile(case, byte_order, seed, data):
+    compression, predictor, dtype = case
+    shape = (
+        data.draw(st.integers(1, 300)),
+        data.draw(st.integers(1, 300)),
+        data.draw(st.sampled_from([1, 1, 1, 2, 5])),
+    )
+    pixels = make(seed, dtype, shape)
+    encoded = encode(pixels, compression, predictor, byte_order)
+    codec = codec_of(compression, predictor, dtype, byte_order, shape)
+    rows = np.array(sorted(data.draw(st.sets(st.integers(0, shape[0] - 1), min_size=1, max_size=9))))
+    col_stop = data.draw(st.integers(1, shape[1]))
+    found = codec.decode(encoded, Scratch(), rows=rows, col_stop=col_stop, tile_rows=shape[0])
+    assert np.array_equal(found[:, :col_stop], pixels[rows, :col_stop])
+
+
+@pytest.mark.parametrize("compression", [8, 50000])
+def test_without_the_undocumented_early_stop_parts_are_the_same(compression, monkeypatch):
+    assert inflate._stops_early(compression), (
+        "this release of imagecodecs stops differently: prefix decoding is slow now"
+    )
+    pixels = make(1, "u2", (300, 500, 1))
+    data = encode(pixels, compression, 2, "<")
+    codec = codec_of(compression, 2, "u2", "<", pixels.shape)
+    monkeypatch.setattr(inflate, "_stops_early", lambda _: False)
+    for rows in (slice(0, 10), slice(290, 300), slice(0, 300)):
+        found = codec.decode(data, Scratch(), rows=rows, col_stop=500, tile_rows=300)
+        assert np.array_equal(found, pixels[rows])
+
+
+@pytest.mark.parametrize("compression", ENCODERS)
+def test_a_tile_that_holds_more_than_its_rows_is_read(compression):
+    pixels = make(1, "u2", (64, 64, 1))
+    codec = codec_of(compression, 1, "u2", "<", (32, 64, 1))
+    found = codec.decode(encode(pixels, compression, 1, "<"), Scratch(), rows=slice(0, 32), col_stop=64, tile_rows=32)
+    assert np.array_equal(found, pixels[:32])
+
+
+@pytest.mark.parametrize("compression", ENCODERS)
+def test_a_tile_that_holds_less_than_is_wanted_is_refused(compression):
+    pixels = make(1, "u2", (32, 64, 1))
+    codec = codec_of(compression, 1, "u2", "<", (64, 64, 1))
+    data = encode(pixels, compression, 1, "<")
+    found = codec.decode(data, Scratch(), rows=slice(0, 32), col_stop=64, tile_rows=64)
+    assert np.array_equal(found, pixels)
+    with pytest.raises(FileFormatError, match="holds 4096 bytes of pixels; expected at least 4224"):
+        codec.decode(data, Scratch(), rows=slice(0, 33), col_stop=64, tile_rows=64)
+
+
+@pytest.mark.parametrize("compression", ENCODERS)
+def test_empty_and_truncated_and_random_data_are_refused_or_right(compression):
+    pixels = make(1, "u2", (64, 64, 1))
+    codec = codec_of(compression, 1, "u2", "<", (64, 64, 1))
+    data = encode(pixels, compression, 1, "<")
+    rng = np.random.default_rng(0)
+    for broken in (b"", b"\0", data[: len(data) // 2], data[: len(data) - 1], rng.bytes(500)):
+        with pytest.raises(FileFormatError, match="a tile"):
+            codec.decode(broken, Scratch(), rows=slice(0, 64), col_stop=64, tile_rows=64)
+
+
+@pytest.mark.parametrize("compression", [5, 8, 32773, 34925, 50000])
+def test_a_decompression_bomb_takes_no_more_memory_than_the_tile(compression):
+    raw = bytes(1 << 24)
+    data = ENCODERS[compression](raw)
+    scratch = Scratch()
+    codec = codec_of(compression, 1, "u1", "<", (16, 16, 1))
+    found = codec.decode(data, scratch, rows=slice(0, 16), col_stop=16, tile_rows=16)
+    assert not found.any()
+    assert sum(len(held) for held in scratch._buffers.values()) <= 200_000 + 64 * len(data) * (compression == 32773)
+
+
+def test_rows_beyond_the_tile_are_a_mistake_of_the_caller():
+    codec = codec_of(1, 1, "u1", "<", (4, 4, 1))
+    with pytest.raises(IndexError):
+        codec.decode(bytes(16), Scratch(), rows=np.array([4]), col_stop=4, tile_rows=4)
+
+
+def _write(path, pixels, **options):
+    bands, height, width = pixels.shape
+    transform = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=width, height=height, count=bands, dtype=pixels.dtype,
+        crs="EPSG:32632", transform=transform, **options,
+    ) as file:  # fmt: skip
+        file.write(pixels)
+
+
+@pytest.mark.parametrize("compress", ["LERC", "LERC_DEFLATE", "LERC_ZSTD"])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+@pytest.mark.parametrize("tiled", [True, False])
+def test_lerc_reads_as_gdal_reads_it(tmp_path, compress, interleave, dtype, tiled):
+    layout = {"tiled": True, "blockxsize": 64, "blockysize": 64} if tiled else {"blockysize": 50}
+    for bands in (1, 2, 3, 4):
+        pixels = make(bands, dtype, (100, 90, bands)).transpose(2, 0, 1).copy()
+        for with_nan in (False, True) if dtype[0] == "f" else (False,):
+            if with_nan:
+                pixels[:, 20:40, 10:70] = np.nan
+            path = tmp_path / f"{bands}{with_nan}.tif"
+            _write(path, pixels, compress=compress, interleave=interleave, **layout)
+            data = path.read_bytes()
+            tiff = Driver(data).parse()
+            with rasterio.open(path) as file:
+                expected = file.read()
+            for band in range(bands):
+                raster = Raster(data, tiff, band)
+                assert np.array_equal(raster.whole(), expected[band], equal_nan=dtype[0] == "f")
+                assert np.array_equal(
+                    raster.window(30, 20, 9, 11), expected[band, 30:39, 20:31], equal_nan=dtype[0] == "f"
+                )
+
+
+def test_lerc_that_lies_about_its_size_is_refused(tmp_path):
+    path = tmp_path / "lerc.tif"
+    _write(
+        path, make(0, "u2", (64, 64, 1)).transpose(2, 0, 1), compress="LERC", tiled=True, blockxsize=64, blockysize=64
+    )
+    data = bytearray(path.read_bytes())
+    tiff = Driver(bytes(data)).parse()
+    start = int(tiff.images[0].byte_start[0, 0])
+    for at in (start + 14, start + 18, start + 22):
+        lying = data.copy()
+        lying[at : at + 4] = b"\xff\xff\xff\x7f"
+        with pytest.raises(FileFormatError, match="LERC"):
+            Raster(bytes(lying), tiff, 0).whole()
