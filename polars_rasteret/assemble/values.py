@@ -5,6 +5,7 @@ Scalars are converted exactly or not at all. Masking compares in the native dtyp
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,14 @@ Scalar = int | float | np.generic
 
 def exact_scalar(value: Scalar, dtype: np.dtype[Any]) -> np.generic | None:
     """Give `value` in `dtype`, or None where `dtype` cannot hold it exactly. NaN is exact in every float dtype."""
+    if isinstance(value, np.generic) and value.dtype == dtype:
+        return value
     plain: int | float = value.item() if isinstance(value, np.generic) else value
+    return _exact(plain, dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _exact(plain: float, dtype: np.dtype[Any]) -> np.generic | None:
     if dtype.kind in "ui":
         if isinstance(plain, float) and not plain.is_integer():  # False for NaN and infinities too
             return None

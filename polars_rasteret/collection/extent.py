@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.footprints import Footprints, geometry_bounds, image_footprints, merge_bounds
 from polars_rasteret.collection.geoparquet import total_bounds
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.fanout import fan_out
+from polars_rasteret.geo.footprints import Footprints, geometry_bounds, image_footprints, merge_bounds
 from polars_rasteret.schema import BBOX, raster_columns
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def with_places(frame: pl.DataFrame) -> pl.DataFrame:
     if has_geometry and has_bbox:
         return frame
     grids = [frame.select(grid_expression(name)).to_series() for name in raster_columns(frame.schema)]
-    geometry, bounds = _united([grid_footprints(one) for one in grids], frame.height)
+    geometry, bounds = _united(grid_footprints(grids), frame.height)
     made = []
     if has_geometry:
         given = shapely.from_wkb(np.asarray(frame["geometry"].to_list(), dtype=object).reshape(-1))
@@ -132,22 +131,22 @@ def grid_expression(band: str) -> pl.Expr:
     return pl.struct(fields).alias(band)
 
 
-def grid_footprints(grids: pl.Series) -> Footprints:
-    """Give the outlines of a column of grids, each distinct one computed once."""
-    frame = grids.struct.unnest()
-    distinct = frame.unique(maintain_order=True).with_row_index("_grid")
-    number = frame.join(distinct, on=frame.columns, how="left", nulls_equal=True, maintain_order="left")[
-        "_grid"
-    ].to_numpy()
+def grid_footprints(columns: Sequence[pl.Series]) -> list[Footprints]:
+    """Give the outlines of columns of grids (see `grid_expression`), each distinct grid computed once."""
+    frame = pl.concat([column.rename("grid") for column in columns]).struct.unnest()
+    distinct = frame.unique(maintain_order=True).with_row_index("_number")
+    numbered = frame.join(distinct, on=frame.columns, how="left", nulls_equal=True, maintain_order="left")
     transform = np.full((distinct.height, 6), np.nan)
     present = distinct["transform"].is_not_null().to_numpy()
     transform[present] = distinct["transform"].drop_nulls().to_numpy().reshape(-1, 6)
     crs = distinct["crs"].to_list()
     width, height = (distinct[side].fill_null(0).to_numpy().astype(np.int64) for side in ("width", "height"))
-    # Not on this thread: it may be one of Polars', and pyproj (up to 3.7.2) keeps a freed context for a thread that Python
-    # did not start (pyproj issue 1622), which crashes the interpreter at the next call.
-    (found,) = fan_out(lambda grids: image_footprints(*grids), [(crs, transform, width, height)], max_concurrency=1)
-    return Footprints(geometry=found.geometry[number], bounds=found.bounds[number])
+    found = image_footprints(crs, transform, width, height)
+    stops = np.cumsum([len(column) for column in columns])[:-1]
+    return [
+        Footprints(geometry=found.geometry[number], bounds=found.bounds[number])
+        for number in np.split(numbered["_number"].to_numpy(), stops)
+    ]
 
 
 def _bbox_of_wkb(column: pl.Series) -> pl.Series:
@@ -157,8 +156,8 @@ def _bbox_of_wkb(column: pl.Series) -> pl.Series:
 
 def _bbox_of_grids(column: pl.Series) -> pl.Series:
     merged = np.full((len(column), 4), np.nan)
-    for grids in column.struct.unnest().iter_columns():
-        merged = merge_bounds(merged, grid_footprints(grids).bounds)
+    for outlines in grid_footprints(column.struct.unnest().get_columns()):
+        merged = merge_bounds(merged, outlines.bounds)
     return bbox_series(merged, column.name)
 
 

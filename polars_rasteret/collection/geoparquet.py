@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.footprints import wrap_bounds
+from polars_rasteret.geo.footprints import wrap_bounds
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:

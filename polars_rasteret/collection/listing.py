@@ -5,7 +5,7 @@ Listing and deleting for the tables of collections; pixel bytes go through ``fet
 
 from __future__ import annotations
 
-import fnmatch
+import datetime as dt
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,19 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.cloud import split_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-_POLARS_ONLY = (
-    "max_retries",
-    "file_cache_ttl",
-    "retry_timeout_ms",
-    "retry_init_backoff_ms",
-    "retry_max_backoff_ms",
-    "retry_base_multiplier",
-)
-"""Keys of Polars' storage options that configure Polars and not the store."""
+_WILD = re.compile(r"[*?\[]")
+_CREDENTIAL_NAMES = {
+    "aws_access_key_id": "access_key_id",
+    "aws_secret_access_key": "secret_access_key",
+    "aws_session_token": "token",
+    "bearer_token": "token",
+}
+"""What Polars' providers call a credential, and what obstore's do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Listed:
 def list_objects(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> list[Listed]:
-    """List the objects below a folder, or those that a glob matches, sorted by name.
+    """List the objects below a folder, or those that a glob matches, or the one object of this name; sorted.
 
     Raises
     ------
@@ -51,17 +51,23 @@ def list_objects(
     UsageError
         For a scheme that cannot be listed.
     """
-    root, prefix, pattern = _split(url)
+    root, path = split_url(url)
     store = _store(root, storage_options, credential_provider)
-    found: list[Listed] = []
+    wild = _WILD.search(path)
+    prefix = path.rstrip("/") if wild is None else path[: wild.start()].rpartition("/")[0]
     try:
-        for batch in obstore.list(store, prefix=prefix or None):
-            found += [Listed(f"{root}/{one['path']}", one["size"], one.get("e_tag")) for one in batch]
+        found = [one for batch in obstore.list(store, prefix=prefix or None) for one in batch]
+        if not found and wild is None and prefix:
+            found = [obstore.head(store, prefix)]
+    except FileNotFoundError:
+        return []
     except BaseError as error:
         raise FetchError(f"{url}: could not be listed: {error}") from error
-    if pattern is not None:
-        found = [one for one in found if pattern.fullmatch(one.href.removeprefix(f"{root}/"))]
-    return sorted(found, key=lambda one: one.href)
+    if wild is not None:
+        pattern = glob_pattern(path)
+        found = [one for one in found if pattern.fullmatch(one["path"])]
+    listed = [Listed(f"{root}/{one['path']}", one["size"], one.get("e_tag")) for one in found]
+    return sorted(listed, key=lambda one: one.href)
 
 
 def delete_objects(
@@ -76,7 +82,7 @@ def delete_objects(
     """
     if not hrefs:
         return
-    root, _, _ = _split(hrefs[0])
+    root, _ = split_url(hrefs[0])
     store = _store(root, storage_options, credential_provider)
     try:
         obstore.delete(store, [href.removeprefix(f"{root}/") for href in hrefs])
@@ -84,36 +90,69 @@ def delete_objects(
         raise FetchError(f"{root}: {len(hrefs)} old parts could not be deleted: {error}") from error
 
 
-def _split(url: str) -> tuple[str, str, re.Pattern[str] | None]:
-    """Give bucket root, prefix to list, and what names must match."""
+def obstore_provider(provider: Any) -> Callable[[], Any] | None:
+    """Give a credential provider in the shape that obstore takes; Polars' give ``(credentials, expiry)``."""
+    if not callable(provider):
+        return None
+
+    def provide() -> Any:
+        given = provider()
+        if not isinstance(given, tuple):
+            return given
+        credentials, expiry = given
+        expires_at = None if expiry is None else dt.datetime.fromtimestamp(expiry, dt.UTC)
+        return {_CREDENTIAL_NAMES.get(name, name): value for name, value in credentials.items()} | {
+            "expires_at": expires_at
+        }
+
+    return provide
+
+
+def glob_pattern(path: str) -> re.Pattern[str]:
+    """Give the pattern of a glob, as in the shell: ``*`` stays in its folder, ``**`` does not."""
+    made = ""
+    for piece in re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", path, re.DOTALL):
+        match piece:
+            case "**/":
+                made += "(?:.*/)?"
+            case "**":
+                made += ".*"
+            case "*":
+                made += "[^/]*"
+            case "?":
+                made += "[^/]"
+            case _ if len(piece) > 1:
+                made += f"[^{piece[2:]}" if piece[1] == "!" else piece
+            case _:
+                made += re.escape(piece)
+    return re.compile(made, re.DOTALL)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Give the root of the bucket, and the path in it.
+
+    Raises
+    ------
+    UsageError
+        For HTTP.
+    """
     scheme, _, rest = url.partition("://")
-    bucket, _, path = rest.partition("/")
     if scheme in ("http", "https"):
         raise UsageError(f"{url}: HTTP has no listing; name the files one by one")
-    root = f"{scheme}://{bucket}"
-    wild = re.search(r"[*?\[]", path)
-    if wild is None:
-        return root, path.rstrip("/"), None
-    # As in the shell: * stays in its folder, ** does not.
-    pieces = [fnmatch.translate(piece)[4:-3].replace(".*", "[^/]*") for piece in path.split("**")]
-    return (
-        root,
-        path[: wild.start()].rpartition("/")[0],
-        re.compile(".*".join(pieces).replace(".*/", "(?:.*/)?"), re.DOTALL),
-    )
+    bucket, _, path = rest.partition("/")
+    return f"{scheme}://{bucket}", path
 
 
 def _store(root: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> Any:
-    config = {key: value for key, value in (storage_options or {}).items() if key not in _POLARS_ONLY}
-    options: dict[str, Any] = {}
+    client, config = split_options(storage_options or {})
     if str(config.get("aws_endpoint_url", config.get("endpoint_url", ""))).startswith("http://"):
-        options["client_options"] = {"allow_http": True}
-    if credential_provider is not None and callable(credential_provider):
-        # Polars' providers give (credentials, expiry); obstore takes the same keys without their prefix.
-        credentials, _ = credential_provider()
-        config.update(credentials)
+        client["allow_http"] = True
+    options: dict[str, Any] = {"config": config, "client_options": client}
+    provider = obstore_provider(credential_provider)
+    if provider is not None:
+        options["credential_provider"] = provider
+    open_store: Any = from_url
     try:
-        open_store: Any = from_url
-        return open_store(root, config=config, **options)
+        return open_store(root, **options)
     except (BaseError, ValueError, TypeError) as error:
         raise UsageError(f"{root}: no store can be made of this address and its storage_options: {error}") from error

@@ -13,13 +13,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import polars as pl
 from polars.exceptions import ComputeError
 
 from polars_rasteret.collection.listing import list_objects
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.local_source import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -53,7 +54,7 @@ def plain_path(path: str | os.PathLike[str]) -> str:
     if is_remote(text):
         return text
     if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
+        text = local_path(text)
     return str(Path(text).expanduser().absolute())
 
 
@@ -161,13 +162,8 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
     if scheme == "hf":
         return _by_polars(url, storage_options, credential_provider)
     found = list_objects(url, storage_options=storage_options, credential_provider=credential_provider)
-    if not found and not wild:
-        # Listing works by whole folder names; a single object is found in its folder.
-        above = list_objects(
-            url.rstrip("/").rpartition("/")[0], storage_options=storage_options, credential_provider=credential_provider
-        )
-        found = [one for one in above if one.href == url]
-        return [Part(path=one.href, identity=(one.size, one.etag)) for one in found]
+    if [one.href for one in found] == [url]:
+        return [Part(path=url, identity=(found[0].size, found[0].etag))]
     root = url.rstrip("/") if not wild else re.split(r"[*?\[]", url)[0].rpartition("/")[0]
     parts = []
     for one in found:

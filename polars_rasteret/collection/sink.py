@@ -6,7 +6,6 @@ journal, so a killed writer leaves what was there or what was to come, never bot
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import os
@@ -29,9 +28,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-ROW_GROUP_SIZE = 256
+ROW_GROUP_SIZE = 512
 """A few hundred rows: spatial filters read little more than what they select."""
 _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -96,6 +95,8 @@ def sink_collection(
         return
     frame = with_places(frame)
     frame = _with_keys(frame, keys)
+    if keys:
+        frame = _without_empty_intervals(frame)
     pieces = _pieces(frame, keys)
     if is_remote(target):
         _write_remote(pieces, target, there if mode == "overwrite" else [], row_group_size, options)
@@ -161,6 +162,12 @@ def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(**made)
 
 
+def _without_empty_intervals(frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop start and end times that no record has: a filter on time could not rule out a folder by its name otherwise."""
+    names = [name for name in ("start_datetime", "end_datetime") if name in frame.columns]
+    return frame.drop(names) if all(frame[name].null_count() == frame.height for name in names) else frame
+
+
 def _pieces(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
     """Cut the frame by hive keys, and sort each piece along the curve; the folder of each below the collection."""
     if not keys:
@@ -200,15 +207,10 @@ def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **option
     )
 
 
-@contextlib.contextmanager
-def _temporary(folder: Path) -> Iterator[Path]:
-    """Give a hidden name for a file to be; what is still there at the end is removed."""
+def _temporary_name(folder: Path) -> Path:
+    """Give a name for a file to be that no reader takes for a part."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f".{secrets.token_hex(8)}.writing"
-    try:
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
+    return folder / f".{secrets.token_hex(8)}.writing"
 
 
 def _write_whole(frame: pl.DataFrame, file: Path, row_group_size: int) -> None:
@@ -221,7 +223,8 @@ def _write_whole(frame: pl.DataFrame, file: Path, row_group_size: int) -> None:
 def _write_file(frame: pl.DataFrame, file: Path, *, replace: bool, row_group_size: int) -> None:
     if file.is_dir():
         raise UsageError(f"{file} is a folder; its suffix says that it is one file. Choose another name.")
-    with _temporary(file.parent) as temporary:
+    temporary = _temporary_name(file.parent)
+    try:
         _write_whole(frame, temporary, row_group_size)
         if replace:
             temporary.replace(file)
@@ -233,6 +236,8 @@ def _write_file(frame: pl.DataFrame, file: Path, *, replace: bool, row_group_siz
             raise UsageError(f"{file} exists already; another writer was faster") from error
         except OSError:
             temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_folder(
@@ -242,28 +247,32 @@ def _write_folder(
         raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
     finish_overwrite(folder)
     old = [Path(part.path) for part in parts_at(folder)] if overwrite else []
-    with contextlib.ExitStack() as stack:
-        moves: list[tuple[Path, Path]] = []
+    moves: list[tuple[Path, Path]] = []
+    journal = _temporary_name(folder)
+    decided = False
+    try:
         for below, frame in pieces:
-            temporary = stack.enter_context(_temporary(folder / below))
-            _write_whole(frame, temporary, row_group_size)
-            moves.append((temporary, temporary.with_name(_part_name())))
+            moves.append((_temporary_name(folder / below), folder / below / _part_name()))
+            _write_whole(frame, moves[-1][0], row_group_size)
         if len(moves) == 1 and not old:
             moves[0][0].replace(moves[0][1])
             return
-        decided = {
+        words = {
             "remove": [str(file.relative_to(folder)) for file in old],
             "add": [[str(one.relative_to(folder)) for one in move] for move in moves],
         }
-        with _temporary(folder) as journal:
-            with journal.open("w") as sink:
-                sink.write(json.dumps(decided))
-                sink.flush()
-                os.fsync(sink.fileno())
-            # From this rename on, readers see the new parts and not the old ones.
-            journal.replace(folder / JOURNAL)
-        stack.pop_all()
-        finish_overwrite(folder)
+        with journal.open("w") as sink:
+            sink.write(json.dumps(words))
+            sink.flush()
+            os.fsync(sink.fileno())
+        # From this rename on, readers see the new parts and not the old ones.
+        journal.replace(folder / JOURNAL)
+        decided = True
+    finally:
+        if not decided:
+            for file in (journal, *(temporary for temporary, _ in moves)):
+                file.unlink(missing_ok=True)
+    finish_overwrite(folder)
 
 
 def finish_overwrite(folder: Path) -> None:

@@ -17,9 +17,9 @@ import polars as pl
 import shapely
 
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
-from polars_rasteret.collection.footprints import geometry_bounds, lonlat_rings, split_at_antimeridian
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import LONLAT, densified_box, normalize_crs, transform_xy
+from polars_rasteret.geo.footprints import geometry_bounds, lonlat_rings, split_at_antimeridian
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
@@ -75,16 +75,18 @@ def bbox_meets(geometry: Any) -> pl.Expr:
     west, south, east, north = geometry_bounds(np.array([geometry], dtype=object))[0].tolist()
     xmin, ymin, xmax, ymax = (pl.col("bbox").struct.field(side) for side in ("xmin", "ymin", "xmax", "ymax"))
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    # Lower bounds are said with is_between: a NaN is above every number, so Polars lets statistics rule out nothing for a
+    # bare >= on floats.
     overlaps = []
     for start, stop in spans:
-        overlaps.append((xmin <= stop) & (xmax >= start))
+        overlaps.append((xmin <= stop) & xmax.is_between(start, math.inf))
         # A record across the antimeridian has its xmin in the east and its xmax in the west. Said this way (and not as
         # xmin > xmax) statistics can rule it out.
         if stop >= 0:
-            overlaps.append((xmin >= 0) & (xmin <= stop) & (xmax <= 0))
+            overlaps.append(xmin.is_between(0, stop) & (xmax <= 0))
         if start <= 0:
-            overlaps.append((xmax <= 0) & (xmax >= start) & (xmin >= 0))
-    return pl.all_horizontal(ymin <= north, ymax >= south, reduce(operator.or_, overlaps))
+            overlaps.append(xmax.is_between(start, 0) & xmin.is_between(0, math.inf))
+    return pl.all_horizontal(ymin <= north, ymax.is_between(south, math.inf), reduce(operator.or_, overlaps))
 
 
 def lonlat_geometry(geometry_or_bounds: Any, crs: Any = 4326) -> Any:
@@ -274,8 +276,8 @@ class _MeetsWkb(_Meets):
 class _MeetsGrids(_Meets):
     def __call__(self, column: pl.Series) -> pl.Series:
         hits = np.zeros(len(column), dtype=bool)
-        for grids in column.struct.unnest().iter_columns():
-            hits |= self._hits(grid_footprints(grids).geometry)
+        for outlines in grid_footprints(column.struct.unnest().get_columns()):
+            hits |= self._hits(outlines.geometry)
         return pl.Series(column.name, hits, dtype=pl.Boolean)
 
 

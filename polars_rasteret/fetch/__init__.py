@@ -3,6 +3,7 @@
 =================  =======================================================================================================
 `scheduler`        when which request is sent, by which thread, and who gets the tiles (`jobs`: its records)
 `pool`             which request may start now, and in which thread
+`wanted`           which tiles a call wants, and who answers for their files
 `clock`            whose deadline has passed, and whose next attempt is due
 `tile_table`       where a tile is: in the `cache`, on its way, or nowhere yet
 `stores`           which source answers for an href; `configure_store`, `head_read`

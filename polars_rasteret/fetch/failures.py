@@ -177,3 +177,18 @@ def foreign_failure(href: str, byte_start: int, byte_stop: int, error: Exception
     if isinstance(error, TimeoutError | ConnectionError):
         return TransientFetchError(f"{where}, {detail}. It may pass: try again.")
     return FetchError(f"{where}, {detail}.")
+
+
+def gave_up(error: TransientFetchError, *, n_attempts: int, spent_s: float) -> FetchError:
+    """Give the final error when a failure did not pass."""
+    final = FetchError(f"{error} Gave up after {n_attempts} attempt(s) in {spent_s:.1f} s.")
+    final.__cause__ = error
+    return final
+
+
+def too_late(href: str, byte_start: int, byte_stop: int, *, timeout_s: float, n_attempts: int) -> FetchError:
+    """Give the error for a deadline that passed while the source was still silent."""
+    return FetchError(
+        f"{range_words(href, byte_start, byte_stop)}, no complete answer within timeout_s={timeout_s:g} "
+        f"({n_attempts} attempt(s)). Try again, or raise it: pr.options(timeout_s=...)."
+    )

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.clock import Clock
-from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, range_words
+from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
 from polars_rasteret.fetch.jobs import Call, Job, nothing
 from polars_rasteret.fetch.pool import FetchPool
 from polars_rasteret.fetch.retries import backoff_s
-from polars_rasteret.fetch.sources import FileKey, checked, is_strong
-from polars_rasteret.fetch.stores import resolve
+from polars_rasteret.fetch.sources import FileKey, checked
 from polars_rasteret.fetch.tile_table import Found, TileTable
+from polars_rasteret.fetch.wanted import WantedTiles
 from polars_rasteret.options import process_options
 from polars_rasteret.profile import record
 
@@ -131,10 +131,9 @@ class Scheduler:
         process.check()
         call = Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries)
         ticket = FetchTicket(self, call)
-        _check_ranges(file_id, byte_start, byte_stop)
+        tiles = WantedTiles.resolved(files, file_id, byte_start, byte_stop)
         if len(byte_start) == 0:
             return ticket
-        tiles = self._resolved(files, file_id, byte_start, byte_stop)
         found = Found()
         try:
             self._look_up(call, tiles, found)
@@ -171,35 +170,18 @@ class Scheduler:
                 n_threads_lost=pool.n_lost,
             )
 
-    def _resolved(
-        self,
-        files: Sequence[FileKey],
-        file_id: NDArray[np.int64],
-        byte_start: NDArray[np.int64],
-        byte_stop: NDArray[np.int64],
-    ) -> _Tiles:
-        sources: dict[int, RangeReader] = {}
-        keys = {}
-        changes = np.flatnonzero(np.diff(file_id, prepend=file_id[0] - 1))
-        for one in file_id[changes].tolist():
-            file = files[one]
-            sources[one], identity = resolve(file.href)
-            version = (file.etag,) if is_strong(file.etag) else (file.file_size, file.last_modified)
-            keys[one] = (identity, file.href, *version)
+    def _look_up(self, call: Call, tiles: WantedTiles, found: Found) -> None:
+        now = time.monotonic()
         with self._lock:
             self._table.cache.shrink(process_options().cache_bytes)
-            numbers = {one: self._table.number_of(key) for one, key in keys.items()}
-        return _Tiles(files, sources, numbers, file_id, byte_start, byte_stop)
-
-    def _look_up(self, call: Call, tiles: _Tiles, found: Found) -> None:
-        now = time.monotonic()
+            numbers = {one: self._table.number_of(version) for one, version in tiles.versions.items()}
 
         def attached(job: Job) -> None:
             job.calls[call] = now
             self._clock.attach(job, call)
 
         for low in range(0, len(tiles.byte_start), _CHUNK):
-            keys = tiles.keys(low, low + _CHUNK)
+            keys = tiles.keys(numbers, low, low + _CHUNK)
             with self._lock:
                 self._table.look_up(call, keys, low, found, attached)
 
@@ -312,55 +294,9 @@ class Scheduler:
 
     def _tell_late(self, late: list[tuple[Call, int, Job]]) -> None:
         for call, index, job in late:
-            _fail_all([(call, index)], _too_late(job, call))
+            where = (job.file.href, job.byte_start, job.byte_stop)
+            _fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=job.attempt + 1))
         self._pool.start_threads()
-
-
-@dataclass(frozen=True, slots=True)
-class _Tiles:
-    """The tiles of one call, and who answers for their files."""
-
-    files: Sequence[FileKey]
-    sources: dict[int, RangeReader]
-    numbers: dict[int, int]
-    """Number of each file in the tile table."""
-    file_id: NDArray[np.int64]
-    byte_start: NDArray[np.int64]
-    byte_stop: NDArray[np.int64]
-
-    def keys(self, low: int, high: int) -> list[TileKey]:
-        part = slice(low, high)
-        numbers = map(self.numbers.__getitem__, self.file_id[part].tolist())
-        return list(zip(numbers, self.byte_start[part].tolist(), self.byte_stop[part].tolist(), strict=True))
-
-    def cut(self, call: Call, led: NDArray[np.intp], flights: list[Flight], request: NDArray[np.int64]) -> list[Job]:
-        """Make one job per request of the tiles `led`, whose flights and requests are given."""
-        low = np.flatnonzero(np.diff(request, prepend=request[0] - 1))
-        columns = zip(
-            self.file_id[led[low]].tolist(),
-            np.minimum.reduceat(self.byte_start[led], low).tolist(),
-            np.maximum.reduceat(self.byte_stop[led], low).tolist(),
-            low.tolist(),
-            [*low[1:].tolist(), len(led)],
-            strict=True,
-        )
-        return [
-            Job(call, self.sources[one], self.files[one], byte_start=start, byte_stop=stop, flights=flights[first:last])
-            for one, start, stop, first, last in columns
-        ]
-
-
-def _check_ranges(file_id: NDArray[np.int64], byte_start: NDArray[np.int64], byte_stop: NDArray[np.int64]) -> None:
-    if not len(file_id) == len(byte_start) == len(byte_stop):
-        raise UsageError(
-            f"file_id, byte_start, byte_stop have {len(file_id)}, {len(byte_start)}, {len(byte_stop)} entries; expected as many"
-        )
-    wrong = np.flatnonzero((byte_start < 0) | (byte_stop < byte_start))
-    if len(wrong):
-        raise UsageError(
-            f"tile {wrong[0]} has byte_start {byte_start[wrong[0]]} and byte_stop {byte_stop[wrong[0]]}; "
-            "expected 0 <= byte_start <= byte_stop"
-        )
 
 
 def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:
@@ -373,17 +309,7 @@ def _last_words(error: FetchError, job: Job) -> FetchError:
     """Give a passing failure as the final one it has become; the others as they are."""
     if not isinstance(error, TransientFetchError) or job.started_at is None:
         return error
-    spent_s = time.monotonic() - job.started_at
-    final = FetchError(f"{error} Gave up after {job.attempt + 1} attempt(s) in {spent_s:.1f} s.")
-    final.__cause__ = error
-    return final
-
-
-def _too_late(job: Job, call: Call) -> FetchError:
-    return FetchError(
-        f"{range_words(job.file.href, job.byte_start, job.byte_stop)}, no complete answer within timeout_s={call.timeout_s:g} "
-        f"({job.attempt + 1} attempt(s)). Try again, or raise it: pr.options(timeout_s=...)."
-    )
+    return gave_up(error, n_attempts=job.attempt + 1, spent_s=time.monotonic() - job.started_at)
 
 
 _process_scheduler: Scheduler | None = None

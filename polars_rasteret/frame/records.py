@@ -41,8 +41,9 @@ _PAD_DEGREES = 1e-6
 class Records:
     """The candidate records, in the order in which their rows come out: time, then id, then collection order."""
 
+    n_records: int
     columns: pl.DataFrame
-    """Record columns under their output names."""
+    """Record columns under their output names; a frame without columns has no height."""
     rasters: Mapping[str, RasterColumn]
     boxes: NDArray[np.float64]
     """Boxes that enclose the images, in the coordinates that targets are compared in; shape (m, 4)."""
@@ -50,7 +51,7 @@ class Records:
     """Record of each box (one that crosses the antimeridian has two)."""
 
     def __len__(self) -> int:
-        return self.columns.height
+        return self.n_records
 
 
 def checked_raster_columns(schema: Mapping[str, pl.DataType], bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -129,8 +130,10 @@ def collect_records(
     if has_bbox:
         boxes, owner = _boxes_of_bbox(frame[_BBOX])
     else:
-        boxes, owner = _boxes_of_rasters(list(rasters.values()), frame.height, native=target_crs == NATIVE)
-    return Records(columns=frame.select(list(outputs)), rasters=rasters, boxes=boxes, box_owner=owner)
+        boxes, owner = _boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
+    return Records(
+        n_records=frame.height, columns=frame.select(list(outputs)), rasters=rasters, boxes=boxes, box_owner=owner
+    )
 
 
 def bbox_overlaps(bounds: tuple[float, float, float, float]) -> pl.Expr:
@@ -158,7 +161,7 @@ def _boxes_of_bbox(bbox: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.int
 
 
 def _boxes_of_rasters(
-    columns: Sequence[RasterColumn], n_records: int, *, native: bool
+    columns: Sequence[RasterColumn], *, native: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Give boxes from the pixel grids themselves, one per record and band."""
     boxes, owner = [np.zeros((0, 4))], [np.zeros(0, np.int64)]
@@ -176,7 +179,6 @@ def _boxes_of_rasters(
     if not native:
         all_boxes, at = unwrapped(all_boxes)
         all_owners = all_owners[at]
-    assert n_records >= 0
     return _padded(all_boxes), all_owners
 
 

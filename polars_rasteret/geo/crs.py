@@ -13,6 +13,7 @@ import pyproj
 from pyproj.exceptions import CRSError, ProjError
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.proj_thread import on_proj_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,11 +49,15 @@ def normalize_crs(crs: object) -> str:
         raise UsageError(f"crs is {crs!r}; expected an EPSG code, 'EPSG:n', WKT2, PROJJSON or a pyproj.CRS")
     if isinstance(crs, int | np.integer):
         return _normalize_text(f"EPSG:{int(crs)}")
-    return _name_of(_parsed(crs))
+    return on_proj_thread(_named, crs)
 
 
 @lru_cache(maxsize=1024)
 def _normalize_text(crs: str) -> str:
+    return on_proj_thread(_named, crs)
+
+
+def _named(crs: Any) -> str:
     return _name_of(_parsed(crs))
 
 
@@ -76,14 +81,16 @@ def _parsed(crs: Any) -> pyproj.CRS:
 @lru_cache(maxsize=1024)
 def _same(source: str, target: str) -> bool:
     """Say whether x/y coordinates mean the same in both (axis order does not matter here)."""
-    if source == target:
-        return True
+    return source == target or on_proj_thread(_are_equal, source, target)
+
+
+def _are_equal(source: str, target: str) -> bool:
     return _parsed(source).equals(_parsed(target), ignore_axis_order=True)
 
 
 @lru_cache(maxsize=1024)
 def _transformer(source: str, target: str) -> pyproj.Transformer:
-    # A pyproj.Transformer may be shared by threads since pyproj 3.1.
+    # Made and used on the PROJ thread only.
     return pyproj.Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
 
 
@@ -100,6 +107,12 @@ def transform_xy(
     """
     if _same(source, target):
         return x, y
+    return on_proj_thread(_transformed, source, target, x, y)
+
+
+def _transformed(
+    source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     try:
         moved_x, moved_y = _transformer(source, target).transform(x, y)
     except ProjError as error:

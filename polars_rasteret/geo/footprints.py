@@ -1,2 +1,273 @@
-"""Where on Earth is an image? (being moved)"""
-from polars_rasteret.collection.footprints import *  # noqa: F403
+"""Where on Earth is an image?
+
+Image edges, densified and brought to longitude and latitude (CRS84): polygons and bounds, for many images at once. Bounds follow
+GeoJSON: ``xmin > xmax`` means that the image crosses the antimeridian, and its polygon is then split there. No tables here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.crs import LONLAT, transform_xy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+EDGE_STEPS = 21
+"""Pieces into which an image edge is cut before it is projected."""
+_INSIDE_STEPS = 33
+_CHUNK = 20_000
+_EPSILON = 1e-9
+_NEAR_POLE = 89.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprints:
+    """Outlines of n images in longitude and latitude."""
+
+    geometry: NDArray[np.object_]
+    """shapely Polygon or MultiPolygon, None where an image has no place on Earth; shape (n,)."""
+    bounds: NDArray[np.float64]
+    """xmin, ymin, xmax, ymax, NaN where there is no place; xmin > xmax across the antimeridian; shape (n, 4)."""
+
+
+def image_footprints(
+    crs: Sequence[str | None],
+    transform: NDArray[np.float64],
+    width: NDArray[np.int64],
+    height: NDArray[np.int64],
+) -> Footprints:
+    """Give the outlines of images, with edges cut into `EDGE_STEPS` pieces so that they follow the projection.
+
+    Parameters
+    ----------
+    crs
+        Of each image; None has no place on Earth.
+    transform
+        Affine a, b, c, d, e, f of pixel corners, NaN where there is none; shape (n, 6).
+    width, height
+        Pixels; shape (n,).
+    """
+    n_images = len(crs)
+    geometry = np.full(n_images, None, dtype=object)
+    bounds = np.full((n_images, 4), np.nan)
+    usable = np.isfinite(transform).all(axis=1) & (width > 0) & (height > 0)
+    by_crs: dict[str, list[int]] = {}
+    for index in np.flatnonzero(usable).tolist():
+        if (name := crs[index]) is not None:
+            by_crs.setdefault(name, []).append(index)
+    for name, indices in by_crs.items():
+        for start in range(0, len(indices), _CHUNK):
+            chosen = np.asarray(indices[start : start + _CHUNK])
+            try:
+                geometry[chosen], bounds[chosen] = _of_one_crs(name, transform[chosen], width[chosen], height[chosen])
+            except UsageError:
+                # A site's own CRS with no way to the Earth: the image can be read by pixel and in native coordinates.
+                continue
+    return Footprints(geometry=geometry, bounds=bounds)
+
+
+def ring_fractions(steps: int = EDGE_STEPS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give col and row fractions of an open ring around the unit square: down, right, up, left (each of shape (4 * steps,))."""
+    along = np.arange(steps) / steps
+    zero, one = np.zeros(steps), np.ones(steps)
+    return np.concatenate([zero, along, one, 1 - along]), np.concatenate([along, one, 1 - along, zero])
+
+
+def _of_one_crs(
+    crs: str, transform: NDArray[np.float64], width: NDArray[np.int64], height: NDArray[np.int64]
+) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    lon, lat = _to_lonlat(crs, transform, width, height, ring_fractions())
+    geometry, bounds = lonlat_rings(lon, lat)
+    for index in np.flatnonzero(np.isnan(bounds[:, 0])):
+        # Part of the outline is off the Earth (a full disk, a corner of a sinusoidal tile): use what of the inside is on it.
+        inside_col, inside_row = (axis.ravel() for axis in np.meshgrid(*[np.linspace(0, 1, _INSIDE_STEPS)] * 2))
+        one = slice(index, index + 1)
+        inside = _to_lonlat(crs, transform[one], width[one], height[one], (inside_col, inside_row))
+        geometry[index], bounds[index] = _scattered(inside[0][0], inside[1][0])
+    return geometry, bounds
+
+
+def _to_lonlat(
+    crs: str,
+    transform: NDArray[np.float64],
+    width: NDArray[np.int64],
+    height: NDArray[np.int64],
+    fractions: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give lon and lat, shape (n_images, n_fractions), of the same fractions of every image."""
+    col, row = fractions
+    cols = col[None, :] * width[:, None]
+    rows = row[None, :] * height[:, None]
+    a, b, c, d, e, f = (transform[:, k, None] for k in range(6))
+    x, y = a * cols + b * rows + c, d * cols + e * rows + f
+    lon, lat = transform_xy(crs, LONLAT, x.ravel(), y.ravel())
+    return np.asarray(lon, np.float64).reshape(x.shape), np.asarray(lat, np.float64).reshape(x.shape)
+
+
+def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Give polygons and bounds of open rings of longitude and latitude; NaN bounds where a ring is not finite.
+
+    Consecutive vertices are less than 180 degrees of longitude apart; a ring that goes once around holds a pole.
+    """
+    n_rings = len(lon)
+    geometry = np.full(n_rings, None, dtype=object)
+    bounds = np.full((n_rings, 4), np.nan)
+    finite = np.isfinite(lon).all(axis=1) & np.isfinite(lat).all(axis=1)
+    if not finite.any():
+        return geometry, bounds
+    lon, lat, index = lon[finite], np.clip(lat[finite], -90, 90), np.flatnonzero(finite)
+    closed = np.concatenate([lon, lon[:, :1]], axis=1)
+    step = np.diff(closed, axis=1)
+    turn = -360 * np.round(step / 360)
+    closed[:, 1:] += np.cumsum(turn, axis=1)
+    winding = closed[:, -1] - closed[:, 0]
+    lon = closed[:, :-1]
+
+    # A curved edge bulges out between two vertices by about an eighth of the second difference.
+    bulge_x, bulge_y = _bulge(closed), _bulge(np.concatenate([lat, lat[:, :1]], axis=1))
+    xmin, xmax = lon.min(axis=1), lon.max(axis=1)
+    ymin, ymax = lat.min(axis=1), lat.max(axis=1)
+    shift = -360 * np.floor(((xmin + xmax) / 2 + 180) / 360)
+    lon, xmin, xmax = lon + shift[:, None], xmin + shift, xmax + shift
+    # Rounding must not turn an image that ends at the antimeridian into one that crosses it.
+    lon = np.where(np.abs(np.abs(lon) - 180) < _EPSILON, np.sign(lon) * 180.0, lon)
+    xmin, xmax = lon.min(axis=1), lon.max(axis=1)
+
+    steep = (np.abs(lat).max(axis=1) > _NEAR_POLE) & (np.abs(turn).sum(axis=1) > 0)
+    polar = (np.abs(winding) > 180) | steep
+    whole = polar | (xmax - xmin >= 360 - _EPSILON)
+    crossing = ~whole & ((xmin < -180) | (xmax > 180))
+    plain = ~whole & ~crossing
+
+    geometry[index[plain]] = _polygons(lon[plain], lat[plain])
+    bounds[index] = np.stack([xmin - bulge_x, ymin - bulge_y, xmax + bulge_x, ymax + bulge_y], axis=1)
+    for one in np.flatnonzero(crossing):
+        geometry[index[one]] = split_at_antimeridian(shapely.polygons(np.stack([lon[one], lat[one]], axis=1)))
+    for one in np.flatnonzero(whole):
+        south, north = ymin[one], ymax[one]
+        if polar[one]:
+            north, south = (90.0, south) if lat[one].mean() > 0 else (north, -90.0)
+            bounds[index[one], 1::2] = [max(south - bulge_y[one], -90), min(north + bulge_y[one], 90)]
+        bounds[index[one], 0::2] = [-180, 180]
+        geometry[index[one]] = shapely.box(-180, south, 180, north)
+    bounds[index, 1] = np.maximum(bounds[index, 1], -90)
+    bounds[index, 3] = np.minimum(bounds[index, 3], 90)
+    bounds[index] = wrap_bounds(bounds[index])
+    return geometry, bounds
+
+
+def _bulge(closed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Estimate, per ring, how far a curved edge reaches beyond its vertices; 0 for straight edges."""
+    n_edges = 4 if (closed.shape[1] - 1) % 4 == 0 else 1
+    steps = (closed.shape[1] - 1) // n_edges
+    bulge = np.zeros(len(closed))
+    for edge in range(n_edges):
+        vertices = closed[:, edge * steps : (edge + 1) * steps + 1]
+        if vertices.shape[1] >= 3:
+            bulge = np.maximum(bulge, np.abs(np.diff(vertices, n=2, axis=1)).max(axis=1) / 8)
+    return np.where(bulge < _EPSILON, 0.0, bulge)
+
+
+def _polygons(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Make one counterclockwise polygon per row."""
+    area = (lon * np.roll(lat, -1, axis=1) - np.roll(lon, -1, axis=1) * lat).sum(axis=1)
+    clockwise = area < 0
+    lon = np.where(clockwise[:, None], lon[:, ::-1], lon)
+    lat = np.where(clockwise[:, None], lat[:, ::-1], lat)
+    made: NDArray[np.object_] = shapely.polygons(np.stack([lon, lat], axis=2))
+    return made
+
+
+def split_at_antimeridian(geometry: Any) -> Any:
+    """Cut a geometry whose longitudes run beyond 180 or -180 and bring the pieces back into -180..180."""
+    xmin, _, xmax, _ = shapely.bounds(geometry)
+    if xmin >= -180 and xmax <= 180:
+        return geometry
+    geometry = shapely.make_valid(geometry)
+    pieces = []
+    for turn in range(int(np.floor((xmin + 180) / 360)), int(np.floor((xmax + 180) / 360)) + 1):
+        piece = shapely.intersection(geometry, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
+        moved = shapely.transform(piece, lambda xy, turn=turn: xy - [360 * turn, 0])
+        pieces += [part for part in shapely.get_parts(moved) if shapely.get_dimensions(part) == 2]
+    if not pieces:
+        return None
+    return pieces[0] if len(pieces) == 1 else shapely.multipolygons(pieces)
+
+
+def _scattered(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
+    """Enclose those of a grid of places that are on Earth."""
+    on_earth = np.isfinite(lon) & np.isfinite(lat)
+    if not on_earth.any():
+        return None, np.full(4, np.nan)
+    lon, lat = lon[on_earth], lat[on_earth]
+    turned = np.sort(lon % 360)
+    gap = np.diff(np.concatenate([turned, turned[:1] + 360]))
+    widest = int(gap.argmax())
+    west = turned[(widest + 1) % len(turned)]
+    margin_y = 180 / _INSIDE_STEPS / 4
+    margin_x = min(float(np.median(gap)) * 2 + 1, 10.0)
+    if gap[widest] < 2 * margin_x or np.abs(lat).max() > _NEAR_POLE:
+        xmin, xmax = -180.0, 180.0
+    else:
+        xmin = west - margin_x
+        xmax = west + (360 - gap[widest]) + margin_x
+    box = np.array([xmin, max(lat.min() - margin_y, -90), xmax, min(lat.max() + margin_y, 90)])
+    shift = -360 * np.floor(((xmin + xmax) / 2 + 180) / 360)
+    box[0::2] += shift
+    return split_at_antimeridian(shapely.box(*box)), wrap_bounds(box[None])[0]
+
+
+def unwrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give bounds with xmax >= xmin always: 360 is added to the xmax of those that cross the antimeridian; shape (n, 4)."""
+    result = np.array(bounds, dtype=np.float64)
+    result[:, 2] += 360 * (result[:, 0] > result[:, 2])
+    return result
+
+
+def wrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring bounds (xmax >= xmin) into -180..180, with xmin > xmax where they cross the antimeridian; shape (n, 4)."""
+    result = np.array(bounds, dtype=np.float64)
+    xmin, xmax = result[:, 0], result[:, 2]
+    everywhere = xmax - xmin >= 360 - _EPSILON
+    low = xmin - 360 * np.floor((xmin + 180) / 360)
+    high = xmax - 360 * np.ceil((xmax - 180) / 360)
+    inside = (xmin >= -180) & (xmax <= 180)
+    result[:, 0] = np.where(everywhere, -180.0, np.where(inside, xmin, low))
+    result[:, 2] = np.where(everywhere, 180.0, np.where(inside, xmax, high))
+    return result
+
+
+def merge_bounds(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the smallest bounds that enclose both, row by row, on a round Earth; a row of NaN encloses nothing; shape (n, 4)."""
+    one, two = unwrap_bounds(first), unwrap_bounds(second)
+    apart = (one[:, 0] + one[:, 2]) / 2 - (two[:, 0] + two[:, 2]) / 2
+    shift = np.nan_to_num(360 * np.round(apart / 360))
+    two[:, 0::2] += shift[:, None]
+    merged = np.concatenate([np.fmin(one[:, :2], two[:, :2]), np.fmax(one[:, 2:], two[:, 2:])], axis=1)
+    known = ~np.isnan(merged).any(axis=1)
+    merged[known] = wrap_bounds(merged[known])
+    return merged
+
+
+def geometry_bounds(geometry: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Give the bounds of longitude/latitude geometries; those cut at the antimeridian get xmin > xmax; NaN where empty."""
+    bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometry), dtype=np.float64).reshape(-1, 4)
+    cut = (bounds[:, 0] <= -180 + _EPSILON) & (bounds[:, 2] >= 180 - _EPSILON)
+    cut &= shapely.get_num_geometries(geometry) > 1
+    for index in np.flatnonzero(cut):
+        parts = shapely.bounds(shapely.get_parts(geometry[index]))
+        together = parts[:1]
+        for part in parts[1:]:
+            together = merge_bounds(together, part[None])
+        bounds[index] = together[0]
+    beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
+    bounds[beyond] = wrap_bounds(bounds[beyond])
+    return bounds

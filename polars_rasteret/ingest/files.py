@@ -52,7 +52,8 @@ def build_from_files(
     progress
         Show a bar of files; None: what the options say.
     storage_options, credential_provider
-        As in `polars.scan_parquet`: for listing `sources` and for writing `into`. Pixels and headers use ``configure_store``.
+        As in `polars.scan_parquet`: for listing and opening `sources` in buckets, and for writing `into`. Remembered for these
+        buckets, as ``configure_store`` would, so that their pixels can be read.
 
     Returns
     -------
@@ -66,13 +67,19 @@ def build_from_files(
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
     """
-    refuse_existing(into)
+    refuse_existing(into, storage_options=storage_options, credential_provider=credential_provider)
     wanted = _wanted_bands(bands)
     hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider)
     distinct = list(dict.fromkeys(hrefs))
     number = {href: index for index, href in enumerate(distinct)}
     indices = None if wanted is None else sorted(set(wanted.values()))
-    headers = read_headers(distinct, [indices] * len(distinct), progress=progress)
+    headers = read_headers(
+        distinct,
+        [indices] * len(distinct),
+        progress=progress,
+        storage_options=storage_options,
+        credential_provider=credential_provider,
+    )
     file_id = np.array([number[href] for href in hrefs], dtype=np.int64)
     base = pl.DataFrame(
         {"id": _ids(id, hrefs), "datetime": _times(datetime, hrefs, [headers[index] for index in file_id.tolist()])}

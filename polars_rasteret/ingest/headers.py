@@ -7,17 +7,19 @@ comes out is plain values ready to become columns; nothing here knows about reco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from polars_rasteret.collection.listing import obstore_provider
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
+from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.fanout import fan_out
-from polars_rasteret.fetch.stores import HeadAnswer, head_read
+from polars_rasteret.fetch.stores import HeadAnswer, configure_store, head_read
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -57,7 +59,12 @@ class Unreadable:
 
 
 def read_headers(
-    hrefs: Sequence[str], bands: Sequence[Sequence[int] | None], *, progress: bool | None = None
+    hrefs: Sequence[str],
+    bands: Sequence[Sequence[int] | None],
+    *,
+    progress: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
 ) -> list[Header | Unreadable]:
     """Read the header of each file, many at once.
 
@@ -69,12 +76,38 @@ def read_headers(
         For each file, the 0-based bands whose tile tables are wanted; None means all of them.
     progress
         Show a bar of files; None: what the options say.
+    storage_options, credential_provider
+        For the buckets that the files are in; remembered, so that their pixels can be read in this process.
 
     Returns
     -------
     list of Header or Unreadable
         One per href, in order.
+
+    Raises
+    ------
+    UsageError
+        When no file can be asked at all: the stores are configured wrongly.
     """
+    if storage_options is not None or credential_provider is not None:
+        for bucket in sorted({"/".join(href.split("/")[:3]) for href in hrefs if _is_in_bucket(href)}):
+            configure_store(
+                f"{bucket}/", storage_options=storage_options, credential_provider=obstore_provider(credential_provider)
+            )
+    headers = _all_headers(hrefs, bands, progress)
+    misused = [one.error for one in headers if isinstance(one, Unreadable) and isinstance(one.error, UsageError)]
+    if headers and len(misused) == len(headers):
+        raise misused[0]
+    return headers
+
+
+def _is_in_bucket(href: str) -> bool:
+    return href.partition("://")[0] in BUCKET_SCHEMES
+
+
+def _all_headers(
+    hrefs: Sequence[str], bands: Sequence[Sequence[int] | None], progress: bool | None
+) -> list[Header | Unreadable]:
     options = current_options(progress=progress)
 
     def call(item: tuple[str, Sequence[int] | None]) -> Header | Unreadable:

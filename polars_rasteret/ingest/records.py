@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.footprints import (
+from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.geo.footprints import (
     Footprints,
     geometry_bounds,
     image_footprints,
     merge_bounds,
 )
-from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.schema import (
     BBOX,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_WIDENED = {"float16": np.dtype(np.float32), "bool": np.dtype(np.uint8)}
+_WIDENED: dict[str, np.dtype[Any]] = {"float16": np.dtype(np.float32), "bool": np.dtype(np.uint8)}
 """Sample formats that Polars has no dtype for, and what holds their values."""
 
 

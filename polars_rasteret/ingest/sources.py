@@ -16,6 +16,7 @@ import polars as pl
 
 from polars_rasteret.collection.listing import list_objects
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.local_source import local_path
 
 SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")
 """Files of a folder with another suffix are not taken; a file named by the caller is, whatever its suffix."""
@@ -80,7 +81,7 @@ def _expand(source: str, storage_options: Mapping[str, Any] | None, credential_p
     if is_remote(source):
         return _expand_remote(source, storage_options, credential_provider)
     if source.startswith("file://"):
-        path = Path(unquote(urlsplit(source).path))
+        path = Path(local_path(source))
         return [source] if not path.is_dir() else _files_below(path)
     path = Path(source).expanduser().absolute()
     if path.is_dir():
@@ -115,7 +116,7 @@ def _expand_remote(source: str, storage_options: Mapping[str, Any] | None, crede
     found = [
         one.href
         for one in list_objects(source, storage_options=storage_options, credential_provider=credential_provider)
-        if not folder or one.href.lower().endswith(SUFFIXES)
+        if not folder or one.href == source or one.href.lower().endswith(SUFFIXES)
     ]
     if not found:
         raise UsageError(f"nothing is at {source}; expected a folder or a glob that holds GeoTIFFs")

@@ -54,7 +54,8 @@ def build_from_table(
     progress
         Show a bar of files; None: what the options say.
     storage_options, credential_provider
-        As in `polars.scan_parquet`, for writing `into`. Pixels and headers use ``configure_store``.
+        As in `polars.scan_parquet`: for files in buckets, and for writing `into`. Remembered for these buckets, as
+        ``configure_store`` would, so that their pixels can be read.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def build_from_table(
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
     """
-    refuse_existing(into)
+    refuse_existing(into, storage_options=storage_options, credential_provider=credential_provider)
     table = _collected(frame)
     planes = _planes_of(bands, table)
     base = _base(table, id=id, datetime=datetime, geometry=geometry, bands=list(planes))
@@ -89,7 +90,13 @@ def build_from_table(
             wanted[file].add(index)
             file_id[row] = file
         sources.append(BandFiles(name=name, file_id=file_id, band_index=np.full(table.height, index, dtype=np.int64)))
-    headers = read_headers(list(hrefs), [sorted(one) for one in wanted], progress=progress)
+    headers = read_headers(
+        list(hrefs),
+        [sorted(one) for one in wanted],
+        progress=progress,
+        storage_options=storage_options,
+        credential_provider=credential_provider,
+    )
     records = records_frame(base, sources, headers, on_error=on_error)
     return finish(records, into, storage_options=storage_options, credential_provider=credential_provider)
 

@@ -122,13 +122,15 @@ assert status == 0
 print("done", flush=True)
 """
 
+# Without the pause the read sometimes works: only an idle thread of the parent is missed by the child.
 FORK_OBSTORE = """
-import os
+import os, time
 import obstore
 from obstore.store import LocalStore
 
 store = LocalStore(os.path.dirname(os.__file__))
 assert obstore.get(store, "os.py").bytes()
+time.sleep(0.3)
 print("forking", flush=True)
 child = os.fork()
 if child == 0:

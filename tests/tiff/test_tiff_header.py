@@ -58,7 +58,7 @@ def test_a_file_with_its_directory_at_the_end_takes_few_requests(tmp_path):
     path = tmp_path / "end.tif"
     with rasterio.open(
         path, "w", driver="GTiff", width=3000, height=3000, count=1, dtype="uint8", crs="EPSG:3857",
-        transform=rasterio.Affine(1, 0, 0, 0, -1, 0), tiled=True, blockxsize=16, blockysize=16,
+        transform=rasterio.Affine(10, 0, 500, 0, -10, 900), tiled=True, blockxsize=16, blockysize=16,
     ) as file:  # fmt: skip
         file.write(np.arange(9_000_000, dtype=np.uint32).astype(np.uint8).reshape(1, 3000, 3000))
     with rasterio.open(path, "r+") as file:
@@ -96,6 +96,7 @@ def mutants(seeds: list[bytes], n: int):
         data = bytearray(rng.choice(seeds))
         hot = min(len(data), 1_500)
         for _ in range(rng.choice([1, 1, 2, 4, 12])):
+            hot = min(hot, len(data))
             at = rng.randrange(hot)
             kind = rng.random()
             if kind < 0.5:
@@ -106,8 +107,7 @@ def mutants(seeds: list[bytes], n: int):
                 source = rng.randrange(hot)
                 data[at : at + 12] = data[source : source + 12]
             else:
-                del data[rng.randrange(8, len(data)) :]
-                hot = min(len(data), hot)
+                del data[rng.randrange(8, max(9, len(data))) :]
         yield bytes(data)
 
 
@@ -132,8 +132,8 @@ def test_2000_mutated_headers_end_in_an_answer_or_a_format_error(shared_data, re
                 Raster(data, tiff, tiff.n_bands - 1).window(0, 0, min(tiff.height, 20), min(tiff.width, 20))
                 n_read += 1
         except FileFormatError as error:
-            assert len(error.args) == 1
-            assert str(error).startswith(("mutant: ", "a ", "the "))
+            assert len(error.args) == 1  # noqa: PT017
+            assert str(error).startswith(("mutant: ", "a ", "the "))  # noqa: PT017
         assert len(driver.asked) < 1_100
         slowest = max(slowest, time.perf_counter() - began)
     assert n_read > 300
@@ -194,7 +194,7 @@ def test_one_long_strip_without_compression_is_read_in_parts(tmp_path):
     pixels = np.arange(2_000_000, dtype=np.uint32).astype(np.uint16).reshape(1, 2000, 1000)
     with rasterio.open(
         path, "w", driver="GTiff", width=1000, height=2000, count=1, dtype="uint16", blockysize=2000, nodata=7,
-        crs="EPSG:3857", transform=rasterio.Affine(1, 0, 0, 0, -1, 0),
+        crs="EPSG:3857", transform=rasterio.Affine(10, 0, 500, 0, -10, 900),
     ) as file:  # fmt: skip
         file.write(pixels)
     data = path.read_bytes()

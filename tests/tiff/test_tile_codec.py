@@ -162,9 +162,16 @@ def test_empty_and_truncated_and_random_data_are_refused_or_right(compression):
     codec = codec_of(compression, 1, "u2", "<", (64, 64, 1))
     data = encode(pixels, compression, 1, "<")
     rng = np.random.default_rng(0)
-    for broken in (b"", b"\0", data[: len(data) // 2], data[: len(data) - 1], rng.bytes(500)):
-        with pytest.raises(FileFormatError, match="a tile"):
-            codec.decode(broken, Scratch(), rows=slice(0, 64), col_stop=64, tile_rows=64)
+    for broken in (b"", b"\0", data[: len(data) // 2], data[:-1], rng.bytes(500)):
+        try:
+            found = codec.decode(broken, Scratch(), rows=slice(0, 64), col_stop=64, tile_rows=64)
+        except FileFormatError as error:
+            message = str(error)
+            assert message.startswith("a tile")
+        else:
+            # What is missing is the check sum at the end, which not every decoder waits for.
+            assert broken == data[:-1]
+            assert np.array_equal(found, pixels)
 
 
 @pytest.mark.parametrize("compression", [5, 8, 32773, 34925, 50000])

@@ -1,0 +1,52 @@
+"""Do the snippets of README run, and do they print what README says?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets() -> list[tuple[str, str | None]]:
+    """Give each Python block with the text block that follows it directly."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    pairs = []
+    for at, (language, code) in enumerate(blocks):
+        if language == "python":
+            following = blocks[at + 1] if at + 1 < len(blocks) else ("", "")
+            pairs.append((code, following[1] if following[0] == "text" else None))
+    return pairs
+
+
+@pytest.fixture
+def readme_folder(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def printed(code: str, names: dict) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pl.Config(tbl_width_chars=120):
+        exec(compile(code, "README.md", "exec"), names)
+    return out.getvalue()
+
+
+def test_every_snippet_runs_and_prints_what_readme_says(readme_folder):
+    assert os.listdir(readme_folder) == ["examples"]
+    names: dict = {}
+    pairs = snippets()
+    assert len(pairs) >= 6
+    for code, expected in pairs:
+        output = printed(code, names)
+        if expected is not None:
+            assert output.rstrip() == expected.rstrip(), code
