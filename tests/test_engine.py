@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import dataclasses
 import itertools
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -12,13 +15,14 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
+from polars_rasteret.assemble.values import exact_scalar
 from polars_rasteret.engine import PixelReference, WindowRead, bill_of, decoding, read_windows, tables, unpacked
 from polars_rasteret.errors import BudgetError, FetchError, FileFormatError, UsageError
 from polars_rasteret.fetch.scheduler import clear_cache
 from polars_rasteret.fetch.stores import configure_store
 from polars_rasteret.options import ReadOptions
 from polars_rasteret.profile import profile
-from polars_rasteret.testing import MemorySource, RecordingSource
+from polars_rasteret.testing import FaultySource, MemorySource, RecordingSource
 from polars_rasteret.tiff.header import read_header
 
 OPTIONS = ReadOptions(timeout_s=20)
@@ -259,6 +263,7 @@ def test_a_level_reads_that_overview(store):
     for level in range(3):
         (answer,) = read_windows([make_read([reference], windows, level=level)], OPTIONS)
         assert_answers(answer, [levels[level]], windows)
+    read_windows([make_read([reference], windows, level=np.int64(2))], OPTIONS)
     mixed = np.arange(len(windows)) % 3
     (answer,) = read_windows([make_read([reference], windows, level=mixed)], OPTIONS)
     expected = windows.copy()
@@ -335,6 +340,25 @@ def test_validity_is_only_made_when_it_is_wanted(store):
     href = store.put(tiff_of(pixels_of("int16"), tiled=True, blockxsize=64, blockysize=64))
     (answer,) = read_windows([make_read([reference_to(store, href)], random_points(), want_valid=False)], OPTIONS)
     assert answer.valid is None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "int64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "value", [0, -1, 7, 255, 256, 2**24 + 1, 2**53 + 1, 2**63, 2**64 - 1, 1e300, 10**400, 0.5, 0.1, float("inf"), -0.0]
+)
+def test_a_scalar_is_converted_exactly_or_not_at_all(dtype, value):
+    dtype = np.dtype(dtype)
+    converted = exact_scalar(value, dtype)
+    if converted is not None:
+        assert converted.dtype == dtype
+        assert converted.item() == value
+        assert exact_scalar(converted, dtype) is converted
+        return
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            assert value > 1e308 or dtype.type(value).item() != value
+    else:
+        assert value != int(np.clip(value, np.iinfo(dtype).min, np.iinfo(dtype).max)) or value != int(value)
 
 
 # -- every tile once ------------------------------------------------------------------------------------------------
@@ -423,6 +447,17 @@ def test_the_first_failure_is_raised_with_band_and_file(store):
         read_windows([make_read([missing], random_windows())], OPTIONS)
 
 
+def test_no_message_tells_the_signature_of_an_href(store):
+    _, reference = broken_file(store)
+    signed = f"{store.prefix}signed.tif?sig=topsecret"
+    store.files[signed] = store.files[reference.href]
+    references = [dataclasses.replace(reference, href=signed)]
+    for changes in ({}, {"level": 5}, {"dtype": np.dtype("int16")}):
+        with pytest.raises((FileFormatError, UsageError), match=r"B: .*signed\.tif") as caught:
+            read_windows([make_read(references, random_windows(), **changes)], OPTIONS)
+        assert "topsecret" not in str(caught.value)
+
+
 def test_with_null_only_windows_that_touch_the_failed_tile_are_invalid(store):
     href, reference = broken_file(store, nodata=3)
     whole = pixels_of("uint16")[0]
@@ -478,6 +513,53 @@ def test_an_answer_that_is_too_large_is_refused_with_the_next_step(store):
         read_windows([make_read([reference], [[0, 0, 0, 2**40, 2**40]])], OPTIONS, advice="do this instead")
     read_windows([make_read([reference], random_points(n=1000))], ReadOptions(max_answer_bytes=2000))
     assert store.source.requests
+
+
+def test_two_tables_of_one_file_that_disagree_are_decoded_each_its_own_way(store):
+    pixels = pixels_of("int16")
+    href = store.put(tiff_of(pixels, tiled=True, blockxsize=64, blockysize=64, compress="deflate"))
+    right = reference_to(store, href)
+    wrong = PixelReference(href, 0, dataclasses.replace(right.tiles, dtype=np.dtype("uint16"), digest=b"another."))
+    windows = random_windows(n_references=2)
+    (answer,) = read_windows([make_read([right, wrong], windows, dtype=np.dtype("int32"))], OPTIONS)
+    assert_answers(answer, [pixels[0], pixels[0].view("uint16")], windows)
+
+
+def test_a_store_that_fails_now_and_then_changes_nothing(store):
+    pixels = pixels_of("uint16")
+    href = store.put(tiff_of(pixels, tiled=True, blockxsize=32, blockysize=32, compress="deflate"))
+    reference = reference_to(store, href)
+    configure_store(store.prefix, store=FaultySource(store.source, seed=3, error_rate=0.2, short_rate=0.2))
+    options = ReadOptions(max_request_bytes=8_000, retries=12)
+    (answer,) = read_windows([make_read([reference], random_windows())], options)
+    assert_answers(answer, pixels, random_windows())
+
+
+def test_ctrl_c_ends_a_read_at_once(store):
+    href = store.put(tiff_of(pixels_of("uint8"), tiled=True, blockxsize=64, blockysize=64))
+    reference = reference_to(store, href)
+    asked, release = threading.Event(), threading.Event()
+
+    class Slow:
+        def get(self, href, byte_start, byte_stop, *, etag):
+            asked.set()
+            release.wait(10)
+            return memoryview(store.files[href])[byte_start:byte_stop]
+
+    configure_store(store.prefix, store=Slow())
+
+    def interrupt():
+        asked.wait(10)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt).start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            read_windows([make_read([reference], random_windows())], OPTIONS)
+        assert time.monotonic() - started < 5
+    finally:
+        release.set()
 
 
 def test_after_an_exception_nothing_is_decoded_and_every_byte_is_given_back(store, monkeypatch):

@@ -21,6 +21,7 @@ RANK = {
     "schema": 0,
     "options": 0,
     "profile": 0,
+    "proj_thread": 0,
     "geo": 1,
     "tiff": 1,
     "plan": 2,
@@ -48,7 +49,7 @@ STRANGERS = {
 }
 """Parts whose layers would allow an import, but which must not know each other."""
 
-TESTING_MAY_IMPORT = {part for part, rank in RANK.items() if rank < RANK["frame"]}
+TESTING_MAY_IMPORT = {part for part, rank in RANK.items() if rank < RANK["namespaces"]}
 WITHOUT_POLARS = {"geo", "tiff", "plan", "fetch", "assemble", "engine"}
 FREE_IN_TYPE_CHECKING = {"errors", "schema"}
 
@@ -58,6 +59,8 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "engine": "one decode pool",
     "profile": "counts and times what every thread reports",
     "options": "process-wide options are set under a lock",
+    "proj_thread": "PROJ runs on one thread of its own",
+    "testing": "fakes that count under a lock and answer late on purpose",
 }
 """Part, or dotted module below the package, to the reason why it may import a clock or a thread."""
 
@@ -252,7 +255,7 @@ def _module(name: str, source: str) -> Module:
         pytest.param("export.torch", "import polars_rasteret as pr", id="the package itself"),
         pytest.param("export.torch", "from polars_rasteret import scan_collection", id="a public name"),
         pytest.param("frame.verbs", "from polars_rasteret.testing import make_cog", id="fakes in the package"),
-        pytest.param("testing", "from polars_rasteret.frame import verbs", id="testing to frame"),
+        pytest.param("testing", "from polars_rasteret.namespaces import verbs", id="testing to namespaces"),
         pytest.param("plan.tiles", "from . import windows", id="relative"),
         pytest.param("stuff", "import numpy", id="a part without a layer"),
     ],

@@ -61,8 +61,11 @@ def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
 
 
 def arrow_schema(frame: pl.DataFrame) -> pa.Schema:
-    """Give the Arrow schema of a frame with ``geoarrow.wkb`` on its geometry column."""
-    schema: pa.Schema = frame.head(0).to_arrow(compat_level=pl.CompatLevel.newest()).schema
+    """Give the Arrow schema of a frame with ``geoarrow.wkb`` on its geometry column.
+
+    Without view types: other readers take the types from here, and pyarrow cannot filter views.
+    """
+    schema: pa.Schema = frame.head(0).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     index = schema.get_field_index("geometry")
     field = schema.field(index).with_metadata(
         {

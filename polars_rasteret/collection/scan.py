@@ -7,6 +7,8 @@ read. Parts that need something else are scans of their own, put below each othe
 from __future__ import annotations
 
 import datetime as dt
+import operator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -79,13 +81,10 @@ def scan_collection(
             f"transform, ...); it has {', '.join(target) or 'no columns'}. Make one with build_from_table."
         )
     hive = _hive_dtypes(parts)
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, schema in enumerate(schemas):
-        groups.setdefault(_what_it_needs(schema[0], columns[number], target), []).append(number)
-    frames = [
-        _scan_group([parts[number] for number in numbers], schemas[numbers[0]][0], target, hive, options)
-        for numbers in groups.values()
-    ]
+    needs = [_what_it_needs(schema, columns[number], target) for number, (schema, _) in enumerate(schemas)]
+    # Only parts that follow each other share a scan: the order of records decides ties.
+    runs = [[number for number, _ in run] for _, run in groupby(enumerate(needs), key=operator.itemgetter(1))]
+    frames = [_scan_run([parts[number] for number in run], schemas[run[0]][0], target, hive, options) for run in runs]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
 
 
@@ -110,7 +109,7 @@ def _unfit_bands(plain: Columns, target: Columns) -> tuple[str, ...]:
     return tuple(unfit)
 
 
-def _scan_group(
+def _scan_run(
     parts: Sequence[Part], schema: Columns, target: Columns, hive: Mapping[str, pl.DataType], options: Mapping[str, Any]
 ) -> pl.LazyFrame:
     extensions = {name: dtype for name, dtype in schema.items() if isinstance(dtype, pl.BaseExtension)}

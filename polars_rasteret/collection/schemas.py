@@ -64,7 +64,7 @@ def _united_band(
     pixels = {part: numpy_dtype(pixel_dtype(dtype)) for part, dtype in counting.items()}
     settled = lossless_supertype(pixels.values())
     if settled is None:
-        told = {str(dtype): names[part] for part, dtype in pixels.items()}
+        told = {str(pixel_dtype(dtype)): names[part] for part, dtype in counting.items()}
         raise UsageError(
             f"band {band!r}: no dtype holds the pixels of all parts exactly: "
             + ", ".join(f"{dtype} in {name}" for dtype, name in told.items())

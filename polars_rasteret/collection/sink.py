@@ -22,8 +22,8 @@ from polars_rasteret.collection.extent import bounds_array, with_places
 from polars_rasteret.collection.geoparquet import arrow_schema, file_metadata
 from polars_rasteret.collection.listing import delete_objects
 from polars_rasteret.collection.parts import JOURNAL, Part, is_one_file, is_remote, parts_at, plain_path, read_schema
-from polars_rasteret.collection.scan import scan_collection, storage_dtype
-from polars_rasteret.collection.schemas import united_schema
+from polars_rasteret.collection.scan import is_all_null, scan_collection, storage_dtype
+from polars_rasteret.collection.schemas import Columns, united_schema
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
@@ -86,10 +86,10 @@ def sink_collection(
         raise UsageError(f"{target} exists already; say mode='overwrite' to replace it or mode='append' to add to it")
     frame = _checked(lf.lazy().collect(), target)
     if there and mode == "append":
-        _check_fits(frame, there, options)
+        united = _united_with(frame, there, options)
         if is_one_file(target):
-            before = scan_collection(target, **options)
-            frame = pl.concat([before, frame.lazy()], how="diagonal_relaxed").collect()
+            before = scan_collection(target, **options).collect()
+            frame = pl.concat([_widened(before, united), _widened(frame, united)], how="diagonal_relaxed")
             mode = "overwrite"
     if frame.is_empty() and mode == "append" and there:
         return
@@ -131,20 +131,30 @@ def _checked(frame: pl.DataFrame, target: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(name).ext.storage() for name in extensions)
 
 
-def _check_fits(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> None:
-    """Refuse to append what a scan could not put together again."""
+def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> Columns:
+    """Give the columns of a collection with a frame appended; refuse what a scan could not put together again."""
     schemas = [read_schema(part, **options) for part in there]
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema, _ in schemas]
     hive = {key for part in there for key, _ in part.hive}
     new = {name: dtype for name, dtype in frame.schema.items() if name not in hive}
-    from polars_rasteret.collection.scan import is_all_null
 
     def nothing(part: int, band: str) -> bool:
         if part == len(there):
             return frame[band].null_count() == frame.height
         return is_all_null(there[part], schemas[part][1], band, options)
 
-    united_schema([*columns, new], [*(part.path for part in there), "what is to be appended"], nothing)
+    return united_schema([*columns, new], [*(part.path for part in there), "what is to be appended"], nothing)
+
+
+def _widened(frame: pl.DataFrame, united: Columns) -> pl.DataFrame:
+    """Bring bands to the dtype they have together."""
+    bands = [name for name in raster_columns(frame.schema) if frame.schema[name] != united[name]]
+    return frame.with_columns(
+        pl.lit(None, dtype=united[name]).alias(name)
+        if frame[name].null_count() == frame.height
+        else pl.col(name).cast(united[name])
+        for name in bands
+    )
 
 
 def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

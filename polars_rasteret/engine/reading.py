@@ -16,6 +16,7 @@ import numpy as np
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
 from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.errors import BudgetError, UsageError
+from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
 from polars_rasteret.plan.requests import request_ids
@@ -171,7 +172,7 @@ def _check_size(reads: Sequence[WindowRead], options: ReadOptions, advice: str) 
 def _check_dtypes(reads: Sequence[WindowRead]) -> None:
     for read in reads:
         for native, href in {one.tiles.dtype: one.href for one in read.references}.items():
-            check_lossless(native, read.dtype, label=read.label, href=href)
+            check_lossless(native, read.dtype, label=read.label, href=shown(href))
 
 
 def _check_budget(bill: Bill, budget_bytes: int) -> None:
@@ -230,5 +231,5 @@ def _explained(jobs: Jobs, read: int, tile: int, error: Exception) -> Exception:
 
 
 def _told(error: Exception, plan: ReadPlan, tile: int) -> str:
-    href, message = plan.references[int(plan.grid[tile])].href, str(error)
+    href, message = shown(plan.references[int(plan.grid[tile])].href), str(error)
     return f"{plan.read.label}: {message}" if href in message else f"{plan.read.label}: {href}: {message}"

@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.fetch.cache import TileKey
     from polars_rasteret.fetch.jobs import Deliver, Fail, Flight
-    from polars_rasteret.fetch.sources import RangeReader
     from polars_rasteret.options import ReadOptions
 
     Group = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]

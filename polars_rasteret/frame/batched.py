@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS
 from polars_rasteret.options import current_options
@@ -55,27 +56,29 @@ class BatchedColumns:
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         """Yield the answer in units."""
+        return guarded(self._frames(with_columns, predicate, n_rows))
+
+    def _frames(
+        self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None
+    ) -> Iterator[pl.DataFrame]:
         schema, _, made = self._schemas
         wanted = list(schema) if with_columns is None else with_columns
         early: list[pl.Expr] = []
         late: list[pl.Expr] = []
         for part in split_and(predicate) if predicate is not None else []:
             names = set(part.meta.root_names())
-            (late if not names or names & made or holds_python(part) else early).append(part)
+            # Polars limits first and filters what is left: with a limit, no part may act before it.
+            is_late = n_rows is not None or not names or names & made or holds_python(part)
+            (late if is_late else early).append(part)
         plan = self._input(wanted, tuple(early))
-        if n_rows is not None and predicate is None:
+        if n_rows is not None:
             plan = plan.head(n_rows)
         ramps_up = any(set(part.meta.root_names()) & made for part in late)
-        condition, n_left, n_yielded = conjunction(tuple(late)), n_rows, 0
-        for frame in self._units(plan, wanted, condition, ramps_up=ramps_up):
-            kept = frame if n_left is None else frame.head(n_left)
-            n_yielded += 1
-            yield kept
-            if n_left is not None:
-                n_left -= kept.height
-                if n_left <= 0:
-                    return
-        if not n_yielded:
+        is_empty = True
+        for frame in self._units(plan, wanted, conjunction(tuple(late)), ramps_up=ramps_up):
+            is_empty = False
+            yield frame
+        if is_empty:
             yield pl.DataFrame(schema={name: schema[name] for name in wanted})
 
     def _input(self, wanted: Sequence[str], early: tuple[pl.Expr, ...]) -> pl.LazyFrame:

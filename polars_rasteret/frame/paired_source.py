@@ -6,12 +6,14 @@ on the caller's frame, in the collection scan, on pairs before any request, and 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.records import Records, collect_records
@@ -20,7 +22,7 @@ from polars_rasteret.frame.units import PairedRows, units
 from polars_rasteret.frame.windows import SharedWindows
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.moved import Areas
-from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
+from polars_rasteret.plan.pairs import covering_boxes, distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,13 +52,18 @@ class PairedSource:
             validate_schema=True,
             is_pure=True,
             explain_name=f"RASTER {question.verb}",
-            explain_detail=f"BANDS: {'all' if question.bands is None else ', '.join(question.bands)}; UNMATCHED: {question.unmatched}",
+            explain_detail=f"BANDS: {', '.join(question.bands or ['all'])}; UNMATCHED: {question.unmatched}",
         )
 
     def __call__(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         """Yield the answer in units; their size follows from the bytes of the answer, not from a batch size."""
+        return guarded(self._frames(with_columns, predicate, n_rows))
+
+    def _frames(
+        self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None
+    ) -> Iterator[pl.DataFrame]:
         settled = self.question.settled
         wanted = list(settled.schema) if with_columns is None else with_columns
         keeps_unmatched = self.question.unmatched == "null"
@@ -67,19 +74,14 @@ class PairedSource:
             may_choose_records=True,
             unmatched_rows=keeps_unmatched,
         )
-        answer = _Answer(self.question, settled, split, wanted)
-        # Every row of the caller gives a row at least, so a limit on rows is one on targets too.
-        n_targets = n_rows if keeps_unmatched and predicate is None else None
-        n_left, n_yielded = n_rows, 0
-        for frame in answer.frames(n_targets, n_rows if predicate is None else None):
-            kept = frame if n_left is None else frame.head(n_left)
-            n_yielded += 1
-            yield kept
-            if n_left is not None:
-                n_left -= kept.height
-                if n_left <= 0:
-                    return
-        if not n_yielded:
+        if n_rows is not None:
+            # Polars limits first and filters what is left: no part may act before the limit.
+            split = replace(split, targets=(), records=(), pairs=(*split.targets, *split.records, *split.pairs))
+        is_empty = True
+        for frame in _Answer(self.question, settled, split, wanted).frames(n_rows):
+            is_empty = False
+            yield frame
+        if is_empty:
             yield pl.DataFrame(schema={name: settled.schema[name] for name in wanted})
 
 
@@ -90,9 +92,10 @@ class _Answer:
         self.question, self.settled, self.split, self.wanted = question, settled, split, wanted
         self.needed = {*wanted, *root_names(split.pairs), *root_names(split.pixels), *root_names(split.records)}
 
-    def frames(self, n_targets: int | None, n_rows: int | None) -> Iterator[pl.DataFrame]:
+    def frames(self, n_rows: int | None) -> Iterator[pl.DataFrame]:
         question, settled = self.question, self.settled
-        target_frame = self._collected_targets(n_targets)
+        # Every row of the caller gives a row at least where unmatched ones stay, so a limit on rows is one on targets too.
+        target_frame = self._collected_targets(n_rows if question.unmatched == "null" else None)
         targets = targets_of(target_frame, settled.where, as_points=settled.reader.as_points)
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
         records = collect_records(
@@ -101,7 +104,7 @@ class _Answer:
             outputs={name: column for name, column in settled.records.items() if name in self.needed},
             bands=settled.bands,
             predicates=self.split.records,
-            bounds=None if bounds is None else _union(bounds),
+            bounds=None if bounds is None else covering_boxes(bounds),
             target_crs=targets.crs,
         )
         target, record = _candidates(targets, bounds, records)
@@ -110,11 +113,10 @@ class _Answer:
             target, len(targets), _MAX_PAIRS if n_rows is None else max(4 * n_rows, 1024)
         ):
             rows = self._paired(targets, target[run], record[run], of_targets, records)
-            rows = self._chosen(rows, keys)
             if n_rows is not None:
                 rows = rows.taken(slice(0, n_rows))
                 n_rows -= len(rows)
-            yield from self._read(rows, keys)
+            yield from self._read(self._chosen(rows, keys), keys)
             if n_rows is not None and n_rows <= 0:
                 return
 
@@ -245,19 +247,6 @@ def _error_column(errors: dict[int, str], n_rows: int) -> pl.Series:
     for row, reason in errors.items():
         reasons[row] = reason
     return pl.Series(READ_ERROR, reasons, dtype=pl.String)
-
-
-def _union(bounds: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
-    finite = bounds[np.isfinite(bounds).all(axis=1)]
-    if not len(finite):
-        # No target has a place: an empty box far from everything keeps the scan from reading records.
-        return (1e9, 1e9, 1e9, 1e9)
-    return (
-        float(finite[:, 0].min()),
-        float(finite[:, 1].min()),
-        float(finite[:, 2].max()),
-        float(finite[:, 3].max()),
-    )
 
 
 def _candidates(

@@ -8,6 +8,8 @@ the candidates only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,7 +84,7 @@ def collect_records(
     outputs: Mapping[str, str],
     bands: Sequence[str],
     predicates: Sequence[pl.Expr],
-    bounds: tuple[float, float, float, float] | None,
+    bounds: NDArray[np.float64] | None,
     target_crs: str,
 ) -> Records:
     """Collect the records that may answer.
@@ -98,7 +100,7 @@ def collect_records(
     predicates
         On output names; each lands in the scan.
     bounds
-        Longitude and latitude bounds of all targets, or None when they are not known in those.
+        Longitude and latitude boxes that cover the targets, shape (k, 4), or None when they are not known in those.
     target_crs
         CRS of the targets; with ``"native"`` boxes are in each record's own coordinates.
     """
@@ -136,16 +138,21 @@ def collect_records(
     )
 
 
-def bbox_overlaps(bounds: tuple[float, float, float, float]) -> pl.Expr:
-    """Give a filter on ``bbox`` that skips row groups; true for every record whose box touches `bounds`, up to the padding.
+def bbox_overlaps(boxes: NDArray[np.float64]) -> pl.Expr:
+    """Give a filter on ``bbox`` that skips row groups; true for every record whose box touches one of `boxes`."""
+    if not len(boxes):
+        return pl.lit(value=False)
+    return reduce(or_, (_overlaps_box(*box) for box in boxes.tolist()))
 
-    Only sub-fields compared with literals skip row groups, so "crosses the antimeridian" is said without comparing columns.
-    """
-    minx, miny, maxx, maxy = bounds
+
+def _overlaps_box(minx: float, miny: float, maxx: float, maxy: float) -> pl.Expr:
+    # Only sub-fields compared with literals skip row groups: "crosses the antimeridian" must not compare two columns.
     pad = max(_PAD_SHARE, _PAD_SHARE * max(maxx - minx, maxy - miny))
     xmin, ymin, xmax, ymax = (pl.col("bbox").struct.field(name) for name in ("xmin", "ymin", "xmax", "ymax"))
-    in_x = ((xmin <= maxx + pad) & (xmax >= minx - pad)) | ((xmin > 0) & (xmax < 0))
-    return in_x & (ymin <= maxy + pad) & (ymax >= miny - pad)
+    # Only < and == on floats skip row groups, as NaN counts as the greatest value; between a bound and infinity does, too.
+    infinity = float("inf")
+    in_x = ((xmin <= maxx + pad) & xmax.is_between(minx - pad, infinity)) | (xmin.is_between(0, infinity) & (xmax < 0))
+    return in_x & (ymin <= maxy + pad) & ymax.is_between(miny - pad, infinity)
 
 
 def _boxes_of_bbox(bbox: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -224,9 +224,9 @@ def _grids_of(read: WindowRead) -> tuple[Sequence[PixelReference], list[Image], 
 def _image(reference: PixelReference, level: int, label: str) -> Image:
     images = reference.tiles.images
     if not 0 <= level < len(images):
+        href = reference.href.partition("?")[0]  # what follows may be a signature
         raise UsageError(
-            f"{label}: {reference.href} has no level {level}; it has {len(images)} "
-            "(0 is full resolution, then the overviews)"
+            f"{label}: {href} has no level {level}; it has {len(images)} (0 is full resolution, then the overviews)"
         )
     return images[level]
 

@@ -88,6 +88,47 @@ def unwrapped(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     return np.concatenate([boxes[kept], west, east]), owner
 
 
+def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[np.float64]:
+    """Cover boxes with a few larger ones that leave out the space between them.
+
+    Parameters
+    ----------
+    boxes
+        ``minx, miny, maxx, maxy``, shape (n, 4); not finite ones are left out.
+    max_boxes
+        At most so many; a power of two.
+
+    Returns
+    -------
+    ndarray of float64, shape (k, 4)
+        One box where more would not leave out half of its area; none for no box.
+    """
+    finite = boxes[np.isfinite(boxes).all(axis=1)]
+    if not len(finite):
+        return np.zeros((0, 4))
+    groups = [finite]
+    while len(groups) < max_boxes:
+        groups = [half for group in groups for half in _halves(group)]
+    covers = np.stack([_around(group) for group in groups])
+    whole = _around(finite)
+    area = np.prod(covers[:, 2:] - covers[:, :2], axis=1).sum()
+    if area > np.prod(whole[2:] - whole[:2]) / 2 or len(finite) < max_boxes:
+        return whole[None]
+    return covers
+
+
+def _halves(boxes: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    centre = boxes[:, :2] + boxes[:, 2:]
+    axis = int(np.argmax(np.ptp(centre, axis=0)))
+    order = np.argsort(centre[:, axis], kind="stable")
+    middle = max(1, len(order) // 2)
+    return [boxes[order[:middle]], boxes[order[middle:]] if len(order) > 1 else boxes]
+
+
+def _around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
 def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pairs:
     """Sort pairs by target, then record, and drop repetitions (a cut box may answer twice)."""
     order = np.lexsort((record, target))

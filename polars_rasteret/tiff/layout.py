@@ -210,9 +210,10 @@ def chopped_rows(layout: ImageLayout) -> int:
 
 def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href: str, where: str) -> SampleFormat:
     n_samples = number(tags.SAMPLES_PER_PIXEL, 1)
-    if n_samples < 1:
+    if not 0 < n_samples < 1 << 16:
         raise FileFormatError(
-            f"{href}: {where} has {n_samples} samples per pixel; expected 1 or more. The header is damaged."
+            f"{href}: {where} has {n_samples} samples per pixel (SamplesPerPixel); expected 1 to 65535. "
+            "The header is damaged: get or write the file again."
         )
     bits_of = {int(bits) for bits in values.get(tags.BITS_PER_SAMPLE, np.ones(1, np.uint8))[:n_samples]}
     formats = {int(code) for code in values.get(tags.SAMPLE_FORMAT, np.ones(1, np.uint8))[:n_samples]}

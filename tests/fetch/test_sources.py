@@ -194,7 +194,7 @@ def test_retry_after_is_obeyed(server):
     server.fault = lambda seen: Fault(status=429, headers={"Retry-After": "1"}) if seen.number < 2 else None
     began = time.monotonic()
     assert one(FileKey(server.url("f.bin")))[0] == DATA[10:500]
-    assert 1 <= time.monotonic() - began < 2
+    assert 1 <= time.monotonic() - began < 10
 
 
 def test_a_retry_after_beyond_the_deadline_fails_at_once(server):
@@ -234,12 +234,10 @@ def test_of_a_whole_file_instead_of_a_range_the_slice_is_taken(server):
 
 
 def test_of_a_whole_file_no_more_is_read_than_needed():
-    size = 200_000_000
-    with RangeServer({"f.bin": bytes(size)}) as server:
+    with RangeServer({"f.bin": bytes(100_000_000)}) as server:
         server.fault = lambda _seen: Fault(ignore_range=True)
-        began = time.monotonic()
         assert head_read(server.url("f.bin") + "?x", 0, 1000).data == bytes(1000)
-        assert time.monotonic() - began < 1
+        assert server.n_bytes == 0, "the server counts bodies that were sent to the end"
 
 
 @pytest.mark.parametrize("suffix", ["", "?x"])
@@ -248,7 +246,7 @@ def test_a_server_that_stalls_is_left_at_the_deadline(server, fault, suffix):
     server.fault = lambda _seen: fault
     began = time.monotonic()
     _, error = one(FileKey(server.url("f.bin") + suffix), timeout_s=0.6)
-    assert 0.5 < time.monotonic() - began < 1.2
+    assert 0.5 < time.monotonic() - began < 5
     assert "in time" in str(error) or "timeout_s" in str(error)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polars_rasteret.plan import tiles
 from polars_rasteret.plan.tiles import Grids, distinct_rows, pieces_of_windows
 
 grid = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16))
@@ -88,6 +89,23 @@ def test_points_give_one_piece_each_and_their_distinct_rows_lead_back_to_them(si
         wanted = rows.row[rows.first_row[index] : rows.first_row[index + 1]]
         assert wanted.tolist() == sorted(set(pieces.row[part].tolist()))
         assert wanted[rows.position[part]].tolist() == pieces.row[part].tolist()
+
+
+@given(st.lists(grid, min_size=3, max_size=3), st.lists(st.tuples(window, st.integers(0, 1)), max_size=12))
+def test_points_mixed_with_windows_of_no_pixels_stay_points(sizes, windows):
+    grids = make_grids(sizes)
+    points = [(one, row, col, size, size) for (one, row, col, _, _), size in windows]
+    pieces, n_pixels, _ = plan(grids, points)
+    assert pieces.height is None
+    assert planned_sources(pieces, n_pixels) == list(expected_sources(grids, points))
+
+
+@given(st.lists(st.integers(0, 1 << 40), max_size=30), st.integers(0, 3))
+def test_the_order_by_digits_is_the_stable_order(values, n_rows):
+    first = np.array(values, np.int64)
+    second = np.arange(len(values)) % (n_rows + 1)
+    assert tiles._order(first).tolist() == np.argsort(first, kind="stable").tolist()
+    assert tiles._order(first, second).tolist() == np.lexsort((second, first)).tolist()
 
 
 def test_windows_at_the_ends_of_int64_are_outside():

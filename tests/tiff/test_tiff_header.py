@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiff_driver import Driver, Raster, description
 
@@ -69,6 +69,7 @@ def test_a_file_with_its_directory_at_the_end_takes_few_requests(tmp_path):
     assert len(driver.asked) <= 12
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.lists(st.tuples(st.integers(0, 590), st.integers(1, 60)), max_size=12), st.data())
 def test_known_bytes_are_the_bytes_of_the_file(data, wishes, chooser):
     data = data + bytes(660 - len(data))
@@ -201,6 +202,30 @@ def test_one_long_strip_without_compression_is_read_in_parts(tmp_path):
     raster = Raster(data, Driver(data).parse(), 0)
     assert raster.tiles.images[0].byte_count.max() <= 1 << 18
     assert np.array_equal(raster.whole(), pixels[0])
+
+
+@pytest.mark.parametrize("compress", ["NONE", "DEFLATE", "LZW"])
+def test_missing_byte_counts_are_inferred(tmp_path, compress):
+    path = tmp_path / "strips.tif"
+    pixels = np.random.default_rng(0).integers(0, 50, (1, 40, 30), np.uint16)
+    for strip_rows in (40, 16):
+        with rasterio.open(
+            path, "w", driver="GTiff", width=30, height=40, count=1, dtype="uint16", compress=compress,
+            blockysize=strip_rows, crs="EPSG:3857", transform=rasterio.Affine(10, 0, 500, 0, -10, 900),
+        ) as file:  # fmt: skip
+            file.write(pixels)
+        data = path.read_bytes()
+        entry = data.index((279).to_bytes(2, "little") + (4 if b"\x17\x01\x04\0" in data else 3).to_bytes(2, "little"))
+        data = data[:entry] + (65_000).to_bytes(2, "little") + data[entry + 2 :]
+        assert np.array_equal(Raster(data, Driver(data).parse(), 0).whole(), pixels[0])
+
+
+def test_too_many_samples_are_refused(shared_data):
+    data = (shared_data / "tiff/libertiff__le_strip_single_band.tif").read_bytes()
+    entry = data.index((277).to_bytes(2, "little") + b"\3\0")
+    lying = data[: entry + 2] + b"\4\0\1\0\0\0\0\0\1\0" + data[entry + 12 :]
+    with pytest.raises(FileFormatError, match="65536 samples"):
+        Driver(lying).parse()
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_any_part_of_a_tile_is_what_was_encoded(compression, predictor, dtype, b
             assert np.array_equal(found[:, :col_stop], pixels[rows, :col_stop])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(CASES), st.sampled_from("<>"), st.integers(0, 1000), st.data())
 def test_rows_and_columns_of_a_large_tile(case, byte_order, seed, data):
     compression, predictor, dtype = case
@@ -176,8 +176,8 @@ def test_empty_and_truncated_and_random_data_are_refused_or_right(compression):
 
 @pytest.mark.parametrize("compression", [5, 8, 32773, 34925, 50000])
 def test_a_decompression_bomb_takes_no_more_memory_than_the_tile(compression):
-    raw = bytes(1 << 24)
-    data = ENCODERS[compression](raw)
+    # PackBits by hand: imagecodecs takes minutes to encode this.
+    data = b"\x81\0" * (1 << 17) if compression == 32773 else ENCODERS[compression](bytes(1 << 24))
     scratch = Scratch()
     codec = codec_of(compression, 1, "u1", "<", (16, 16, 1))
     found = codec.decode(data, scratch, rows=slice(0, 16), col_stop=16, tile_rows=16)

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -81,6 +81,7 @@ def same(left: BandTiles, right: BandTiles) -> None:
             assert getattr(left, name) == getattr(right, name), name
 
 
+@settings(deadline=None, max_examples=60)
 @given(band_tiles())
 def test_unpack_gives_back_what_was_packed(tiles):
     packed = pack(tiles)
@@ -88,6 +89,7 @@ def test_unpack_gives_back_what_was_packed(tiles):
     assert packed == pack(tiles)
 
 
+@settings(deadline=None, max_examples=60)
 @given(band_tiles(), st.booleans())
 def test_the_flag_changes_the_flag_and_nothing_else(tiles, ignore):
     packed = pack(tiles)
@@ -97,6 +99,7 @@ def test_the_flag_changes_the_flag_and_nothing_else(tiles, ignore):
     assert unpack(flagged).digest == unpack(packed).digest == hashlib.blake2b(packed[9:], digest_size=8).digest()
 
 
+@settings(deadline=None, max_examples=60)
 @given(band_tiles(), st.data())
 def test_damage_is_refused(tiles, data):
     packed = bytearray(pack(tiles))
@@ -108,6 +111,7 @@ def test_damage_is_refused(tiles, data):
         unpack(bytes(packed[:at]))
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=300), st.booleans())
 def test_garbage_with_a_right_digest_is_refused(body, is_deflated):
     n_bytes = len(body)

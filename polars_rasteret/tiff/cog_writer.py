@@ -60,8 +60,8 @@ def make_cog(
     Examples
     --------
     >>> import numpy as np
-    >>> import polars_rasteret as pr
-    >>> cog = pr.testing.make_cog(np.arange(100, dtype=np.uint16).reshape(10, 10))
+    >>> from polars_rasteret.testing import make_cog
+    >>> cog = make_cog(np.arange(100, dtype=np.uint16).reshape(10, 10))
     >>> len(cog) > 100
     True
     """

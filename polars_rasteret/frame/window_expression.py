@@ -1,7 +1,6 @@
-"""How does an expression read pixels for its rows?
+"""How does an expression read windows for its rows?
 
-Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may sink filters, limits
-and column pruning below it. One callback answers one Polars batch; callables are picklable and carry options only.
+One callback answers one Polars batch; callables are picklable and carry options only.
 """
 
 from __future__ import annotations
@@ -12,22 +11,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.answers import array_series, struct_series, window_struct_fields
-from polars_rasteret.frame.arguments import (
-    as_expr,
-    check_choice,
-    checked_bands,
-    checked_shape,
-    is_number,
-    refuse_later,
+from polars_rasteret.frame.answers import struct_series, window_struct_fields
+from polars_rasteret.frame.arguments import as_expr, checked_shape, is_number, refuse_later
+from polars_rasteret.frame.elementwise import (
+    NO_CRS,
+    as_dtype_expr,
+    band_name,
+    check_unscale,
+    common_dtype,
+    known_crs,
+    mapped,
+    pixel_dtype_of,
+    read_columns,
+    same_length,
+    settled_crs,
 )
 from polars_rasteret.frame.reading import (
     BandAnswer,
-    BandRows,
     check_same_grids,
-    point_column,
-    read_bands,
     stack_dtype,
     stacked_column,
     warn_of_errors,
@@ -35,14 +38,7 @@ from polars_rasteret.frame.reading import (
     window_struct_column,
 )
 from polars_rasteret.frame.references import RasterColumn, raster_column
-from polars_rasteret.frame.targets import (
-    areas_of_geometry,
-    geometry_crs,
-    points_of_columns,
-    points_of_geometry,
-    stated_crs,
-    wkb_array,
-)
+from polars_rasteret.frame.targets import areas_of_geometry, geometry_crs, points_of_geometry, stated_crs, wkb_array
 from polars_rasteret.frame.windows import (
     SharedWindows,
     Windows,
@@ -52,7 +48,6 @@ from polars_rasteret.frame.windows import (
     windows_of_images,
     windows_of_points,
 )
-from polars_rasteret.geo.crs import NATIVE, normalize_crs
 from polars_rasteret.geo.geometry import are_points
 from polars_rasteret.options import OnError, ReadOptions, current_options
 
@@ -60,54 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
-    from polars import DataTypeExpr
-
-_ADVICE = (
-    "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
-    "or raise pr.options(max_answer_bytes=...)"
-)
-_NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SamplePoints:
-    """Callback: raster columns, then x and y (or a point geometry), to values."""
-
-    n_bands: int
-    has_xy: bool
-    crs: str | None
-    unscale: bool
-    form: Literal["single", "struct", "stack"]
-    options: ReadOptions
-
-    def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
-        inputs = _same_length(series)
-        columns = [raster_column(one) for one in inputs[: self.n_bands]]
-        if self.has_xy:
-            points = points_of_columns(inputs[self.n_bands], inputs[self.n_bands + 1], _known(self.crs))
-        else:
-            geometry = inputs[self.n_bands]
-            points = points_of_geometry(
-                geometry, stated_crs(self.crs, geometry_crs(geometry.dtype), what="sample_points")
-            )
-        rows = np.arange(len(inputs[0]), dtype=np.int64)
-        shared = SharedWindows(lambda column, reference_id: windows_of_points(column, reference_id, points, rows))
-        answers, errors = _read(columns, shared, self.options, unscale=self.unscale, want_valid=True)
-        warn_of_errors(errors, "sample_points")
-        name = inputs[0].name
-        values = [point_column(answer, answer.rows.column.name) for answer in answers]
-        if self.form == "single":
-            return values[0].alias(name)
-        if self.form == "struct":
-            return struct_series("pixels", {one.name: one for one in values})
-        dtype = np.dtype(np.float64) if self.unscale else stack_dtype(columns, unscale=False)
-        is_valid = np.stack([one.is_not_null().to_numpy() for one in values], axis=1)
-        table = np.stack([one.fill_null(0).to_numpy().astype(dtype) for one in values], axis=1)
-        no_raster = np.logical_and.reduce([column.reference_id < 0 for column in columns])
-        result = array_series(
-            "pixels", table.reshape(-1), (len(values),), is_valid=is_valid.reshape(-1), is_null=no_raster
-        )
-        return result if return_dtype is None else result.cast(return_dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +74,17 @@ class _ReadWindow:
     options: ReadOptions
 
     def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
-        inputs = _same_length(series)
+        with running():
+            return self._answer(series, return_dtype)
+
+    def _answer(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None) -> pl.Series:
+        inputs = same_length(series)
         columns = [raster_column(one) for one in inputs[: self.n_bands]]
         shared = SharedWindows(self._windows(inputs[self.n_bands :], len(inputs[0])))
         dtypes = None
         if self.form == "stack" and not self.unscale:
             dtypes = {column.name: stack_dtype(columns, unscale=False) for column in columns}
-        answers, errors = _read(
+        answers, errors = read_columns(
             columns,
             shared,
             self.options,
@@ -174,7 +125,7 @@ class _ReadWindow:
         if self.where == "box":
             from shapely import box, to_wkb
 
-            areas = areas_of_geometry(pl.Series([to_wkb(box(*self.box))], dtype=pl.Binary), _known(self.crs))  # type: ignore[misc]
+            areas = areas_of_geometry(pl.Series([to_wkb(box(*self.box))], dtype=pl.Binary), known_crs(self.crs))  # type: ignore[misc]
             return lambda column, reference_id: windows_of_areas(column, reference_id, areas, np.zeros_like(rows))
         geometry = where[0]
         crs = stated_crs(self.crs, geometry_crs(geometry.dtype), what="read_window")
@@ -205,62 +156,6 @@ class _ReadWindow:
             )
 
 
-def _read(
-    columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
-) -> tuple[list[BandAnswer], dict[int, str]]:
-    bands = [
-        BandRows(
-            column=column,
-            reference_id=column.reference_id,
-            row=None,
-            windows=shared.of(column, column.reference_id),
-            unscale=unscale,
-        )
-        for column in columns
-    ]
-    return read_bands(bands, options, advice=_ADVICE, **how)
-
-
-def sample_points(
-    bands: Sequence[pl.Expr],
-    x: Any,
-    y: Any,
-    *,
-    crs: Any,
-    method: str,
-    max_distance_pixels: int,
-    unscale: bool,
-    on_error: OnError | None,
-    form: Literal["single", "struct", "stack"],
-) -> pl.Expr:
-    """Build the expression behind ``.raster.sample_points`` and ``pr.sample_points``."""
-    what = "sample_points"
-    check_choice(what, "method", method, ("nearest", "bilinear", "cubic"))
-    refuse_later(what, method=(method, "nearest"), max_distance_pixels=(max_distance_pixels, 0))
-    _check_unscale(what, unscale)
-    if y is not None and crs is None:
-        raise UsageError(f"{what}: {_NO_CRS}")
-    where = [as_expr(x, f"{what}: x")] if y is None else [as_expr(x, f"{what}: x"), as_expr(y, f"{what}: y")]
-    if y is None and is_number(x):
-        raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
-    callback = _SamplePoints(
-        n_bands=len(bands),
-        has_xy=y is not None,
-        crs=_settled(crs),
-        unscale=unscale,
-        form=form,
-        options=current_options(on_error=on_error),
-    )
-    if form == "single":
-        dtype: Any = pl.Float64() if unscale else pl.self_dtype().struct["nodata"]
-    elif form == "struct":
-        dtype = pl.struct_with_fields({_name(band): pl.Float64() if unscale else _pixel_dtype(band) for band in bands})
-    else:
-        dtype = _as_dtype_expr(pl.Float64()) if unscale else _common_dtype(bands)
-        dtype = dtype.wrap_in_array(width=len(bands))
-    return _mapped([*bands, *where], callback, dtype, form)
-
-
 def read_window(
     bands: Sequence[pl.Expr],
     bounds: Any,
@@ -279,7 +174,7 @@ def read_window(
     """Build the expression behind ``.raster.read_window`` and ``pr.read_window``."""
     what = "read_window"
     refuse_later(what, resolution=(resolution, None), resampling=(resampling, "nearest"))
-    _check_unscale(what, unscale)
+    check_unscale(what, unscale)
     shape = checked_shape(what, shape)
     if bounds is not None and window is not None:
         raise UsageError(f"{what}: both bounds and window are given; pass one of them")
@@ -295,7 +190,7 @@ def read_window(
         if box is None:
             where = [as_expr(bounds, f"{what}: bounds")]
         elif crs is None:
-            raise UsageError(f"{what}: {_NO_CRS}")
+            raise UsageError(f"{what}: {NO_CRS}")
     if shape is not None and kind in ("image", "box"):
         raise UsageError(
             f"{what}: shape= on {'whole images' if kind == 'image' else 'boxes'} (resampling) is not available yet in this "
@@ -316,7 +211,7 @@ def read_window(
         n_bands=len(bands),
         where=kind,
         box=box,
-        crs=_settled(crs),
+        crs=settled_crs(crs),
         shape=size,
         arrays=size is not None,
         masked=masked,
@@ -327,7 +222,7 @@ def read_window(
     )
 
     def value_dtype(pixel: Any) -> Any:
-        dtype = _as_dtype_expr(pl.Float32()) if unscale else pixel
+        dtype = as_dtype_expr(pl.Float32()) if unscale else pixel
         if size is not None:
             return dtype.wrap_in_array(width=size[1]).wrap_in_array(width=size[0])
         return pl.struct_with_fields(window_struct_fields(dtype.wrap_in_list()))
@@ -335,52 +230,10 @@ def read_window(
     if form == "single":
         dtype = value_dtype(pl.self_dtype().struct["nodata"])
     elif form == "struct":
-        dtype = pl.struct_with_fields({_name(band): value_dtype(_pixel_dtype(band)) for band in bands})
+        dtype = pl.struct_with_fields({band_name(band): value_dtype(pixel_dtype_of(band)) for band in bands})
     else:
-        dtype = value_dtype(_common_dtype(bands)).wrap_in_array(width=len(bands))
-    return _mapped([*bands, *where], callback, dtype, form)
-
-
-def band_expressions(what: str, bands: Any) -> list[pl.Expr]:
-    """Take names of bands for the functions that read several together."""
-    return [pl.col(name) for name in checked_bands(what, bands)]
-
-
-def _mapped(inputs: list[pl.Expr], callback: Any, dtype: Any, form: str) -> pl.Expr:
-    result = pl.map_batches(inputs, callback, return_dtype=dtype, is_elementwise=True)
-    return result if form == "single" else result.alias("pixels")
-
-
-def _name(band: pl.Expr) -> str:
-    return band.meta.output_name()
-
-
-def _pixel_dtype(band: pl.Expr) -> Any:
-    return pl.dtype_of(band).struct["nodata"]
-
-
-def _common_dtype(bands: Sequence[pl.Expr]) -> Any:
-    return pl.dtype_of(pl.coalesce([band.struct.field("nodata") for band in bands]))
-
-
-def _as_dtype_expr(dtype: pl.DataType) -> DataTypeExpr:
-    return dtype.to_dtype_expr()
-
-
-def _settled(crs: Any) -> str | None:
-    if crs is None or (isinstance(crs, str) and crs == NATIVE):
-        return crs
-    return normalize_crs(crs)
-
-
-def _known(crs: str | None) -> str:
-    assert crs is not None  # checked when the expression was written
-    return crs
-
-
-def _check_unscale(what: str, unscale: object) -> None:
-    if not isinstance(unscale, bool):
-        raise UsageError(f"{what}: unscale={unscale!r}; an expression takes True or False (verbs take a list of bands)")
+        dtype = value_dtype(common_dtype(bands)).wrap_in_array(width=len(bands))
+    return mapped([*bands, *where], callback, dtype, form)
 
 
 def _four_numbers(bounds: Any) -> tuple[float, float, float, float] | None:
@@ -430,13 +283,3 @@ def _whole_numbers(series: pl.Series) -> NDArray[np.int64]:
             f"read_window: window column {series.name!r} is {series.dtype}; expected whole numbers of pixels"
         )
     return series.cast(pl.Int64).fill_null(0).to_numpy().copy()
-
-
-def _same_length(series: Sequence[pl.Series]) -> list[pl.Series]:
-    """Stretch literals, which arrive with one value, to the length of the batch."""
-    n_rows = (
-        min(len(one) for one in series) if any(len(one) == 0 for one in series) else max(len(one) for one in series)
-    )
-    return [
-        one if len(one) == n_rows else one.head(0) if n_rows == 0 else one.new_from_index(0, n_rows) for one in series
-    ]

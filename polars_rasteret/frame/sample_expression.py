@@ -1,0 +1,125 @@
+"""How does an expression sample points for its rows?
+
+One callback answers one Polars batch; callables are picklable and carry options only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.engine.at_exit import running
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.answers import array_series, struct_series
+from polars_rasteret.frame.arguments import as_expr, check_choice, is_number, refuse_later
+from polars_rasteret.frame.elementwise import (
+    NO_CRS,
+    as_dtype_expr,
+    band_name,
+    check_unscale,
+    common_dtype,
+    known_crs,
+    mapped,
+    pixel_dtype_of,
+    read_columns,
+    same_length,
+    settled_crs,
+)
+from polars_rasteret.frame.reading import point_column, stack_dtype, warn_of_errors
+from polars_rasteret.frame.references import raster_column
+from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
+from polars_rasteret.frame.windows import SharedWindows, windows_of_points
+from polars_rasteret.options import OnError, ReadOptions, current_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SamplePoints:
+    """Callback: raster columns, then x and y (or a point geometry), to values."""
+
+    n_bands: int
+    has_xy: bool
+    crs: str | None
+    unscale: bool
+    form: Literal["single", "struct", "stack"]
+    options: ReadOptions
+
+    def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
+        with running():
+            return self._answer(series, return_dtype)
+
+    def _answer(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None) -> pl.Series:
+        inputs = same_length(series)
+        columns = [raster_column(one) for one in inputs[: self.n_bands]]
+        if self.has_xy:
+            points = points_of_columns(inputs[self.n_bands], inputs[self.n_bands + 1], known_crs(self.crs))
+        else:
+            geometry = inputs[self.n_bands]
+            points = points_of_geometry(
+                geometry, stated_crs(self.crs, geometry_crs(geometry.dtype), what="sample_points")
+            )
+        rows = np.arange(len(inputs[0]), dtype=np.int64)
+        shared = SharedWindows(lambda column, reference_id: windows_of_points(column, reference_id, points, rows))
+        answers, errors = read_columns(columns, shared, self.options, unscale=self.unscale, want_valid=True)
+        warn_of_errors(errors, "sample_points")
+        name = inputs[0].name
+        values = [point_column(answer, answer.rows.column.name) for answer in answers]
+        if self.form == "single":
+            return values[0].alias(name)
+        if self.form == "struct":
+            return struct_series("pixels", {one.name: one for one in values})
+        dtype = np.dtype(np.float64) if self.unscale else stack_dtype(columns, unscale=False)
+        is_valid = np.stack([one.is_not_null().to_numpy() for one in values], axis=1)
+        table = np.stack([one.fill_null(0).to_numpy().astype(dtype) for one in values], axis=1)
+        no_raster = np.logical_and.reduce([column.reference_id < 0 for column in columns])
+        result = array_series(
+            "pixels", table.reshape(-1), (len(values),), is_valid=is_valid.reshape(-1), is_null=no_raster
+        )
+        return result if return_dtype is None else result.cast(return_dtype)
+
+
+def sample_points(
+    bands: Sequence[pl.Expr],
+    x: Any,
+    y: Any,
+    *,
+    crs: Any,
+    method: str,
+    max_distance_pixels: int,
+    unscale: bool,
+    on_error: OnError | None,
+    form: Literal["single", "struct", "stack"],
+) -> pl.Expr:
+    """Build the expression behind ``.raster.sample_points`` and ``pr.sample_points``."""
+    what = "sample_points"
+    check_choice(what, "method", method, ("nearest", "bilinear", "cubic"))
+    refuse_later(what, method=(method, "nearest"), max_distance_pixels=(max_distance_pixels, 0))
+    check_unscale(what, unscale)
+    if y is not None and crs is None:
+        raise UsageError(f"{what}: {NO_CRS}")
+    where = [as_expr(x, f"{what}: x")] if y is None else [as_expr(x, f"{what}: x"), as_expr(y, f"{what}: y")]
+    if y is None and is_number(x):
+        raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
+    callback = _SamplePoints(
+        n_bands=len(bands),
+        has_xy=y is not None,
+        crs=settled_crs(crs),
+        unscale=unscale,
+        form=form,
+        options=current_options(on_error=on_error),
+    )
+    if form == "single":
+        dtype: Any = pl.Float64() if unscale else pl.self_dtype().struct["nodata"]
+    elif form == "struct":
+        dtype = pl.struct_with_fields(
+            {band_name(band): pl.Float64() if unscale else pixel_dtype_of(band) for band in bands}
+        )
+    else:
+        dtype = as_dtype_expr(pl.Float64()) if unscale else common_dtype(bands)
+        dtype = dtype.wrap_in_array(width=len(bands))
+    return mapped([*bands, *where], callback, dtype, form)

@@ -1,0 +1,11 @@
+"""What does ``.raster`` offer on expressions, LazyFrames and DataFrames?
+
+Importing this registers it. Nothing imports it but the package itself.
+"""
+
+from __future__ import annotations
+
+from polars_rasteret.namespaces.frames import raster
+from polars_rasteret.namespaces.functions import normalized_difference, read_window, sample_points
+
+__all__ = ["normalized_difference", "raster", "read_window", "sample_points"]

@@ -1,0 +1,195 @@
+"""What does ``.raster`` offer on expressions?
+
+Methods are thin: they say what a call gives and hand it on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from polars_rasteret.options import OnError
+
+    Method = Literal["nearest", "bilinear", "cubic"]
+
+
+@pl.api.register_expr_namespace("raster")
+class RasterExpr:
+    """Read pixels for each row of a raster column."""
+
+    def __init__(self, expr: pl.Expr) -> None:
+        self._expr = expr
+
+    def sample_points(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        crs: Any = None,
+        method: Method = "nearest",
+        max_distance_pixels: int = 0,
+        unscale: bool = False,
+        on_error: OnError | None = None,
+    ) -> pl.Expr:
+        """Give the pixel of each row's raster at a point.
+
+        Parameters
+        ----------
+        x, y
+            Column names, expressions or numbers; without `y`, `x` is a point geometry (WKB, EWKB or GeoArrow).
+        crs
+            Of the coordinates: EPSG code, ``"EPSG:n"``, WKT2, PROJJSON, ``pyproj.CRS``, or ``"native"`` for coordinates that
+            are in each raster's own CRS. None: taken from GeoArrow metadata, else an error.
+        method
+            ``"nearest"``: the pixel that holds the point (the floor of the inverse affine).
+        max_distance_pixels
+            Look that far for a valid pixel; 0 does not look.
+        unscale
+            Give ``value * scale + offset`` as Float64.
+        on_error
+            ``"raise"``, or ``"null"``: a failed read is null, its reason is in the ``errors`` of ``pr.profile()``.
+
+        Returns
+        -------
+        polars.Expr
+            Pixel dtype (Float64 when unscaled); null where the pixel is nodata or NaN, the point is null or outside of the
+            image, or the raster is null.
+
+        Raises
+        ------
+        UsageError
+            When the CRS is not known, or a raster has none.
+        FetchError, FileFormatError
+            When a read fails and `on_error` is ``"raise"``.
+
+        Notes
+        -----
+        Filter on the values in a later step (``with_columns(v=...).filter("v")``): Polars pushes a Python function inside
+        ``.filter()`` into a scan, and would evaluate it on far more rows.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes()
+        >>> red = pl.col("red").raster.sample_points(500_015, 4_999_995, crs=32632)
+        >>> scenes.select("id", red).collect().rows()
+        [('first', 1001), ('second', 2001)]
+        """
+        from polars_rasteret.frame import sample_expression
+
+        return sample_expression.sample_points(
+            [self._expr],
+            x,
+            y,
+            crs=crs,
+            method=method,
+            max_distance_pixels=max_distance_pixels,
+            unscale=unscale,
+            on_error=on_error,
+            form="single",
+        )
+
+    def read_window(
+        self,
+        bounds: Any = None,
+        *,
+        window: Any = None,
+        crs: Any = None,
+        shape: tuple[int, int] | None = None,
+        resolution: float | None = None,
+        resampling: str = "nearest",
+        masked: bool = False,
+        fill_value: float | None = None,
+        unscale: bool = False,
+        on_error: OnError | None = None,
+    ) -> pl.Expr:
+        """Give a window of each row's raster.
+
+        Parameters
+        ----------
+        bounds
+            A geometry column, a bbox struct column, or ``(minx, miny, maxx, maxy)``, in map space: the smallest pixel window
+            that contains it, clipped to the image. With `shape`, point geometries: the unclipped window whose pixel
+            ``(height // 2, width // 2)`` holds the point.
+        window
+            Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped. Works without
+            georeferencing. Neither: the whole image.
+        crs
+            Of `bounds`; None: taken from GeoArrow metadata, else an error.
+        shape
+            ``(height, width)`` of the arrays wanted.
+        resolution, resampling
+            For resampled windows; not available yet.
+        masked
+            Make null pixels null elements; else the file's own values are kept.
+        fill_value
+            For pixels outside of the image; else nodata, else 0.
+        unscale
+            Give ``value * scale + offset`` as Float32.
+        on_error
+            As in `sample_points`.
+
+        Returns
+        -------
+        polars.Expr
+            With `shape` an ``Array(pixel dtype, shape)``, else a Struct of ``pixels`` (List, row-major), ``height``, ``width``,
+            ``transform``, ``crs``. Null where nothing overlaps, the raster or the target is null or empty, or a read failed.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> chip = pl.col("red").raster.read_window(window=(0, 2, 0, 3))
+        >>> scenes.select(chip).unnest("red").select("pixels", "height", "width").collect().row(0)
+        ([1000, 1001, 1002, 1064, 1065, 1066], 2, 3)
+        """
+        from polars_rasteret.frame import window_expression
+
+        return window_expression.read_window(
+            [self._expr],
+            bounds,
+            window=window,
+            crs=crs,
+            shape=shape,
+            resolution=resolution,
+            resampling=resampling,
+            masked=masked,
+            fill_value=fill_value,
+            unscale=unscale,
+            on_error=on_error,
+            form="single",
+        )
+
+    def with_metadata(self, *, nodata: Any = "keep", scale: Any = "keep", offset: Any = "keep") -> pl.Expr:
+        """Override what the file says about its values; nothing is read and the pixel dtype stays.
+
+        Parameters
+        ----------
+        nodata
+            A number or an expression that the pixel dtype can hold; None: no pixel is nodata.
+        scale, offset
+            Numbers or expressions, applied where a read says ``unscale``; None means 1 and 0.
+
+        Returns
+        -------
+        polars.Expr
+            The raster column with these values.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> red = pl.col("red").raster.with_metadata(scale=0.0001)
+        >>> scenes.with_columns(red).select(
+        ...     pl.col("red").raster.sample_points(500_005, 4_999_995, crs=32632, unscale=True)
+        ... ).collect().item()
+        0.1
+        """
+        from polars_rasteret.frame.metadata import with_metadata
+
+        return with_metadata(self._expr, nodata=nodata, scale=scale, offset=offset)

@@ -1,0 +1,349 @@
+"""Which verbs does ``.raster`` offer on LazyFrames?
+
+Methods are thin: they say what a call gives and hand it on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polars_rasteret.frame.question import Unmatched
+    from polars_rasteret.frame.verbs import Match
+    from polars_rasteret.options import OnError
+
+    Method = Literal["nearest", "bilinear", "cubic"]
+    Unscale = bool | Sequence[str]
+
+
+class Verbs:
+    """Pair the records of a collection with a table, and read."""
+
+    def __init__(self, lf: pl.LazyFrame) -> None:
+        self._lf = lf
+
+    def pair(
+        self,
+        targets: Any,
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        geometry: str | None = None,
+        crs: Any = None,
+        at: Any = None,
+        tolerance: str | None = None,
+        unmatched: Unmatched = "drop",
+        record_columns: Any = ("id", "datetime"),
+        suffix: str = "_right",
+        on_error: OnError | None = None,
+        maintain_order: bool = True,
+        budget_bytes: int | None = None,
+    ) -> pl.LazyFrame:
+        """Pair records with the rows of a table they cover; reads no pixel.
+
+        Parameters
+        ----------
+        targets
+            A frame with coordinate or geometry columns, a GeoDataFrame, an Arrow table, or a list of shapely geometries.
+        x, y, geometry, crs
+            Where the targets are; coordinate columns are inferred from the usual names.
+        at, tolerance
+            Restrict records by time; not available yet.
+        unmatched
+            What becomes of a row that no record covers.
+        record_columns
+            Columns of the record to add: names, a selector, ``"all"`` or ``[]``. ``id`` comes as ``record_id``.
+        suffix
+            For names that are taken.
+        on_error, maintain_order, budget_bytes
+            As in the other verbs.
+
+        Returns
+        -------
+        polars.LazyFrame
+            The caller's columns, record columns and raster columns: one row per target and covering record.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> plots = pl.DataFrame({"plot": ["a"], "x": [500_005.0], "y": [4_999_995.0]})
+        >>> pairs = pr.testing.example_scenes().raster.pair(plots, crs=32632)
+        >>> pairs.select("plot", "record_id").collect().rows()
+        [('a', 'first'), ('a', 'second')]
+        """
+        from polars_rasteret.frame.verbs import Pairing, pair
+
+        words = Pairing(
+            x=x,
+            y=y,
+            geometry=geometry,
+            crs=crs,
+            at=at,
+            tolerance=tolerance,
+            unmatched=unmatched,
+            record_columns=record_columns,
+            suffix=suffix,
+            on_error=on_error,
+            maintain_order=maintain_order,
+            budget_bytes=budget_bytes,
+        )
+        return pair(self._lf, targets, words)
+
+    def sample_points(
+        self,
+        points: Any,
+        bands: str | Sequence[str] | None = None,
+        *,
+        method: Method = "nearest",
+        max_distance_pixels: int = 0,
+        joint: bool = True,
+        return_neighbourhood: Literal["off", "always", "if_center_nodata"] = "off",
+        layout: Literal["wide", "long"] = "wide",
+        x: str | None = None,
+        y: str | None = None,
+        geometry: str | None = None,
+        crs: Any = None,
+        match: Match = "all",
+        at: Any = None,
+        tolerance: str | None = None,
+        valid: pl.Expr | None = None,
+        unmatched: Unmatched = "null",
+        record_columns: Any = ("id", "datetime"),
+        suffix: str = "_right",
+        on_error: OnError | None = None,
+        maintain_order: bool = True,
+        budget_bytes: int | None = None,
+        grid: str = "finest",
+        resampling: Any = "nearest",
+        unscale: Unscale = False,
+    ) -> pl.LazyFrame:
+        """Give the pixels of each record at each point.
+
+        Filters, ``head`` and column selection after this verb act before any pixel is requested wherever that cannot change
+        the answer: record filters in the collection's scan, your columns in your frame, comparisons of both on the pairs.
+
+        Parameters
+        ----------
+        points
+            A frame with coordinate or geometry columns, a GeoDataFrame, an Arrow table, or a list of shapely points.
+        bands
+            Names of raster columns; None: all.
+        x, y, geometry, crs
+            Where the points are; columns are inferred from x/y, lon/lat, longitude/latitude, lng/lat, else ``geometry``. The
+            CRS is never guessed.
+        match
+            ``"all"``: one row per point and covering record.
+        unmatched
+            ``"null"`` keeps points that no record covers, with nulls; ``"drop"`` drops them.
+        record_columns
+            Columns of the record to add: names, a selector, ``"all"`` or ``[]``. ``id`` comes as ``record_id``.
+        suffix
+            For names that are taken.
+        on_error
+            ``"null"``: failed values are null and column ``read_error`` says why.
+        unscale
+            True or names of bands: give ``value * scale + offset`` as Float64.
+        budget_bytes
+            Refuse to fetch more than this.
+        method, max_distance_pixels, joint, return_neighbourhood, layout, at, tolerance, valid, maintain_order, grid, resampling
+            Further words of the interface; values other than the defaults are refused by name until they are available.
+
+        Returns
+        -------
+        polars.LazyFrame
+            The caller's columns, record columns, one column per band in its pixel dtype (null where the pixel is null). Rows
+            in the caller's order, then by record time, then by record id.
+
+        Raises
+        ------
+        UsageError
+            For names, dtypes or a CRS that do not fit; when the schema is resolved.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> plots = pl.DataFrame({"plot": ["a", "b"], "x": [500_005.0, 0.0], "y": [4_999_995.0, 0.0]})
+        >>> scenes = pr.testing.example_scenes()
+        >>> scenes.raster.sample_points(plots, ["red"], crs=32632).select("plot", "record_id", "red").collect().rows()
+        [('a', 'first', 1000), ('a', 'second', 2000), ('b', None, None)]
+        """
+        from polars_rasteret.frame.verbs import Pairing
+        from polars_rasteret.frame.verbs import sample_points as sample
+
+        words = Pairing(
+            x=x,
+            y=y,
+            geometry=geometry,
+            crs=crs,
+            match=match,
+            at=at,
+            tolerance=tolerance,
+            valid=valid,
+            unmatched=unmatched,
+            record_columns=record_columns,
+            suffix=suffix,
+            on_error=on_error,
+            maintain_order=maintain_order,
+            budget_bytes=budget_bytes,
+        )
+        return sample(
+            self._lf,
+            points,
+            bands,
+            words,
+            method=method,
+            max_distance_pixels=max_distance_pixels,
+            joint=joint,
+            return_neighbourhood=return_neighbourhood,
+            layout=layout,
+            grid=grid,
+            resampling=resampling,
+            unscale=unscale,
+        )
+
+    def read_windows(
+        self,
+        aois: Any,
+        bands: str | Sequence[str] | None = None,
+        *,
+        shape: tuple[int, int] | None = None,
+        resolution: float | None = None,
+        coverage: Literal["center", "all_touched"] | None = None,
+        masked: bool | Literal["column"] = False,
+        fill_value: float | None = None,
+        stack: bool = False,
+        x: str | None = None,
+        y: str | None = None,
+        geometry: str | None = None,
+        crs: Any = None,
+        match: Match = "all",
+        at: Any = None,
+        tolerance: str | None = None,
+        valid: pl.Expr | None = None,
+        min_valid_fraction: float | None = None,
+        unmatched: Unmatched = "drop",
+        record_columns: Any = ("id", "datetime"),
+        suffix: str = "_right",
+        on_error: OnError | None = None,
+        maintain_order: bool = True,
+        budget_bytes: int | None = None,
+        grid: str = "finest",
+        resampling: Any = "nearest",
+        unscale: Unscale = False,
+    ) -> pl.LazyFrame:
+        """Give the window of each record around each point, or over each area, on the raster's own grid.
+
+        Parameters
+        ----------
+        aois
+            A frame with coordinate, geometry or bbox columns, a GeoDataFrame, an Arrow table, or a list of shapely geometries.
+        bands
+            Names of raster columns; None: all.
+        shape
+            ``(height, width)``: with points, the window whose pixel ``(height // 2, width // 2)`` holds the point, outside of
+            the image filled. Without it, the smallest window that contains the area, clipped to the image.
+        masked
+            True: null pixels are null elements. ``"column"``: adds ``{band}_valid`` (needs `shape`).
+        fill_value
+            For pixels outside of the image; else nodata, else 0.
+        stack
+            Give one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
+        unscale
+            True or names of bands: give ``value * scale + offset`` as Float32.
+        x, y, geometry, crs, match, unmatched, record_columns, suffix, on_error, budget_bytes
+            As in `sample_points`.
+        resolution, coverage, at, tolerance, valid, min_valid_fraction, maintain_order, grid, resampling
+            Further words of the interface; values other than the defaults are refused by name until they are available.
+
+        Returns
+        -------
+        polars.LazyFrame
+            One row per area and covering record: the caller's columns, record columns, and per band an
+            ``Array(pixel dtype, shape)`` with ``transform`` and ``raster_crs``, or without `shape` a Struct of ``pixels``,
+            ``height``, ``width``, ``transform``, ``crs``.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> plots = pl.DataFrame({"x": [500_015.0], "y": [4_999_985.0]})
+        >>> chips = pr.testing.example_scenes().raster.read_windows(plots, ["red"], shape=(3, 3), crs=32632)
+        >>> chips.collect()["red"][0].to_list()
+        [[1000, 1001, 1002], [1064, 1065, 1066], [1128, 1129, 1130]]
+        """
+        from polars_rasteret.frame.verbs import Pairing
+        from polars_rasteret.frame.verbs import read_windows as read
+
+        words = Pairing(
+            x=x,
+            y=y,
+            geometry=geometry,
+            crs=crs,
+            match=match,
+            at=at,
+            tolerance=tolerance,
+            valid=valid,
+            min_valid_fraction=min_valid_fraction,
+            unmatched=unmatched,
+            record_columns=record_columns,
+            suffix=suffix,
+            on_error=on_error,
+            maintain_order=maintain_order,
+            budget_bytes=budget_bytes,
+        )
+        return read(
+            self._lf,
+            aois,
+            bands,
+            words,
+            shape=shape,
+            resolution=resolution,
+            coverage=coverage,
+            masked=masked,
+            fill_value=fill_value,
+            stack=stack,
+            grid=grid,
+            resampling=resampling,
+            unscale=unscale,
+        )
+
+    def with_columns(self, *exprs: Any, **named_exprs: Any) -> pl.LazyFrame:
+        """Add columns, as Polars' ``with_columns`` does, in units bounded by the bytes of their answers.
+
+        For raster expressions on rows that already carry raster columns (and geometry), when the result is larger than memory
+        and goes to a sink. Give wide rows small row groups: ``sink_parquet(..., row_group_size=64)``.
+
+        Parameters
+        ----------
+        *exprs, **named_exprs
+            Elementwise expressions: each unit is evaluated by itself, so an aggregate would see one unit only.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes()
+        >>> chips = scenes.raster.with_columns(chip=pr.read_window(["red"], window=(0, 2, 0, 2), stack=True))
+        >>> chips.select("id", "chip").collect().height
+        2
+        """
+        from polars_rasteret.frame.batched import with_columns
+
+        named = [_as_column(value).alias(name) for name, value in named_exprs.items()]
+        return with_columns(self._lf, [*(_as_column(value) for value in exprs), *named])
+
+
+def _as_column(value: Any) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    if isinstance(value, str):
+        return pl.col(value)
+    raise UsageError(f"with_columns: {value!r} is a {type(value).__name__}; expected an expression or a column name")
