@@ -63,7 +63,7 @@ def period_of(given: Any) -> Period:
     _, stop, closed = _moment(pair[1], given)
     if start is None and stop is None:
         raise UsageError(f"datetime is {given!r}, open at both ends; leave it out to take all times")
-    if start is not None and stop is not None and start > stop:
+    if start is not None and stop is not None and (start > stop or (start == stop and not closed)):
         raise UsageError(f"datetime is {given!r}, which ends before it starts")
     return Period(start, stop, closed)
 

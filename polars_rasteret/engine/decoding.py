@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.scatter import place_points, place_rectangles
-from polars_rasteret.errors import FileFormatError
+from polars_rasteret.engine.at_exit import is_stopping
+from polars_rasteret.errors import FetchError, FileFormatError
 from polars_rasteret.profile import record
 from polars_rasteret.tiff.codec import Scratch
 
@@ -134,6 +135,10 @@ class DecodeCall:
                     shown = done
                 if ended:
                     break
+                if is_stopping():
+                    raise FetchError(
+                        "the interpreter is ending; the read was stopped. Wait for queries before the script ends."
+                    )
         finally:
             if bar is not None:
                 bar.close()

@@ -4,7 +4,8 @@ One function per compression: compressed bytes in, at least the first `n_bytes` 
 caller's thread. A window rarely needs the whole tile, so decoders get an output buffer that ends soon after the last
 wanted byte:
 
-- libdeflate stops there with INSUFFICIENT_SPACE; everything but the last match (258 bytes) is written. Undocumented.
+- libdeflate stops there with INSUFFICIENT_SPACE; everything but the last match (258 bytes) is written, unless a stored
+  block does not fit, of which it writes nothing: a mark behind the wanted bytes tells the two apart. Undocumented.
 - ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit. Undocumented.
 - LZW and LZMA stop there by design.
 
@@ -47,6 +48,10 @@ NAMES = {
 }
 
 _DEFLATE_SLACK = 512
+_MARK_START, _MARK_STOP = 64, 254
+_MARK = np.frombuffer(b"\xd3\x5a\x09\xc7\x81\xee\x2b\x66\x90\x17" * 19, np.uint8)
+"""Lies that far behind the wanted bytes. libdeflate copies up to 64 bytes too many, and a Huffman block that runs out of
+space has written all but 258 bytes of the buffer: a mark that is whole means that a stored block stopped it earlier."""
 _ZSTD_SLACK = (1 << 17) + 64
 _KEPT_BYTES = 1 << 26
 
@@ -95,11 +100,13 @@ def _deflate(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
     if not _stops_early(DEFLATE):
         return _zlib(data, n_bytes)
     out = scratch.buffer("inflate", n_bytes + _DEFLATE_SLACK)
+    mark = out[n_bytes + _MARK_START : n_bytes + _MARK_STOP]
+    mark[:] = _MARK
     try:
         decoded: NDArray[np.uint8] = codecs.deflate_decode(data, out=out)
     except codecs.DeflateError as error:
         if "INSUFFICIENT_SPACE" in str(error):
-            return out[:n_bytes]
+            return _zlib(data, n_bytes) if np.array_equal(mark, _MARK) else out[:n_bytes]
         raise _corrupt(DEFLATE, data, error) from error
     return decoded
 

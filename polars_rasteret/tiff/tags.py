@@ -88,6 +88,8 @@ TILE_TABLES = frozenset({STRIP_OFFSETS, STRIP_BYTE_COUNTS, TILE_OFFSETS, TILE_BY
 IMAGE_TAGS = frozenset(tag for tag in NAMES if tag < MODEL_PIXEL_SCALE) - {DATE_TIME, SUB_IFDS} | {LERC_PARAMETERS}
 """Tags needed of every image: its grid, its samples and where its tiles are."""
 
+INTEGER_TAGS = IMAGE_TAGS | {SUB_IFDS}
+
 FILE_TAGS = frozenset(NAMES)
 """Tags needed of the first image: also where on Earth it is and what its values mean."""
 
@@ -187,12 +189,12 @@ class IfdShape:
             if tag not in wanted or tag in found or count == 0:
                 continue
             size = TYPE_SIZES.get(type_code)
-            if size is None:
+            if size is None or (tag in INTEGER_TAGS and TYPE_CODES[type_code][0] not in "ui"):
                 raise FileFormatError(
-                    f"{href}: tag {tag} ({NAMES[tag]}) in the directory at byte "
-                    f"{byte_start - self.n_count_bytes} has value type "
-                    f"{type_code}; expected one of {', '.join(map(str, TYPE_CODES))}. The header is damaged: "
-                    "get or write the file again."
+                    f"{href}: tag {tag} ({NAMES[tag]}) in the directory at byte {byte_start - self.n_count_bytes} has "
+                    f"value type {type_code}; expected {'an integer type' if tag in INTEGER_TAGS else 'a known type'}, one of "
+                    f"{', '.join(str(code) for code, name in TYPE_CODES.items() if tag not in INTEGER_TAGS or name[0] in 'ui')}. "
+                    "The header is damaged: get or write the file again."
                 )
             n_bytes = size * count
             most = MAX_TABLE_BYTES if tag in TILE_TABLES else MAX_VALUE_BYTES

@@ -19,7 +19,7 @@ import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource, RecordingSource
 
 TILE = 128
-"""Pixels. A tile of UInt16 noise takes 32 kB, more than the gap that two tiles may have in one request."""
+"""Pixels. A tile of UInt16 takes 32 kB, more than the gap that two tiles may have in one request."""
 SIZE = 512
 TILE_BYTES = TILE * TILE * 2
 EPSG = 32632
@@ -95,7 +95,7 @@ def noise(seed, *, height=SIZE, width=SIZE, n_bands=1, dtype="uint16"):
     return rng.integers(1, 60_000, (n_bands, height, width)).astype(dtype)
 
 
-def tiff(pixels, *, x=500_000.0, y=5_000_000.0, tile=TILE, interleave="band", epsg=EPSG, **profile):
+def tiff(pixels, *, x=500_000.0, y=5_000_000.0, tile=TILE, interleave="band", epsg=EPSG, compress="none", **profile):
     n_bands, height, width = pixels.shape
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore")
@@ -110,7 +110,7 @@ def tiff(pixels, *, x=500_000.0, y=5_000_000.0, tile=TILE, interleave="band", ep
             tiled=True,
             blockxsize=tile,
             blockysize=tile,
-            compress="deflate",
+            compress=compress,
             interleave=interleave,
             **profile,
         ) as file:

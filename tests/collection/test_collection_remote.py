@@ -1,0 +1,88 @@
+"""Does a collection in an object store behave like one in a folder?"""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from collection_frames import grid_of_scenes
+from object_server import ObjectServer
+
+from polars_rasteret.collection.extent import with_places
+from polars_rasteret.collection.listing import glob_pattern, list_objects
+from polars_rasteret.collection.scan import scan_collection
+from polars_rasteret.collection.sink import sink_collection
+from polars_rasteret.errors import FetchError, UsageError
+
+SCENES = with_places(grid_of_scenes(6, 4))
+
+
+@pytest.fixture
+def server():
+    with ObjectServer() as one:
+        yield one
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/a.parquet", "s3://bucket/some where/c"])
+def test_what_is_put_into_a_bucket_is_read_again(server, path):
+    options = {"storage_options": server.options}
+    sink_collection(SCENES, path, **options)
+    assert scan_collection(path, **options).collect().height == SCENES.height
+    with pytest.raises(UsageError, match="exists already"):
+        sink_collection(SCENES, path, **options)
+    sink_collection(SCENES.head(3), path, mode="append", **options)
+    assert scan_collection(path, **options).collect().height == SCENES.height + 3
+    sink_collection(SCENES.head(2), path, mode="overwrite", **options)
+    assert scan_collection(path, **options).collect().height == 2
+    assert len(server.objects) == 1
+
+
+def test_hive_folders_and_globs_in_a_bucket(server):
+    options = {"storage_options": server.options}
+    sink_collection(SCENES, "s3://bucket/c", partition_by=["year", "month"], **options)
+    found = scan_collection("s3://bucket/c", **options)
+    assert found.collect_schema()["month"] == pl.Int64
+    january = found.filter(pl.col("month") == 1)
+    assert january.select(pl.len()).collect().item() == SCENES.filter(pl.col("datetime").dt.month() == 1).height
+    globbed = scan_collection("s3://bucket/c/**/*.parquet", **options)
+    assert globbed.select(pl.len()).collect().item() == SCENES.height
+
+
+def test_a_credential_provider_is_asked(server):
+    options = dict(server.options)
+    asked = []
+
+    def provider():
+        asked.append(1)
+        key, secret = options["aws_access_key_id"], options["aws_secret_access_key"]
+        return {"aws_access_key_id": key, "aws_secret_access_key": secret}, None
+
+    given = {name: value for name, value in options.items() if "key" not in name}
+    sink_collection(SCENES, "s3://bucket/c", storage_options=given, credential_provider=provider)
+    found = scan_collection("s3://bucket/c", storage_options=given, credential_provider=provider)
+    assert found.collect().height == SCENES.height
+    assert asked
+
+
+def test_nothing_in_a_bucket_is_a_clear_error(server):
+    with pytest.raises(UsageError, match="nothing is at s3://bucket/gone"):
+        scan_collection("s3://bucket/gone", storage_options=server.options)
+    with pytest.raises((UsageError, FetchError), match=r"gone\.parquet"):
+        scan_collection(f"{server.origin}/bucket/gone.parquet")
+    with pytest.raises(UsageError, match="HTTP has no listing"):
+        list_objects("https://example.com/folder/")
+
+
+@pytest.mark.parametrize(
+    ("glob", "yes", "no"),
+    [
+        ("a/*.tif", "a/b.tif", "a/b/c.tif"),
+        ("a/**/*.tif", "a/b/c/d.tif", "b/a/d.tif"),
+        ("a/**/*.tif", "a/d.tif", "a/d.tiff"),
+        ("a?[0-9].tif", "ab3.tif", "ab33.tif"),
+        ("a[!x].tif", "ab.tif", "ax.tif"),
+        ("a(b)+.tif", "a(b)+.tif", "abb.tif"),
+    ],
+)
+def test_globs_mean_what_they_mean_in_a_shell(glob, yes, no):
+    assert glob_pattern(glob).fullmatch(yes)
+    assert not glob_pattern(glob).fullmatch(no)

@@ -1,0 +1,109 @@
+"""Does a limit reach the tiles?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from recorded import SIZE, TILE, alias, at, build, noise, points, tiff
+
+import polars_rasteret as pr
+from polars_rasteret.fetch.scheduler import clear_cache
+
+N_RECORDS = 400
+BANDS = ["B01", "B02"]
+
+
+@pytest.fixture
+def scenes(store):
+    record = {"id": ["one"], **{band: [store.put(f"{band}.tif", tiff(noise(n)))] for n, band in enumerate(BANDS)}}
+    scene = build(store, record, {band: band for band in BANDS})
+    return alias(store, scene, BANDS, n_places=1, n_per_place=N_RECORDS).lazy()
+
+
+def plots(n=500, seed=0):
+    """Give points anywhere in the one place of the records."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, SIZE, (n, 2)).tolist()
+    return points(pixels, x=300_000.0, y=5_000_000.0, plot=list(range(n)))
+
+
+@pytest.mark.parametrize("unmatched", ["null", "drop"])
+def test_head_asks_for_a_handful_of_tiles(store, scenes, engine, unmatched):
+    query = scenes.raster.sample_points(plots(), crs=32632, unmatched=unmatched)
+    frame = query.head(5).collect(engine=engine)
+    assert frame.height == 5
+    assert len(store.requests) <= 5 * len(BANDS)
+    store.clear()
+    clear_cache()
+    assert query.select("plot", "B01").head(1).collect(engine=engine).height == 1
+    assert len(store.requests) == 1
+
+
+def test_head_gives_the_first_rows_of_the_whole(scenes, engine):
+    query = scenes.head(10).raster.sample_points(plots(), ["B01"], crs=32632)
+    assert query.head(37).collect(engine=engine).equals(query.collect(engine=engine).head(37))
+
+
+def test_head_behind_record_and_caller_filters_asks_for_a_part_of_the_tiles(store, scenes):
+    # A limit is not delivered together with a predicate, so what stops the read is that units end where Polars stops asking.
+    query = scenes.raster.sample_points(plots(), ["B01"], crs=32632)
+    frame = query.filter(pl.col("plot") > 3, pl.col("datetime").is_not_null()).head(5).collect(engine="streaming")
+    assert frame["plot"].to_list() == [4] * 5
+
+
+def test_head_behind_a_pixel_filter_asks_for_a_small_part_on_the_streaming_engine(store, scenes):
+    query = scenes.raster.sample_points(plots(), ["B01"], crs=32632).filter(pl.col("B01") > 20_000)
+    frame = query.head(5).collect(engine="streaming")
+    assert frame.height == 5
+    assert frame["B01"].min() > 20_000
+    # 500 points in 400 records are 200,000 rows, which need all 16 tiles of 400 files.
+    assert len(store.requests) < 16 * N_RECORDS / 4
+
+
+def test_windows_under_head_ask_for_their_tiles_only(store, scenes, engine):
+    query = scenes.raster.read_windows(plots(), ["B01"], crs=32632, shape=(8, 8))
+    assert query.head(3).collect(engine=engine).height == 3
+    assert len(store.requests) <= 3 * 4
+
+
+def test_bounded_columns_under_head_ask_for_their_tiles_only(store, scenes, engine):
+    query = scenes.raster.with_columns(chip=pr.read_window(["B01"], window=(0, 64, 0, 64), stack=True))
+    assert query.head(4).collect(engine=engine).height == 4
+    assert len(store.requests) == 4
+
+
+def test_an_expression_under_head_asks_for_its_rows_only(store, scenes, engine):
+    x, y = at(TILE // 2, TILE // 2, x=300_000.0, y=5_000_000.0)
+    query = scenes.with_columns(value=pl.col("B01").raster.sample_points(x, y, crs=32632)).select("id", "value")
+    assert query.head(3).collect(engine=engine).height == 3
+    assert len(store.requests) == 3
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {paths!r}
+import polars as pl
+from recorded import Store, alias, build, noise, points, tiff
+
+store = Store()
+scene = build(store, {{"id": ["one"], "B01": [store.put("B01.tif", tiff(noise(0)))]}}, {{"B01": "B01"}})
+scenes = alias(store, scene, ["B01"], n_places=1, n_per_place=2_000).lazy()
+plots = points([(200, 300)], x=300_000.0, y=5_000_000.0)
+query = scenes.raster.sample_points(plots, crs=32632).filter(pl.col("B01") > 0).head(5)
+print(query.collect(engine="streaming").height, flush=True)
+"""
+
+
+def test_a_script_that_ends_right_after_head_ends_cleanly(tmp_path):
+    # Polars answers as soon as it has its rows, while its thread is still inside our source.
+    script = tmp_path / "script.py"
+    here = Path(__file__).parent
+    script.write_text(SCRIPT.format(paths=[str(here), str(here.parent), *(path for path in sys.path if path)]))
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr
