@@ -1,7 +1,7 @@
 """Read pixels from cloud GeoTIFFs inside Polars queries.
 
-``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package, arrows of
-import pointing up the list only::
+``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package,
+arrows of import pointing up the list only::
 
     errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts
     geo/         pure geometry on arrays: affine grids, CRSs, geometries, footprints

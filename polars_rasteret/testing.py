@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import polars as pl
-
     from typing_extensions import Buffer
 
     from polars_rasteret.fetch.sources import ByteSource

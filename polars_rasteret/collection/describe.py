@@ -66,7 +66,19 @@ class Description:
 
 
 def describe(lf: pl.LazyFrame) -> Description:
-    """Describe a collection: records, time, place, CRSs, bands with their pixel dtypes, what is missing. Reads no pixel."""
+    """Describe a collection: records, time, place, CRSs, bands with their pixel dtypes, what is missing. Reads no pixel.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> describe(pr.testing.example_scenes())
+    records   2
+    time      2024-05-01 to 2024-06-01
+    bounds    9.0000, 45.1477, 9.0081, 45.1535
+    crs       EPSG:32632
+    band red  UInt16
+    band nir  UInt16
+    """
     schema = lf.collect_schema()
     names = raster_columns(schema)
     wanted = [pl.len().alias("n_records"), place_expression(lf).implode().alias("bbox")]

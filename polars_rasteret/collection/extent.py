@@ -25,7 +25,14 @@ _SIDES = ["xmin", "ymin", "xmax", "ymax"]
 
 
 def bands(lf: pl.LazyFrame) -> list[str]:
-    """Name the bands of a collection: its raster columns, in order."""
+    """Name the bands of a collection: its raster columns, in order.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> bands(pr.testing.example_scenes())
+    ['red', 'nir']
+    """
     return raster_columns(lf.collect_schema())
 
 
@@ -38,6 +45,12 @@ def bounds(lf: pl.LazyFrame) -> tuple[float, float, float, float]:
     ------
     UsageError
         When no record has a place on Earth.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> [round(side, 4) for side in bounds(pr.testing.example_scenes())]
+    [9.0, 45.1477, 9.0081, 45.1535]
     """
     frame = lf.select(place_expression(lf)).collect()
     total = total_bounds(bounds_array(frame.to_series()))
@@ -47,7 +60,14 @@ def bounds(lf: pl.LazyFrame) -> tuple[float, float, float, float]:
 
 
 def crs(lf: pl.LazyFrame) -> list[str]:
-    """Give the distinct CRSs of the rasters, sorted: ``EPSG:n``, or WKT2 where there is no code."""
+    """Give the distinct CRSs of the rasters, sorted: ``EPSG:n``, or WKT2 where there is no code.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> crs(pr.testing.example_scenes())
+    ['EPSG:32632']
+    """
     schema = lf.collect_schema()
     names = raster_columns(schema)
     if not names:

@@ -62,7 +62,7 @@ def list_objects(
     except FileNotFoundError:
         return []
     except BaseError as error:
-        raise FetchError(f"{url}: could not be listed: {error}") from error
+        raise FetchError(f"{url}: could not be listed: {_reason(error)}") from error
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
@@ -87,7 +87,7 @@ def delete_objects(
     try:
         obstore.delete(store, [href.removeprefix(f"{root}/") for href in hrefs])
     except BaseError as error:
-        raise FetchError(f"{root}: {len(hrefs)} old parts could not be deleted: {error}") from error
+        raise FetchError(f"{root}: {len(hrefs)} old parts could not be deleted: {_reason(error)}") from error
 
 
 def obstore_provider(provider: Any) -> Callable[[], Any] | None:
@@ -155,4 +155,11 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
     try:
         return open_store(root, **options)
     except (BaseError, ValueError, TypeError) as error:
-        raise UsageError(f"{root}: no store can be made of this address and its storage_options: {error}") from error
+        raise UsageError(
+            f"{root}: no store can be made of this address and its storage_options: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Give what went wrong without obstore's dump of its insides."""
+    return str(error).split("\n\nDebug source", 1)[0]

@@ -6,6 +6,7 @@ rows it was to remove are not seen any more, those it was to bring are. Columns 
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -18,16 +19,17 @@ from urllib.parse import unquote
 import polars as pl
 from polars.exceptions import ComputeError
 
+from polars_rasteret.collection.geoparquet import bands_without_values
 from polars_rasteret.collection.listing import list_objects
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.local_source import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 JOURNAL = "_overwrite.json"
 _CACHE_SIZE = 10_000
-_schemas: dict[Hashable, tuple[dict[str, pl.DataType], dict[str, str]]] = {}
+_schemas: dict[Hashable, dict[str, pl.DataType]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,33 +101,60 @@ def parts_at(
 
 def read_schema(
     part: Part, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> tuple[dict[str, pl.DataType], dict[str, str]]:
-    """Read the columns (without hive keys) and the key-value metadata of one part; remembered while the file stays the same.
+) -> dict[str, pl.DataType]:
+    """Read the columns (without hive keys) of one part; remembered while the file stays the same.
 
     Raises
     ------
     UsageError
         When it is not a Parquet file.
+    FetchError
+        When it is gone.
     """
     key = None if part.identity is None else (part.path, part.identity)
     if key is not None and (known := _schemas.get(key)) is not None:
         return known
-    options: dict[str, Any] = {"storage_options": dict(storage_options) if storage_options else None}
-    if credential_provider is not None:
-        options["credential_provider"] = credential_provider
-    try:
-        scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **options)
-        columns = dict(scan.collect_schema())
-        metadata = pl.read_parquet_metadata(part.path, **options)
-    except (ComputeError, FileNotFoundError) as error:
-        kind = FetchError if isinstance(error, FileNotFoundError) else UsageError
-        raise kind(f"{part.path} cannot be opened as a Parquet file: {error}") from error
-    answer = (columns, metadata)
+    options = polars_options(storage_options, credential_provider)
+    with _clear_errors(part):
+        columns = dict(pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **options).collect_schema())
     if key is not None:
         if len(_schemas) >= _CACHE_SIZE:
             _schemas.clear()
-        _schemas[key] = answer
-    return answer
+        _schemas[key] = columns
+    return columns
+
+
+def is_all_null(
+    part: Part, band: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> bool:
+    """Say that a part has no value in a band: its metadata tells, or (a part written by something else) its column does."""
+    options = polars_options(storage_options, credential_provider)
+    with _clear_errors(part):
+        told = bands_without_values(pl.read_parquet_metadata(part.path, **options))
+        if told is not None:
+            return band in told
+        column = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **options)
+        return bool(column.select(pl.col(band).is_null().all()).collect().item())
+
+
+def polars_options(storage_options: Mapping[str, Any] | None, credential_provider: Any) -> dict[str, Any]:
+    """Give the words for Polars' readers and writers; what the caller left out is left to Polars."""
+    options: dict[str, Any] = {}
+    if storage_options is not None:
+        options["storage_options"] = dict(storage_options)
+    if credential_provider is not None:
+        options["credential_provider"] = credential_provider
+    return options
+
+
+@contextlib.contextmanager
+def _clear_errors(part: Part) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FetchError(f"{part.path} is not there: {error}") from error
+    except ComputeError as error:
+        raise UsageError(f"{part.path} cannot be opened as a Parquet file: {error}") from error
 
 
 def _hidden(relative: Path) -> bool:
@@ -175,9 +204,7 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
 
 def _by_polars(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
     """Let Polars expand a folder or glob of a store that only it can list."""
-    options: dict[str, Any] = {"storage_options": dict(storage_options) if storage_options else None}
-    if credential_provider is not None:
-        options["credential_provider"] = credential_provider
+    options = polars_options(storage_options, credential_provider)
     paths = (
         pl.scan_parquet(
             url, include_file_paths="_path", hive_partitioning=False, schema={}, extra_columns="ignore", **options

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.geoparquet import bands_without_values
-from polars_rasteret.collection.parts import Part, parts_at, plain_path, read_schema
+from polars_rasteret.collection.parts import Part, is_all_null, parts_at, plain_path, polars_options, read_schema
 from polars_rasteret.collection.schemas import Columns, instance, united_schema
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -61,6 +60,17 @@ def scan_collection(
     ------
     UsageError
         When nothing is there, it is not a collection, or its parts do not fit together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import polars_rasteret as pr
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> pr.testing.example_scenes().raster.sink_collection(f"{folder.name}/scenes")
+    >>> scenes = pr.scan_collection(f"{folder.name}/scenes")
+    >>> scenes.filter(pl.col("datetime").dt.month() == 6).select("id").collect().item()
+    'second'
+    >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     parts = parts_at(path, **options)
@@ -69,11 +79,11 @@ def scan_collection(
             f"nothing is at {plain_path(path)}: expected a Parquet file, or a folder or glob that holds some"
         )
     schemas = [read_schema(part, **options) for part in parts]
-    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema, _ in schemas]
+    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
     target = united_schema(
         columns,
         [part.path for part in parts],
-        lambda part, band: is_all_null(parts[part], schemas[part][1], band, options),
+        lambda part, band: is_all_null(parts[part], band, **options),
     )
     if not raster_columns(target):
         raise UsageError(
@@ -81,10 +91,10 @@ def scan_collection(
             f"transform, ...); it has {', '.join(target) or 'no columns'}. Make one with build_from_table."
         )
     hive = _hive_dtypes(parts)
-    needs = [_what_it_needs(schema, columns[number], target) for number, (schema, _) in enumerate(schemas)]
+    needs = [_what_it_needs(schema, columns[number], target) for number, schema in enumerate(schemas)]
     # Only parts that follow each other share a scan: the order of records decides ties.
     runs = [[number for number, _ in run] for _, run in groupby(enumerate(needs), key=operator.itemgetter(1))]
-    frames = [_scan_run([parts[number] for number in run], schemas[run[0]][0], target, hive, options) for run in runs]
+    frames = [_scan_run([parts[number] for number in run], schemas[run[0]], target, hive, options) for run in runs]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
 
 
@@ -133,7 +143,7 @@ def _scan_run(
         missing_columns="insert",
         extra_columns="ignore",
         cast_options=_CASTS,
-        **{name: value for name, value in options.items() if value is not None},
+        **polars_options(**options),
     )
     if extensions:
         scanned = scanned.with_columns(pl.col(name).ext.storage() for name in extensions)
@@ -142,19 +152,6 @@ def _scan_run(
     if unfit or outside:
         scanned = scanned.select([*(name for name in target if name not in hive), *hive])
     return scanned
-
-
-def is_all_null(part: Part, metadata: Mapping[str, str], band: str, options: Mapping[str, Any]) -> bool:
-    """Say that a part has no value in a band: its metadata tells, or (a part written by something else) its column does."""
-    told = bands_without_values(metadata)
-    if told is not None:
-        return band in told
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        column = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **given)
-        return bool(column.select(pl.col(band).is_null().all()).collect().item())
-    except FileNotFoundError as error:
-        raise FetchError(f"{part.path} is gone: {error}") from error
 
 
 def _hive_dtypes(parts: Sequence[Part]) -> dict[str, pl.DataType]:

@@ -18,11 +18,21 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.collection.curve import curve_order
-from polars_rasteret.collection.extent import bounds_array, with_places
+from polars_rasteret.collection.extent import bbox_series, bounds_array, with_places
 from polars_rasteret.collection.geoparquet import arrow_schema, file_metadata
 from polars_rasteret.collection.listing import delete_objects
-from polars_rasteret.collection.parts import JOURNAL, Part, is_one_file, is_remote, parts_at, plain_path, read_schema
-from polars_rasteret.collection.scan import is_all_null, scan_collection, storage_dtype
+from polars_rasteret.collection.parts import (
+    JOURNAL,
+    Part,
+    is_all_null,
+    is_one_file,
+    is_remote,
+    parts_at,
+    plain_path,
+    polars_options,
+    read_schema,
+)
+from polars_rasteret.collection.scan import scan_collection, storage_dtype
 from polars_rasteret.collection.schemas import Columns, united_schema
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
@@ -72,6 +82,16 @@ def sink_collection(
     UsageError
         When something is there (``mode="error"``), the frame is not a collection, or an appended column has a dtype that
         does not fit the parts that are there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import polars_rasteret as pr
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> sink_collection(pr.testing.example_scenes(), f"{folder.name}/scenes", partition_by="month")
+    >>> pr.scan_collection(f"{folder.name}/scenes").select("id", "month").collect().rows()
+    [('first', 5), ('second', 6)]
+    >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     _check_words(mode, row_group_size, format)
@@ -93,7 +113,7 @@ def sink_collection(
             mode = "overwrite"
     if frame.is_empty() and mode == "append" and there:
         return
-    frame = with_places(frame)
+    frame = _with_filterable_boxes(with_places(frame))
     frame = _with_keys(frame, keys)
     if keys:
         frame = _without_empty_intervals(frame)
@@ -134,14 +154,14 @@ def _checked(frame: pl.DataFrame, target: str) -> pl.DataFrame:
 def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> Columns:
     """Give the columns of a collection with a frame appended; refuse what a scan could not put together again."""
     schemas = [read_schema(part, **options) for part in there]
-    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema, _ in schemas]
+    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
     hive = {key for part in there for key, _ in part.hive}
     new = {name: dtype for name, dtype in frame.schema.items() if name not in hive}
 
     def nothing(part: int, band: str) -> bool:
         if part == len(there):
             return frame[band].null_count() == frame.height
-        return is_all_null(there[part], schemas[part][1], band, options)
+        return is_all_null(there[part], band, **options)
 
     return united_schema([*columns, new], [*(part.path for part in there), "what is to be appended"], nothing)
 
@@ -155,6 +175,16 @@ def _widened(frame: pl.DataFrame, united: Columns) -> pl.DataFrame:
         else pl.col(name).cast(united[name])
         for name in bands
     )
+
+
+def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
+    """Let boxes that cross the antimeridian, and are too wide for `intersects` to see that, go all around."""
+    bounds = bounds_array(frame["bbox"])
+    odd = (bounds[:, 0] > bounds[:, 2]) & ((bounds[:, 0] < 0) | (bounds[:, 2] > 0))
+    if not odd.any():
+        return frame
+    bounds[odd, 0], bounds[odd, 2] = -180.0, 180.0
+    return frame.with_columns(bbox_series(bounds))
 
 
 def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -308,8 +338,7 @@ def _write_remote(
     options: Mapping[str, Any],
 ) -> None:
     """Write parts with one PUT each, new ones before old ones go."""
-    given = {name: value for name, value in options.items() if value is not None}
     for below, frame in pieces:
         name = target if is_one_file(target) else "/".join(filter(None, [target.rstrip("/"), below, _part_name()]))
-        _write_parquet(frame, name, row_group_size, **given)
+        _write_parquet(frame, name, row_group_size, **polars_options(**options))
     delete_objects([part.path for part in old if part.path != target], **options)

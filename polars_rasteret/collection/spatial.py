@@ -46,6 +46,17 @@ def intersects(lf: pl.LazyFrame, geometry_or_bounds: Any, crs: Any = 4326) -> pl
     -------
     LazyFrame
         Records without a place are left out; touching counts.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> scenes = pr.testing.example_scenes()
+    >>> intersects(scenes, (9.0, 45.1, 9.1, 45.2)).select(pl.len()).collect().item()
+    2
+    >>> intersects(scenes, (500_000, 4_999_900, 500_100, 5_000_000), crs=32632).select(pl.len()).collect().item()
+    2
+    >>> intersects(scenes, (20, 45, 21, 46)).select(pl.len()).collect().item()
+    0
     """
     return intersecting(lf, lonlat_geometry(geometry_or_bounds, crs))
 

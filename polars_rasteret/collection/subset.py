@@ -56,6 +56,12 @@ def subset(
     ------
     UsageError
         When no word is given, a word does not fit, or its column is missing.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> subset(pr.testing.example_scenes(), datetime="2024-05-01/2024-05-31").select("id").collect().item()
+    'first'
     """
     if all(word is None for word in (bbox, datetime, geometries, cloud_cover_lt, split)):
         raise UsageError("subset() without a filter; give bbox, datetime, geometries, cloud_cover_lt or split")

@@ -3,8 +3,18 @@
 ``reading`` runs the stages, ``decoding`` is the pool that decodes while the caller waits, ``tables`` remembers unpacked tables.
 """
 
-from polars_rasteret.engine.reading import Bill, WindowAnswer, bill_of, read_windows
+from polars_rasteret.engine.reading import Bill, WindowAnswer, bill_of, check_budget, read_windows
 from polars_rasteret.engine.tables import unpacked
-from polars_rasteret.plan.windows import PixelReference, WindowRead
+from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
-__all__ = ["Bill", "PixelReference", "WindowAnswer", "WindowRead", "bill_of", "read_windows", "unpacked"]
+__all__ = [
+    "Bill",
+    "Out",
+    "PixelReference",
+    "WindowAnswer",
+    "WindowRead",
+    "bill_of",
+    "check_budget",
+    "read_windows",
+    "unpacked",
+]

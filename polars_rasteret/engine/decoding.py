@@ -55,6 +55,10 @@ class Target:
         self._grid: list[int] = plan.grid.tolist()
         self._first_piece: list[int] = pieces.first_piece.tolist()
         self._first_row: list[int] = [] if plan.rows is None else plan.rows.first_row.tolist()
+        # With `out`, windows lie further apart than in an answer of their own.
+        out, offset = plan.read.out, plan.offset
+        self._stretch = 0 if out is None else out.stride
+        self._own_start = offset
         self._sample = [one.band_index if one.tiles.samples_per_tile > 1 else 0 for one in plan.references]
         self.row_start: list[int] = pieces.row_start.tolist()
         self.row_stop: list[int] = pieces.row_stop.tolist()
@@ -78,7 +82,11 @@ class Target:
             row = self.rows.position[part]
         else:
             row = pieces.row[part] - row_start if row_start else pieces.row[part]
-        where = (row, pieces.col[part], pieces.destination[part])
+        destination = pieces.destination[part]
+        if self._stretch:
+            window = pieces.window[part]
+            destination = destination - self._own_start[window] + window * self._stretch
+        where = (row, pieces.col[part], destination)
         answer = (self._values, self._valid, self._masks[grid])
         if pieces.height is None or pieces.width is None or pieces.stride is None:
             place_points(plane, where, *answer)

@@ -20,7 +20,7 @@ from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
 from polars_rasteret.plan.requests import request_ids
-from polars_rasteret.plan.windows import answer_bytes
+from polars_rasteret.plan.windows import answer_bytes, window_starts
 from polars_rasteret.profile import record, record_error
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class WindowAnswer:
     """The pixels of one `WindowRead`."""
 
     values: NDArray[Any]
-    """Flat, result dtype; window ``i`` is ``values[offset[i]:offset[i + 1]]``, row-major."""
+    """Flat, result dtype; window ``i`` is ``values[offset[i]:offset[i + 1]]``, row-major (or lies where `out` says)."""
     valid: NDArray[np.bool_] | None
     """Like `values`: inside the image, not nodata, not NaN. None when it was not asked for."""
     offset: Ints
@@ -90,7 +90,7 @@ def read_windows(
     jobs = jobs_of(plan_reads(reads))
     _check_dtypes(reads)
     if options.budget_bytes is not None:
-        _check_budget(_bill(jobs, options), options.budget_bytes)
+        check_budget(_bill(jobs, options), options.budget_bytes)
     fills = [_fills(read) for read in reads]
     answers = [_blank_answer(plan, fill) for plan, fill in zip(jobs.plans, fills, strict=True)]
     targets = [
@@ -175,7 +175,8 @@ def _check_dtypes(reads: Sequence[WindowRead]) -> None:
             check_lossless(native, read.dtype, label=read.label, href=shown(href))
 
 
-def _check_budget(bill: Bill, budget_bytes: int) -> None:
+def check_budget(bill: Bill, budget_bytes: int) -> None:
+    """Refuse a bill that exceeds the budget, with the bill in the message."""
     if bill.bytes > budget_bytes:
         raise BudgetError(
             f"this read needs {bill.tiles:,} tiles in {bill.requests:,} requests, {bill.bytes:,} bytes; budget_bytes "
@@ -194,6 +195,11 @@ def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
     read, offset = plan.read, plan.offset
     n_pixels, sizes = int(offset[-1]), np.diff(offset)
     outside = np.flatnonzero(plan.pieces.n_pixels < sizes)
+    if read.out is not None:
+        start = window_starts(read, offset)
+        for window in outside.tolist():
+            read.out.values[start[window] : start[window] + sizes[window]] = fills[read.reference_id[window]]
+        return WindowAnswer(values=read.out.values, valid=read.out.valid, offset=offset, errors={})
     if not len(outside):
         values = np.empty(n_pixels, read.dtype)
     elif not fills.any():
@@ -212,10 +218,11 @@ def _void_windows(plan: ReadPlan, answer: WindowAnswer, tile: int, error: Except
     """Make every window that touches a failed tile all invalid, and keep the reason."""
     reason = _told(error, plan, tile)
     pieces = slice(int(plan.pieces.first_piece[tile]), int(plan.pieces.first_piece[tile + 1]))
+    start, size = window_starts(plan.read, plan.offset), np.diff(plan.offset)
     for window in np.unique(plan.pieces.window[pieces]).tolist():
         if window in answer.errors:
             continue
-        pixels = slice(int(plan.offset[window]), int(plan.offset[window + 1]))
+        pixels = slice(int(start[window]), int(start[window] + size[window]))
         answer.values[pixels] = fills[plan.read.reference_id[window]]
         if answer.valid is not None:
             answer.valid[pixels] = False

@@ -108,15 +108,14 @@ class BatchedColumns:
                     size, limit = min(size, limit), limit * RAMP_FACTOR
                 part = batch.slice(start, size)
                 start += size
-                if made.isdisjoint(wanted):
-                    answer = part
-                else:
-                    answer = part.lazy().with_columns(*self.exprs).collect()
-                    if row_bytes is None or row_bytes < answer.estimated_size() // max(1, part.height):
-                        row_bytes = max(1, int(answer.estimated_size()) // max(1, part.height))
-                if condition is not None:
-                    answer = answer.lazy().filter(condition).collect()
-                yield answer.select(wanted)
+                answer = part.lazy()
+                if not made.isdisjoint(wanted):
+                    answer = answer.with_columns(*self.exprs)
+                # Selected in the same plan, so that Polars leaves out the expressions that are not wanted.
+                frame = answer.select(wanted).collect()
+                if row_bytes is None or row_bytes < frame.estimated_size() // max(1, part.height):
+                    row_bytes = max(1, int(frame.estimated_size()) // max(1, part.height))
+                yield frame if condition is None else frame.lazy().filter(condition).collect()
 
 
 def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:

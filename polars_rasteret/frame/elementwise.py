@@ -12,7 +12,7 @@ import polars as pl
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.arguments import checked_bands
-from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands
+from polars_rasteret.frame.reading import BandAnswer, BandRows, check_same_grids, read_bands
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
 
 if TYPE_CHECKING:
@@ -32,7 +32,13 @@ NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='na
 
 
 def read_columns(
-    columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
+    columns: Sequence[RasterColumn],
+    shared: SharedWindows,
+    options: ReadOptions,
+    *,
+    unscale: bool,
+    line_up: bool = False,
+    **how: Any,
 ) -> tuple[list[BandAnswer], dict[int, str]]:
     """Read windows of some columns together; each row is its own target."""
     bands = [
@@ -45,6 +51,8 @@ def read_columns(
         )
         for column in columns
     ]
+    if line_up:
+        check_same_grids(bands)
     return read_bands(bands, options, advice=_ADVICE, **how)
 
 

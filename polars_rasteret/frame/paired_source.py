@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from polars_rasteret.engine import Bill, check_budget
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.question import READ_ERROR
@@ -90,6 +91,8 @@ class _Answer:
 
     def __init__(self, question: Question, settled: Settled, split: SplitPredicate, wanted: list[str]) -> None:
         self.question, self.settled, self.split, self.wanted = question, settled, split, wanted
+        self.left_bytes = question.options.budget_bytes
+        """What may still be fetched; None: anything."""
         self.needed = {*wanted, *root_names(split.pairs), *root_names(split.pixels), *root_names(split.records)}
 
     def frames(self, n_rows: int | None) -> Iterator[pl.DataFrame]:
@@ -109,16 +112,45 @@ class _Answer:
         )
         target, record = _candidates(targets, bounds, records)
         keys = _KeyColumns(target_frame, records)
-        for run, of_targets in target_runs(
-            target, len(targets), _MAX_PAIRS if n_rows is None else max(4 * n_rows, 1024)
-        ):
+        runs = self._runs(targets, (target, record), records, keys, n_rows)
+        if question.options.budget_bytes is not None and not self.split.pixels:
+            runs = self._billed(list(runs))
+        for rows in runs:
+            yield from self._read(rows, keys)
+
+    def _runs(
+        self,
+        targets: Points | Areas,
+        pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+        records: Records,
+        keys: _KeyColumns,
+        n_rows: int | None,
+    ) -> Iterator[PairedRows]:
+        """Give the rows of the answer before reading, in order, a bounded number of pairs at a time."""
+        target, record = pairs
+        max_pairs = _MAX_PAIRS if n_rows is None else max(4 * n_rows, 1024)
+        for run, of_targets in target_runs(target, len(targets), max_pairs):
             rows = self._paired(targets, target[run], record[run], of_targets, records)
             if n_rows is not None:
                 rows = rows.taken(slice(0, n_rows))
                 n_rows -= len(rows)
-            yield from self._read(self._chosen(rows, keys), keys)
+            yield self._chosen(rows, keys)
             if n_rows is not None and n_rows <= 0:
                 return
+
+    def _billed(self, runs: list[PairedRows]) -> Iterator[PairedRows]:
+        """Refuse the whole answer before its first request, if it exceeds the budget."""
+        options, reader = self.question.options, self.settled.reader
+        bills = [reader.bill(rows, self._values(), options) for rows in runs]
+        whole = Bill(
+            tiles=sum(one.tiles for one in bills),
+            requests=sum(one.requests for one in bills),
+            bytes=sum(one.bytes for one in bills),
+        )
+        assert self.left_bytes is not None
+        check_budget(whole, self.left_bytes)
+        self.left_bytes = None
+        return iter(runs)
 
     def _collected_targets(self, n_targets: int | None) -> pl.DataFrame:
         settled = self.settled
@@ -182,9 +214,13 @@ class _Answer:
         kept = frame.lazy().select(condition.alias("kept")).collect()["kept"].fill_null(value=False).to_numpy()
         return rows.taken(np.flatnonzero(kept))
 
+    def _values(self) -> set[str]:
+        """Name what is to be read, as the reader calls it."""
+        return {natural for name, natural in self.settled.values.items() if name in self.needed}
+
     def _read(self, rows: PairedRows, keys: _KeyColumns) -> Iterator[pl.DataFrame]:
-        settled, options = self.settled, self.question.options
-        values = {natural for name, natural in settled.values.items() if name in self.needed}
+        settled, options = self.settled, replace(self.question.options, budget_bytes=None)
+        values = self._values()
         names = {name for name in self.needed if name not in settled.values}
         row_bytes = settled.reader.row_bytes(rows, values) + keys.row_bytes(names)
         ramps_up = settled.reader.needs_pixels(
@@ -192,6 +228,10 @@ class _Answer:
         )
         for unit in units(row_bytes, max_bytes=options.max_answer_bytes, ramps_up=ramps_up):
             part = rows.taken(unit)
+            if self.left_bytes is not None:  # a pixel predicate decides how far the read goes: pay unit by unit
+                bill = settled.reader.bill(part, values, options)
+                check_budget(bill, self.left_bytes)
+                self.left_bytes -= bill.bytes
             columns, errors = settled.reader.read(part, values, options) if values else ({}, {})
             if READ_ERROR in values:
                 columns[READ_ERROR] = _error_column(errors, len(part))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from polars_rasteret.engine import Bill, bill_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series
 from polars_rasteret.frame.question import READ_ERROR
@@ -20,10 +21,10 @@ from polars_rasteret.frame.reading import (
     check_same_grids,
     point_column,
     read_bands,
-    stack_dtype,
     stacked_column,
     valid_column,
     window_array_column,
+    window_reads,
     window_struct_column,
 )
 from polars_rasteret.frame.windows import no_windows, windows_of_areas, windows_of_points
@@ -91,6 +92,10 @@ class PairReader:
                     columns[band] = pl.Series(band, [None], dtype=series.dtype).new_from_index(0, len(rows))
         return columns, {}
 
+    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:  # noqa: ARG002
+        """Give nothing: references cost nothing."""
+        return Bill(tiles=0, requests=0, bytes=0)
+
     def needs_pixels(self, names: AbstractSet[str]) -> bool:  # noqa: ARG002 - references cost nothing
         """Say no: a reference is not a pixel."""
         return False
@@ -128,9 +133,17 @@ class PointReader:
         self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
     ) -> tuple[dict[str, pl.Series], dict[int, str]]:
         """Read the pixels of the bands wanted."""
-        bands = band_rows(rows, [band for band in self.bands if band in wanted or READ_ERROR in wanted], self.unscale)
+        bands = band_rows(rows, self._chosen(wanted), self.unscale)
         answers, errors = read_bands(bands, options, want_valid=True, advice=_ADVICE)
         return {one.rows.column.name: point_column(one, one.rows.column.name) for one in answers}, errors
+
+    def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
+        return [band for band in self.bands if band in wanted or READ_ERROR in wanted]
+
+    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
+        """Give what `read` would fetch with an empty cache."""
+        bands = band_rows(rows, self._chosen(wanted), self.unscale)
+        return bill_of(window_reads(bands, [None] * len(bands)), options)
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:
         """Say whether any of the columns is read."""
@@ -205,10 +218,10 @@ class WindowReader:
         for band, windows in rows.windows.items():
             if self._is_wanted(band, wanted):
                 pixel_bytes = 8 if band in self.unscale else numpy_dtype(pixel_dtype(self.bands[band])).itemsize
-                copies = 2 if self.stack else 1
-                size += np.where(rows.record >= 0, windows.height * windows.width, 0) * (
-                    pixel_bytes * copies + (1 if self.masked else 0)
-                )
+                n_pixels = np.where(rows.record >= 0, windows.height * windows.width, 0)
+                if self.shape is not None:  # a row that is not read has a place all the same
+                    n_pixels = np.full(len(rows), self.shape[0] * self.shape[1], np.int64)
+                size += n_pixels * (pixel_bytes + (1 if self.masked else 0))
         return size
 
     def _is_wanted(self, band: str, wanted: AbstractSet[str]) -> bool:
@@ -220,7 +233,9 @@ class WindowReader:
         """Read the windows of the bands wanted."""
         columns: dict[str, pl.Series] = {}
         errors: dict[int, str] = {}
-        chosen = [band for band in self.bands if self._is_wanted(band, wanted)]
+        if self.shape is not None:  # judged by all bands, so that the error does not depend on what is selected
+            check_same_grids(band_rows(rows, list(self.bands), self.unscale))
+        chosen = self._chosen(wanted)
         if chosen:
             dtypes = None
             bands = band_rows(rows, chosen, self.unscale)
@@ -233,11 +248,21 @@ class WindowReader:
                 fill_value=self.fill_value,
                 want_valid=bool(self.masked),
                 advice=_ADVICE,
+                shape=self.shape,
+                stack=self.stack and not self.unscale,
             )
             columns = self._columns(answers)
         if self.shape is not None and not wanted.isdisjoint({"transform", "raster_crs"}):
             columns.update(self._grid(rows))
         return columns, errors
+
+    def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
+        return [band for band in self.bands if self._is_wanted(band, wanted)]
+
+    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
+        """Give what `read` would fetch with an empty cache."""
+        bands = band_rows(rows, self._chosen(wanted), self.unscale)
+        return bill_of(window_reads(bands, [None] * len(bands)), options)
 
     def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
         masked = self.masked is True
@@ -247,9 +272,7 @@ class WindowReader:
             }
         columns: dict[str, pl.Series] = {}
         if self.stack:
-            check_same_grids(answers)
-            dtype = stack_dtype([one.rows.column for one in answers], unscale=bool(self.unscale))
-            columns["pixels"] = stacked_column(answers, "pixels", self.shape, dtype, masked=masked)
+            columns["pixels"] = stacked_column(answers, "pixels", self.shape, masked=masked)
         else:
             for one in answers:
                 columns[one.rows.column.name] = window_array_column(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.engine import WindowRead, read_windows
+from polars_rasteret.engine import Out, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series, scalar_series, window_struct
 from polars_rasteret.geo.affine import window_transform
@@ -63,43 +63,19 @@ class BandAnswer:
     """Rows that were read without an error."""
 
 
-def read_bands(
+def window_reads(
     bands: Sequence[BandRows],
-    options: ReadOptions,
+    outs: Sequence[Out | None],
     *,
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
     fill_value: float | None = None,
-    want_valid: bool,
-    advice: str,
-) -> tuple[list[BandAnswer], dict[int, str]]:
-    """Read windows of all bands together.
-
-    Parameters
-    ----------
-    bands
-        One per column; rows are the same in all.
-    options
-        Captured when the verb or expression was written.
-    dtypes
-        Result dtype by band where it is not the band's own pixel dtype (``stack=True``).
-    fill_value
-        For pixels outside of the image.
-    want_valid
-        Whether the validity of every pixel is needed.
-    advice
-        What to do when the answer would be too large.
-
-    Returns
-    -------
-    answers
-        One per band.
-    errors
-        Reasons by row, with ``on_error="null"``.
-    """
+    want_valid: bool = False,
+) -> list[WindowRead]:
+    """Say what the engine is to read for all bands."""
     reads = []
     # Bands on the same grid are given the same arrays, so that the engine plans their tiles once.
     shared: dict[tuple[int, bytes], tuple[NDArray[np.int64], ...]] = {}
-    for band in bands:
+    for band, out in zip(bands, outs, strict=True):
         is_read = band.is_read
         key = (id(band.windows), np.packbits(is_read).tobytes())
         if key not in shared:
@@ -126,8 +102,53 @@ def read_bands(
                 dtype=dtype,
                 fill=None if fill_value is None else dtype.type(fill_value),
                 want_valid=want_valid,
+                out=out,
             )
         )
+    return reads
+
+
+def read_bands(
+    bands: Sequence[BandRows],
+    options: ReadOptions,
+    *,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    fill_value: float | None = None,
+    want_valid: bool,
+    advice: str,
+    shape: tuple[int, int] | None = None,
+    stack: bool = False,
+) -> tuple[list[BandAnswer], dict[int, str]]:
+    """Read windows of all bands together.
+
+    Parameters
+    ----------
+    bands
+        One per column; rows are the same in all.
+    options
+        Captured when the verb or expression was written.
+    dtypes
+        Result dtype by band where it is not the band's own pixel dtype (``stack=True``).
+    fill_value
+        For pixels outside of the image.
+    want_valid
+        Whether the validity of every pixel is needed.
+    advice
+        What to do when the answer would be too large.
+    shape
+        Of every window, where they all have one: each row then has a place in the answer, read or not.
+    stack
+        With `shape`: all bands of a row lie side by side in one array, which is the answer of each band.
+
+    Returns
+    -------
+    answers
+        One per band.
+    errors
+        Reasons by row, with ``on_error="null"``.
+    """
+    outs = _outs(bands, dtypes or {}, shape, stack=stack, want_valid=want_valid, options=options, advice=advice)
+    reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
     answers = read_windows(reads, options, advice=advice)
     errors: dict[int, str] = {}
     results = []
@@ -138,6 +159,45 @@ def read_bands(
             errors[row] = f"{errors[row]}; {reason}" if row in errors else reason
         results.append(BandAnswer(rows=band, answer=answer, is_read=is_read))
     return results, errors
+
+
+def _outs(
+    bands: Sequence[BandRows],
+    dtypes: Mapping[str, np.dtype[Any]],
+    shape: tuple[int, int] | None,
+    *,
+    stack: bool,
+    want_valid: bool,
+    options: ReadOptions,
+    advice: str,
+) -> list[Out | None]:
+    """Make the arrays that windows of one shape are written into; 0 where nothing is read."""
+    if shape is None:
+        return [None] * len(bands)
+    n_rows, n_pixels = len(bands[0].reference_id), shape[0] * shape[1]
+    wanted = [dtypes.get(band.column.name, band.column.dtype) for band in bands]
+    n_bytes = n_rows * n_pixels * sum(dtype.itemsize + want_valid for dtype in wanted)
+    if n_bytes > options.max_answer_bytes:
+        raise UsageError(
+            f"the answer would take {n_bytes / 1e6:,.1f} MB, more than max_answer_bytes "
+            f"({options.max_answer_bytes / 1e6:,.1f} MB) allows at once; {advice}"
+        )
+    side_by_side = len(bands) if stack else 1
+    outs: list[Out | None] = []
+    values = valid = None
+    for at, dtype in enumerate(wanted):
+        if values is None or not stack:
+            values = np.zeros(n_rows * n_pixels * side_by_side, dtype)
+            valid = np.zeros(len(values), np.bool_) if want_valid else None
+        first = at * n_pixels if stack else 0
+        outs.append(
+            Out(
+                values=values[first:],
+                valid=None if valid is None else valid[first:],
+                stride=n_pixels * side_by_side,
+            )
+        )
+    return outs
 
 
 def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
@@ -175,13 +235,22 @@ def point_column(band: BandAnswer, name: str) -> pl.Series:
 
 
 def unscaled_windows(band: BandAnswer) -> NDArray[Any]:
-    """Give the flat values of a band's windows; Float32 ``value * scale + offset`` when unscaled."""
+    """Give the flat values of windows that lie one after another; Float32 ``value * scale + offset`` when unscaled."""
     if not band.rows.unscale:
         return band.answer.values
     scale, offset = band.rows.scale_and_offset()
     n_pixels = np.diff(band.answer.offset)
     values = band.answer.values * np.repeat(scale, n_pixels) + np.repeat(offset, n_pixels)
     return values.astype(np.float32)
+
+
+def _unscaled_arrays(band: BandAnswer) -> NDArray[Any]:
+    """Give the values of windows of one shape, shape (n_rows, n_pixels); Float32 when unscaled."""
+    values = band.answer.values.reshape(len(band.is_read), -1)
+    if not band.rows.unscale:
+        return values
+    scale, offset = band.rows.scale_and_offset()
+    return (values * scale[:, None] + offset[:, None]).astype(np.float32)
 
 
 def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Series:
@@ -212,72 +281,72 @@ def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Ser
 
 def window_array_column(band: BandAnswer, name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
     """Give windows of one shape as arrays; null where nothing was read."""
-    values, is_valid = _spread(band, unscaled_windows(band), shape), None
-    if masked and band.answer.valid is not None:
-        is_valid = _spread(band, band.answer.valid, shape)
-    return array_series(name, values, shape, is_valid=is_valid, is_null=~band.is_read)
+    is_valid = band.answer.valid if masked else None
+    return array_series(name, _unscaled_arrays(band).reshape(-1), shape, is_valid=is_valid, is_null=~band.is_read)
 
 
 def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Series:
     """Give which pixels of windows of one shape are valid; null where nothing was read."""
     assert band.answer.valid is not None
-    return array_series(name, _spread(band, band.answer.valid, shape), shape, is_null=~band.is_read)
+    return array_series(name, band.answer.valid, shape, is_null=~band.is_read)
 
 
-def stacked_column(
-    bands: Sequence[BandAnswer], name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic], *, masked: bool
-) -> pl.Series:
+def stacked_column(bands: Sequence[BandAnswer], name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
     """Give the bands of each row as one array ``(bands, *shape)``; null where none was read.
 
-    A band that was not read where others were is null in each of its elements.
+    A band that was not read where others were is null in each of its elements. The bands were read with ``stack``, so that
+    they lie in one array already, except when they are unscaled.
     """
-    n_rows, n_pixels = len(bands[0].is_read), int(np.prod(shape, dtype=np.int64))
-    any_read = np.logical_or.reduce([band.is_read for band in bands])
-    values = np.zeros((n_rows, len(bands), n_pixels), dtype)
-    is_valid = np.ones((n_rows, len(bands), n_pixels), np.bool_)
-    for at, band in enumerate(bands):
-        values[:, at] = _spread(band, unscaled_windows(band), shape).reshape(n_rows, n_pixels)
-        if masked and band.answer.valid is not None:
-            is_valid[:, at] = _spread(band, band.answer.valid, shape).reshape(n_rows, n_pixels)
-        is_valid[:, at] &= band.is_read[:, None]
-    return array_series(
-        name, values.reshape(-1), (len(bands), *shape), is_valid=is_valid.reshape(-1), is_null=~any_read
-    )
+    n_rows, n_bands, n_pixels = len(bands[0].is_read), len(bands), shape[0] * shape[1]
+    is_read = np.stack([band.is_read for band in bands], axis=1)
+    any_read: NDArray[np.bool_] = np.asarray(is_read.any(axis=1))
+    values, valid = bands[0].answer.values, bands[0].answer.valid if masked else None
+    if any(band.rows.unscale for band in bands):
+        values = np.stack([_unscaled_arrays(band) for band in bands], axis=1).reshape(-1)
+        if masked:
+            valid = np.stack([_validity(band, n_pixels) for band in bands], axis=1).reshape(-1)
+    if not (is_read | ~any_read[:, None]).all():
+        whole = (
+            np.ones((n_rows, n_bands, n_pixels), np.bool_)
+            if valid is None
+            else valid.reshape(n_rows, n_bands, n_pixels)
+        )
+        valid = (whole & is_read[:, :, None]).reshape(-1)
+    return array_series(name, values, (n_bands, *shape), is_valid=valid, is_null=~any_read)
 
 
-def _spread(band: BandAnswer, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Put a slot for every row where rows that were not read have none."""
-    n_rows, n_pixels = len(band.is_read), int(np.prod(shape, dtype=np.int64))
-    if len(values) == n_rows * n_pixels:
-        return values
-    whole = np.zeros((n_rows, n_pixels), values.dtype)
-    has_pixels = np.diff(band.answer.offset) > 0
-    whole[has_pixels] = values.reshape(-1, n_pixels)
-    return whole.reshape(-1)
+def _validity(band: BandAnswer, n_pixels: int) -> NDArray[np.bool_]:
+    assert band.answer.valid is not None
+    return band.answer.valid.reshape(-1, n_pixels)
 
 
-def check_same_grids(answers: Sequence[BandAnswer]) -> None:
-    """Refuse to stack bands whose pixels do not line up.
+def check_same_grids(bands: Sequence[BandRows]) -> None:
+    """Refuse bands whose pixels do not line up where they would be given as one window.
 
     Raises
     ------
     UsageError
         When bands of one row lie on different grids.
     """
-    first = answers[0]
-    for other in answers[1:]:
+    first = bands[0]
+    for other in bands[1:]:
+        if other.windows is first.windows:
+            continue  # shared because the grids are the same
         both = first.is_read & other.is_read
-        ours, theirs = first.rows.reference_id[both], other.rows.reference_id[both]
-        if len(ours) and not np.array_equal(
-            first.rows.column.transform[ours], other.rows.column.transform[theirs], equal_nan=True
-        ):
-            raise UsageError(
-                f"stack=True: {first.rows.column.name} and {other.rows.column.name} lie on different pixel grids, and bringing "
-                "one onto the other is not available yet in this version; read them without stack"
-            )
+        ours, theirs = first.reference_id[both], other.reference_id[both]
+        pairs = np.unique(np.stack([ours, theirs], axis=1), axis=0).tolist() if len(ours) else []
+        for one, two in pairs:
+            same_crs = first.column.crs[one] == other.column.crs[two]
+            if not (
+                same_crs and np.array_equal(first.column.transform[one], other.column.transform[two], equal_nan=True)
+            ):
+                raise UsageError(
+                    f"{first.column.name} and {other.column.name} of {first.column.references[one].href} lie on different pixel "
+                    "grids, and bringing one onto the other is not available yet in this version; read them in separate calls"
+                )
 
 
-def stack_dtype(columns: Sequence[RasterColumn], *, unscale: bool) -> np.dtype[np.generic]:
+def stack_dtype(columns: Sequence[RasterColumn]) -> np.dtype[np.generic]:
     """Give the dtype that holds every band of a stack.
 
     Raises
@@ -285,8 +354,6 @@ def stack_dtype(columns: Sequence[RasterColumn], *, unscale: bool) -> np.dtype[n
     UsageError
         When no dtype holds all values of all bands.
     """
-    if unscale:
-        return np.dtype(np.float32)
     dtype = lossless_supertype([column.dtype for column in columns])
     if dtype is None:
         raise UsageError(

@@ -73,7 +73,7 @@ class _SamplePoints:
             return values[0].alias(name)
         if self.form == "struct":
             return struct_series("pixels", {one.name: one for one in values})
-        dtype = np.dtype(np.float64) if self.unscale else stack_dtype(columns, unscale=False)
+        dtype = np.dtype(np.float64) if self.unscale else stack_dtype(columns)
         is_valid = np.stack([one.is_not_null().to_numpy() for one in values], axis=1)
         table = np.stack([one.fill_null(0).to_numpy().astype(dtype) for one in values], axis=1)
         no_raster = np.logical_and.reduce([column.reference_id < 0 for column in columns])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import Bill
     from polars_rasteret.frame.records import Records
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.windows import Windows
@@ -88,6 +89,10 @@ class Reader(Protocol):
         self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
     ) -> tuple[dict[str, pl.Series], dict[int, str]]:
         """Give the wanted columns of the rows, and reasons of failed rows (``on_error="null"``)."""
+        ...
+
+    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
+        """Give what `read` would fetch with an empty cache."""
         ...
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:

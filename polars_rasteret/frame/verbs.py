@@ -215,6 +215,8 @@ def _paired(
         suffix=words.suffix,
         options=current_options(on_error=words.on_error, budget_bytes=words.budget_bytes),
     )
+    # Polars turns an exception of a schema callable into its own type: settled here, errors keep theirs.
+    _ = question.settled
     return PairedSource(question).scan()
 
 

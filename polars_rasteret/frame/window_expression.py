@@ -30,7 +30,6 @@ from polars_rasteret.frame.elementwise import (
 )
 from polars_rasteret.frame.reading import (
     BandAnswer,
-    check_same_grids,
     stack_dtype,
     stacked_column,
     warn_of_errors,
@@ -82,16 +81,21 @@ class _ReadWindow:
         columns = [raster_column(one) for one in inputs[: self.n_bands]]
         shared = SharedWindows(self._windows(inputs[self.n_bands :], len(inputs[0])))
         dtypes = None
-        if self.form == "stack" and not self.unscale:
-            dtypes = {column.name: stack_dtype(columns, unscale=False) for column in columns}
+        is_stack = self.form == "stack"
+        if is_stack and not self.unscale:
+            dtypes = {column.name: stack_dtype(columns) for column in columns}
         answers, errors = read_columns(
             columns,
             shared,
             self.options,
             unscale=self.unscale,
+            # A window in pixels means what each band makes of it, except in a stack.
+            line_up=is_stack or (self.shape is not None and self.where != "window"),
             want_valid=self.masked,
             dtypes=dtypes,
             fill_value=self.fill_value,
+            shape=self.shape if self.arrays else None,
+            stack=is_stack and not self.unscale,
         )
         warn_of_errors(errors, "read_window")
         name = inputs[0].name
@@ -99,11 +103,8 @@ class _ReadWindow:
             return self._column(answers[0], name)
         if self.form == "struct":
             return struct_series("pixels", {one.rows.column.name: self._column(one, "") for one in answers})
-        check_same_grids(answers)
-        dtype = stack_dtype(columns, unscale=self.unscale)
-        shape = self.shape
-        assert shape is not None
-        result = stacked_column(answers, "pixels", shape, dtype, masked=self.masked)
+        assert self.shape is not None
+        result = stacked_column(answers, "pixels", self.shape, masked=self.masked)
         return result if return_dtype is None else result.cast(return_dtype)
 
     def _column(self, answer: BandAnswer, name: str) -> pl.Series:

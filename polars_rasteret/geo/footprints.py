@@ -240,6 +240,9 @@ def wrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
     low = xmin - 360 * np.floor((xmin + 180) / 360)
     high = xmax - 360 * np.ceil((xmax - 180) / 360)
     inside = (xmin >= -180) & (xmax <= 180)
+    # A box that crosses has its xmin in the east and its xmax in the west, so that filters can say it with two comparisons;
+    # the rare one that is too wide for that goes all around.
+    everywhere |= ~inside & (low > high) & ((low < 0) | (high > 0))
     result[:, 0] = np.where(everywhere, -180.0, np.where(inside, xmin, low))
     result[:, 2] = np.where(everywhere, 180.0, np.where(inside, xmax, high))
     return result

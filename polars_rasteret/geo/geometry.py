@@ -56,7 +56,9 @@ def points_of(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np
             f"geometry {at} is a {geometries[at].geom_type}; expected points. "
             "For areas use read_windows; for one point per area take its centroid first."
         )
-    return shapely.get_x(geometries), shapely.get_y(geometries)
+    x, y = np.full(len(geometries), np.nan), np.full(len(geometries), np.nan)
+    x[present], y[present] = shapely.get_x(geometries[present]), shapely.get_y(geometries[present])
+    return x, y
 
 
 def _little_endian_points(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -71,13 +73,12 @@ def _little_endian_points(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64]
 
 
 def are_points(wkb: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Say which geometries are points (null and empty ones are not)."""
+    """Say which geometries are points; null and empty ones count, as they are nowhere in either case."""
     if _little_endian_points(wkb) is not None:
         return np.ones(len(wkb), np.bool_)
     geometries = parsed(wkb)
-    result: NDArray[np.bool_] = (shapely.get_type_id(geometries) == shapely.GeometryType.POINT) & ~shapely.is_empty(
-        geometries
-    )
+    nowhere = shapely.is_missing(geometries) | shapely.is_empty(geometries)
+    result: NDArray[np.bool_] = nowhere | (shapely.get_type_id(geometries) == shapely.GeometryType.POINT)
     return result
 
 

@@ -71,10 +71,13 @@ class Areas:
         geometries = parsed(wkb)
         self.crs = crs
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
+        # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
+        is_point = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
+        self._tolerance = np.where(is_point, 0.0, BORDER_TOLERANCE_PX)
         # Only the outline matters for a window; straight edges get points because they bend in another CRS.
-        longest = np.nanmax(
-            np.stack([self.bounds[:, 2] - self.bounds[:, 0], self.bounds[:, 3] - self.bounds[:, 1]]), 0, initial=0
-        )
+        with np.errstate(invalid="ignore"):  # geometries of infinities
+            sizes = self.bounds[:, 2:] - self.bounds[:, :2]
+        longest = np.nanmax(sizes, axis=1, initial=0)
         has_length = np.isfinite(longest) & (longest > 0)
         dense = geometries.copy()
         dense[has_length] = shapely.segmentize(geometries[has_length], longest[has_length] / _SEGMENTS_PER_SIDE)
@@ -120,18 +123,16 @@ class Areas:
         row, col = pixel_coordinates(transform[owner], x, y)
         first_row, last_row = _reduced(np.minimum, row, start), _reduced(np.maximum, row, start)
         first_col, last_col = _reduced(np.minimum, col, start), _reduced(np.maximum, col, start)
-        # Beyond 2**31 pixels there is no image; such positions come from a projection's far end.
-        has_place = np.isfinite(first_row + last_row + first_col + last_col)
+        # Beyond 2**31 pixels there is no image; such positions come from a projection's far end. NaN and infinities fail, too.
+        has_place = np.ones(len(index), np.bool_)
         for edge in (first_row, last_row, first_col, last_col):
             has_place &= np.abs(edge) < 2**31
         windows = np.zeros((len(index), 4), np.int64)
-        for column, edge, rounded, nudge in (
-            (0, first_row, np.floor, BORDER_TOLERANCE_PX),
-            (1, last_row, np.ceil, -BORDER_TOLERANCE_PX),
-            (2, first_col, np.floor, BORDER_TOLERANCE_PX),
-            (3, last_col, np.ceil, -BORDER_TOLERANCE_PX),
-        ):
-            windows[has_place, column] = rounded(edge[has_place] + nudge)
+        tolerance = self._tolerance[index[has_place]]
+        windows[has_place, 0] = np.floor(first_row[has_place] + tolerance)
+        windows[has_place, 1] = np.ceil(last_row[has_place] - tolerance)
+        windows[has_place, 2] = np.floor(first_col[has_place] + tolerance)
+        windows[has_place, 3] = np.ceil(last_col[has_place] - tolerance)
         # A line or point on a pixel border still touches the pixel that starts there.
         windows[has_place, 1] = np.maximum(windows[has_place, 1], windows[has_place, 0] + 1)
         windows[has_place, 3] = np.maximum(windows[has_place, 3], windows[has_place, 2] + 1)

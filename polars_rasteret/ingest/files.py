@@ -66,6 +66,15 @@ def build_from_files(
         When `sources` names nothing, or names and values do not fit the files.
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> _ = pr.testing.example_scenes()
+    >>> hrefs = ["memory://example-scenes/first.tif", "memory://example-scenes/gone.tif"]
+    >>> scenes = pr.build_from_files(hrefs, bands={"nir": 1}, datetime=["2024-05-01", None])
+    >>> scenes.select("id", "datetime", pl.col("header_error").str.head(24)).collect().rows()
+    [('first', datetime.datetime(2024, 5, 1, 0, 0, tzinfo=...UTC...), None), ('gone', None, 'nir: memory://example-sc')]
     """
     refuse_existing(into, storage_options=storage_options, credential_provider=credential_provider)
     wanted = _wanted_bands(bands)

@@ -68,6 +68,15 @@ def build_from_table(
         When a column is missing or holds something else.
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
+
+    Examples
+    --------
+    >>> import polars_rasteret as pr
+    >>> _ = pr.testing.example_scenes()
+    >>> table = pl.DataFrame({"id": ["a"], "image": ["memory://example-scenes/first.tif"], "label": ["field"]})
+    >>> scenes = pr.build_from_table(table, bands={"red": ("image", 0), "nir": ("image", 1)})
+    >>> scenes.select("id", "label", pl.col("nir").struct.field("band_index")).collect().row(0)
+    ('a', 'field', 1)
     """
     refuse_existing(into, storage_options=storage_options, credential_provider=credential_provider)
     table = _collected(frame)

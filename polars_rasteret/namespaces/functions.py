@@ -112,8 +112,8 @@ def read_window(
     --------
     >>> import polars_rasteret as pr
     >>> scenes = pr.testing.example_scenes().head(1)
-    >>> scenes.select(pr.read_window(["red", "nir"], window=(0, 2, 0, 2), stack=True)).collect().schema
-    Schema({'pixels': Array(UInt16, shape=(2, 2, 2))})
+    >>> scenes.select(pr.read_window(["red", "nir"], window=(0, 2, 0, 2), stack=True)).collect().item().to_list()
+    [[[1000, 1001], [1064, 1065]], [[3000, 3003], [3192, 3195]]]
     """
     from polars_rasteret.frame import window_expression
     from polars_rasteret.frame.elementwise import band_expressions

@@ -35,6 +35,18 @@ class PixelReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Out:
+    """Where the pixels of windows go that share a larger array, such as a stack of bands."""
+
+    values: NDArray[Any]
+    """Flat, result dtype; window ``i`` begins at ``i * stride``."""
+    valid: NDArray[np.bool_] | None
+    """Like `values`; all false before."""
+    stride: int
+    """Pixels from the beginning of one window to the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WindowRead:
     """One output column: windows of many references. A point is a 1x1 window.
 
@@ -58,6 +70,8 @@ class WindowRead:
     """Outside the image: this, else the reference's nodata, else 0."""
     want_valid: bool = True
     """Also say which pixels are inside and neither nodata nor NaN."""
+    out: Out | None = None
+    """Write into these arrays instead of new ones."""
 
     def __post_init__(self) -> None:
         n_windows = len(self.reference_id)
@@ -75,6 +89,11 @@ def pixel_offsets(read: WindowRead) -> Ints:
     offset = np.zeros(len(read.reference_id) + 1, np.int64)
     np.cumsum(read.height * read.width, out=offset[1:])
     return offset
+
+
+def window_starts(read: WindowRead, offset: Ints) -> Ints:
+    """Give where each window begins in the arrays that are written, shape (n,)."""
+    return offset[:-1] if read.out is None else np.arange(len(read.reference_id)) * read.out.stride
 
 
 def answer_bytes(read: WindowRead) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 import pyproj
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.proj_thread import on_proj_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,7 @@ def _georeference(epsg: int | None, transform: Sequence[float]) -> dict[int, tup
     if epsg is not None:
         if not 0 < epsg <= _EPSG_MAX:
             raise UsageError(f"epsg is {epsg}; expected a code GeoTIFF can hold, 1..{_EPSG_MAX}")
-        is_projected = pyproj.CRS.from_epsg(epsg).is_projected
+        is_projected = on_proj_thread(lambda: bool(pyproj.CRS.from_epsg(epsg).is_projected))
         keys = [(1024, 1 if is_projected else 2), (1025, 1), (3072 if is_projected else 2048, epsg)]
         tags[34735] = (_SHORT, [1, 1, 0, len(keys), *[part for key, value in keys for part in (key, 0, 1, value)]])
     return tags

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, TypeAlias
 
+from polars_rasteret.proj_thread import on_proj_thread
+
 if TYPE_CHECKING:
     from pyproj import CRS
 
@@ -45,6 +47,10 @@ def crs_from_keys(keys: GeoKeys) -> str | None:
 
     As in GDAL, keys without GTModelType describe none, and the linear unit of a file overrides that of its code.
     """
+    return on_proj_thread(_crs_from_keys, keys)
+
+
+def _crs_from_keys(keys: GeoKeys) -> str | None:
     from pyproj.exceptions import CRSError
 
     from polars_rasteret.tiff.user_crs import user_crs

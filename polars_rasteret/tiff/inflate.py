@@ -23,6 +23,7 @@ import imagecodecs
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff import lzw_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +141,11 @@ def _zstd_whole(data: Bytes) -> NDArray[np.uint8]:
 
 
 def _lzw(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    stream = np.frombuffer(data, np.uint8)
+    padded = scratch.buffer("stream", len(stream) + 4)
+    padded[: len(stream)] = stream
+    if not lzw_check.is_safe(padded, len(stream), n_bytes):
+        raise _corrupt(LZW, data, "a Clear code is not followed by a literal")
     try:
         decoded: NDArray[np.uint8] = codecs.lzw_decode(data, out=scratch.buffer("inflate", n_bytes))
     except codecs.LzwError as error:
@@ -204,7 +210,7 @@ def _stops_early(compression: int) -> bool:
     return True
 
 
-def _corrupt(compression: int, data: Bytes, error: Exception) -> FileFormatError:
+def _corrupt(compression: int, data: Bytes, error: Exception | str) -> FileFormatError:
     return FileFormatError(
         f"a tile does not decode as {NAMES[compression]} ({memoryview(data).nbytes} bytes): {error}. "
         "The file is damaged: get it again, or index it again if it was replaced."

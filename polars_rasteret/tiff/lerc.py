@@ -52,7 +52,7 @@ def decode(
         )
     try:
         pixels, mask = codecs.lerc_decode(blob, masks=True)
-    except (codecs.LercError, ValueError) as error:
+    except (codecs.LercError, ValueError, MemoryError) as error:
         raise FileFormatError(
             f"a tile does not decode as LERC ({memoryview(data).nbytes} bytes): {error}. The file is damaged: "
             "get it again."

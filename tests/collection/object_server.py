@@ -124,9 +124,11 @@ class _Handler(BaseHTTPRequestHandler):
         key, query = self._key()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         if "delete" in query:
-            for name in re.findall(r"<Key>(.*?)</Key>", body):
+            names = re.findall(r"<Key>(.*?)</Key>", body)
+            for name in names:
                 self.owner.objects.pop(f"{key.rstrip('/')}/{name}", None)
-            self._answer(200, b"<DeleteResult></DeleteResult>")
+            done = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in names)
+            self._answer(200, f"<DeleteResult>{done}</DeleteResult>".encode())
         elif "uploads" in query:
             self._answer(200, b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
         else:

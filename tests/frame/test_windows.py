@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import frame_world as world
@@ -25,6 +24,11 @@ BANDS = ("red", "swir")
 CORNER = pl.col("red").arr.get(0).arr.get(1)
 CLEAR = pl.col("eo:cloud_cover") < 20
 
+
+def _by_python(series: pl.Series) -> pl.Series:
+    return series.arr.get(0).arr.get(0) > 1_500
+
+
 QUERIES: dict[str, tuple[Callable[[pl.LazyFrame], pl.LazyFrame], bool]] = {
     "everything": (lambda lf: lf, True),
     "filter_record": (lambda lf: lf.filter(CLEAR), True),
@@ -38,7 +42,7 @@ QUERIES: dict[str, tuple[Callable[[pl.LazyFrame], pl.LazyFrame], bool]] = {
     "filter_grid": (lambda lf: lf.filter(pl.col("raster_crs") == "EPSG:32633"), True),
     "filter_udf": (
         lambda lf: lf.filter(
-            pl.col("red").map_elements(lambda one: one[0][0] > 1_500, return_dtype=pl.Boolean, skip_nulls=True)
+            pl.col("red").map_batches(_by_python, return_dtype=pl.Boolean, is_elementwise=True)
         ),
         True,
     ),
@@ -174,12 +178,6 @@ def with_geometry() -> pl.DataFrame:
     ]
     geometry[3] = shapely.to_wkb(shapely.Point())
     return points.with_columns(geometry=pl.Series(geometry, dtype=pl.Binary))
-
-
-@dataclass(frozen=True)
-class WindowFace:
-    expr: pl.Expr
-    stack: bool
 
 
 @pytest.mark.parametrize("unmatched", UNMATCHED)

@@ -148,7 +148,7 @@ def place_origin(place):
     return 300_000.0 + place % PLACES_ACROSS * PLACE_METERS, 5_000_000.0 - place // PLACES_ACROSS * PLACE_METERS
 
 
-def alias(store, scene, bands, *, n_places, n_per_place, seed=0):
+def alias(store, scene, bands, *, n_places, n_per_place, name_bytes=300, seed=0):
     """Make many records of one: each at a place and a time, its files under a name of its own.
 
     Records of one place share their days and nearly their cloud cover; names are noise, so that raster columns weigh
@@ -162,9 +162,7 @@ def alias(store, scene, bands, *, n_places, n_per_place, seed=0):
         {
             "id": [f"p{place:03d}-{one:03d}" for place, one in rows],
             "datetime": pl.Series(
-                [
-                    FIRST_DAY + dt.timedelta(days=DAYS_PER_PLACE * (place + one / n_per_place)) for place, one in rows
-                ]
+                [FIRST_DAY + dt.timedelta(days=DAYS_PER_PLACE * (place + one / n_per_place)) for place, one in rows]
             ).cast(pl.Datetime("us", "UTC")),
             "eo:cloud_cover": [place + one / n_per_place for place, one in rows],
             "place": [place for place, _ in rows],
@@ -172,7 +170,9 @@ def alias(store, scene, bands, *, n_places, n_per_place, seed=0):
     )
     raster = scene.select(bands).collect()
     names = {
-        band: pl.Series([f"{store.prefix}{place:03d}/{rng.randbytes(300).hex()}/{band}.tif" for place, _ in rows])
+        band: pl.Series(
+            [f"{store.prefix}{place:03d}/{rng.randbytes(name_bytes).hex()}/{band}.tif" for place, _ in rows]
+        )
         for band in bands
     }
     where = pl.Series(transforms, dtype=pl.Array(pl.Float64, 6))

@@ -10,7 +10,7 @@ from recorded import Store, alias, build, noise, place_origin, points, tiff
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduler import clear_cache
 
-N_PLACES, N_PER_PLACE = 12, 80
+N_PLACES, N_PER_PLACE = 8, 25
 BANDS = [f"B{number:02d}" for number in range(1, 13)]
 FOOTER_BYTES = 2**18
 """What Polars reads to learn of a Parquet file over HTTP, whatever is asked."""
@@ -18,14 +18,14 @@ FOOTER_BYTES = 2**18
 
 @pytest.fixture(scope="module")
 def twelve(tmp_path_factory):
-    """Serve 960 records of 12 bands over HTTP, in row groups whose columns weigh enough to be skipped one by one."""
+    """Serve 200 records of 12 bands over HTTP, in row groups whose columns weigh enough to be skipped one by one."""
     store = Store()
     record = {
         "id": ["one"],
         **{band: [store.put(f"{band}.tif", tiff(noise(n, height=256, width=256)))] for n, band in enumerate(BANDS)},
     }
     scene = build(store, record, {band: band for band in BANDS})
-    frame = alias(store, scene, BANDS, n_places=N_PLACES, n_per_place=N_PER_PLACE)
+    frame = alias(store, scene, BANDS, n_places=N_PLACES, n_per_place=N_PER_PLACE, name_bytes=1_500)
     path = tmp_path_factory.mktemp("collection") / "scenes.parquet"
     frame.lazy().raster.sink_collection(path, row_group_size=frame.height)
     store.memory = frame.lazy()

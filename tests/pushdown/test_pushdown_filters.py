@@ -114,7 +114,9 @@ def test_the_same_filter_after_the_verb_reads_no_byte_of_other_records_and_skips
     assert parquet_bytes < whole_bytes / 4
 
 
-def test_a_filter_written_in_several_steps_around_other_verbs_of_polars_still_lands_in_the_scan(world, read, whole_bytes):
+def test_a_filter_written_in_several_steps_around_other_verbs_of_polars_still_lands_in_the_scan(
+    world, read, whole_bytes
+):
     query = (
         sampled(world.scenes)
         .with_columns(double=pl.col("B01").cast(pl.Float64) * 2)

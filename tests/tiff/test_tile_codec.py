@@ -185,6 +185,46 @@ def test_a_decompression_bomb_takes_no_more_memory_than_the_tile(compression):
     assert sum(len(held) for held in scratch._buffers.values()) <= 200_000 + 64 * len(data) * (compression == 32773)
 
 
+def lzw_stream(codes: list[int]) -> bytes:
+    """Write LZW codes with the widths of TIFF 6.0 section 13."""
+    bits, n = "", 0
+    for code in codes:
+        bits += format(code, f"0{9 + (n >= 254) + (n >= 766) + (n >= 1790)}b")
+        n = 0 if code == 256 else n + 1
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+
+
+@pytest.mark.parametrize("before", [0, 1, 60, 70, 253, 254, 255, 800, 2000, 3837])
+@pytest.mark.parametrize("clears", [1, 2])
+def test_an_lzw_clear_code_must_be_followed_by_a_literal(before, clears):
+    codec = codec_of(5, 1, "u1", "<", (64, 64, 1))
+    start = [256, *([65] * before), *([256] * clears)]
+    for bad in (258, 300, 511):
+        # imagecodecs reads foreign memory here, and may end the process.
+        with pytest.raises(FileFormatError, match="Clear"):
+            codec.decode(
+                lzw_stream([*start, bad, 65, 66, 257]), Scratch(), rows=slice(0, 64), col_stop=64, tile_rows=64
+            )
+    good = lzw_stream([*start, *([66] * 200), 257])
+    found = codec.decode(good, Scratch(), rows=slice(0, 1), col_stop=64, tile_rows=64)
+    assert found.ravel().tolist() == [*[65] * before, *[66] * 200][:64]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 20))
+def test_damaged_lzw_ends_in_an_error_or_bytes(seed, n_changes):
+    rng = np.random.default_rng(seed)
+    data = bytearray(imagecodecs.lzw_encode(rng.integers(0, 256, 20_000).astype(np.uint8).tobytes()))
+    for at in rng.integers(2, len(data), n_changes):
+        data[at] = rng.integers(0, 256)
+    codec = codec_of(5, 1, "u1", "<", (100, 200, 1))
+    try:
+        assert codec.decode(data, Scratch(), rows=slice(0, 100), col_stop=200, tile_rows=100).shape == (100, 200, 1)
+    except FileFormatError as error:
+        assert "a tile" in str(error)  # noqa: PT017
+
+
 def test_rows_beyond_the_tile_are_a_mistake_of_the_caller():
     codec = codec_of(1, 1, "u1", "<", (4, 4, 1))
     with pytest.raises(IndexError):

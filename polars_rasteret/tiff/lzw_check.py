@@ -1,0 +1,95 @@
+"""Is an LZW stream safe to hand to the decoder?
+
+The decoder of imagecodecs takes the code after a Clear code unchecked: one that is no literal makes it read memory that is
+not its own, which ends the process. Damaged files hold such codes. This module walks over a stream, without decoding it, and
+finds them; the decoder itself reports all other faults. TIFF 6.0 section 13: the width of a code depends only on the number of
+codes since the last Clear.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CLEAR, _END, _FIRST = 256, 257, 258
+_USUAL, _MOST = 3_840, 5_400
+"""Codes between two Clear codes: of writers that fill the table; more than any table holds."""
+_SHORT = 64
+
+
+def is_safe(padded: NDArray[np.uint8], n_bytes: int, max_codes: int) -> bool:
+    """Say whether every Clear code is followed by a literal, another Clear, or the end.
+
+    Parameters
+    ----------
+    padded
+        The stream, followed by at least 4 bytes of any value.
+    n_bytes
+        Length of the stream.
+    max_codes
+        Codes the decoder can consume before its output is full: one byte each at least.
+    """
+    if n_bytes < 2:
+        return True
+    is_old = padded[0] == 0 and bool(padded[1] & 1)
+    words = np.ndarray((len(padded) - 3,), "<u4" if is_old else ">u4", padded.data, strides=(1,))
+    places = _OLD if is_old else _NEW
+    n_bits = 8 * n_bytes
+    at = 9  # the stream begins with Clear, else the decoder refuses it
+    length = _USUAL
+    while max_codes > 0 and at + 9 <= n_bits:
+        byte, phase = at >> 3, at & 7
+        word = int(words[byte])
+        first = (word >> phase if is_old else word >> (23 - phase)) & 511
+        if first == _CLEAR:
+            at += 9
+            continue
+        if first >= _END:
+            return first == _END
+        byte_of, shift, mask, stop_bit = places[phase]
+        left = n_bits - 8 * byte
+        for n_codes in (_SHORT, _MOST) if length <= _SHORT else (_USUAL, _MOST):
+            n_here = n_codes
+            if stop_bit[n_codes - 1] > left:
+                n_here = int(np.searchsorted(stop_bit[:n_codes], left, side="right"))  # at least `first`
+            # Contiguous first: take() would copy all that follows.
+            near = words[byte : byte + int(byte_of[n_here - 1]) + 1].astype(np.uint32)
+            codes = near.take(byte_of[:n_here])
+            codes >>= shift[:n_here]
+            codes &= mask[:n_here]
+            codes -= np.uint32(_CLEAR)  # wraps: Clear is 0, end is 1, all others are more
+            is_special = codes <= 1
+            length = int(is_special.argmax())
+            if is_special[length]:
+                break
+            if n_here < n_codes:
+                return True  # the data end here
+        else:
+            return False
+        if codes[length] == 1:
+            return True
+        max_codes -= length
+        at = 8 * byte + int(stop_bit[length])
+    return True
+
+
+def _code_places(changes: tuple[int, int, int], *, is_old: bool) -> list[tuple[NDArray[Any], ...]]:
+    """Give (byte, shift in a 4-byte word, mask, bit behind it) of each code since Clear, for the 8 bits it may begin at."""
+    widths = 9 + np.searchsorted(changes, np.arange(_MOST), side="right").astype(np.int64)
+    starts = np.cumsum(widths) - widths
+    mask = ((1 << widths) - 1).astype(np.uint32)
+    found: list[tuple[NDArray[Any], ...]] = []
+    for phase in range(8):
+        bits = starts + phase
+        shift = bits & 7 if is_old else 32 - widths - (bits & 7)
+        found.append((bits >> 3, shift.astype(np.uint32), mask, bits + widths))
+    return found
+
+
+# The width grows when the table reaches 511, 1023, 2047 entries; in streams of old writers one entry later.
+_NEW = _code_places((254, 766, 1790), is_old=False)
+_OLD = _code_places((255, 767, 1791), is_old=True)

@@ -1,0 +1,124 @@
+"""Are pairs by boxes those that comparing everything with everything gives?"""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs, unwrapped
+
+# Few distinct values, so that edges meet often; and everything a float may be.
+COORDINATE = st.one_of(
+    st.sampled_from([-180.0, -1.0, 0.0, 0.5, 1.0, 2.0, 180.0]),
+    st.sampled_from([float("nan"), float("inf"), float("-inf")]),
+    st.floats(-200, 200),
+)
+POINTS = st.lists(st.tuples(COORDINATE, COORDINATE), max_size=25).map(lambda rows: np.array(rows, float).reshape(-1, 2))
+BOXES = st.lists(st.tuples(*[COORDINATE] * 4), max_size=15).map(lambda rows: np.array(rows, float).reshape(-1, 4))
+
+
+def sorted_boxes(boxes):
+    """Give boxes whose minima do not exceed their maxima."""
+    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+    return np.concatenate([low, high], axis=1)
+
+
+def listed(pairs):
+    target, record = pairs
+    assert target.dtype == record.dtype == np.int64
+    return list(zip(target.tolist(), record.tolist(), strict=True))
+
+
+@given(POINTS, BOXES)
+def test_points_pair_with_the_closed_boxes_that_hold_them(points, boxes):
+    boxes = sorted_boxes(boxes)
+    expected = [
+        (target, record)
+        for target, (x, y) in enumerate(points)
+        for record, (minx, miny, maxx, maxy) in enumerate(boxes)
+        if np.isfinite([x, y]).all() and np.isfinite(boxes[record]).all() and minx <= x <= maxx and miny <= y <= maxy
+    ]
+    assert listed(pairs_of_points(points[:, 0], points[:, 1], boxes)) == expected
+
+
+@given(BOXES, BOXES)
+@settings(max_examples=60)
+def test_areas_pair_with_the_boxes_they_touch(areas, boxes):
+    areas, boxes = sorted_boxes(areas), sorted_boxes(boxes)
+    expected = [
+        (target, record)
+        for target, a in enumerate(areas)
+        for record, b in enumerate(boxes)
+        if np.isfinite([a, b]).all() and a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+    ]
+    assert listed(pairs_of_boxes(areas, boxes)) == expected
+
+
+def test_targets_that_are_points_or_lines_pair_too():
+    boxes = np.array([[0.0, 0.0, 1.0, 1.0]])
+    areas = np.array([[1.0, 1.0, 1.0, 1.0], [0.5, -3.0, 0.5, 3.0], [1.1, 0.0, 1.1, 0.0]])
+    assert listed(pairs_of_boxes(areas, boxes)) == [(0, 0), (1, 0)]
+
+
+@given(BOXES, st.lists(st.tuples(st.sampled_from([-180.0, -179.0, -1.0, 0.0, 1.0, 179.5, 180.0]), COORDINATE)))
+def test_a_cut_box_holds_the_longitudes_that_the_crossing_one_holds(boxes, points):
+    cut, owner = unwrapped(boxes)
+    assert sorted(set(owner.tolist())) == list(range(len(boxes)))
+    assert not (cut[:, 0] > cut[:, 2])[np.abs(cut[:, :3:2]).max(axis=1, initial=0) <= 180].any()
+    for x, _ in points:
+        for box, (minx, _, maxx, _) in enumerate(boxes):
+            # Across the antimeridian a box runs east from minx to 180, and on from -180 to maxx.
+            inside = minx <= x <= maxx if not minx > maxx else x >= minx or x <= maxx
+            pieces = cut[owner == box]
+            assert bool(((pieces[:, 0] <= x) & (x <= pieces[:, 2])).any()) == bool(inside)
+    for box in range(len(boxes)):
+        pieces = cut[owner == box]
+        assert len(pieces) == (2 if boxes[box, 0] > boxes[box, 2] else 1)
+        np.testing.assert_array_equal(pieces[:, [1, 3]], np.tile(boxes[box, [1, 3]], (len(pieces), 1)))
+
+
+def test_a_box_over_the_antimeridian_pairs_with_both_its_sides_once():
+    boxes, owner = unwrapped(np.array([[0.0, 0.0, 1.0, 1.0], [170.0, -10.0, -170.0, 10.0]]))
+    x = np.array([175.0, -175.0, 180.0, -180.0, 0.5, 160.0, -160.0])
+    target, box = pairs_of_points(x, np.full(len(x), 0.5), boxes)
+    found = listed(distinct_pairs(target, owner[box]))
+    assert found == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 0)]
+
+
+INDEX = st.integers(0, 6)
+
+
+@given(st.lists(st.tuples(INDEX, INDEX), max_size=40))
+def test_distinct_pairs_are_the_sorted_set(pairs):
+    target, record = (np.array([pair[at] for pair in pairs], np.int64) for at in (0, 1))
+    assert listed(distinct_pairs(target, record)) == sorted(set(pairs))
+
+
+@given(st.lists(st.integers(0, 20), max_size=60).map(sorted), st.integers(0, 5), st.integers(1, 30))
+def test_runs_cover_every_target_and_every_pair_once_in_order(target, n_more, max_pairs):
+    target = np.array(target, np.int64)
+    n_targets = int(target.max(initial=-1)) + 1 + n_more
+    covered, seen = [], []
+    for pairs, targets in target_runs(target, n_targets, max_pairs):
+        own = target[pairs]
+        covered += list(targets)
+        seen += own.tolist()
+        assert set(own.tolist()) <= set(targets)
+        assert len(own) <= max_pairs or len(set(own.tolist())) == 1
+    assert covered == list(range(n_targets))
+    assert seen == target.tolist()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 60))
+@settings(max_examples=20)
+def test_many_points_pair_as_shapely_says(seed, n_points, n_boxes):
+    import shapely
+
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(-5, 5, (2, n_points)).round(1)
+    low = rng.uniform(-6, 5, (n_boxes, 2)).round(1)
+    boxes = np.concatenate([low, low + rng.uniform(0, 2, (n_boxes, 2)).round(1)], axis=1)
+    tree = shapely.STRtree(shapely.box(*boxes.T))
+    target, record = tree.query(shapely.points(x, y), predicate="intersects")
+    assert listed(pairs_of_points(x, y, boxes)) == sorted(zip(target.tolist(), record.tolist(), strict=True))

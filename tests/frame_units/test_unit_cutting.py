@@ -1,0 +1,65 @@
+"""Do units cover every row once, in order, within their bytes?"""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, PairedRows, units
+from polars_rasteret.frame.windows import Windows
+
+ROW_BYTES = st.lists(st.integers(0, 1_000), max_size=300).map(lambda sizes: np.array(sizes, np.int64))
+
+
+@given(ROW_BYTES, st.integers(1, 5_000), st.booleans())
+def test_units_cover_every_row_once_in_order(row_bytes, max_bytes, ramps_up):
+    cut = list(units(row_bytes, max_bytes=max_bytes, ramps_up=ramps_up))
+    rows = [row for unit in cut for row in range(unit.start, unit.stop)]
+    assert rows == list(range(len(row_bytes)))
+    assert all(unit.stop > unit.start for unit in cut)
+
+
+@given(ROW_BYTES, st.integers(1, 5_000), st.booleans())
+def test_a_unit_of_several_rows_keeps_within_its_bytes(row_bytes, max_bytes, ramps_up):
+    for unit in units(row_bytes, max_bytes=max_bytes, ramps_up=ramps_up):
+        assert unit.stop - unit.start == 1 or row_bytes[unit].sum() <= max_bytes
+
+
+@given(ROW_BYTES, st.integers(1, 5_000))
+def test_without_a_ramp_a_unit_is_as_large_as_allowed(row_bytes, max_bytes):
+    for unit in units(row_bytes, max_bytes=max_bytes, ramps_up=False):
+        assert unit.stop == len(row_bytes) or row_bytes[unit.start : unit.stop + 1].sum() > max_bytes
+
+
+@given(st.integers(0, 100_000))
+def test_a_ramp_starts_small_and_grows_by_its_factor(n_rows):
+    sizes = [unit.stop - unit.start for unit in units(np.ones(n_rows, np.int64), max_bytes=10**9, ramps_up=True)]
+    assert sizes[:-1] == [RAMP_START_ROWS * RAMP_FACTOR**n for n in range(len(sizes) - 1)]
+
+
+def test_a_ramp_keeps_to_the_bytes_and_no_rows_give_no_unit():
+    assert list(units(np.zeros(0, np.int64), max_bytes=1, ramps_up=True)) == []
+    cut = list(units(np.full(100, 10, np.int64), max_bytes=200, ramps_up=True))
+    assert [unit.stop - unit.start for unit in cut] == [16, 20, 20, 20, 20, 4]
+
+
+def test_sizes_beyond_32_bits_are_summed_right():
+    huge = np.full(10, 2**40, np.int64)
+    assert len(list(units(huge, max_bytes=2**41, ramps_up=False))) == 5
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(-1, 9)), max_size=40), st.data())
+def test_taken_rows_keep_target_record_and_windows_together(pairs, data):
+    target, record = (np.array([pair[at] for pair in pairs], np.int64) for at in (0, 1))
+    shared = Windows(row_start=target * 3, col_start=record * 5, height=target, width=record, is_met=record >= 0)
+    rows = PairedRows(target=target, record=record, windows={"a": shared, "b": shared}, records=None)
+    chosen = data.draw(st.lists(st.integers(0, max(0, len(pairs) - 1)), max_size=40)) if pairs else []
+    for index in (np.array(chosen, np.int64), slice(3, 20), slice(0, len(pairs))):
+        part = rows.taken(index)
+        np.testing.assert_array_equal(part.target, target[index])
+        np.testing.assert_array_equal(part.record, record[index])
+        np.testing.assert_array_equal(part.windows["a"].row_start, target[index] * 3)
+        np.testing.assert_array_equal(part.windows["b"].is_met, record[index] >= 0)
+        assert part.windows["a"] is part.windows["b"]  # what is planned once stays planned once
+        assert len(part) == len(target[index])
