@@ -4,6 +4,7 @@
 """
 
 from polars_rasteret.engine.reading import Bill, WindowAnswer, bill_of, check_budget, read_windows
+from polars_rasteret.engine.spending import Spending
 from polars_rasteret.engine.tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
@@ -11,6 +12,7 @@ __all__ = [
     "Bill",
     "Out",
     "PixelReference",
+    "Spending",
     "WindowAnswer",
     "WindowRead",
     "bill_of",

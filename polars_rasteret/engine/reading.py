@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine.spending import Spending
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.plan.windows import WindowRead
 
@@ -64,6 +65,7 @@ def read_windows(
     options: ReadOptions,
     *,
     advice: str = "ask for fewer windows at once, or use lf.raster.with_columns, which works in bounded units",
+    spending: Spending | None = None,
 ) -> list[WindowAnswer]:
     """Read the windows of all `reads`; a tile that several of them want is fetched and decoded once.
 
@@ -75,6 +77,8 @@ def read_windows(
         Limits, retries and what a failure becomes.
     advice
         The next step that the error names when the answers would exceed ``options.max_answer_bytes``.
+    spending
+        Takes the place of ``options.budget_bytes`` where several reads share a budget.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def read_windows(
     _check_size(reads, options, advice)
     jobs = jobs_of(plan_reads(reads))
     _check_dtypes(reads)
-    if options.budget_bytes is not None:
+    if options.budget_bytes is not None and spending is None:
         check_budget(_bill(jobs, options), options.budget_bytes)
     fills = [_fills(read) for read in reads]
     answers = [_blank_answer(plan, fill) for plan, fill in zip(jobs.plans, fills, strict=True)]
@@ -100,7 +104,7 @@ def read_windows(
     record(plan_s=time.perf_counter() - started)
     if jobs.broken and options.on_error == "raise":
         raise _explained(jobs, *jobs.broken[0])
-    for read, tile, error in (*jobs.broken, *_fetch_and_decode(jobs, targets, options)):
+    for read, tile, error in (*jobs.broken, *_fetch_and_decode(jobs, targets, options, spending)):
         _void_windows(jobs.plans[read], answers[read], tile, error, fills[read])
     return answers
 
@@ -111,7 +115,7 @@ def bill_of(reads: Sequence[WindowRead], options: ReadOptions) -> Bill:
 
 
 def _fetch_and_decode(
-    jobs: Jobs, targets: Sequence[Target], options: ReadOptions
+    jobs: Jobs, targets: Sequence[Target], options: ReadOptions, spending: Spending | None
 ) -> Sequence[tuple[int, int, Exception]]:
     """Fill the targets; give the tiles that failed. On any exception the rest is abandoned."""
     started = time.perf_counter()
@@ -132,6 +136,7 @@ def _fetch_and_decode(
                 deliver=call.deliver,
                 fail=call.fail,
                 options=options,
+                admit=None if spending is None else spending.admit,
             )
         for read, tile in jobs.sparse:
             targets[read].place_sparse(tile)

@@ -100,6 +100,7 @@ class Scheduler:
         deliver: Deliver,
         fail: Fail,
         options: ReadOptions,
+        admit: Callable[[int, int, int], None] | None = None,
     ) -> FetchTicket:
         """Fetch tiles; returns when cached ones are delivered and the others are queued.
 
@@ -120,6 +121,9 @@ class Scheduler:
             ``fail(tile, error)``, once per tile that cannot be had.
         options
             ``timeout_s`` and ``retries`` of this call.
+        admit
+            ``admit(n_tiles, n_requests, n_bytes)``, before anything is requested; raises to refuse. What is cached, or fetched
+            for others already, does not count.
 
         Raises
         ------
@@ -139,6 +143,10 @@ class Scheduler:
             if found.led:
                 led = np.asarray(found.led)
                 request = group(file_id[led], byte_start[led], byte_stop[led])
+                if admit is not None:
+                    first = np.flatnonzero(np.diff(request, prepend=-1))
+                    n_bytes = np.maximum.reduceat(byte_stop[led], first) - byte_start[led][first]
+                    admit(len(led), len(first), int(n_bytes.sum()))
                 self._submit(call, tiles.cut(call, led, found.flights, request))
             for index, data in itertools.chain(found.cached, found.empty):
                 deliver(index, data, nothing)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import polars as pl
+import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polars_rasteret.engine.at_exit import guarded
@@ -87,12 +88,13 @@ class BatchedColumns:
         if (condition := conjunction(early)) is not None:
             plan = plan.filter(condition)
         if made.isdisjoint(wanted):
-            return plan.select(wanted)
+            return plan.select(cs.by_name(*wanted))
         roots = {name for expr in self.exprs for name in expr.meta.root_names()}
         if not roots <= schema.keys():  # selectors and patterns name no columns by themselves
             return plan
         needed = [name for name in schema if name in roots or name in wanted]
-        return plan.select(needed)
+        # A frame without columns has no rows.
+        return plan.select(cs.by_name(*(needed or [next(iter(schema))])))
 
     def _units(
         self, plan: pl.LazyFrame, wanted: Sequence[str], condition: pl.Expr | None, *, ramps_up: bool
@@ -112,7 +114,7 @@ class BatchedColumns:
                 if not made.isdisjoint(wanted):
                     answer = answer.with_columns(*self.exprs)
                 # Selected in the same plan, so that Polars leaves out the expressions that are not wanted.
-                frame = answer.select(wanted).collect()
+                frame = answer.select(cs.by_name(*wanted)).collect()
                 if row_bytes is None or row_bytes < frame.estimated_size() // max(1, part.height):
                     row_bytes = max(1, int(frame.estimated_size()) // max(1, part.height))
                 yield frame if condition is None else frame.lazy().filter(condition).collect()

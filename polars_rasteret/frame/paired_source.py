@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polars_rasteret.engine import Bill, check_budget
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.question import Question, Settled
     from polars_rasteret.geo.moved import Points
 
-_MAX_PAIRS = 2**22
+_MAX_PAIRS = 2**23
 """Candidate pairs looked at together: bounds the memory of pairing, and keeps a million points in one piece."""
 
 
@@ -158,7 +159,7 @@ class _Answer:
         if (condition := conjunction(self.split.targets)) is not None:
             lf = lf.filter(condition)
         names = [name for name in settled.targets if name in self.needed or name in settled.where.names]
-        lf = lf.select(names)
+        lf = lf.select(cs.by_name(*names))  # a name may look like a pattern
         return (lf if n_targets is None else lf.head(n_targets)).collect()
 
     def _paired(
@@ -240,7 +241,7 @@ class _Answer:
             )
             if (condition := conjunction(self.split.pixels)) is not None:
                 frame = frame.lazy().filter(condition).collect()
-            yield frame.select(self.wanted)
+            yield frame[self.wanted]
 
 
 class _KeyColumns:
@@ -272,7 +273,7 @@ class _KeyColumns:
         for frame in (self._targets, self._records):
             chosen = [name for name in frame.columns if name in names]
             if chosen and frame.height:
-                size += int(frame.select(chosen).estimated_size()) // frame.height
+                size += int(frame[chosen].estimated_size()) // frame.height
         return size
 
 

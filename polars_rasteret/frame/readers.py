@@ -126,8 +126,12 @@ class PointReader:
         return windows_of_points(column, reference_id, targets, target)
 
     def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
-        """Give the size of a row: values, validity and the working columns of a 1x1 window."""
-        return np.full(len(rows), 48 + 32 * len(wanted), np.int64)
+        """Give the size of a row: a value and its validity per band."""
+        sizes = [
+            8 if band in self.unscale else numpy_dtype(pixel_dtype(self.bands[band])).itemsize
+            for band in self._chosen(wanted)
+        ]
+        return np.full(len(rows), sum(sizes) + 2 * len(sizes), np.int64)
 
     def read(
         self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions

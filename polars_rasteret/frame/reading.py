@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import WindowAnswer
+    from polars_rasteret.engine import Spending, WindowAnswer
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
@@ -118,6 +118,7 @@ def read_bands(
     advice: str,
     shape: tuple[int, int] | None = None,
     stack: bool = False,
+    spending: Spending | None = None,
 ) -> tuple[list[BandAnswer], dict[int, str]]:
     """Read windows of all bands together.
 
@@ -139,6 +140,8 @@ def read_bands(
         Of every window, where they all have one: each row then has a place in the answer, read or not.
     stack
         With `shape`: all bands of a row lie side by side in one array, which is the answer of each band.
+    spending
+        What the batches of an expression may fetch together.
 
     Returns
     -------
@@ -149,7 +152,7 @@ def read_bands(
     """
     outs = _outs(bands, dtypes or {}, shape, stack=stack, want_valid=want_valid, options=options, advice=advice)
     reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
-    answers = read_windows(reads, options, advice=advice)
+    answers = read_windows(reads, options, advice=advice, spending=spending)
     errors: dict[int, str] = {}
     results = []
     for band, answer in zip(bands, answers, strict=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.predicates import conjunction
@@ -106,7 +107,8 @@ def collect_records(
     """
     has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
     if has_bbox and bounds is not None:
-        lf = lf.filter(bbox_overlaps(bounds))
+        # A record without a box may still have an image: its place is then looked up in the image's own grid.
+        lf = lf.filter(bbox_overlaps(bounds) | pl.col("bbox").struct.field("xmin").is_null())
     times = [name for name in ("datetime", "start_datetime") if name in schema]
     hidden = {
         _TIME: pl.coalesce([pl.col(name).dt.epoch("us") for name in times]) if times else pl.lit(None, pl.Int64),
@@ -115,7 +117,7 @@ def collect_records(
         **{_RASTER + band: pl.col(band) for band in bands},
     }
     plan = lf.select(
-        *[pl.col(column).alias(name) for name, column in outputs.items()],
+        *[cs.by_name(column).alias(name) for name, column in outputs.items()],  # a name may look like a pattern
         *[expr.alias(name) for name, expr in hidden.items()],
     )
     if (condition := conjunction(tuple(predicates))) is not None:
@@ -130,11 +132,15 @@ def collect_records(
         frame = frame[order]
     rasters = {band: raster_column(frame[_RASTER + band].alias(band)) for band in bands}
     if has_bbox:
-        boxes, owner = _boxes_of_bbox(frame[_BBOX])
+        boxes, owner = _boxes_of_bbox(frame[_BBOX], list(rasters.values()))
     else:
         boxes, owner = _boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
     return Records(
-        n_records=frame.height, columns=frame.select(list(outputs)), rasters=rasters, boxes=boxes, box_owner=owner
+        n_records=frame.height,
+        columns=frame[list(outputs)] if outputs else pl.DataFrame(),
+        rasters=rasters,
+        boxes=boxes,
+        box_owner=owner,
     )
 
 
@@ -155,7 +161,8 @@ def _overlaps_box(minx: float, miny: float, maxx: float, maxy: float) -> pl.Expr
     return in_x & (ymin <= maxy + pad) & ymax.is_between(miny - pad, infinity)
 
 
-def _boxes_of_bbox(bbox: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _boxes_of_bbox(bbox: pl.Series, columns: Sequence[RasterColumn]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Give the boxes of records, from their grids where they have none."""
     bounds = np.stack(
         [
             bbox.struct.field(name).cast(pl.Float64).fill_null(float("nan")).to_numpy()
@@ -164,7 +171,13 @@ def _boxes_of_bbox(bbox: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.int
         axis=1,
     )
     boxes, owner = unwrapped(bounds)
-    return _padded(boxes), owner
+    boxes = _padded(boxes)
+    has_box = np.isfinite(bounds).all(axis=1)
+    if has_box.all():
+        return boxes, owner
+    of_rasters, of_record = _boxes_of_rasters(columns, native=False)
+    missing = ~has_box[of_record]
+    return np.concatenate([boxes, of_rasters[missing]]), np.concatenate([owner, of_record[missing]])
 
 
 def _boxes_of_rasters(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from polars_rasteret.engine import Spending
 from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series, struct_series
@@ -48,6 +49,7 @@ class _SamplePoints:
     unscale: bool
     form: Literal["single", "struct", "stack"]
     options: ReadOptions
+    spending: Spending | None
 
     def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
         with running():
@@ -65,7 +67,9 @@ class _SamplePoints:
             )
         rows = np.arange(len(inputs[0]), dtype=np.int64)
         shared = SharedWindows(lambda column, reference_id: windows_of_points(column, reference_id, points, rows))
-        answers, errors = read_columns(columns, shared, self.options, unscale=self.unscale, want_valid=True)
+        answers, errors = read_columns(
+            columns, shared, self.options, unscale=self.unscale, want_valid=True, spending=self.spending
+        )
         warn_of_errors(errors, "sample_points")
         name = inputs[0].name
         values = [point_column(answer, answer.rows.column.name) for answer in answers]
@@ -105,13 +109,15 @@ def sample_points(
     where = [as_expr(x, f"{what}: x")] if y is None else [as_expr(x, f"{what}: x"), as_expr(y, f"{what}: y")]
     if y is None and is_number(x):
         raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
+    options = current_options(on_error=on_error)
     callback = _SamplePoints(
         n_bands=len(bands),
         has_xy=y is not None,
         crs=settled_crs(crs),
         unscale=unscale,
         form=form,
-        options=current_options(on_error=on_error),
+        options=options,
+        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
     )
     if form == "single":
         dtype: Any = pl.Float64() if unscale else pl.self_dtype().struct["nodata"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from polars_rasteret.engine import Spending
 from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import struct_series, window_struct_fields
@@ -71,6 +72,7 @@ class _ReadWindow:
     unscale: bool
     form: Literal["single", "struct", "stack"]
     options: ReadOptions
+    spending: Spending | None
 
     def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
         with running():
@@ -94,6 +96,7 @@ class _ReadWindow:
             want_valid=self.masked,
             dtypes=dtypes,
             fill_value=self.fill_value,
+            spending=self.spending,
             shape=self.shape if self.arrays else None,
             stack=is_stack and not self.unscale,
         )
@@ -208,6 +211,7 @@ def read_window(
         raise UsageError(
             f"{what}: stack=True needs a known size: pass shape=(height, width) or window= of four numbers"
         )
+    options = current_options(on_error=on_error)
     callback = _ReadWindow(
         n_bands=len(bands),
         where=kind,
@@ -219,7 +223,8 @@ def read_window(
         fill_value=fill_value,
         unscale=unscale,
         form=form,
-        options=current_options(on_error=on_error),
+        options=options,
+        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
     )
 
     def value_dtype(pixel: Any) -> Any:

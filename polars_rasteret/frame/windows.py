@@ -74,8 +74,8 @@ def windows_of_points(
     return Windows(
         row_start=row - shape[0] // 2,
         col_start=col - shape[1] // 2,
-        height=np.full(len(target), shape[0], np.int64),
-        width=np.full(len(target), shape[1], np.int64),
+        height=np.broadcast_to(np.int64(shape[0]), len(target)),
+        width=np.broadcast_to(np.int64(shape[1]), len(target)),
         is_met=(row >= 0) & (row < height) & (col >= 0) & (col < width),
     )
 

@@ -5,14 +5,13 @@ Methods are thin: they say what a call gives and hand it on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from polars_rasteret.errors import UsageError
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from polars_rasteret.frame.question import Unmatched
     from polars_rasteret.frame.verbs import Match
@@ -337,13 +336,20 @@ class Verbs:
         """
         from polars_rasteret.frame.batched import with_columns
 
+        columns = [_as_column(value) for value in _flattened(exprs)]
         named = [_as_column(value).alias(name) for name, value in named_exprs.items()]
-        return with_columns(self._lf, [*(_as_column(value) for value in exprs), *named])
+        return with_columns(self._lf, [*columns, *named])
+
+
+def _flattened(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | pl.Series):
+            yield from value
+        else:
+            yield value
 
 
 def _as_column(value: Any) -> pl.Expr:
     if isinstance(value, pl.Expr):
         return value
-    if isinstance(value, str):
-        return pl.col(value)
-    raise UsageError(f"with_columns: {value!r} is a {type(value).__name__}; expected an expression or a column name")
+    return pl.col(value) if isinstance(value, str) else pl.lit(value)

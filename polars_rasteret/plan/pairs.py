@@ -68,7 +68,7 @@ def pairs_of_boxes(areas: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pa
         return _sorted_pairs([], [])
     tree = shapely.STRtree(shapely.box(*areas[has_area].T))
     record, target = tree.query(shapely.box(*boxes[has_box].T))
-    return _sorted_pairs([has_area[target]], [has_box[record]])
+    return distinct_pairs(has_area[target], has_box[record])
 
 
 def unwrapped(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -96,37 +96,42 @@ def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[n
     boxes
         ``minx, miny, maxx, maxy``, shape (n, 4); not finite ones are left out.
     max_boxes
-        At most so many; a power of two.
+        At most so many.
 
     Returns
     -------
     ndarray of float64, shape (k, 4)
         One box where more would not leave out half of its area; none for no box.
     """
-    finite = boxes[np.isfinite(boxes).all(axis=1)]
-    if not len(finite):
+    finite = np.isfinite(boxes).all(axis=1)
+    kept = boxes if finite.all() else boxes[finite]
+    if not len(kept):
         return np.zeros((0, 4))
-    groups = [finite]
-    while len(groups) < max_boxes:
-        groups = [half for group in groups for half in _halves(group)]
-    covers = np.stack([_around(group) for group in groups])
-    whole = _around(finite)
-    area = np.prod(covers[:, 2:] - covers[:, :2], axis=1).sum()
-    if area > np.prod(whole[2:] - whole[:2]) / 2 or len(finite) < max_boxes:
+    whole = np.concatenate([kept[:, :2].min(axis=0), kept[:, 2:].max(axis=0)])
+    size = whole[2:] - whole[:2]
+    if len(kept) < max_boxes or not (size > 0).all():
         return whole[None]
-    return covers
-
-
-def _halves(boxes: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    centre = boxes[:, :2] + boxes[:, 2:]
-    axis = int(np.argmax(np.ptp(centre, axis=0)))
-    order = np.argsort(centre[:, axis], kind="stable")
-    middle = max(1, len(order) // 2)
-    return [boxes[order[:middle]], boxes[order[middle:]] if len(order) > 1 else boxes]
-
-
-def _around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    # Bands of y; of each, the span of x that its boxes have their centres in, widened by what a box reaches beyond its centre.
+    cell = size / max_boxes
+    centre = (kept[:, :2] + kept[:, 2:]) / 2
+    across, up = (
+        np.clip((centre[:, axis] - whole[axis]) // cell[axis], 0, max_boxes - 1).astype(np.int64) for axis in (0, 1)
+    )
+    occupied = np.bincount(up * max_boxes + across, minlength=max_boxes**2).reshape(max_boxes, max_boxes) > 0
+    row = np.flatnonzero(occupied.any(axis=1))
+    first, last = occupied[row].argmax(axis=1), max_boxes - occupied[row, ::-1].argmax(axis=1)
+    reach = np.max((kept[:, 2:] - kept[:, :2]) / 2, axis=0) + 1e-9 * size
+    covers = np.stack(
+        [
+            whole[0] + first * cell[0] - reach[0],
+            whole[1] + row * cell[1] - reach[1],
+            whole[0] + last * cell[0] + reach[0],
+            whole[1] + (row + 1) * cell[1] + reach[1],
+        ],
+        axis=1,
+    )
+    covered = np.prod(covers[:, 2:] - covers[:, :2], axis=1).sum()
+    return whole[None] if covered > np.prod(size) / 2 else covers
 
 
 def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pairs:
@@ -159,4 +164,6 @@ def target_runs(target: NDArray[np.int64], n_targets: int, max_pairs: int) -> It
 def _sorted_pairs(targets: list[NDArray[np.int64]], records: list[NDArray[np.int64]]) -> Pairs:
     if not targets:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if len(targets) == 1:  # one box: no pair comes twice, and its records are equal already
+        return np.sort(targets[0]), records[0]
     return distinct_pairs(np.concatenate(targets), np.concatenate(records))

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyproj
-import rasterio
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
@@ -45,7 +44,7 @@ class Scene:
     cloud: float | None
     platform: str | None
     together: bool = True
-    """All three integer bands in one file of int32? No: red and nir share a file, the others have their own."""
+    """Red and near infrared share a file; the other bands always have their own."""
     missing: tuple[str, ...] = ()
     half_nir: bool = False
     """The near infrared has pixels of 20 m and covers the western half only."""
@@ -101,9 +100,9 @@ def _pixels(scene: Scene, band: str, height: int, width: int) -> np.ndarray:
         values = (scene.serial * 100 + rows + cols / 128 + rng.random((height, width)) / 256).astype("float32")
         values[(rows + cols) % 29 == 3] = np.nan
     else:
-        values = (1 + scene.serial * 1_000 + (rows * 37 + cols * 11) % 900 + rng.integers(0, 50, (height, width))).astype(
-            NUMPY[band]
-        )
+        values = (
+            1 + scene.serial * 1_000 + (rows * 37 + cols * 11) % 900 + rng.integers(0, 50, (height, width))
+        ).astype(NUMPY[band])
         if band == "swir":
             values = np.where((rows // 8) % 2 == 0, values, -values).astype("int16")
     values[(rows // 10 + cols // 9) % 5 == BANDS.index(band)] = NODATA[band]
@@ -220,14 +219,33 @@ def points() -> pl.DataFrame:
     for u, v in rng.random((34, 2)):
         xy.append((left - 600 + 2600 * u, top + 500 - 2000 * v))
     # Corners and borders of pixels, of tiles and of images.
-    for row, col in ((0, 0), (0, 119), (99, 0), (99, 119), (32, 32), (31, 64), (64, 31), (50, 50), (100, 120), (10, 120)):
+    for row, col in (
+        (0, 0),
+        (0, 119),
+        (99, 0),
+        (99, 119),
+        (32, 32),
+        (31, 64),
+        (64, 31),
+        (50, 50),
+        (100, 120),
+        (10, 120),
+    ):
         xy.append((left + 10 * col, top - 10 * row))
     # Middles of pixels next to them, with a repeated point.
     for row, col in ((0, 0), (99, 119), (32, 31), (50, 50), (50, 50), (12, 70), (71, 22)):
         xy.append((left + 10 * col + 5, top - 10 * row - 5))
     lonlat: list[tuple[float | None, float | None]] = [_moved("EPSG:32632", "OGC:CRS84", x, y) for x, y in xy]
     # Far away, nowhere, and places that no projection has.
-    lonlat += [(-70.0, -33.0), (12.0, 91.5), (None, 45.0), (12.0, None), (None, None), (math.nan, 45.0), (12.0, math.inf)]
+    lonlat += [
+        (-70.0, -33.0),
+        (12.0, 91.5),
+        (None, 45.0),
+        (12.0, None),
+        (None, None),
+        (math.nan, 45.0),
+        (12.0, math.inf),
+    ]
     n = len(lonlat)
     crops = ["maize", "wheat", None, "barley"]
     planting = [None if at % 11 == 5 else day(1 + at % 14) for at in range(n)]
@@ -238,7 +256,9 @@ def points() -> pl.DataFrame:
             "lat": [one[1] for one in lonlat],
             "crop": [crops[at % 4] for at in range(n)],
             "planting": planting,
-            "harvest": [None if one is None else one + dt.timedelta(days=1 + at % 8) for at, one in enumerate(planting)],
+            "harvest": [
+                None if one is None else one + dt.timedelta(days=1 + at % 8) for at, one in enumerate(planting)
+            ],
             "weight": [None if at % 13 == 4 else float((at * 911) % 7_000) for at in range(n)],
             "platform": [("s2a", "s2b", None)[at % 3] for at in range(n)],
             "swir": [at / 2 for at in range(n)],
@@ -400,11 +420,19 @@ def sampled(caller: pl.DataFrame, serials: list[int], *, unmatched: str, crs: st
 
 
 def windowed(
-    caller: pl.DataFrame, serials: list[int], *, unmatched: str, shape: tuple[int, int], bands: tuple[str, ...], masked: bool
+    caller: pl.DataFrame,
+    serials: list[int],
+    *,
+    unmatched: str,
+    shape: tuple[int, int],
+    bands: tuple[str, ...],
+    masked: bool,
 ) -> pl.DataFrame:
     """What read_windows with a shape must give; bands of a scene that lie on one grid only."""
     found = pairs(xy_of(caller), serials, unmatched=unmatched, bands=bands)
-    values: dict[str, list[Any]] = {band: [window_at(pair, band, shape, masked=masked) for pair in found] for band in bands}
+    values: dict[str, list[Any]] = {
+        band: [window_at(pair, band, shape, masked=masked) for pair in found] for band in bands
+    }
     transforms, crs = [], []
     for pair in found:
         met = [band for band in bands if pair.scene and band in pair.pixels and _holds(pair, band)]
@@ -442,7 +470,3 @@ def windowed(
 def _holds(pair: Pair, band: str) -> bool:
     assert pair.scene is not None
     return grids()[pair.scene.serial, band].holds(*pair.pixels[band])
-
-
-def rasterio_version() -> str:
-    return rasterio.__version__

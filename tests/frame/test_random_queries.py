@@ -19,11 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NUMBERS = {
-    "eo:cloud_cover": (5, 10, 15, 30, 50), "serial": (0, 1, 2, 3, 5, 6), "weight": (500, 2_000, 4_000, 6_000), "swir": (3, 10, 20),
-    "point": (5, 20, 40), "red": (500, 1_500, 3_000), "nir": (800, 2_500), "swir_right": (-1_000, 0, 700), "temp": (50, 300),
-}  # fmt: skip
-TEXTS = {"record_id": ("A", "B", "D"), "crop": ("maize", "wheat"), "platform": ("s2a", "s2b"), "platform_right": ("s2a", "s2b")}
+    "eo:cloud_cover": (5, 10, 15, 30, 50),
+    "serial": (0, 1, 2, 3, 5, 6),
+    "weight": (500, 2_000, 4_000, 6_000),
+    "swir": (3, 10, 20),
+    "point": (5, 20, 40),
+    "red": (500, 1_500, 3_000),
+    "nir": (800, 2_500),
+    "swir_right": (-1_000, 0, 700),
+    "temp": (50, 300),
+}
+TEXTS = {
+    "record_id": ("A", "B", "D"),
+    "crop": ("maize", "wheat"),
+    "platform": ("s2a", "s2b"),
+    "platform_right": ("s2a", "s2b"),
+}
 TIMES = ("datetime", "planting", "harvest")
+
+
+def _by_python(value: float | None) -> bool:
+    """Neither true of nulls nor false of numbers alone, and nothing that Polars could write itself."""
+    return str(value)[0] in "123-"
 
 
 def predicate(chance: random.Random, columns: set[str], depth: int) -> pl.Expr:
@@ -61,18 +78,23 @@ def atom(chance: random.Random, columns: set[str]) -> pl.Expr:
         name = chance.choice(texts)
         value = chance.choice(TEXTS[name])
         return chance.choice(
-            [pl.col(name) == value, pl.col(name).ne_missing(value), pl.col(name).is_in([value, "C"]), pl.col(name).is_null()]
+            [
+                pl.col(name) == value,
+                pl.col(name).ne_missing(value),
+                pl.col(name).is_in([value, "C"]),
+                pl.col(name).is_null(),
+            ]
         )
     if kind == 9 and len(times) > 1:
         one, other = chance.sample(times, 2)
-        return chance.choice([pl.col(one) < pl.col(other), pl.col(one).is_null(), pl.col(one).dt.day() == pl.col(other).dt.day()])
+        return chance.choice(
+            [pl.col(one) < pl.col(other), pl.col(one).is_null(), pl.col(one).dt.day() == pl.col(other).dt.day()]
+        )
     if kind == 10 and numbers:
         return pl.col(chance.choice(numbers)).is_null()
     if kind == 11 and numbers:
-        name, limit = chance.choice(numbers), 7
-        return pl.col(name).map_elements(
-            lambda value: value is not None and int(value) % limit > 2, return_dtype=pl.Boolean, skip_nulls=chance.random() < 0.5
-        )
+        skips = chance.random() < 0.5
+        return pl.col(chance.choice(numbers)).map_elements(_by_python, return_dtype=pl.Boolean, skip_nulls=skips)
     return pl.lit(value=chance.random() < 0.8)
 
 
@@ -133,7 +155,7 @@ def check(seed: int, collections: Mapping[str, pl.LazyFrame]) -> None:
         pytest.fail(f"{where}\n{error}")
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(60))
 def test_a_random_query_agrees_with_the_reference(seed: int, collections: Mapping[str, pl.LazyFrame]):
     check(seed, collections)
 

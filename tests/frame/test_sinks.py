@@ -1,5 +1,7 @@
 """Does an answer arrive whole by every way out of Polars?"""
 
+# ruff: noqa: E501 - one query per line reads best
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Do frames, coordinates and rasters of every odd kind give what the eager reference gives?"""
 
+# ruff: noqa: E501 - one query per line reads best
+
 from __future__ import annotations
 
 import math
@@ -54,9 +56,7 @@ def test_an_empty_frame_of_points_gives_an_empty_answer(name, unmatched, engine,
         query(verb(in_memory, unmatched, nobody)).collect(engine=engine), query(expected.lazy()).collect()
     )
     pairs = in_memory.raster.pair(nobody, crs=4326, unmatched=unmatched, record_columns=world.RECORD_COLUMNS)
-    assert_frame_equal(
-        query(pairs.with_columns(samples())).collect(engine=engine), query(expected.lazy()).collect()
-    )
+    assert_frame_equal(query(pairs.with_columns(samples())).collect(engine=engine), query(expected.lazy()).collect())
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -84,7 +84,9 @@ def test_a_band_without_any_raster_is_null(unmatched, engine, in_memory):
     assert got.height == (world.points().height if unmatched == "null" else 0)
     assert got.schema["swir_right"] == pl.Int16
     assert got["swir_right"].null_count() == got.height
-    assert without.select(pl.col("swir").raster.sample_points(12.0, 45.0, crs=4326)).collect(engine=engine).item() is None
+    assert (
+        without.select(pl.col("swir").raster.sample_points(12.0, 45.0, crs=4326)).collect(engine=engine).item() is None
+    )
 
 
 # Coordinates.
@@ -101,7 +103,7 @@ def test_literal_coordinates_read_the_same_place_of_every_record(form, engine, c
         for band in world.BANDS:
             (pair,) = world.pairs([(lon, lat)], [row["serial"]], bands=(band,), unmatched="null")
             assert row[band] == world.value_at(pair, band)
-    assert 5 < sum(one is not None for one in got["red"]) < 8
+    assert 3 < got["red"].count() < 8
     none = collection.filter(pl.col("serial") > 99).select("serial", **read).collect(engine=engine)
     assert none.shape == (0, 5)
     assert none.schema == got.schema
@@ -162,10 +164,14 @@ def expected_with_gaps(unmatched: str) -> pl.DataFrame:
     caller = placed().drop("lon", "lat")
     xy = [(None, None) if at in (4, 9) else one for at, one in enumerate(world.xy_of(placed()))]
     found = world.pairs(xy, list(range(8)), unmatched=unmatched)
-    return world.caller_rows(caller, found).select("point").with_columns(
-        serial=pl.Series([pair.scene.serial if pair.scene else None for pair in found], dtype=pl.Int64),
-        red=pl.Series([world.value_at(pair, "red") for pair in found], dtype=pl.UInt16),
-        temp=pl.Series([world.value_at(pair, "temp") for pair in found], dtype=pl.Float32),
+    return (
+        world.caller_rows(caller, found)
+        .select("point")
+        .with_columns(
+            serial=pl.Series([pair.scene.serial if pair.scene else None for pair in found], dtype=pl.Int64),
+            red=pl.Series([world.value_at(pair, "red") for pair in found], dtype=pl.UInt16),
+            temp=pl.Series([world.value_at(pair, "temp") for pair in found], dtype=pl.Float32),
+        )
     )
 
 
@@ -226,6 +232,11 @@ def test_points_come_as_geometries_of_every_kind(make, crs, unmatched, engine, i
     if make is native_geoarrow:  # an empty point has no native form
         expected = expected.filter(pl.col("point") != placed()["point"][9])
     frame = make()
+    if (
+        make is projected_geo_data_frame
+    ):  # there and back again moves a point by nanometres: not those on borders of pixels
+        on_border = pl.col("point").is_in(range(34, 44))
+        expected, frame = expected.filter(~on_border), frame[~frame["point"].isin(range(34, 44))]
     got = in_memory.raster.sample_points(
         frame, ["red", "temp"], crs=crs, unmatched=unmatched, record_columns=["serial"]
     )
@@ -382,11 +393,11 @@ def test_columns_of_every_dtype_come_back_as_they_were(engine, in_memory):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_callers_frame_may_be_any_query(engine, written):
-    lazy = world.points().lazy().sort("weight", "point").filter(pl.col("point") % 3 != 0).with_row_index("rank").head(30)
-    expected = world.sampled(lazy.collect(), list(serials_of(written)), unmatched="null")
-    asked = written.raster.sample_points(
-        lazy, world.BANDS, crs=4326, record_columns=world.RECORD_COLUMNS
+    lazy = (
+        world.points().lazy().sort("weight", "point").filter(pl.col("point") % 3 != 0).with_row_index("rank").head(30)
     )
+    expected = world.sampled(lazy.collect(), list(serials_of(written)), unmatched="null")
+    asked = written.raster.sample_points(lazy, world.BANDS, crs=4326, record_columns=world.RECORD_COLUMNS)
     for query in (lambda lf: lf, lambda lf: lf.filter(pl.col("rank") > 9), lambda lf: lf.head(11), lambda lf: lf.filter(pl.col("red") > pl.col("rank"))):  # fmt: skip
         assert_frame_equal(query(asked).collect(engine=engine), query(expected))
 
@@ -416,6 +427,44 @@ def test_names_that_stay_taken_are_an_error_of_the_schema(in_memory):
     caller = world.points().with_columns(swir_right=1)
     with pytest.raises(pr.errors.UsageError, match="swir_right"):
         verb(in_memory, "null", caller).collect_schema()
+
+
+def test_names_that_look_like_patterns_are_names(in_memory):
+    caller = world.points().rename({"crop": "*", "weight": "^p.*$"})
+    expected = reference(tuple(range(8)), "null").rename({"crop": "*", "weight": "^p.*$"})
+    assert_frame_equal(verb(in_memory, "null", caller).collect(), expected)
+    assert_frame_equal(verb(in_memory, "null", caller).head(5).collect(), expected.head(5))
+
+
+# Collections.
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("unmatched", UNMATCHED)
+@pytest.mark.parametrize("lacks", ["bbox and geometry", "some bbox", "some geometry", "time", "id and time"])
+def test_a_record_is_placed_and_ordered_by_what_it_has(lacks, unmatched, engine, collections):
+    """Only raster columns are required; a concat of frames leaves nulls in some rows."""
+    for collection in collections.values():
+        serials = list(serials_of(collection))
+        expected = reference(tuple(serials), unmatched)
+        changed = {
+            "bbox and geometry": lambda lf: lf.drop("bbox", "geometry"),
+            "some bbox": lambda lf: lf.with_columns(pl.when(pl.col("serial") > 0).then("bbox")),
+            "some geometry": lambda lf: lf.with_columns(pl.when(pl.col("serial") > 0).then("geometry")),
+            "time": lambda lf: lf.drop("datetime"),
+            "id and time": lambda lf: lf.drop("datetime", "id"),
+        }[lacks](collection)
+        got = verb(changed, unmatched).collect(engine=engine)
+        if "time" in lacks:
+            rank = dict(zip(serials, range(8), strict=True))
+            ids = {scene.serial: scene.id if lacks == "time" else None for scene in world.SCENES}
+            order = sorted(serials, key=lambda one: (ids[one] is None, ids[one] or "", rank[one]))
+            keys = expected.select(
+                "point", at=pl.col("serial").replace_strict(order, range(8), default=None, return_dtype=pl.Int64)
+            )
+            expected = expected[keys.with_row_index().sort("point", "at")["index"]]
+            expected = expected.drop("datetime", *(["record_id"] if lacks == "id and time" else []))
+        assert_frame_equal(got, expected)
 
 
 # One thread.

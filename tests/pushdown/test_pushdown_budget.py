@@ -63,6 +63,14 @@ def test_an_answer_in_many_units_is_billed_as_a_whole_before_the_first_request(s
     assert store.requests == []
 
 
+def test_units_behind_a_pixel_filter_never_fetch_more_than_the_budget(store, scenes, engine):
+    budget = N_TILES * TILE_BYTES
+    query = scenes.raster.sample_points(WHOLE, crs=32632, budget_bytes=budget).filter(pl.col("B01") > 60_000)
+    with pytest.raises(BudgetError):
+        query.collect(engine=engine)
+    assert store.bytes <= budget
+
+
 def test_bounded_columns_never_fetch_more_than_their_budget(store, scenes, engine):
     pairs = windows_of_tiles(scenes).collect()
     wkb = pl.Series([_point(x, y) for x, y in pairs.select("x", "y").iter_rows()], dtype=pl.Binary)

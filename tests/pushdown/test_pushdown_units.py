@@ -123,26 +123,28 @@ store = Store()
 href = store.put("all.tif", tiff(noise(2, n_bands=4, height=1024, width=1024), interleave="pixel", tile=256))
 bands = ["b0", "b1", "b2", "b3"]
 scenes = build(store, {{"id": ["one"], "href": [href]}}, {{band: ("href", n) for n, band in enumerate(bands)}})
-spots = points(np.random.default_rng(0).integers(64, 960, (2_000, 2)).tolist(), plot=list(range(2_000)))
+spots = points(np.random.default_rng(0).integers(64, 960, (6_000, 2)).tolist(), plot=list(range(6_000)))
 scenes.raster.read_windows(spots.head(8), crs=32632, shape=(128, 128), stack=True).collect()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with pr.options(max_answer_bytes=32_000_000):
+with pr.options(max_answer_bytes=36_000_000):
     chips = scenes.raster.read_windows(spots, crs=32632, shape=(128, 128), stack=True)
 chips.sink_parquet(sys.argv[1], row_group_size=64, compression="uncompressed")
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 print(f"{{grown:.0f}} MB")
 found = pl.scan_parquet(sys.argv[1]).select("plot").collect()
-assert found["plot"].to_list() == list(range(2_000))
+assert found["plot"].to_list() == list(range(6_000))
 assert grown < {limit_mb}, grown
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured in the units of Linux")
 def test_windows_larger_than_the_allowance_go_to_a_sink_in_bounded_memory(tmp_path):
-    # 2,000 windows of 128 x 128 pixels of four UInt16 bands are 262 MB, and 8 MB in a row group.
+    # 6,000 windows of 128 x 128 pixels of four UInt16 bands are 786 MB, and 8 MB in a row group.
+    # About 200 to 400 MB were measured, and 3 GB with row groups of Polars' default size.
     script, here = tmp_path / "script.py", Path(__file__).parent
     paths = [str(here), str(here.parent), *(path for path in sys.path if path)]
-    script.write_text(SCRIPT.format(paths=paths, limit_mb=180))
-    done = subprocess.run(
-        [sys.executable, script, tmp_path / "chips.parquet"], capture_output=True, text=True, timeout=120, check=False
-    )
+    script.write_text(SCRIPT.format(paths=paths, limit_mb=550))
+    chips = tmp_path / "chips.parquet"
+    done = subprocess.run([sys.executable, script, chips], capture_output=True, text=True, timeout=120, check=False)
+    chips.unlink(missing_ok=True)
     assert done.returncode == 0, done.stdout + done.stderr
