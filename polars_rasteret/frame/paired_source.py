@@ -259,7 +259,7 @@ class _KeyColumns:
         is_whole = len(rows) == self._targets.height and bool((rows.target == np.arange(len(rows))).all())
         for name in self._targets.columns:
             if name in names:
-                columns[name] = self._targets[name] if is_whole else self._targets[name].gather(target)
+                columns[name] = self._targets[name] if is_whole else _gathered(self._targets[name], target)
         for name in self._records.columns:
             if name in names and name not in columns:
                 columns[name] = _gathered(self._records[name], record)
@@ -279,8 +279,9 @@ class _KeyColumns:
 
 def _gathered(series: pl.Series, index: pl.Series) -> pl.Series:
     if not len(series):
-        return pl.Series(series.name, [None], dtype=series.dtype).new_from_index(0, len(index))
-    return series.gather(index)
+        return pl.Series([None], dtype=series.dtype).new_from_index(0, len(index))
+    # Gathering goes through a column name, and a name may look like a pattern.
+    return series.alias("").gather(index)
 
 
 def _error_column(errors: dict[int, str], n_rows: int) -> pl.Series:

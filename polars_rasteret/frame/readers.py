@@ -87,7 +87,7 @@ class PairReader:
             if band in wanted:
                 series = rows.records.rasters[band].series
                 if len(series):
-                    columns[band] = series.gather(record)
+                    columns[band] = series.alias("").gather(record)
                 else:
                     columns[band] = pl.Series(band, [None], dtype=series.dtype).new_from_index(0, len(rows))
         return columns, {}
