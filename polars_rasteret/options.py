@@ -47,7 +47,7 @@ class ReadOptions:
     """Show a bar of tiles and bytes."""
     max_gap_bytes: int = 16_384
     """Unwanted bytes between two tiles below which they share a request."""
-    max_request_bytes: int = 2_097_152
+    max_request_bytes: int = 4_194_304
     """A request is not grown beyond this by joining tiles (one larger tile is still one request)."""
 
     def __post_init__(self) -> None:

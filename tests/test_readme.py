@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import shutil
 from pathlib import Path
@@ -42,7 +41,7 @@ def printed(code: str, names: dict) -> str:
 
 
 def test_every_snippet_runs_and_prints_what_readme_says(readme_folder):
-    assert os.listdir(readme_folder) == ["examples"]
+    assert [path.name for path in readme_folder.iterdir()] == ["examples"]
     names: dict = {}
     pairs = snippets()
     assert len(pairs) >= 6

@@ -7,7 +7,7 @@ the index of each row's reference, all in NumPy, so that nothing after this need
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_SHAPING = ["href", "band_index", "crs", "transform", "nodata", "tiles"]
+_FEW_ROWS = 256  # below, a dictionary is quicker than a round of Polars calls
 _HEAD_BYTES = 9  # flag byte and digest of ``tiles``: they stand for the whole
 
 
@@ -66,27 +68,9 @@ def raster_column(series: pl.Series) -> RasterColumn:
             f"got {series.dtype}. Raster columns come from a collection (pr.scan_collection, pr.build_from_files)."
         )
     dtype = numpy_dtype(pixel_dtype(series.dtype))
-    field = series.struct.field
-    # Scale and offset belong to the row; everything else that shapes a read is in the key.
-    key = pl.DataFrame(
-        {
-            "href": field("href"),
-            "band_index": field("band_index"),
-            "crs": field("crs"),
-            "transform": field("transform"),
-            "nodata": field("nodata"),
-            "head": field("tiles").bin.head(_HEAD_BYTES),
-        }
-    )
-    is_null = (key["href"].is_null() | key["head"].is_null()).to_numpy()
-    _, first, inverse = np.unique(key.hash_rows().to_numpy(), return_index=True, return_inverse=True)
-    # Numbered as they first appear, so that bands of the same records get the same numbers.
-    appearance = np.argsort(first)
-    has_pixels = ~is_null[first[appearance]]
-    dense = np.empty(len(first), np.int64)
-    dense[appearance] = np.where(has_pixels, np.cumsum(has_pixels) - 1, -1)
-    kept = series.gather(first[appearance[has_pixels]])
-    rows = kept.struct.unnest()
+    # Scale and offset belong to the row; everything else that shapes a read tells references apart.
+    frame = series.struct.unnest()[_SHAPING]
+    reference_id, rows = _few(frame) if frame.height <= _FEW_ROWS else _many(frame)
     references = tuple(
         PixelReference(
             href=href,
@@ -94,18 +78,53 @@ def raster_column(series: pl.Series) -> RasterColumn:
             tiles=unpacked(tiles),
             nodata=None if nodata is None else dtype.type(nodata),
         )
-        for href, band_index, tiles, nodata in rows.select("href", "band_index", "tiles", "nodata").iter_rows()
+        for href, band_index, _, _, nodata, tiles in rows
     )
-    transform = rows["transform"].to_list()
     nowhere = [np.nan] * 6
     return RasterColumn(
         name=series.name,
         dtype=dtype,
-        reference_id=dense[inverse],
+        reference_id=reference_id,
         references=references,
-        crs=tuple(rows["crs"].to_list()),
-        transform=np.array([nowhere if one is None else one for one in transform], np.float64).reshape(-1, 6),
+        crs=tuple(row[2] for row in rows),
+        transform=np.array([nowhere if row[3] is None else row[3] for row in rows], np.float64).reshape(-1, 6),
         width=np.array([reference.tiles.images[0].width for reference in references], np.int64),
         height=np.array([reference.tiles.images[0].height for reference in references], np.int64),
         series=series,
     )
+
+
+def _few(frame: pl.DataFrame) -> tuple[NDArray[np.int64], list[tuple[Any, ...]]]:
+    """Give each row of a small frame the number of its reference; -1 for null rasters."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    reference_id = np.full(frame.height, -1, np.int64)
+    distinct = []
+    for at, row in enumerate(frame.rows()):
+        href, band_index, crs, transform, nodata, tiles = row
+        if href is None or tiles is None:
+            continue
+        key = (
+            href,
+            band_index,
+            crs,
+            None if transform is None else tuple(transform),
+            repr(nodata),
+            tiles[:_HEAD_BYTES],
+        )
+        if key not in numbers:
+            numbers[key] = len(numbers)
+            distinct.append(row)
+        reference_id[at] = numbers[key]
+    return reference_id, distinct
+
+
+def _many(frame: pl.DataFrame) -> tuple[NDArray[np.int64], list[tuple[Any, ...]]]:
+    """Do the same for a large frame, by hashes of its rows."""
+    key = frame.with_columns(pl.col("tiles").bin.head(_HEAD_BYTES))
+    is_null = (key["href"].is_null() | key["tiles"].is_null()).to_numpy()
+    _, first, inverse = np.unique(key.hash_rows().to_numpy(), return_index=True, return_inverse=True)
+    appearance = np.argsort(first)
+    has_pixels = ~is_null[first[appearance]]
+    dense = np.empty(len(first), np.int64)
+    dense[appearance] = np.where(has_pixels, np.cumsum(has_pixels) - 1, -1)
+    return dense[inverse], frame[first[appearance[has_pixels]]].rows()

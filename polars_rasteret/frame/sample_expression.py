@@ -52,6 +52,8 @@ class _SamplePoints:
     spending: Spending | None
 
     def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
+        if return_dtype is not None and any(len(one) == 0 for one in series):
+            return pl.Series(series[0].name, [], dtype=return_dtype)  # Polars asks so, too, before the first rows
         with running():
             return self._answer(series, return_dtype)
 
