@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from polars_rasteret.errors import BudgetError, UsageError
 from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
-from polars_rasteret.plan.requests import request_ids
+from polars_rasteret.plan.requests import request_cap, request_ids
 from polars_rasteret.plan.windows import answer_bytes, window_starts
 from polars_rasteret.profile import record, record_error
 
@@ -161,7 +160,15 @@ def _bill(jobs: Jobs, options: ReadOptions) -> Bill:
 
 
 def _grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:
-    return partial(request_ids, max_gap_bytes=options.max_gap_bytes, max_request_bytes=options.max_request_bytes)
+    def grouped(file_id: Ints, byte_start: Ints, byte_stop: Ints) -> Ints:
+        cap = request_cap(
+            int((byte_stop - byte_start).sum()),
+            max_request_bytes=options.max_request_bytes,
+            at_once=options.max_concurrency,
+        )
+        return request_ids(file_id, byte_start, byte_stop, max_gap_bytes=options.max_gap_bytes, max_request_bytes=cap)
+
+    return grouped
 
 
 def _check_size(reads: Sequence[WindowRead], options: ReadOptions, advice: str) -> None:

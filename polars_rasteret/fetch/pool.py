@@ -26,6 +26,8 @@ _IDLE_S = 20.0
 """A thread without work stays this long."""
 _LOOK_S = 0.05
 """How often a thread that waits for bytes in flight looks for ones that were dropped rather than given back."""
+_MAX_HELD_BYTES = 24_000_000
+"""With so much waiting to be decoded, fetching more cannot help: it costs fresh memory and leaves the data cold."""
 _COUNT_AFTER = 512
 """Returned amounts that wait to be counted."""
 _EXIT_S = 2.0
@@ -52,6 +54,7 @@ class FetchPool:
         self._rotation: deque[Call] = deque()
         self._given_back: deque[int] = deque()
         self._bytes_in_flight = 0
+        self._bytes_held = 0
         self._short_of_bytes = False
         self._exit_is_watched = False
         self.n_pending = self.n_threads = self.n_running = self.n_lost = 0
@@ -102,6 +105,7 @@ class FetchPool:
     def hold(self, n_bytes: int) -> None:
         """Count bytes that go to consumers, until their `release` is called."""
         self._bytes_in_flight += n_bytes
+        self._bytes_held += n_bytes
 
     def release(self, n_bytes: int) -> Release:
         """Give what a consumer of `n_bytes` calls when done (lock not held)."""
@@ -177,12 +181,11 @@ class FetchPool:
             if job.finished:
                 call.pending.popleft()
                 continue
-            limit = process_options().max_bytes_in_flight
-            if self._bytes_in_flight and self._bytes_in_flight + job.n_bytes > limit:
+            if not self._has_room(job):
                 # Said before counting: whoever gives back after the count sees that it is awaited.
                 self._short_of_bytes = True
                 self._count_given_back()
-                if self._bytes_in_flight and self._bytes_in_flight + job.n_bytes > limit:
+                if not self._has_room(job):
                     return None
             self._short_of_bytes = False
             call.pending.popleft()
@@ -197,10 +200,16 @@ class FetchPool:
         self._short_of_bytes = False
         return None
 
+    def _has_room(self, job: Job) -> bool:
+        fits = self._bytes_in_flight + job.n_bytes <= process_options().max_bytes_in_flight
+        return (fits or not self._bytes_in_flight) and self._bytes_held < _MAX_HELD_BYTES
+
     def _count_given_back(self) -> None:
         given_back = self._given_back
         while given_back:
-            self._bytes_in_flight -= given_back.popleft()
+            n_bytes = given_back.popleft()
+            self._bytes_in_flight -= n_bytes
+            self._bytes_held -= n_bytes
 
     def _bytes_came_back(self) -> None:
         if self._short_of_bytes or len(self._given_back) > _COUNT_AFTER:

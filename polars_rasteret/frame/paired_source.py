@@ -100,7 +100,12 @@ class _Answer:
         question, settled = self.question, self.settled
         # Every row of the caller gives a row at least where unmatched ones stay, so a limit on rows is one on targets too.
         target_frame = self._collected_targets(n_rows if question.unmatched == "null" else None)
-        targets = targets_of(target_frame, settled.where, as_points=settled.reader.as_points)
+        targets = targets_of(
+            target_frame,
+            settled.where,
+            as_points=settled.reader.as_points,
+            resampled_areas_hint=settled.reader.areas_hint,
+        )
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
         records = collect_records(
             question.records,

@@ -14,19 +14,15 @@ import polars as pl
 from polars_rasteret.engine import Bill, bill_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series
-from polars_rasteret.frame.question import READ_ERROR
-from polars_rasteret.frame.reading import (
-    BandAnswer,
-    BandRows,
-    check_same_grids,
+from polars_rasteret.frame.columns import (
     point_column,
-    read_bands,
     stacked_column,
     valid_column,
     window_array_column,
-    window_reads,
     window_struct_column,
 )
+from polars_rasteret.frame.question import READ_ERROR
+from polars_rasteret.frame.reading import BandAnswer, BandRows, check_same_grids, read_bands, window_reads
 from polars_rasteret.frame.windows import no_windows, windows_of_areas, windows_of_points
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.moved import Areas, Points
@@ -54,6 +50,7 @@ class PairReader:
 
     bands: Mapping[str, pl.DataType]
     as_points: bool
+    areas_hint: str = ""
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
@@ -109,6 +106,7 @@ class PointReader:
     unscale: frozenset[str]
     tells_errors: bool
     as_points: bool = True
+    areas_hint: str = ""
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
@@ -166,6 +164,10 @@ class WindowReader:
     unscale: frozenset[str]
     tells_errors: bool
     as_points: bool
+    areas_hint: str = (
+        "read_windows: shape= on boxes and polygons (resampling) is not available yet in this version; leave shape out for the "
+        "raster's own pixels, or pass point geometries"
+    )
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:

@@ -16,6 +16,7 @@ from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series, struct_series
 from polars_rasteret.frame.arguments import as_expr, check_choice, is_number, refuse_later
+from polars_rasteret.frame.columns import point_column
 from polars_rasteret.frame.elementwise import (
     NO_CRS,
     as_dtype_expr,
@@ -29,7 +30,7 @@ from polars_rasteret.frame.elementwise import (
     same_length,
     settled_crs,
 )
-from polars_rasteret.frame.reading import point_column, stack_dtype, warn_of_errors
+from polars_rasteret.frame.reading import stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import raster_column
 from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
 from polars_rasteret.frame.windows import SharedWindows, windows_of_points

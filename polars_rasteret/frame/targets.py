@@ -17,7 +17,7 @@ import shapely
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import LONLAT, NATIVE, normalize_crs
-from polars_rasteret.geo.geometry import points_of
+from polars_rasteret.geo.geometry import are_points, points_of
 from polars_rasteret.geo.moved import Areas, Points
 
 if TYPE_CHECKING:
@@ -241,7 +241,9 @@ def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
     return Areas(wkb_array(geometry), crs)
 
 
-def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool) -> Points | Areas:
+def targets_of(
+    frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool, resampled_areas_hint: str = ""
+) -> Points | Areas:
     """Give the targets of a collected frame.
 
     Parameters
@@ -256,9 +258,16 @@ def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool) 
     """
     if columns.geometry is None:
         return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index]  # both are set
+    geometry = frame[columns.geometry]
     if as_points:
-        return points_of_geometry(frame[columns.geometry], columns.crs)
-    return areas_of_geometry(frame[columns.geometry], columns.crs)
+        if resampled_areas_hint and not _are_points(geometry):
+            raise UsageError(resampled_areas_hint)
+        return points_of_geometry(geometry, columns.crs)
+    return areas_of_geometry(geometry, columns.crs)
+
+
+def _are_points(geometry: pl.Series) -> bool:
+    return _native_points(geometry) is not None or bool(are_points(wkb_array(geometry)).all())
 
 
 def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import struct_series, window_struct_fields
 from polars_rasteret.frame.arguments import as_expr, checked_shape, is_number, refuse_later
+from polars_rasteret.frame.columns import stacked_column, window_array_column, window_struct_column
 from polars_rasteret.frame.elementwise import (
     NO_CRS,
     as_dtype_expr,
@@ -29,14 +30,7 @@ from polars_rasteret.frame.elementwise import (
     same_length,
     settled_crs,
 )
-from polars_rasteret.frame.reading import (
-    BandAnswer,
-    stack_dtype,
-    stacked_column,
-    warn_of_errors,
-    window_array_column,
-    window_struct_column,
-)
+from polars_rasteret.frame.reading import BandAnswer, stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.frame.targets import areas_of_geometry, geometry_crs, points_of_geometry, stated_crs, wkb_array
 from polars_rasteret.frame.windows import (

@@ -16,6 +16,37 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+_WAVE_SLACK = 1.5
+"""Tiles do not fill requests evenly."""
+
+
+def request_cap(n_bytes: int, *, max_request_bytes: int, at_once: int) -> int:
+    """Choose how large requests may grow for a read of `n_bytes`.
+
+    A read that fits into one wave of requests pays one round trip, so its requests may be large. A longer read keeps the
+    connections busy anyway; small requests then arrive sooner, and their memory is used again (measured: 4 MiB requests
+    cost three times the page faults of 1 MiB ones, a tenth of the time of a read of 1.8 GB).
+
+    Parameters
+    ----------
+    n_bytes
+        Bytes of all tiles.
+    max_request_bytes
+        The largest cap; the smallest is a quarter of it.
+    at_once
+        Requests that fly at the same time.
+
+    Examples
+    --------
+    >>> request_cap(10**9, max_request_bytes=4 << 20, at_once=32) == 1 << 20
+    True
+    """
+    smallest = max(1, max_request_bytes // 4)
+    if n_bytes > at_once * max_request_bytes:
+        return smallest
+    return min(max(int(_WAVE_SLACK * n_bytes / at_once), smallest), max_request_bytes)
+
+
 def request_ids(
     file_id: Ints, byte_start: Ints, byte_stop: Ints, *, max_gap_bytes: int, max_request_bytes: int
 ) -> Ints:
