@@ -19,8 +19,6 @@ from urllib.parse import unquote
 import polars as pl
 from polars.exceptions import ComputeError
 
-from polars_rasteret.collection.geoparquet import bands_without_values
-from polars_rasteret.collection.listing import list_objects
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.local_source import local_path
 
@@ -128,6 +126,8 @@ def is_all_null(
     part: Part, band: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> bool:
     """Say that a part has no value in a band: its metadata tells, or (a part written by something else) its column does."""
+    from polars_rasteret.collection.geoparquet import bands_without_values
+
     options = polars_options(storage_options, credential_provider)
     with _clear_errors(part):
         told = bands_without_values(pl.read_parquet_metadata(part.path, **options))
@@ -184,6 +184,8 @@ def _journal(folder: Path) -> tuple[set[str], list[tuple[str, str]]]:
 
 
 def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
+    from polars_rasteret.collection.listing import list_objects
+
     scheme = url.partition("://")[0]
     wild = any(mark in url for mark in "*?[")
     if scheme in ("http", "https"):

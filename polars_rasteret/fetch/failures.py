@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import httpx
 import obstore.exceptions
 
 from polars_rasteret.errors import FetchError, StaleIndexError
@@ -159,6 +158,8 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
 
 def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
     """Translate an exception of httpx."""
+    import httpx  # half the cost of opening a local collection, and known to whoever has its exception
+
     where = range_words(href, byte_start, byte_stop)
     if isinstance(error, httpx.TimeoutException):
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def refuse_later(what: str, **arguments: tuple[object, object]) -> None:
     """Refuse arguments whose value differs from the default that is built: ``name=(value, default)``."""
     for name, (value, default) in arguments.items():
-        if value is not default and value != default:
+        is_other = default is None or isinstance(value, pl.Expr) or value != default  # an expression cannot be compared
+        if value is not default and is_other:
             raise UsageError(f"{what}: {name}={value!r} is not available yet in this version; leave it at {default!r}")
 
 

@@ -86,7 +86,9 @@ def _as_value(name: str, value: Any) -> pl.Expr:
 
 def _cast(values: pl.Series, dtype: pl.DataType, name: str, raster: str) -> pl.Series:
     cast = values.cast(dtype, strict=False)
-    is_lost = cast.is_null() & values.is_not_null()
+    is_lost = values.is_not_null() & cast.is_null()
+    if dtype.is_integer():  # a fraction must not become the whole number below it
+        is_lost |= values.is_not_null() & (cast.cast(values.dtype, strict=False) != values).fill_null(value=True)
     if is_lost.any():
         lost = values.filter(is_lost)[0]
         raise UsageError(

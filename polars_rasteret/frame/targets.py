@@ -46,6 +46,8 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
         return data
     if isinstance(data, pl.DataFrame):
         return data.lazy()
+    if hasattr(data, "to_frame") and hasattr(data, "geometry") and not hasattr(data, "columns"):  # a GeoSeries
+        data = data.to_frame("geometry")
     if hasattr(data, "to_arrow") and hasattr(data, "geometry"):  # a GeoDataFrame: its own stream drops the CRS
         return pl.DataFrame(data.to_arrow(index=False)).lazy()
     if hasattr(data, "__arrow_c_stream__"):

@@ -9,17 +9,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
-from pyproj.exceptions import CRSError, ProjError
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.proj_thread import on_proj_thread
 
 if TYPE_CHECKING:
+    import pyproj
     from numpy.typing import NDArray
 
 LONLAT = "OGC:CRS84"
 """What footprints and ``bbox`` are in: longitude, latitude on WGS 84."""
+
+_LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
+"""Mean the same coordinates here, where the axis order is always x/y; known without loading PROJ."""
 
 NATIVE = "native"
 """Says that coordinates already are in each record's own CRS."""
@@ -54,7 +56,7 @@ def normalize_crs(crs: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _normalize_text(crs: str) -> str:
-    return on_proj_thread(_named, crs)
+    return crs if crs in _LONLAT_NAMES else on_proj_thread(_named, crs)
 
 
 def _named(crs: Any) -> str:
@@ -69,6 +71,9 @@ def _name_of(crs: pyproj.CRS) -> str:
 
 
 def _parsed(crs: Any) -> pyproj.CRS:
+    import pyproj  # takes as long to load as many a query
+    from pyproj.exceptions import CRSError
+
     try:
         return pyproj.CRS.from_user_input(crs)
     except (CRSError, TypeError) as error:
@@ -81,7 +86,7 @@ def _parsed(crs: Any) -> pyproj.CRS:
 @lru_cache(maxsize=1024)
 def _same(source: str, target: str) -> bool:
     """Say whether x/y coordinates mean the same in both (axis order does not matter here)."""
-    return source == target or on_proj_thread(_are_equal, source, target)
+    return source == target or {source, target} <= _LONLAT_NAMES or on_proj_thread(_are_equal, source, target)
 
 
 def _are_equal(source: str, target: str) -> bool:
@@ -90,6 +95,8 @@ def _are_equal(source: str, target: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _transformer(source: str, target: str) -> pyproj.Transformer:
+    import pyproj
+
     # Made and used on the PROJ thread only.
     return pyproj.Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
 
@@ -113,6 +120,8 @@ def transform_xy(
 def _transformed(
     source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from pyproj.exceptions import ProjError
+
     try:
         moved_x, moved_y = _transformer(source, target).transform(x, y)
     except ProjError as error:
