@@ -85,9 +85,11 @@ def windows_of_areas(
 ) -> Windows:
     """Give the smallest windows that hold the areas, clipped to the image; empty where they do not meet."""
     windows = np.zeros((len(target), 4), np.int64)
-    for crs, rows in _rows_by_crs(column, reference_id, areas.crs):
-        windows[rows] = areas.windows(crs, target[rows], _transforms(column, reference_id, rows))
     height, width = _sizes(column, reference_id)
+    for crs, rows in _rows_by_crs(column, reference_id, areas.crs):
+        windows[rows] = areas.windows(
+            crs, target[rows], _transforms(column, reference_id, rows), width[rows], height[rows]
+        )
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
     col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)
     is_met = (row_stop > row_start) & (col_stop > col_start)

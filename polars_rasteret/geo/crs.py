@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONLAT = "OGC:CRS84"
 """What footprints and ``bbox`` are in: longitude, latitude on WGS 84."""
 
-_LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
+LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
 """Mean the same coordinates here, where the axis order is always x/y; known without loading PROJ."""
 
 NATIVE = "native"
@@ -56,7 +56,7 @@ def normalize_crs(crs: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _normalize_text(crs: str) -> str:
-    return crs if crs in _LONLAT_NAMES else on_proj_thread(_named, crs)
+    return crs if crs in LONLAT_NAMES else on_proj_thread(_named, crs)
 
 
 def _named(crs: Any) -> str:
@@ -86,7 +86,7 @@ def _parsed(crs: Any) -> pyproj.CRS:
 @lru_cache(maxsize=1024)
 def _same(source: str, target: str) -> bool:
     """Say whether x/y coordinates mean the same in both (axis order does not matter here)."""
-    return source == target or {source, target} <= _LONLAT_NAMES or on_proj_thread(_are_equal, source, target)
+    return source == target or {source, target} <= LONLAT_NAMES or on_proj_thread(_are_equal, source, target)
 
 
 def _are_equal(source: str, target: str) -> bool:

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, pixel_coordinates
-from polars_rasteret.geo.crs import NATIVE, transform_xy
+from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.geo.crs import LONLAT_NAMES, NATIVE, transform_xy
+from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
 from polars_rasteret.geo.geometry import parsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SEGMENTS_PER_IMAGE = 64
+"""The same for what is cut to an image."""
+_REACH = 0.01
+"""An image's outline is widened by this share of its size before areas are cut to it: it has bends of its own."""
 _SEGMENTS_PER_SIDE = 20  # a straight edge bends in another CRS; this many chords follow it
 
 
@@ -65,11 +70,14 @@ class Areas:
         Object array of WKB or EWKB bytes; None and empty geometries have no window.
     crs
         Normalized CRS of the coordinates, or ``"native"``.
+    step
+        Distance between points of the outlines, per geometry; None: a share of its size.
     """
 
-    def __init__(self, wkb: NDArray[np.object_], crs: str) -> None:
+    def __init__(self, wkb: NDArray[np.object_], crs: str, step: NDArray[np.float64] | None = None) -> None:
         geometries = parsed(wkb)
         self.crs = crs
+        self._geometries = geometries
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
         # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
         is_point = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
@@ -79,8 +87,11 @@ class Areas:
             sizes = self.bounds[:, 2:] - self.bounds[:, :2]
         longest = np.nanmax(sizes, axis=1, initial=0)
         has_length = np.isfinite(longest) & (longest > 0)
+        box_area = np.prod(np.where(np.isfinite(sizes), sizes, 0), axis=1)
+        self._is_box = is_point | (np.abs(shapely.area(geometries) - box_area) <= 1e-9 * box_area)
         dense = geometries.copy()
-        dense[has_length] = shapely.segmentize(geometries[has_length], longest[has_length] / _SEGMENTS_PER_SIDE)
+        step = longest / _SEGMENTS_PER_SIDE if step is None else step
+        dense[has_length] = shapely.segmentize(geometries[has_length], step[has_length])
         xy, owner = shapely.get_coordinates(dense, return_index=True)
         self._points = Points(np.ascontiguousarray(xy[:, 0]), np.ascontiguousarray(xy[:, 1]), crs)
         counts = np.bincount(owner, minlength=len(geometries)) if len(geometries) else np.zeros(0, np.int64)
@@ -98,8 +109,15 @@ class Areas:
              _reduced(np.fmax, x, self._start), _reduced(np.fmax, y, self._start)], axis=1
         )  # fmt: skip
 
-    def windows(self, crs: str, index: NDArray[np.int64], transform: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Give the smallest pixel window that holds each geometry on its grid, unclipped.
+    def windows(
+        self,
+        crs: str,
+        index: NDArray[np.int64],
+        transform: NDArray[np.float64],
+        width: NDArray[np.int64],
+        height: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """Give the smallest pixel window that holds what of each geometry may lie on its grid.
 
         Parameters
         ----------
@@ -109,12 +127,63 @@ class Areas:
             Which geometry, shape (k,).
         transform
             Grid of each, shape (k, 6).
+        width, height
+            Of the image on it, in pixels, shape (k,).
 
         Returns
         -------
         ndarray of int64, shape (k, 4)
-            ``row_start, row_stop, col_start, col_stop``; all zero where there is no place for it.
+            ``row_start, row_stop, col_start, col_stop``, not clipped to the image; all zero where the geometry does not meet it.
         """
+        windows, has_place = self.outline_windows(crs, index, transform)
+        row_start, row_stop, col_start, col_stop = windows.T
+        is_inside = has_place & (row_start >= 0) & (row_stop <= height) & (col_start >= 0) & (col_stop <= width)
+        # What reaches beyond the image is cut there first: far away, the outline may leave the domain of the projection, its few
+        # points say little of its bends, and the box around a polygon may meet an image that the polygon does not.
+        is_plain = self._is_box[index] if self.crs in (NATIVE, crs) else np.zeros(len(index), np.bool_)
+        is_point = self._tolerance[index] == 0
+        exists = np.isfinite(self.bounds[index]).all(axis=1)
+        todo = np.flatnonzero(exists & ~is_inside & ~is_plain & ~is_point)
+        if len(todo):
+            windows[todo] = self._cut_windows(crs, index[todo], transform[todo], width[todo], height[todo])
+        return windows
+
+    def _cut_windows(
+        self,
+        crs: str,
+        index: NDArray[np.int64],
+        transform: NDArray[np.float64],
+        width: NDArray[np.int64],
+        height: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """Give the windows of the parts that lie on the images."""
+        col, row = ring_fractions()
+        x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
+        if self.crs not in (NATIVE, crs):
+            moved = transform_xy(crs, self.crs, x.ravel(), y.ravel())
+            x, y = moved[0].reshape(x.shape), moved[1].reshape(y.shape)
+        if self.crs in LONLAT_NAMES:
+            images = lonlat_rings(x, y)[0]
+        else:
+            images = np.full(len(index), None, dtype=object)
+            known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+            images[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
+        windows = np.stack([np.zeros_like(height), height, np.zeros_like(width), width], axis=1)
+        has_image = ~shapely.is_missing(images)  # without an outline in the CRS of the areas, the whole image is taken
+        images, areas = shapely.make_valid(images[has_image]), shapely.make_valid(self._geometries[index[has_image]])
+        size = np.sqrt(shapely.area(images))
+        parts = shapely.intersection(areas, shapely.buffer(images, _REACH * size))
+        cut = Areas(shapely.to_wkb(parts), self.crs, size / _SEGMENTS_PER_IMAGE)
+        found, has_place = cut.outline_windows(crs, np.arange(len(parts), dtype=np.int64), transform[has_image])
+        is_met = shapely.intersects(areas, images)
+        whole = windows[has_image]
+        windows[has_image] = np.where(is_met[:, None], np.where(has_place[:, None], found, whole), 0)
+        return windows
+
+    def outline_windows(
+        self, crs: str, index: NDArray[np.int64], transform: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Give the windows that hold the outlines, and whether every point of an outline has a place on its grid."""
         n_coordinates = self._start[index + 1] - self._start[index]
         start = np.concatenate([[0], np.cumsum(n_coordinates)]).astype(np.int64)
         owner = np.repeat(np.arange(len(index)), n_coordinates)
@@ -136,7 +205,7 @@ class Areas:
         # A line or point on a pixel border still touches the pixel that starts there.
         windows[has_place, 1] = np.maximum(windows[has_place, 1], windows[has_place, 0] + 1)
         windows[has_place, 3] = np.maximum(windows[has_place, 3], windows[has_place, 2] + 1)
-        return windows
+        return windows, has_place
 
 
 def _reduced(reduce: np.ufunc, values: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
