@@ -63,12 +63,15 @@ class ReadOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} is {value!r}; expected a whole number, {least} or more")
-        if not self.timeout_s > 0:
+        if isinstance(self.timeout_s, bool) or not isinstance(self.timeout_s, int | float) or not self.timeout_s > 0:
             raise UsageError(f"timeout_s is {self.timeout_s!r}; expected seconds above 0")
         if self.on_error not in ("raise", "null"):
             raise UsageError(f"on_error is {self.on_error!r}; expected 'raise' or 'null'")
-        if self.budget_bytes is not None and self.budget_bytes < 0:
+        budget = self.budget_bytes
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 0):
             raise UsageError(f"budget_bytes is {self.budget_bytes!r}; expected bytes, 0 or more, or None")
+        if not isinstance(self.progress, bool):
+            raise UsageError(f"progress is {self.progress!r}; expected True or False")
 
 
 _lock = threading.Lock()

@@ -160,12 +160,14 @@ def _hive_dtypes(parts: Sequence[Part]) -> dict[str, pl.DataType]:
     for part in parts:
         for key, value in part.hive:
             values.setdefault(key, set()).add(value)
-    return {key: _hive_dtype(found - {_NO_HIVE_VALUE}) for key, found in values.items()}
+    return {key: _hive_dtype(key, found - {_NO_HIVE_VALUE}) for key, found in values.items()}
 
 
-def _hive_dtype(values: set[str]) -> pl.DataType:
+def _hive_dtype(key: str, values: set[str]) -> pl.DataType:
     if values and all(value.lstrip("-").isdecimal() and len(value) < 18 for value in values):
-        return pl.Int64()
+        # "007" is a name, but a month may be written "05".
+        is_whole = key in ("year", "month", "day") or all(str(int(value)) == value for value in values)
+        return pl.Int64() if is_whole else pl.String()
     try:
         for value in values:
             dt.date.fromisoformat(value)

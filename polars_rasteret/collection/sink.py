@@ -104,6 +104,12 @@ def sink_collection(
     there = parts_at(target, **options)
     if there and mode == "error":
         raise UsageError(f"{target} exists already; say mode='overwrite' to replace it or mode='append' to add to it")
+    if there and mode == "append" and (known := [key for key, _ in there[0].hive]) != keys:
+        if keys:
+            raise UsageError(
+                f"{target} is partitioned by {known or 'nothing'}, not by {keys}; append with the same partition_by"
+            )
+        keys = known
     frame = _checked(lf.lazy().collect(), target)
     if there and mode == "append":
         united = _united_with(frame, there, options)
@@ -117,7 +123,7 @@ def sink_collection(
     frame = _with_keys(frame, keys)
     if keys:
         frame = _without_empty_intervals(frame)
-    pieces = _pieces(frame, keys)
+    pieces = _pieces(frame, [] if frame.is_empty() else keys)
     if is_remote(target):
         _write_remote(pieces, target, there if mode == "overwrite" else [], row_group_size, options)
     elif is_one_file(target):

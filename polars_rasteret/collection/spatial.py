@@ -110,6 +110,8 @@ def lonlat_geometry(geometry_or_bounds: Any, crs: Any = 4326) -> Any:
     """
     if isinstance(crs, str) and crs == "native":
         raise UsageError("crs='native' has no meaning here: the records have different CRSs; say which one you pass")
+    if hasattr(geometry_or_bounds, "to_crs") and hasattr(geometry_or_bounds, "geometry"):
+        return union_of(geometry_or_bounds)  # it knows its CRS
     source = normalize_crs(crs)
     box = _box_of(geometry_or_bounds)
     lonlat = source in ("EPSG:4326", LONLAT)
@@ -118,6 +120,13 @@ def lonlat_geometry(geometry_or_bounds: Any, crs: Any = 4326) -> Any:
     geometry = shapely_geometry(geometry_or_bounds)
     if shapely.is_empty(geometry):
         raise UsageError("the geometry is empty, so no record can meet it")
+    if lonlat:
+        west, south, east, north = shapely.bounds(geometry).tolist()
+        if not (west >= -360 and east <= 360 and south >= -90 and north <= 90):
+            raise UsageError(
+                f"the geometry reaches over {west:g} {south:g} {east:g} {north:g}, which is no longitude and latitude; pass its "
+                "crs="
+            )
     return split_at_antimeridian(geometry) if lonlat else _projected(geometry, source)
 
 

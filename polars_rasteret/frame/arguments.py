@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import numpy as np
 import polars as pl
 
 from polars_rasteret.errors import UsageError
@@ -42,7 +43,7 @@ def as_expr(value: Any, what: str) -> pl.Expr:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Say whether a value is a number (not a Boolean)."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
@@ -53,9 +54,22 @@ def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
         height, width = shape
     except (TypeError, ValueError):
         height = width = None
-    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+    whole = (int, np.integer)
+    if not (isinstance(height, whole) and isinstance(width, whole) and height > 0 and width > 0):
         raise UsageError(f"{what}: shape={shape!r}; expected (height, width) in pixels, both 1 or more")
-    return height, width
+    return int(height), int(width)
+
+
+def check_fill(what: str, fill_value: Any, unscale: object) -> None:
+    """Refuse a fill that is no number, or whose place in an unscaled answer is not settled yet."""
+    if fill_value is None:
+        return
+    if not is_number(fill_value):
+        raise UsageError(f"{what}: fill_value={fill_value!r}; expected a number")
+    if unscale:
+        raise UsageError(
+            f"{what}: fill_value with unscale is not available yet in this version; fill the answer instead"
+        )
 
 
 def checked_bands(what: str, bands: Any) -> tuple[str, ...]:

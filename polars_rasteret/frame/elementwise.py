@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
 from polars_rasteret.frame.arguments import checked_bands
 from polars_rasteret.frame.reading import BandAnswer, BandRows, check_same_grids, read_bands
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
@@ -63,6 +64,7 @@ def band_expressions(what: str, bands: Any) -> list[pl.Expr]:
 
 def mapped(inputs: list[pl.Expr], callback: Any, dtype: Any, form: str) -> pl.Expr:
     """Map a callback over batches of rows, elementwise."""
+    process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     result = pl.map_batches(inputs, callback, return_dtype=dtype, is_elementwise=True)
     return result if form == "single" else result.alias("pixels")
 

@@ -258,9 +258,11 @@ def stack_dtype(columns: Sequence[RasterColumn]) -> np.dtype[np.generic]:
 def _check_fill(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:
     if fill_value is None:
         return
-    fits = dtype.kind == "f" or (
-        float(fill_value).is_integer() and np.iinfo(dtype).min <= fill_value <= np.iinfo(dtype).max
-    )
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            fits = not np.isfinite(fill_value) or bool(np.isfinite(dtype.type(fill_value)))
+    else:
+        fits = float(fill_value).is_integer() and np.iinfo(dtype).min <= fill_value <= np.iinfo(dtype).max
     if not fits:
         raise UsageError(
             f"fill_value={fill_value} does not fit band {name}, whose pixels are {dtype}; choose one that does"

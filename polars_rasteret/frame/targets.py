@@ -201,6 +201,9 @@ def _boxes(series: pl.Series) -> NDArray[np.object_]:
     boxes = np.full(len(bounds), None, dtype=object)
     finite = np.isfinite(bounds).all(axis=1)
     boxes[finite] = shapely.box(*bounds[finite].T)
+    for at in np.flatnonzero(finite & (bounds[:, 0] > bounds[:, 2])):  # across the antimeridian, as in GeoJSON
+        west, south, east, north = bounds[at]
+        boxes[at] = shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
     return boxes
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.arguments import check_choice, checked_bands, checked_shape, refuse_later
+from polars_rasteret.fetch import process
+from polars_rasteret.frame.arguments import check_choice, check_fill, checked_bands, checked_shape, refuse_later
 from polars_rasteret.frame.paired_source import PairedSource
 from polars_rasteret.frame.question import DEFAULT_RECORD_COLUMNS, Question, ReaderOf, Unmatched
 from polars_rasteret.frame.readers import PairReader, PointReader, WindowReader
@@ -172,6 +173,7 @@ def read_windows(
         grid=(grid, "finest"),
         resampling=(resampling, "nearest"),
     )
+    check_fill(what, fill_value, unscale)
     size = checked_shape(what, shape)
     if stack and size is None:
         raise UsageError(f"{what}: stack=True needs a known size: pass shape=(height, width) with point geometries")
@@ -199,6 +201,7 @@ def _paired(
     *,
     reader_of: ReaderOf,
 ) -> pl.LazyFrame:
+    process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     words = pairing.checked(verb)
     question = Question(
         verb=verb,

@@ -15,7 +15,7 @@ from polars_rasteret.engine import Spending
 from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import struct_series, window_struct_fields
-from polars_rasteret.frame.arguments import as_expr, checked_shape, is_number, refuse_later
+from polars_rasteret.frame.arguments import as_expr, check_fill, checked_shape, is_number, refuse_later
 from polars_rasteret.frame.columns import stacked_column, window_array_column, window_struct_column
 from polars_rasteret.frame.elementwise import (
     NO_CRS,
@@ -175,6 +175,7 @@ def read_window(
     what = "read_window"
     refuse_later(what, resolution=(resolution, None), resampling=(resampling, "nearest"))
     check_unscale(what, unscale)
+    check_fill(what, fill_value, unscale)
     shape = checked_shape(what, shape)
     if bounds is not None and window is not None:
         raise UsageError(f"{what}: both bounds and window are given; pass one of them")

@@ -14,6 +14,7 @@ import pytest
 from collection_frames import grid_of_scenes, raster_column
 from polars.testing import assert_frame_equal
 
+import polars_rasteret as pr
 import polars_rasteret.collection.sink as sink_module
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.parts import parts_at
@@ -357,3 +358,26 @@ def test_bytes_of_a_record_stay_small(tmp_path):
     frame = pl.concat([grid_of_scenes().with_columns(pl.col("id") + str(number)) for number in range(4)])
     sink_collection(frame, tmp_path / "a.parquet")
     assert (tmp_path / "a.parquet").stat().st_size / frame.height < 250
+
+
+def test_an_append_follows_the_folders_that_are_there(tmp_path):
+    scenes = pr.testing.example_scenes().with_columns(split=pl.Series(["01", "2"]))
+    path = tmp_path / "scenes"
+    scenes.raster.sink_collection(path, partition_by="split")
+    scenes.raster.sink_collection(path, mode="append")
+    with pytest.raises(pr.errors.UsageError, match="partitioned by"):
+        scenes.raster.sink_collection(path, mode="append", partition_by="month")
+    assert pr.scan_collection(path).select("id", "split").collect().sort("id", "split").rows() == [
+        ("first", "01"),
+        ("first", "01"),
+        ("second", "2"),
+        ("second", "2"),
+    ]
+
+
+def test_an_overwrite_by_nothing_leaves_an_empty_collection(tmp_path):
+    scenes = pr.testing.example_scenes()
+    path = tmp_path / "scenes"
+    scenes.raster.sink_collection(path, partition_by="month")
+    scenes.filter(pl.col("id") == "none").raster.sink_collection(path, mode="overwrite", partition_by="month")
+    assert pr.scan_collection(path).collect().height == 0

@@ -1,0 +1,90 @@
+"""Are wrong arguments refused in words, before anything is read?"""
+
+from __future__ import annotations
+
+import os
+
+import geopandas as gpd
+import numpy as np
+import polars as pl
+import pytest
+import shapely
+
+import polars_rasteret as pr
+from polars_rasteret.errors import UsageError
+
+POINT = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
+
+
+@pytest.fixture
+def scenes():
+    return pr.testing.example_scenes()
+
+
+@pytest.mark.parametrize("nodata", [5.5, -1, 70_000, float("nan")])
+def test_nodata_that_no_pixel_can_have_is_refused(scenes, nodata):
+    with pytest.raises(UsageError, match="does not fit"):
+        scenes.with_columns(pl.col("red").raster.with_metadata(nodata=nodata)).collect()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [{"at": pl.col("t")}, {"match": "latest"}, {"tolerance": "1d"}, {"layout": "long"}, {"max_distance_pixels": 2}],
+)
+def test_words_that_come_later_are_refused_by_name(scenes, words):
+    with pytest.raises(UsageError, match="not available yet"):
+        scenes.raster.sample_points(POINT, crs=32632, **words)
+
+
+@pytest.mark.parametrize("fill", ["x", True])
+def test_a_fill_that_is_no_number_is_refused(scenes, fill):
+    with pytest.raises(UsageError, match="fill_value"):
+        scenes.raster.read_windows(POINT, shape=(3, 3), crs=32632, fill_value=fill)
+
+
+def test_a_fill_beyond_the_pixel_dtype_is_refused(scenes):
+    with pytest.raises(UsageError, match="does not fit"):
+        scenes.raster.read_windows(POINT, shape=(3, 3), crs=32632, fill_value=70_000).collect()
+
+
+def test_numpy_numbers_are_numbers(scenes):
+    window = tuple(np.array([0, 2, 0, 2]))
+    chip = scenes.select(pl.col("red").raster.read_window(window=window)).unnest("red").collect()
+    assert chip["pixels"][0].to_list() == [1000, 1001, 1064, 1065]
+    assert scenes.raster.read_windows(POINT, shape=(np.int64(1), np.int64(1)), crs=32632).collect().height == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"timeout_s": "x"}, {"timeout_s": None}, {"budget_bytes": 1.5}, {"progress": "x"}, {"retries": -1}]
+)
+def test_options_of_another_kind_are_refused(change):
+    with pytest.raises(UsageError):
+        pr.options(**change)
+
+
+def test_a_geoseries_is_taken_with_its_crs(scenes):
+    points = gpd.GeoSeries([shapely.Point(500_005, 4_999_995)], crs=32632)
+    assert scenes.raster.sample_points(points, ["red"]).collect()["red"].to_list() == [1000, 2000]
+
+
+def test_a_geodataframe_keeps_its_crs_in_intersects(scenes):
+    box = gpd.GeoDataFrame(geometry=[shapely.box(500_000, 4_999_900, 500_100, 5_000_000)], crs=32632)
+    assert scenes.raster.intersects(box).collect().height == 2
+    with pytest.raises(UsageError, match="pass its crs"):
+        scenes.raster.intersects(box.geometry.iloc[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_is_told_instead_of_hanging(scenes):
+    scenes.raster.sample_points(POINT, ["red"], crs=32632).collect()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            scenes.raster.sample_points(POINT, ["red"], crs=32632)
+        except UsageError as error:
+            code = 0 if "fork" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
