@@ -109,7 +109,7 @@ def collect_records(
     if has_bbox and bounds is not None:
         # A record without a box may still have an image: its place is then looked up in the image's own grid.
         lf = lf.filter(bbox_overlaps(bounds) | pl.col("bbox").struct.field("xmin").is_null())
-    times = [name for name in ("datetime", "start_datetime") if name in schema]
+    times = [name for name in ("datetime", "start_datetime") if name in schema and schema[name].is_temporal()]
     hidden = {
         _TIME: pl.coalesce([pl.col(name).dt.epoch("us") for name in times]) if times else pl.lit(None, pl.Int64),
         _ID: pl.col("id") if "id" in schema else pl.lit(None, pl.String),

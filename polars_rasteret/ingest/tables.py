@@ -9,7 +9,11 @@ import numpy as np
 import polars as pl
 import shapely
 
+from polars_rasteret.collection.spatial import lonlat_geometry
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.targets import geometry_crs, wkb_array
+from polars_rasteret.geo.crs import LONLAT_NAMES, normalize_crs
+from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import read_headers
 from polars_rasteret.ingest.into import finish, refuse_existing
 from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
@@ -205,15 +209,23 @@ def _base(
 
 
 def _wkb(column: pl.Series) -> pl.Series:
-    """Give plain WKB from WKB or EWKB, with or without the geoarrow.wkb type."""
-    if isinstance(column.dtype, pl.BaseExtension):
-        column = column.ext.storage()
+    """Give WKB in longitude and latitude from WKB, EWKB (whose SRID counts) or geoarrow (whose CRS counts)."""
+    crs = geometry_crs(column.dtype)
     if column.dtype == pl.Null:
         return column.cast(pl.Binary)
-    if column.dtype != pl.Binary:
-        raise UsageError(f"column {column.name!r} is {column.dtype}; expected a geometry as WKB or EWKB (Binary)")
-    try:
-        geometries = shapely.from_wkb(np.asarray(column.to_list(), dtype=object))
-    except (shapely.errors.ShapelyError, TypeError) as error:
-        raise UsageError(f"column {column.name!r} holds a value that is not WKB: {error}") from error
+    geometries = parsed(wkb_array(column))
+    if crs is None and (codes := {int(code) for code in shapely.get_srid(geometries)} - {0, -1}):  # -1: null
+        if len(codes) > 1:
+            raise UsageError(f"column {column.name!r} mixes the SRIDs {sorted(codes)}; bring its geometries to one CRS")
+        crs = normalize_crs(codes.pop())
+    present = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    if crs is not None and crs not in LONLAT_NAMES:
+        geometries = geometries.copy()
+        geometries[present] = [lonlat_geometry(one, crs) for one in geometries[present]]
+    west, south, east, north = shapely.total_bounds(geometries[present]).tolist() if present.any() else (0, 0, 0, 0)
+    if not (west >= -360 and east <= 360 and south >= -90 and north <= 90):
+        raise UsageError(
+            f"column {column.name!r} reaches over {west:g} {south:g} {east:g} {north:g}; expected footprints in longitude and "
+            "latitude, or a geoarrow column or EWKB that tells its CRS"
+        )
     return pl.Series(column.name, list(shapely.to_wkb(geometries, include_srid=False)), dtype=pl.Binary)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
 import polars as pl
 import pytest
 import shapely
 from range_server import RangeServer
 from scene_files import write_scene
 
+import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.ingest.tables import build_from_table
 from polars_rasteret.schema import RECORD_COLUMNS, raster_dtype
@@ -176,3 +178,27 @@ def test_an_empty_table_is_an_empty_collection(scenes):
     found = build_from_table(scenes.head(0), bands={"red": "href_red"}).collect()
     assert found.height == 0
     assert found.schema["red"] == raster_dtype(pl.UInt8())
+
+
+@pytest.mark.parametrize("form", ["geoarrow", "ewkb"])
+def test_footprints_in_another_crs_are_brought_to_longitude_and_latitude(tmp_path, form):
+    geopandas = pytest.importorskip("geopandas")
+    path = tmp_path / "one.tif"
+    path.write_bytes(pr.testing.make_cog(np.ones((10, 10), np.uint16)))
+    footprint = shapely.box(500_000, 4_999_900, 500_100, 5_000_000)
+    if form == "geoarrow":
+        frame = geopandas.GeoDataFrame({"id": ["a"], "href": [str(path)]}, geometry=[footprint], crs=32632)
+        table = pl.DataFrame(frame.to_arrow(index=False))
+    else:
+        wkb = shapely.to_wkb(shapely.set_srid(footprint, 32632), include_srid=True)
+        table = pl.DataFrame({"id": ["a"], "href": [str(path)], "geometry": pl.Series([wkb], dtype=pl.Binary)})
+    bbox = pr.build_from_table(table, bands={"red": "href"}).collect()["bbox"][0]
+    assert 9 <= bbox["xmin"] < bbox["xmax"] < 9.01
+    assert 45.14 < bbox["ymin"] < bbox["ymax"] < 45.16
+
+
+def test_footprints_that_are_no_longitude_and_latitude_are_refused(tmp_path):
+    wkb = shapely.to_wkb(shapely.box(500_000, 4_999_900, 500_100, 5_000_000))
+    table = pl.DataFrame({"id": ["a"], "href": ["x.tif"], "geometry": pl.Series([wkb], dtype=pl.Binary)})
+    with pytest.raises(UsageError, match="longitude and latitude"):
+        pr.build_from_table(table, bands={"red": "href"})
