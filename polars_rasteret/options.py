@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 OnError = Literal["raise", "null"]
@@ -76,6 +77,8 @@ class ReadOptions:
 
 _lock = threading.Lock()
 _process = ReadOptions()
+_layers: list[dict[str, Any]] = []
+"""What was set and still holds, later ones on top."""
 _overrides: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "polars_rasteret_options", default=None
 )
@@ -118,16 +121,20 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
         known = {field.name for field in dataclasses.fields(ReadOptions)}
         if unknown := sorted(changes.keys() - known):
             raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
-        self._changes = changes
+        self._layer = dict(changes)
         self._token: contextvars.Token[dict[str, Any] | None] | None = None
-        self._before = _set_process(changes)
+        _change_layers(lambda: [*_layers, self._layer])
 
     def __enter__(self) -> Self:
-        shared = {name: value for name, value in self._changes.items() if name in _PROCESS_WIDE}
-        local = {name: value for name, value in self._changes.items() if name not in _PROCESS_WIDE}
-        _set_process({**self._before, **shared})
+        local = {name: value for name, value in self._layer.items() if name not in _PROCESS_WIDE}
+        # What shapes a read counts in this context only; the rest of the layer stays the process's until the block ends.
+        _change_layers(lambda: [one if one is not self._layer else self._shared_only() for one in _layers])
         self._token = _overrides.set({**(_overrides.get() or {}), **local})
         return self
+
+    def _shared_only(self) -> dict[str, Any]:
+        self._layer = {name: value for name, value in self._layer.items() if name in _PROCESS_WIDE}
+        return self._layer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -135,12 +142,13 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
         if self._token is not None:
             _overrides.reset(self._token)
             self._token = None
-        _set_process({name: value for name, value in self._before.items() if name in _PROCESS_WIDE})
+        _change_layers(lambda: [one for one in _layers if one is not self._layer])
 
 
-def _set_process(changes: dict[str, Any]) -> dict[str, Any]:
-    global _process  # noqa: PLW0603 - the one process-wide setting
+def _change_layers(changed: Callable[[], list[dict[str, Any]]]) -> None:
+    """Replace the layers and settle the options of the process: nobody writes back a value that is another's."""
+    global _layers, _process  # noqa: PLW0603 - the one process-wide setting
     with _lock:
-        before = {name: getattr(_process, name) for name in changes}
-        _process = dataclasses.replace(_process, **changes)
-    return before
+        layers = changed()
+        _process = ReadOptions(**{name: value for layer in layers for name, value in layer.items()})
+        _layers = layers

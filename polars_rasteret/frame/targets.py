@@ -280,4 +280,7 @@ def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
     if isinstance(targets, Areas):
         return targets.bounds_in(LONLAT)
     x, y = targets.in_crs(LONLAT, np.arange(len(targets), dtype=np.int64))
+    beyond = (x < -180) | (x > 180)
+    if beyond.any():  # footprints are told from -180 to 180
+        x = np.where(beyond & np.isfinite(x), (np.where(beyond, np.nan_to_num(x), 0) + 180) % 360 - 180, x)
     return np.stack([x, y, x, y], axis=1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_of
-from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.geo.crs import NATIVE, is_geographic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,10 +67,20 @@ def windows_of_points(
     """
     row = np.full(len(target), -1, np.int64)
     col = np.full(len(target), -1, np.int64)
+    height, width = _sizes(column, reference_id)
     for crs, rows in _rows_by_crs(column, reference_id, points.crs):
         x, y = points.in_crs(crs, target[rows])
-        row[rows], col[rows] = pixel_of(_transforms(column, reference_id, rows), x, y)
-    height, width = _sizes(column, reference_id)
+        grids = _transforms(column, reference_id, rows)
+        row[rows], col[rows] = pixel_of(grids, x, y)
+        if is_geographic(crs):
+            # Longitudes repeat: a grid may run from 0 to 360, or across the antimeridian.
+            for turn in (-360.0, 360.0):
+                other_row, other_col = pixel_of(grids, x + turn, y)
+                is_better = (
+                    ((col[rows] < 0) | (col[rows] >= width[rows])) & (other_col >= 0) & (other_col < width[rows])
+                )
+                row[rows] = np.where(is_better, other_row, row[rows])
+                col[rows] = np.where(is_better, other_col, col[rows])
     return Windows(
         row_start=row - shape[0] // 2,
         col_start=col - shape[1] // 2,

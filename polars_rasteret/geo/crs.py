@@ -101,6 +101,12 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
 
 
+@lru_cache(maxsize=1024)
+def is_geographic(crs: str) -> bool:
+    """Say whether coordinates are longitude and latitude, which repeat every 360 degrees."""
+    return crs in LONLAT_NAMES or (crs != NATIVE and on_proj_thread(lambda: bool(_parsed(crs).is_geographic)))
+
+
 def transform_xy(
     source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

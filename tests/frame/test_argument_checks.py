@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import numpy as np
@@ -12,6 +13,7 @@ import shapely
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
+from polars_rasteret.options import current_options
 
 POINT = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
 
@@ -88,3 +90,42 @@ def test_a_forked_child_is_told_instead_of_hanging(scenes):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_options_of_threads_do_not_leak_into_the_process():
+    before = current_options()
+
+    def set_and_leave(number):
+        for _ in range(200):
+            with pr.options(
+                on_error="null" if number % 2 else "raise", timeout_s=1 + number, cache_bytes=1000 + number
+            ):
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(set_and_leave, range(4)))
+    assert current_options() == before
+
+
+def test_options_set_for_good_hold_until_they_are_set_again():
+    before = current_options().retries
+    pr.options(retries=before + 1)
+    try:
+        with pr.options(retries=9):
+            assert current_options().retries == 9
+        assert current_options().retries == before + 1
+    finally:
+        pr.options(retries=before)
+    assert current_options().retries == before
+
+
+@pytest.mark.parametrize("lon", [243.6, -116.4])
+def test_a_grid_from_0_to_360_is_found_from_either_longitude(lon):
+    pixels = np.arange(80 * 100, dtype=np.uint16).reshape(80, 100)
+    cog = pr.testing.make_cog(pixels, epsg=4326, transform=(3.6, 0, 0, 0, -2.25, 90))
+    pr.configure_store("memory://globe/", store=pr.testing.MemorySource({"memory://globe/a.tif": cog}))
+    globe = pr.build_from_files(["memory://globe/a.tif"], bands=["v"])
+    place = pl.DataFrame({"lon": [lon], "lat": [33.0]})
+    wanted = pixels[int((90 - 33.0) // 2.25), int(243.6 // 3.6)]
+    assert globe.raster.sample_points(place, crs=4326).collect()["v"].to_list() == [wanted]
+    assert globe.select(pl.col("v").raster.sample_points(lon, 33.0, crs=4326)).collect()["v"].to_list() == [wanted]
