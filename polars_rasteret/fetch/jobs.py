@@ -136,7 +136,7 @@ class Job:
 
     def deadline_of(self, call: Call) -> float:
         """Give the time (monotonic) until which a call waits; only once started."""
-        return max(self.started_at or 0.0, self.calls[call]) + call.timeout_s
+        return max(self.started_at or 0.0, self.calls.get(call, 0.0)) + call.timeout_s
 
 
 class Release:

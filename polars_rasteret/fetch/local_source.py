@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import url2pathname
@@ -63,16 +64,24 @@ class LocalSource(GetByRead):
     ) -> Answer:
         """Give one range of a file, and the file's size and time."""
         try:
+            # Not blocking: opening a pipe would wait for whoever writes into it.
             descriptor = os.open(
-                local_path(href), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+                local_path(href),
+                os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0),
             )
             try:
                 status = os.fstat(descriptor)
+                if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                    raise FetchError(
+                        f"{href} is not a regular file, so it has no byte ranges; copy it into a file first"
+                    )
                 first = _pread(descriptor, min(byte_stop - byte_start, _READ_LIMIT), byte_start)
                 short = 0 < len(first) < byte_stop - byte_start
                 data = _rest(descriptor, first, byte_start, byte_stop) if short else first
             finally:
                 os.close(descriptor)
+        except FetchError:
+            raise
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise FetchError(
                 f"{range_words(href, byte_start, byte_stop)}, but there is no such file ({error.strerror}). "

@@ -14,6 +14,7 @@ import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polars_rasteret.engine.at_exit import guarded
+from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS
 from polars_rasteret.options import current_options
@@ -30,8 +31,21 @@ _UNKNOWN_ROW_BYTES = 2**20
 
 def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
     """Build the frame behind ``.raster.with_columns``."""
+    for expr in exprs:
+        if not _is_row_separable(expr):
+            raise UsageError(
+                f"with_columns: {str(expr)[:120]} looks at other rows (an aggregate, a shift, a window), but rows are read in "
+                "units; use it in a with_columns of Polars after this one"
+            )
     source = BatchedColumns(lf, tuple(exprs), current_options().max_answer_bytes)
     return register_io_source(source, schema=source.schema, validate_schema=True, explain_name="RASTER with_columns")
+
+
+def _is_row_separable(expr: pl.Expr) -> bool:
+    try:
+        return bool(expr.meta.is_row_separable())
+    except pl.exceptions.PolarsError:
+        return True  # it calls Python (ours does), and Polars cannot say without a schema
 
 
 class BatchedColumns:

@@ -129,3 +129,15 @@ def test_a_grid_from_0_to_360_is_found_from_either_longitude(lon):
     wanted = pixels[int((90 - 33.0) // 2.25), int(243.6 // 3.6)]
     assert globe.raster.sample_points(place, crs=4326).collect()["v"].to_list() == [wanted]
     assert globe.select(pl.col("v").raster.sample_points(lon, 33.0, crs=4326)).collect()["v"].to_list() == [wanted]
+
+
+def test_columns_in_units_refuse_to_look_at_other_rows(scenes):
+    with pytest.raises(UsageError, match="other rows"):
+        scenes.raster.with_columns(first=pl.col("id").shift())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_a_header_error_and_no_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    built = pr.build_from_files([tmp_path / "pipe.tif"]).collect()
+    assert "not a regular file" in built["header_error"][0]
