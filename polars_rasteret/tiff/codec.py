@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import lerc
+from polars_rasteret.tiff import lerc, pictures
 from polars_rasteret.tiff.inflate import LERC, NAMES, Bytes, Scratch, codecs, inflate
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class TileCodec:
     samples: int
     tile_width: int
     tile_height: int
+    jpeg_tables: bytes = b""
+    is_ycbcr: bool = False
 
     @classmethod
     def for_image(cls, tiles: BandTiles, image: Image) -> Self:
@@ -68,6 +70,8 @@ class TileCodec:
             samples=tiles.samples_per_tile,
             tile_width=image.tile_width,
             tile_height=image.tile_height,
+            jpeg_tables=image.jpeg_tables,
+            is_ycbcr=image.is_ycbcr,
         )
         if codec.row_bytes * image.tile_height > MAX_TILE_BYTES:
             raise FileFormatError(
@@ -129,6 +133,17 @@ class TileCodec:
                 shape=(tile_rows, self.tile_width, self.samples),
                 dtype=self.dtype,
                 max_rows=self.tile_height,
+            )
+            return pixels[rows, :col_stop]
+        if self.compression in pictures.PICTURES:
+            pixels = pictures.decode(
+                self.compression,
+                data,
+                shape=(tile_rows, self.tile_width, self.samples),
+                dtype=self.dtype,
+                max_rows=self.tile_height,
+                jpeg_tables=self.jpeg_tables,
+                is_ycbcr=self.is_ycbcr,
             )
             return pixels[rows, :col_stop]
         raw = inflate(self.compression, data, row_stop * self.row_bytes, scratch)[: row_stop * self.row_bytes]

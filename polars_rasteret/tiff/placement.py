@@ -56,6 +56,8 @@ class TilePlacement:
             byte_count=byte_count,
             compression=self.layout.compression,
             predictor=self.layout.predictor,
+            jpeg_tables=self.layout.jpeg_tables,
+            is_ycbcr=self.layout.is_ycbcr,
         )
 
 

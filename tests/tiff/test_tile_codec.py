@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 
 import imagecodecs
@@ -279,3 +280,58 @@ def test_lerc_that_lies_about_its_size_is_refused(tmp_path):
         lying[at : at + 4] = b"\xff\xff\xff\x7f"
         with pytest.raises(FileFormatError, match="LERC"):
             Raster(bytes(lying), tiff, 0).whole()
+
+
+PICTURES = {
+    7: lambda pixels: imagecodecs.jpeg8_encode(pixels, level=100, colorspace="RGB", outcolorspace="RGB"),
+    34712: lambda pixels: imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="J2K"),
+    34933: imagecodecs.png_encode,
+    50001: lambda pixels: imagecodecs.webp_encode(pixels, lossless=True),
+    50002: lambda pixels: imagecodecs.jpegxl_encode(pixels, lossless=True),
+}
+
+
+def picture_codec(compression: int, rows: int, columns: int) -> TileCodec:
+    return TileCodec(
+        stored=np.dtype(np.uint8),
+        dtype=np.dtype(np.uint8),
+        compression=compression,
+        predictor=1,
+        codec_parameter=0,
+        samples=3,
+        tile_width=columns,
+        tile_height=rows,
+    )
+
+
+@pytest.mark.parametrize("compression", PICTURES)
+@pytest.mark.parametrize("shape", [(64, 64), (48, 31), (200, 300), (9, 1000)])
+def test_a_picture_is_read_and_one_of_another_size_is_refused_from_its_head(compression, shape):
+    down, across = np.mgrid[: shape[0], : shape[1]]
+    pixels = np.stack([down + across, down * 2, across], axis=-1).astype(np.uint8)
+    data = bytes(PICTURES[compression](pixels))
+    part = picture_codec(compression, *shape).decode(data, Scratch(), rows=slice(3, 7), col_stop=20, tile_rows=shape[0])
+    tolerance = 4 if compression == 7 else 0
+    assert part.shape == (4, 20, 3)
+    assert np.abs(part.astype(int) - pixels[3:7, :20]).max() <= tolerance
+    for rows, columns in [(shape[0] - 1, shape[1]), (shape[0], shape[1] + 1), (shape[0] + 1, shape[1])]:
+        with pytest.raises(FileFormatError, match="picture of"):
+            picture_codec(compression, rows, columns).decode(
+                data, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=rows
+            )
+
+
+@pytest.mark.parametrize("compression", PICTURES)
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 1 << 32), n_changes=st.integers(0, 6), is_cut=st.booleans())
+def test_a_damaged_picture_ends_in_an_error_or_pixels(compression, seed, n_changes, is_cut):
+    rng = np.random.default_rng(seed)
+    pixels = np.add.outer(np.arange(40), np.arange(50))[..., None].repeat(3, axis=2).astype(np.uint8)
+    data = bytearray(PICTURES[compression](pixels))
+    for at in rng.integers(0, len(data), n_changes):
+        data[at] = rng.integers(0, 256)
+    if is_cut:
+        del data[int(rng.integers(0, len(data))) :]
+    codec = picture_codec(compression, 40, 50)
+    with contextlib.suppress(FileFormatError):
+        assert codec.decode(bytes(data), Scratch(), rows=slice(0, 40), col_stop=50, tile_rows=40).shape == (40, 50, 3)
