@@ -16,6 +16,7 @@ from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff import lerc, pictures, tags
 from polars_rasteret.tiff.codec import MAX_TILE_BYTES
 from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LERC, LZMA, LZW, NAMES, NONE, ZSTD
+from polars_rasteret.tiff.packed_bits import PACKED, widened_dtype
 from polars_rasteret.tiff.tags import MAX_TABLE_BYTES
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ UNSUPPORTED_COMPRESSIONS = {
     52546: "JPEG XL (DNG)",
 }
 _SAMPLE_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # 4: undefined; GDAL takes it for unsigned
-_BITS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
+_BITS = {"u": tuple(sorted({8, 16, 32, 64} | PACKED)), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 _PREDICTED = frozenset({LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA})
 _YCBCR = 6
 _CHOP_BYTES = 1 << 18
@@ -54,13 +55,14 @@ class SampleFormat:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of decoded pixels: half floats are widened, as GDAL does."""
+        """Of decoded pixels: half floats and samples that do not fill bytes are widened, as GDAL does."""
+        if self.kind == "u" and self.bits in PACKED:
+            return widened_dtype(self.bits)
         return np.dtype(f"{self.kind}{max(self.bits // 8, 4 if self.kind == 'f' else 1)}")
 
-    @property
-    def pixel_bytes(self) -> int:
-        """Bytes of one pixel inside a tile."""
-        return self.bits // 8 * self.samples_per_tile
+    def row_bytes(self, width: int) -> int:
+        """Bytes of one row of a tile: it ends at a whole byte."""
+        return -(-width * self.samples_per_tile * self.bits // 8)
 
     @property
     def samples_per_tile(self) -> int:
@@ -99,7 +101,7 @@ class ImageLayout:
     @property
     def raw_tile_bytes(self) -> int:
         """Bytes of a whole tile when not compressed."""
-        return self.tile_width * self.tile_height * self.samples.pixel_bytes
+        return self.tile_height * self.samples.row_bytes(self.tile_width)
 
 
 def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: str) -> ImageLayout:
@@ -144,7 +146,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
     is_ycbcr = compression == JPEG and photometric == _YCBCR and samples.samples_per_tile == 3
     if not is_ycbcr:
         _refuse_photometric(photometric, compression, samples, href, where)
-    _refuse_picture(compression, samples, href, where)
+    _refuse_samples(compression, samples, href, where)
     jpeg_tables = values[tags.JPEG_TABLES].tobytes() if compression == JPEG and tags.JPEG_TABLES in values else b""
     if len(jpeg_tables) > pictures.MAX_JPEG_TABLES_BYTES:
         raise _unsupported(
@@ -163,7 +165,8 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
             "The header is damaged: get or write the file again."
         )
     predictor = number(tags.PREDICTOR, 1) if compression in _PREDICTED else 1
-    if predictor not in {1, 2, 3} or (predictor == 3 and samples.kind != "f"):
+    is_packed = samples.kind == "u" and samples.bits in PACKED
+    if predictor not in {1, 2, 3} or (predictor == 3 and samples.kind != "f") or (predictor == 2 and is_packed):
         raise _unsupported(
             href,
             where,
@@ -216,7 +219,7 @@ def is_chopped(layout: ImageLayout) -> bool:
 
 def chopped_rows(layout: ImageLayout) -> int:
     """Rows of the small strips."""
-    return max(1, _CHOP_BYTES // (layout.width * layout.samples.pixel_bytes))
+    return max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
 
 
 def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href: str, where: str) -> SampleFormat:
@@ -267,8 +270,10 @@ def _refuse_photometric(photometric: int, compression: int, samples: SampleForma
         )
 
 
-def _refuse_picture(compression: int, samples: SampleFormat, href: str, where: str) -> None:
-    """Refuse samples that a picture codec cannot hold."""
+def _refuse_samples(compression: int, samples: SampleFormat, href: str, where: str) -> None:
+    """Refuse samples that a codec for arrays or pictures cannot hold."""
+    if compression == LERC and samples.kind == "u" and samples.bits in PACKED:
+        raise _unsupported(href, where, f"LERC with {samples.bits}-bit samples", "8, 16 and 32 bits are read")
     if compression not in pictures.PICTURES:
         return
     bits, n_samples = pictures.BITS[compression], pictures.SAMPLES.get(compression)

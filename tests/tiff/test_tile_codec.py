@@ -335,3 +335,28 @@ def test_a_damaged_picture_ends_in_an_error_or_pixels(compression, seed, n_chang
     codec = picture_codec(compression, 40, 50)
     with contextlib.suppress(FileFormatError):
         assert codec.decode(bytes(data), Scratch(), rows=slice(0, 40), col_stop=50, tile_rows=40).shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("byte_order", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("interleave", ["PIXEL", "BAND"])
+@pytest.mark.parametrize("compress", ["NONE", "DEFLATE", "LZW", "PACKBITS", "ZSTD"])
+@pytest.mark.parametrize("bits", [*range(1, 8), *range(9, 16), 24])
+def test_samples_that_do_not_fill_bytes_are_widened_as_gdal_widens_them(
+    tmp_path, bits, compress, interleave, byte_order
+):
+    dtype = "u1" if bits < 8 else "u2" if bits < 16 else "u4"
+    pixels = np.random.default_rng(bits).integers(0, 1 << bits, (3, 45, 37)).astype(dtype)
+    options = {"compress": compress, "interleave": interleave, "nbits": bits, "ENDIANNESS": byte_order}
+    path = tmp_path / "packed.tif"
+    transform = rasterio.Affine(1, 0, 10, 0, -1, 10)
+    with rasterio.open(
+        path, "w", "GTiff", 37, 45, 3, dtype=pixels.dtype, transform=transform, blockysize=13, **options
+    ) as file:
+        file.write(pixels)
+    data = path.read_bytes()
+    tiff = Driver(data).parse()
+    assert (tiff.dtype, tiff.images[0].layout.samples.bits) == (pixels.dtype, bits)
+    for band in range(3):
+        raster = Raster(data, tiff, band)
+        assert np.array_equal(raster.whole(), pixels[band])
+        assert np.array_equal(raster.window(11, 5, 20, 9), pixels[band, 11:31, 5:14])
