@@ -61,6 +61,8 @@ def decode(
     head = _HEADS[compression](memoryview(data).cast("B"))
     if head is None:
         raise _damaged(compression, data, "its head is missing or incomplete")
+    if jpeg_tables and _jpeg_frame(memoryview(jpeg_tables)) is not None:
+        raise _damaged(compression, data, "the tables of all tiles (JPEGTables) hold a picture of their own")
     n_rows, n_columns = head
     # libtiff takes the first rows of a last strip that is too tall.
     if n_columns != columns or not rows <= n_rows <= max(max_rows, rows):
@@ -88,7 +90,7 @@ def _pixels(compression: int, data: Bytes, jpeg_tables: bytes, samples: int, *, 
     elif compression == JPEG2000:
         pixels = codecs.jpeg2k_decode(data, numthreads=1)
     elif compression == JPEGXL:
-        pixels = codecs.jpegxl_decode(data, numthreads=1)
+        pixels = codecs.jpegxl_decode(data, index=0, numthreads=1)
     else:
         pixels = codecs.png_decode(data)
     return pixels
@@ -98,6 +100,18 @@ def _pixels(compression: int, data: Bytes, jpeg_tables: bytes, samples: int, *, 
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int] | None:
+    frame = _jpeg_frame(data)
+    if frame is None:
+        return None
+    marker, precision, rows, columns = frame
+    is_progressive = marker in {0xC2, 0xCA}
+    if precision != 8 or (is_progressive and bytes(data).count(b"\xff\xda") > _MAX_SCANS):
+        return None
+    return rows, columns
+
+
+def _jpeg_frame(data: memoryview) -> tuple[int, int, int, int] | None:
+    """Give (marker, precision, rows, columns) of the frame header of a JPEG stream; None where there is none."""
     at, n_bytes = 2, len(data)
     if bytes(data[:2]) != b"\xff\xd8":
         return None
@@ -109,10 +123,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int] | None:
             at += 2
         elif 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
             precision, rows, columns = struct.unpack_from(">BHH", data, at + 4)
-            is_progressive = marker in {0xC2, 0xCA}
-            if precision != 8 or (is_progressive and bytes(data).count(b"\xff\xda") > _MAX_SCANS):
-                return None
-            return rows, columns
+            return marker, precision, rows, columns
         elif marker in {0xD9, 0xDA}:
             return None
         else:
@@ -137,20 +148,15 @@ def _webp_size(data: memoryview) -> tuple[int, int] | None:
 
 
 def _jpeg2000_size(data: memoryview) -> tuple[int, int] | None:
-    head = bytes(data[:4096])
-    at = head.find(b"\xff\x4f\xff\x51")
-    if at < 0 or len(head) < at + 24:
+    stream = _boxed(data, b"jp2c") if bytes(data[4:8]) == b"jP  " else data
+    if len(stream) < 24 or bytes(stream[:4]) != b"\xff\x4f\xff\x51":
         return None
-    right, bottom, left, top = struct.unpack_from(">IIII", head, at + 8)
+    right, bottom, left, top = struct.unpack_from(">IIII", stream, 8)
     return bottom - top, right - left
 
 
 def _jpegxl_size(data: memoryview) -> tuple[int, int] | None:
-    head = bytes(data[:4096])
-    if head[:4] == b"\0\0\0\x0c" and head[4:8] == b"JXL ":  # boxes around the codestream
-        at = next((found + 4 for found in (head.find(b"jxlc"), head.find(b"jxlp")) if found > 0), len(head))
-        at += 4 if head[at - 4 : at] == b"jxlp" else 0
-        head = head[at:]
+    head = bytes((_boxed(data, b"jxlc") or _boxed(data, b"jxlp")[4:] if bytes(data[4:8]) == b"JXL " else data)[:12])
     if head[:2] != b"\xff\x0a" or len(head) < 12:
         return None
     bits, at = int.from_bytes(head[2:12], "little"), 0
@@ -170,6 +176,21 @@ def _jpegxl_size(data: memoryview) -> tuple[int, int] | None:
         return rows, size(is_small=is_small)
     over, under = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
     return rows, rows * over // under
+
+
+def _boxed(data: memoryview, kind: bytes) -> memoryview:
+    """Give what follows the head of the first box of a kind, in a file of boxes (ISO 14496-12); empty without one."""
+    at = 0
+    while at + 8 <= len(data):
+        n_bytes, n_head_bytes = int.from_bytes(data[at : at + 4], "big"), 8
+        if n_bytes == 1:
+            n_bytes, n_head_bytes = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        if bytes(data[at + 4 : at + 8]) == kind:
+            return data[at + n_head_bytes :]
+        if n_bytes < n_head_bytes:  # 0: to the end
+            break
+        at += n_bytes
+    return data[:0]
 
 
 def _png_size(data: memoryview) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zlib
 
 import imagecodecs
@@ -319,6 +320,37 @@ def test_a_picture_is_read_and_one_of_another_size_is_refused_from_its_head(comp
             picture_codec(compression, rows, columns).decode(
                 data, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=rows
             )
+
+
+def test_a_boxed_picture_is_measured_by_its_codestream_and_not_by_what_looks_like_one():
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    boxed = bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="JP2"))
+    other = bytes(imagecodecs.jpeg2k_encode(pixels[:10], level=0, codecformat="J2K"))
+    at = 12 + int.from_bytes(boxed[12:16], "big")  # behind the signature and ftyp
+    decoy = boxed[:at] + (8 + len(other)).to_bytes(4, "big") + b"free" + other + boxed[at:]
+    for data in (boxed, decoy):
+        got = picture_codec(34712, 20, 30).decode(data, Scratch(), rows=slice(0, 20), col_stop=30, tile_rows=20)
+        assert not got.any()
+        with pytest.raises(FileFormatError, match="picture of"):
+            picture_codec(34712, 10, 30).decode(data, Scratch(), rows=slice(0, 10), col_stop=30, tile_rows=10)
+    container = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl \0\0\0\0jxlc"
+    data = container + bytes(imagecodecs.jpegxl_encode(pixels, lossless=True))
+    assert picture_codec(50002, 20, 30).decode(data, Scratch(), rows=slice(0, 2), col_stop=3, tile_rows=20).shape == (
+        2,
+        3,
+        3,
+    )
+
+
+def test_jpeg_tables_that_hold_a_picture_and_too_many_scans_are_refused():
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    data = bytes(PICTURES[7](pixels))
+    codec = dataclasses.replace(picture_codec(7, 20, 30), jpeg_tables=data)
+    with pytest.raises(FileFormatError, match="JPEGTables"):
+        codec.decode(data, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=20)
+    progressive = data.replace(b"\xff\xc0", b"\xff\xc2", 1) + b"\xff\xda" * 200
+    with pytest.raises(FileFormatError, match="head"):
+        picture_codec(7, 20, 30).decode(progressive, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=20)
 
 
 @pytest.mark.parametrize("compression", PICTURES)
