@@ -7,6 +7,7 @@ the tile which the TIFF promises. TIFF technical note 2 (JPEG); the others hold 
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import FileFormatError
@@ -23,6 +24,7 @@ SAMPLES = {WEBP: (3, 4), JPEGXL: (1, 2, 3, 4), PNG: (1, 2, 3, 4), JPEG: (1, 2, 3
 """Samples interleaved in a tile; any number where none is given."""
 MAX_JPEG_TABLES_BYTES = 65_534
 
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _MAX_SCANS = 100
 """Of a progressive JPEG, as in libtiff: each scan goes over the whole picture, however few bytes it has."""
 
@@ -69,7 +71,7 @@ def decode(
         raise _unexpected(compression, head, shape)
     try:
         pixels = _pixels(compression, data, jpeg_tables, samples, is_ycbcr=is_ycbcr)
-    except (RuntimeError, ValueError, MemoryError, IndexError, TypeError) as error:
+    except (RuntimeError, ValueError, MemoryError, LookupError, TypeError, struct.error, zlib.error) as error:
         raise _damaged(compression, data, error) from error
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -92,8 +94,43 @@ def _pixels(compression: int, data: Bytes, jpeg_tables: bytes, samples: int, *, 
     elif compression == JPEGXL:
         pixels = codecs.jpegxl_decode(data, index=0, numthreads=1)
     else:
-        pixels = codecs.png_decode(data)
+        pixels = codecs.png_decode(_sound_png(memoryview(data).cast("B")))
     return pixels
+
+
+def _sound_png(data: memoryview) -> bytes:
+    """Give a PNG of the same pixels that is certain to decode.
+
+    `png_decode` of imagecodecs 2026.3 loses a reference to None with every failure, and a Python before 3.12 ends when none
+    is left. It also reads over wrong checksums. So everything that can fail is tried here.
+
+    Raises
+    ------
+    ValueError, zlib.error, struct.error
+        The picture is damaged, interlaced or has a palette.
+    """
+    chunks: dict[bytes, bytes] = {}
+    at = len(_PNG_MAGIC)
+    while b"IEND" not in chunks:
+        n_bytes, kind = struct.unpack_from(">I4s", data, at)
+        (checksum,) = struct.unpack_from(">I", data, at + 8 + n_bytes)
+        if zlib.crc32(data[at + 4 : at + 8 + n_bytes]) != checksum:
+            raise ValueError(f"the checksum of chunk {kind!r} is wrong")
+        chunks[kind] = chunks.get(kind, b"") + bytes(data[at + 8 : at + 8 + n_bytes])
+        at += 12 + n_bytes
+    columns, rows, bits, colours, *rest = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}.get(colours)
+    if samples is None or bits not in {8, 16} or rest != [0, 0, 0]:
+        raise ValueError(f"colour type {colours} with {bits} bits, compression, filter and interlace {rest}")
+    row_bytes = 1 + columns * samples * bits // 8
+    inflater = zlib.decompressobj()
+    raw = inflater.decompress(chunks.get(b"IDAT", b""), rows * row_bytes + 1)
+    if len(raw) != rows * row_bytes or not inflater.eof or max(raw[::row_bytes]) > 4:
+        raise ValueError(f"it holds {len(raw)} bytes of {rows * row_bytes}, or an unknown filter")
+    sound = [(b"IHDR", chunks[b"IHDR"]), (b"IDAT", zlib.compress(raw, 0)), (b"IEND", b"")]
+    return _PNG_MAGIC + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in sound
+    )
 
 
 # -- (rows, columns) from the head of a picture, before anything is allocated; None where there is none ------------------
@@ -195,7 +232,7 @@ def _boxed(data: memoryview, kind: bytes) -> memoryview:
 
 def _png_size(data: memoryview) -> tuple[int, int] | None:
     head = bytes(data[:24])
-    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+    if len(head) < 24 or head[:8] != _PNG_MAGIC or head[12:16] != b"IHDR":
         return None
     columns, rows = struct.unpack_from(">II", head, 16)
     return rows, columns

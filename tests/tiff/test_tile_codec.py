@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiff_driver import Driver, Raster
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import inflate
+from polars_rasteret.tiff import inflate, pictures
 from polars_rasteret.tiff.codec import Scratch, TileCodec
 
 ENCODERS = {
@@ -392,3 +392,19 @@ def test_samples_that_do_not_fill_bytes_are_widened_as_gdal_widens_them(
         raster = Raster(data, tiff, band)
         assert np.array_equal(raster.whole(), pixels[band])
         assert np.array_equal(raster.window(11, 5, 20, 9), pixels[band, 11:31, 5:14])
+
+
+def test_damaged_png_never_reaches_the_decoder_that_loses_references_to_none(monkeypatch):
+    data = bytes(imagecodecs.png_encode(np.arange(6000, dtype=np.uint8).reshape(40, 50, 3)))
+    reached = []
+    monkeypatch.setattr(pictures.codecs, "png_decode", reached.append)
+    for at in range(8, len(data) - 12):
+        with pytest.raises(FileFormatError):
+            picture_codec(34933, 40, 50).decode(
+                data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :],
+                Scratch(),
+                rows=slice(0, 40),
+                col_stop=50,
+                tile_rows=40,
+            )
+    assert reached == []
