@@ -11,5 +11,5 @@
       gdal_metadata  nodata, scale, offset, description
     tile_table     pack, unpack: all of that for one band in a few hundred bytes (BandTiles)
       tile_positions tables of offsets and counts as few numbers
-    codec          TileCodec: the bytes of a tile to pixels; inflate, lerc, lzw_check: decompression
+    codec          TileCodec: the bytes of a tile to pixels; inflate, lerc, lzw_check, pictures: decompression; packed_bits
 """

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import lerc
+from polars_rasteret.tiff import lerc, pictures
 from polars_rasteret.tiff.inflate import LERC, NAMES, Bytes, Scratch, codecs, inflate
+from polars_rasteret.tiff.packed_bits import PACKED, widen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,10 @@ class TileCodec:
     samples: int
     tile_width: int
     tile_height: int
+    jpeg_tables: bytes = b""
+    is_ycbcr: bool = False
+    packed_bits: int = 0
+    """Bits per sample where samples do not fill bytes; else 0."""
 
     @classmethod
     def for_image(cls, tiles: BandTiles, image: Image) -> Self:
@@ -68,11 +73,15 @@ class TileCodec:
             samples=tiles.samples_per_tile,
             tile_width=image.tile_width,
             tile_height=image.tile_height,
+            jpeg_tables=image.jpeg_tables,
+            is_ycbcr=image.is_ycbcr,
+            packed_bits=tiles.bits_per_sample if tiles.dtype.kind == "u" and tiles.bits_per_sample in PACKED else 0,
         )
-        if codec.row_bytes * image.tile_height > MAX_TILE_BYTES:
+        n_bytes = max(codec.row_bytes, image.tile_width * codec.samples * codec.dtype.itemsize) * image.tile_height
+        if n_bytes > MAX_TILE_BYTES:
             raise FileFormatError(
                 f"a tile of {image.tile_width} x {image.tile_height} pixels decodes to "
-                f"{codec.row_bytes * image.tile_height} bytes; "
+                f"{n_bytes} bytes; "
                 f"at most {MAX_TILE_BYTES} are read. Write the file with smaller tiles."
             )
         return codec
@@ -80,6 +89,8 @@ class TileCodec:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row of a tile."""
+        if self.packed_bits:
+            return -(-self.tile_width * self.samples * self.packed_bits // 8)
         return self.tile_width * self.samples * self.stored.itemsize
 
     def decode(
@@ -131,8 +142,28 @@ class TileCodec:
                 max_rows=self.tile_height,
             )
             return pixels[rows, :col_stop]
+        if self.compression in pictures.PICTURES:
+            pixels = pictures.decode(
+                self.compression,
+                data,
+                shape=(tile_rows, self.tile_width, self.samples),
+                dtype=self.dtype,
+                max_rows=self.tile_height,
+                jpeg_tables=self.jpeg_tables,
+                is_ycbcr=self.is_ycbcr,
+            )
+            return pixels[rows, :col_stop]
         raw = inflate(self.compression, data, row_stop * self.row_bytes, scratch)[: row_stop * self.row_bytes]
-        if self.predictor == 3:
+        if self.packed_bits:
+            keep = min(col_stop, self.tile_width)
+            values = widen(
+                raw.reshape(row_stop, self.row_bytes)[rows],
+                self.packed_bits,
+                keep * self.samples,
+                is_big_endian=self.stored.str[0] == ">",
+            )
+            pixels = values.reshape(len(values), keep, self.samples)
+        elif self.predictor == 3:
             pixels = self._undo_float_predictor(raw.reshape(row_stop, self.row_bytes)[rows], scratch, col_stop)
         else:
             grid = raw.view(self.stored).reshape(row_stop, self.tile_width, self.samples)

@@ -37,15 +37,21 @@ codecs: Any = imagecodecs
 """imagecodecs annotates `bytes` where it takes any buffer, so it is used untyped."""
 
 NONE, LZW, DEFLATE, PACKBITS, ADOBE_DEFLATE, LERC, LZMA, ZSTD = 1, 5, 8, 32773, 32946, 34887, 34925, 50000
+JPEG, JPEG2000, PNG, WEBP, JPEGXL = 7, 34712, 34933, 50001, 50002
 NAMES = {
     NONE: "none",
     LZW: "LZW",
+    JPEG: "JPEG",
     DEFLATE: "DEFLATE",
     PACKBITS: "PackBits",
     ADOBE_DEFLATE: "DEFLATE",
+    JPEG2000: "JPEG 2000",
     LERC: "LERC",
     LZMA: "LZMA",
+    PNG: "PNG",
     ZSTD: "ZSTD",
+    WEBP: "WebP",
+    JPEGXL: "JPEG XL",
 }
 
 _DEFLATE_SLACK = 512

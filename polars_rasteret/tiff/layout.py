@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import lerc, tags
+from polars_rasteret.tiff import lerc, pictures, tags
 from polars_rasteret.tiff.codec import MAX_TILE_BYTES
-from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, LERC, LZMA, LZW, NAMES, NONE, ZSTD
+from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LERC, LZMA, LZW, NAMES, NONE, ZSTD
+from polars_rasteret.tiff.packed_bits import PACKED, widened_dtype
 from polars_rasteret.tiff.tags import MAX_TABLE_BYTES
 
 if TYPE_CHECKING:
@@ -26,23 +27,19 @@ UNSUPPORTED_COMPRESSIONS = {
     3: "CCITT group 3 fax",
     4: "CCITT group 4 fax",
     6: "old-style JPEG",
-    7: "JPEG",
     32766: "NeXT RLE",
     32771: "CCITT RLE word-aligned",
     32809: "ThunderScan",
     34661: "JBIG",
     34676: "SGI LogLuv",
     34677: "SGI LogLuv 24-bit",
-    34712: "JPEG 2000",
     34892: "lossy JPEG (DNG)",
-    34933: "PNG",
-    50001: "WebP",
-    50002: "JPEG XL",
     52546: "JPEG XL (DNG)",
 }
 _SAMPLE_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # 4: undefined; GDAL takes it for unsigned
-_BITS = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
+_BITS = {"u": tuple(sorted({8, 16, 32, 64} | PACKED)), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 _PREDICTED = frozenset({LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA})
+_YCBCR = 6
 _CHOP_BYTES = 1 << 18
 _MAX_CHOPPED_BYTES = 1 << 38
 
@@ -58,13 +55,14 @@ class SampleFormat:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of decoded pixels: half floats are widened, as GDAL does."""
+        """Of decoded pixels: half floats and samples that do not fill bytes are widened, as GDAL does."""
+        if self.kind == "u" and self.bits in PACKED:
+            return widened_dtype(self.bits)
         return np.dtype(f"{self.kind}{max(self.bits // 8, 4 if self.kind == 'f' else 1)}")
 
-    @property
-    def pixel_bytes(self) -> int:
-        """Bytes of one pixel inside a tile."""
-        return self.bits // 8 * self.samples_per_tile
+    def row_bytes(self, width: int) -> int:
+        """Bytes of one row of a tile: it ends at a whole byte."""
+        return -(-width * self.samples_per_tile * self.bits // 8)
 
     @property
     def samples_per_tile(self) -> int:
@@ -90,6 +88,10 @@ class ImageLayout:
     predictor: int
     codec_parameter: int
     samples: SampleFormat
+    jpeg_tables: bytes = b""
+    """What the JPEG pictures of the tiles share."""
+    is_ycbcr: bool = False
+    """JPEG colours to be converted to RGB."""
 
     @property
     def n_tiles(self) -> int:
@@ -99,7 +101,7 @@ class ImageLayout:
     @property
     def raw_tile_bytes(self) -> int:
         """Bytes of a whole tile when not compressed."""
-        return self.tile_width * self.tile_height * self.samples.pixel_bytes
+        return self.tile_height * self.samples.row_bytes(self.tile_width)
 
 
 def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: str) -> ImageLayout:
@@ -140,7 +142,16 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
             href, where, f"compression {compression} ({name})", f"supported: {', '.join(sorted(set(NAMES.values())))}"
         )
     samples = _sample_format(values, number, href, where)
-    _refuse_photometric(number(tags.PHOTOMETRIC, 1), samples, href, where)
+    photometric = number(tags.PHOTOMETRIC, 1)
+    is_ycbcr = compression == JPEG and photometric == _YCBCR and samples.samples_per_tile == 3
+    if not is_ycbcr:
+        _refuse_photometric(photometric, compression, samples, href, where)
+    _refuse_samples(compression, samples, href, where)
+    jpeg_tables = values[tags.JPEG_TABLES].tobytes() if compression == JPEG and tags.JPEG_TABLES in values else b""
+    if len(jpeg_tables) > pictures.MAX_JPEG_TABLES_BYTES:
+        raise _unsupported(
+            href, where, f"JPEGTables of {len(jpeg_tables)} bytes", f"at most {pictures.MAX_JPEG_TABLES_BYTES} are read"
+        )
     if number(tags.FILL_ORDER, 1) == 2:
         raise _unsupported(href, where, "FillOrder 2 (least significant bit first)", "supported: 1")
     is_tiled = tags.TILE_WIDTH in values
@@ -154,7 +165,8 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
             "The header is damaged: get or write the file again."
         )
     predictor = number(tags.PREDICTOR, 1) if compression in _PREDICTED else 1
-    if predictor not in {1, 2, 3} or (predictor == 3 and samples.kind != "f"):
+    is_packed = samples.kind == "u" and samples.bits in PACKED
+    if predictor not in {1, 2, 3} or (predictor == 3 and samples.kind != "f") or (predictor == 2 and is_packed):
         raise _unsupported(
             href,
             where,
@@ -175,6 +187,8 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
         predictor=predictor,
         codec_parameter=add_on,
         samples=samples,
+        jpeg_tables=jpeg_tables,
+        is_ycbcr=is_ycbcr,
     )
     if layout.raw_tile_bytes > MAX_TILE_BYTES and not is_chopped(layout):
         raise _unsupported(
@@ -205,7 +219,7 @@ def is_chopped(layout: ImageLayout) -> bool:
 
 def chopped_rows(layout: ImageLayout) -> int:
     """Rows of the small strips."""
-    return max(1, _CHOP_BYTES // (layout.width * layout.samples.pixel_bytes))
+    return max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
 
 
 def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href: str, where: str) -> SampleFormat:
@@ -243,14 +257,39 @@ def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href
     return SampleFormat(kind=kind, bits=bits, n_samples=n_samples, planar=planar if n_samples > 1 else 1)
 
 
-def _refuse_photometric(photometric: int, samples: SampleFormat, href: str, where: str) -> None:
+def _refuse_photometric(photometric: int, compression: int, samples: SampleFormat, href: str, where: str) -> None:
     """Refuse colour spaces that GDAL converts to RGB; all others are read as the numbers they are."""
-    name = {6: "YCbCr", 32844: "LogL", 32845: "LogLuv"}.get(photometric)
+    name = {_YCBCR: "YCbCr", 32844: "LogL", 32845: "LogLuv"}.get(photometric)
     if photometric == 8 and samples.bits == 8:
         name = "8-bit CIE L*a*b*"
+    if photometric == 5 and compression == JPEG:
+        name = "JPEG with CMYK"
     if name is not None:
         raise _unsupported(
             href, where, f"{name} colours (PhotometricInterpretation {photometric})", "no conversion to RGB is made"
+        )
+
+
+def _refuse_samples(compression: int, samples: SampleFormat, href: str, where: str) -> None:
+    """Refuse samples that a codec for arrays or pictures cannot hold."""
+    if compression == LERC and samples.kind == "u" and samples.bits in PACKED:
+        raise _unsupported(href, where, f"LERC with {samples.bits}-bit samples", "8, 16 and 32 bits are read")
+    if compression not in pictures.PICTURES:
+        return
+    bits, n_samples = pictures.BITS[compression], pictures.SAMPLES.get(compression)
+    if samples.kind != "u" or samples.bits not in bits:
+        raise _unsupported(
+            href,
+            where,
+            f"{NAMES[compression]} with {samples.bits}-bit samples of kind {samples.kind!r}",
+            f"unsigned samples of {' or '.join(map(str, bits))} bits are read",
+        )
+    if n_samples is not None and samples.samples_per_tile not in n_samples:
+        raise _unsupported(
+            href,
+            where,
+            f"{NAMES[compression]} with {samples.samples_per_tile} interleaved samples",
+            f"supported: {', '.join(map(str, n_samples))}",
         )
 
 

@@ -56,6 +56,8 @@ class TilePlacement:
             byte_count=byte_count,
             compression=self.layout.compression,
             predictor=self.layout.predictor,
+            jpeg_tables=self.layout.jpeg_tables,
+            is_ycbcr=self.layout.is_ycbcr,
         )
 
 
@@ -124,7 +126,7 @@ def _raw_counts(layout: ImageLayout) -> NDArray[np.int64]:
     counts = np.full(layout.n_tiles, layout.raw_tile_bytes, np.int64)
     if not layout.is_tiled:
         rows_left = layout.height - (layout.n_tiles - 1) * layout.tile_height
-        counts[-1] = rows_left * layout.width * layout.samples.pixel_bytes
+        counts[-1] = rows_left * layout.samples.row_bytes(layout.width)
     return counts
 
 
@@ -141,7 +143,7 @@ def _estimate_counts(layout: ImageLayout, byte_start: NDArray[np.int64]) -> NDAr
 
 
 def _chop(layout: ImageLayout, rows: int, byte_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    row_bytes = layout.width * layout.samples.pixel_bytes
+    row_bytes = layout.samples.row_bytes(layout.width)
     first_row = np.arange(0, layout.height, rows, dtype=np.int64)
     counts = np.minimum(rows, layout.height - first_row) * row_bytes
     starts = byte_start[:, :1] + first_row * row_bytes

@@ -7,7 +7,10 @@
     9       version
     10      1 if the body is deflated
     11..14  bytes of the body before deflation
-    15..    body: _FIXED, etag, one _IMAGE per image, byte planes of all byte counts, byte planes of the irregular gaps
+    15..    body: _FIXED, etag, one _IMAGE per image, byte planes of all byte counts, byte planes of the irregular gaps;
+            from version 2 on one _EXTRA per image, then the JPEG tables that they count
+
+Version 2 is written only for a file that needs it (JPEG); all others stay readable by a release that knows version 1.
 
 Where tiles follow each other in the file with the same gap, as in files that GDAL wrote, an image stores its first
 offset and that gap; else it stores every gap. Nothing about pixels or I/O belongs here.
@@ -30,7 +33,8 @@ from polars_rasteret.tiff.tile_positions import UNEVEN, from_gaps, from_planes, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
+"""The newest that is read and written."""
 MAX_BYTE_STOP = 1 << 56
 """No file is longer; keeps sums of offsets inside int64."""
 
@@ -41,6 +45,9 @@ _FIXED = struct.Struct("<BBBBHBHqqHHBBB8s")
 etag bytes (65535: none), codec parameter, bytes per count, bytes per gap, nodata."""
 _IMAGE = struct.Struct("<IIIIHBBqq")
 """width, height, tile width, tile height, compression, predictor, layout, first offset, gap or number of gaps."""
+_EXTRA = struct.Struct("<BH")
+"""1 if JPEG colours are YCbCr, bytes of JPEG tables (65535: those of the image before)."""
+_SAME_TABLES = 65_535
 _NO_ETAG = 65_535
 _NO_NUMBER = -(1 << 63)
 _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
@@ -67,6 +74,10 @@ class Image:
     byte_count: NDArray[np.int64]
     compression: int = 1
     predictor: int = 1
+    jpeg_tables: bytes = b""
+    """Tag 347: what the JPEG pictures of the tiles share; at most 65534 bytes."""
+    is_ycbcr: bool = False
+    """JPEG colours to be converted to RGB."""
 
     @property
     def tiles_across(self) -> int:
@@ -131,6 +142,7 @@ def pack(tiles: BandTiles) -> bytes:
             )
         )
     gap_width, gap_planes = to_planes(zigzag(np.concatenate(gap_tables))) if gap_tables else (0, b"")
+    extra = _extra(images)
     etag = b"" if tiles.etag is None else tiles.etag.encode()[: _NO_ETAG - 1]
     body = b"".join(
         (
@@ -155,13 +167,15 @@ def pack(tiles: BandTiles) -> bytes:
             *image_parts,
             count_planes,
             gap_planes,
+            extra,
         )
     )
     n_body_bytes = len(body)
+    version = VERSION if extra else 1
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     deflated = compressor.compress(body) + compressor.flush()
     is_deflated = len(deflated) < n_body_bytes
-    tail = struct.pack("<BBI", VERSION, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
+    tail = struct.pack("<BBI", version, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
     digest = hashlib.blake2b(tail, digest_size=8).digest()
     return bytes((_FLAG_IGNORE_NODATA if tiles.ignore_nodata else 0,)) + digest + tail
 
@@ -187,9 +201,9 @@ def unpack(tiles: bytes) -> BandTiles:
     if len(tiles) < _HEAD.size:
         raise _damaged(f"it has {len(tiles)} bytes, fewer than its head of {_HEAD.size}")
     flags, digest, version, is_deflated, n_body_bytes = _HEAD.unpack_from(tiles)
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         raise FileFormatError(
-            f"the tiles field of a raster column has format version {version}; this release reads version {VERSION}. "
+            f"the tiles field of a raster column has format version {version}; this release reads versions 1 to {VERSION}. "
             "Upgrade polars-rasteret, or index the files again with this release."
         )
     if hashlib.blake2b(memoryview(tiles)[9:], digest_size=8).digest() != digest:
@@ -202,12 +216,41 @@ def unpack(tiles: bytes) -> BandTiles:
             body = zlib.decompressobj(-15).decompress(body, n_body_bytes + 1)
         if len(body) != n_body_bytes:
             raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
-        return _from_body(body, digest, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
+        return _from_body(body, digest, version, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
     except (struct.error, zlib.error, ValueError, IndexError, OverflowError) as error:
         raise _damaged(str(error)) from error
 
 
-def _from_body(body: bytes, digest: bytes, *, ignore_nodata: bool) -> BandTiles:
+def _extra(images: tuple[Image, ...]) -> bytes:
+    """Give what only some files have; empty for all others."""
+    if not any(image.jpeg_tables or image.is_ycbcr for image in images):
+        return b""
+    heads, tables, before = b"", b"", None
+    for image in images:
+        is_same = image.jpeg_tables == before
+        heads += _EXTRA.pack(image.is_ycbcr, _SAME_TABLES if is_same else len(image.jpeg_tables))
+        tables += b"" if is_same else image.jpeg_tables
+        before = image.jpeg_tables
+    return heads + tables
+
+
+def _from_extra(body: bytes, at: int, n_images: int) -> list[tuple[bool, bytes]]:
+    """Give (is YCbCr, JPEG tables) of each image from what lies behind the tile tables."""
+    heads = [_EXTRA.unpack_from(body, at + index * _EXTRA.size) for index in range(n_images)]
+    at += n_images * _EXTRA.size
+    found: list[tuple[bool, bytes]] = []
+    for is_ycbcr, n_bytes in heads:
+        if n_bytes == _SAME_TABLES:
+            found.append((bool(is_ycbcr), found[-1][1]))
+            continue
+        found.append((bool(is_ycbcr), body[at : at + n_bytes]))
+        at += n_bytes
+    if at != len(body):
+        raise _damaged(f"its JPEG tables end at byte {at} of {len(body)}")
+    return found
+
+
+def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool) -> BandTiles:
     (
         dtype_code,
         is_big_endian,
@@ -241,16 +284,18 @@ def _from_body(body: bytes, digest: bytes, *, ignore_nodata: bool) -> BandTiles:
     if (
         n_all > _MAX_TILES
         or n_gaps < 0
-        or at + count_width * n_all + gap_width * n_gaps != len(body)
+        or (stop := at + count_width * n_all + gap_width * n_gaps) > len(body)
+        or (version == 1 and stop != len(body))
         or max(count_width, gap_width) > 8
     ):
         raise _damaged(f"its tables for {n_all} tiles do not fit its {len(body)} bytes")
     counts = from_planes(body, at, count_width, n_all)
     gaps = unzigzag(from_planes(body, at + count_width * n_all, gap_width, n_gaps)) if n_gaps else counts[:0]
+    extras = _from_extra(body, stop, n_images) if version > 1 else [(False, b"")] * n_images
     images: list[Image] = []
     tile = gap_at = 0
-    for (width, height, tile_width, tile_height, its_compression, its_predictor, layout, first, gap), n in zip(
-        heads, n_tiles, strict=True
+    for (width, height, tile_width, tile_height, its_compression, its_predictor, layout, first, gap), n, extra in zip(
+        heads, n_tiles, extras, strict=True
     ):
         byte_count = counts[tile : tile + n]
         own_gaps: NDArray[np.int64] | int = gap
@@ -267,6 +312,8 @@ def _from_body(body: bytes, digest: bytes, *, ignore_nodata: bool) -> BandTiles:
                 byte_count=byte_count,
                 compression=its_compression,
                 predictor=its_predictor,
+                is_ycbcr=extra[0],
+                jpeg_tables=extra[1],
             )
         )
         tile += n

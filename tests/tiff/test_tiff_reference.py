@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import re
 import time
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyproj
 import pytest
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 from tiff_driver import Driver, Raster, sha256
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.header import TiffFile
-from polars_rasteret.tiff.inflate import NAMES
+from polars_rasteret.tiff.inflate import JPEG2000, JPEGXL, NAMES, PNG
 
 # Where we differ from rasterio on purpose. Anything else that differs fails.
 HEIGHT = "heights are left out of a CRS: pixels have two coordinates"
@@ -40,24 +44,34 @@ REFUSALS = {
     "compression 3 (CCITT group 3 fax)",
     "compression 4 (CCITT group 4 fax)",
     "compression 6 (old-style JPEG)",
-    "compression 7 (JPEG)",
     "compression 32766 (NeXT RLE)",
     "compression 34676 (SGI LogLuv)",
     "compression 34677 (SGI LogLuv 24-bit)",
-    "compression 50001 (WebP)",
+    "JPEG with CMYK colours (PhotometricInterpretation 5)",
     "YCbCr colours (PhotometricInterpretation 6)",
     "8-bit CIE L*a*b* colours (PhotometricInterpretation 8)",
     "complex samples (SampleFormat 5)",
     "complex samples (SampleFormat 6)",
-    *(f"{bits}-bit integers (BitsPerSample)" for bits in (1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 24)),
+    "24-bit integers (BitsPerSample)",  # signed; GDAL gives them as unsigned
 }
 UNREADABLE_BY_GDAL_TOO = {
     "compression 32809 (ThunderScan)",
-    "compression 34712 (JPEG 2000)",
-    "compression 34933 (PNG)",
-    "compression 50002 (JPEG XL)",
     "compression 65535 (unknown)",
 }
+CHROMA = {
+    "derived/COG_u8x3_jpeg_mask.tif",
+    "derived/u8x3_jpeg_ycbcr_t64.tif",
+    "tiff/cogeotiff__be_cog.tiff",
+    "tiff/gdal-autotest__sasha.tif",
+    "tiff/gdal-autotest__ycbcr_with_mask.tif",
+    "tiff/rasterio__goes.tif",
+    "tiff/rio-stac__dataset_mars.tif",
+    "tiff/rio-tiler__cog_rgb.tif",
+}
+"""JPEG with colours at half resolution: libjpeg-turbo, which we and most GDALs use, interpolates them another way than the
+libjpeg 9f of the rasterio that made the reference. Everything else, other lossy files too, must be equal."""
+WITHOUT_GDAL = (JPEG2000, JPEGXL, PNG)
+"""This GDAL lacks these codecs: the reference names a file with the same pixels."""
 
 
 @dataclass
@@ -109,9 +123,26 @@ def crs_differs(tiff: TiffFile, expected: dict) -> list[str]:
     return [] if same else [f"crs is elsewhere: {there} for {x, y}"]
 
 
-def pixels_differ(data: bytes, tiff: TiffFile, expected: dict) -> list[str]:
+def is_near(bands: list[Raster], path: Path) -> bool:
+    """Compare with rasterio: small differences at the edges of colours, none in the mean; overviews too."""
+    near = []
+    for level in range(len(bands[0].tiles.images)):
+        ours = np.stack([band.whole(level) for band in bands]).astype(int)
+        options = {"overview_level": level - 1} if level else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, **options) as file:
+                off = ours - file.read()
+        is_noise = max(off.shape) <= 64  # all of such a small synthetic image is edges
+        near.append(np.abs(off).mean() < (8 if is_noise else 1) and abs(off.mean()) < (5 if is_noise else 0.05))
+    return all(near)
+
+
+def pixels_differ(data: bytes, tiff: TiffFile, expected: dict, shared_data: Path) -> list[str]:
     found = []
     bands = [Raster(data, tiff, band) for band in range(tiff.n_bands)]
+    if tiff.href in CHROMA:
+        return [] if is_near(bands, shared_data / tiff.href) else ["pixels are not near"]
     if expected["sha256"] is not None and sha256(np.stack([band.whole() for band in bands])) != expected["sha256"]:
         found.append("pixels")
     for one in expected["windows"]:
@@ -145,10 +176,15 @@ def outcomes(shared_data, reference):
                 outcome.differences = facts_differ(tiff, expected)
                 if name not in CRS_DIFFERENCES:
                     outcome.differences += crs_differs(tiff, expected)
-                outcome.differences += pixels_differ(data, tiff, expected)
+                outcome.differences += pixels_differ(data, tiff, expected, shared_data)
             else:
-                for band in range(tiff.n_bands):
-                    Raster(data, tiff, band).whole()
+                pixels = [Raster(data, tiff, band).whole() for band in range(tiff.n_bands)]
+                if same := expected.get("same_pixels_as"):
+                    twin_data = (shared_data / same.split()[0]).read_bytes()
+                    twin = Driver(twin_data).parse(same)
+                    for band, one in enumerate(pixels):
+                        if not np.array_equal(one, Raster(twin_data, twin, band).whole()):
+                            outcome.differences.append(f"band {band} differs from {same}")
         except FileFormatError as error:
             outcome.refusal = str(error)
         outcome.seconds = time.perf_counter() - began
@@ -164,7 +200,8 @@ def test_every_file_that_is_read_reads_as_gdal_reads_it(outcomes, reference):
     differing = {name: one.differences for name, one in outcomes.items() if one.differences}
     assert differing == {}
     read = [name for name, one in outcomes.items() if reference[name]["status"] == "ok" and one.refusal is None]
-    assert len(read) >= 260
+    n_ok = sum(one["status"] == "ok" for one in reference.values())
+    assert len(read) >= 319, f"{len(read)} of {n_ok}"
 
 
 def test_differences_of_crs_are_those_listed(outcomes, reference):
@@ -191,7 +228,10 @@ def test_files_that_gdal_reads_are_refused_only_by_a_named_feature(outcomes, ref
 
 def test_files_that_gdal_cannot_read_are_refused(outcomes, reference):
     failing = {name: one for name, one in outcomes.items() if reference[name]["status"] != "ok"}
-    assert {name for name, one in failing.items() if one.refusal is None} == set(READABLE_WHERE_GDAL_FAILS)
+    readable = {name for name, one in failing.items() if one.refusal is None}
+    twins = {name for name, expected in reference.items() if expected.get("same_pixels_as")}
+    assert readable == set(READABLE_WHERE_GDAL_FAILS) | twins
+    assert {outcomes[name].tiff.images[0].layout.compression for name in twins} == set(WITHOUT_GDAL)
     for name, one in failing.items():
         assert one.refusal is None or one.refusal.startswith(name) or one.refusal.startswith("a tile")
     named = {feature_of(one.refusal) for one in failing.values() if one.refusal and feature_of(one.refusal)}
@@ -226,8 +266,11 @@ def test_tally(outcomes, reference, capsys):
             print(f"  read {n:4} {what}: {value}")
         for feature, n in refused.most_common():
             print(f"  refused {n:4} {feature}")
-    assert {value for what, value in tally if what == "compression"} == set(NAMES.values())
+    assert {value for what, value in tally if what == "compression"} == set(NAMES.values()) - {
+        NAMES[code] for code in WITHOUT_GDAL
+    }
     assert {value for what, value in tally if what == "predictor"} == {"1", "2", "3"}
     assert {value for what, value in tally if what == "dtype"} == {
-        *("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "f32", "f64")
+        *("u1", "u2", "u3", "u4", "u5", "u6", "u7", "u10", "u12", "u14", "u24"),
+        *("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "f32", "f64"),
     }

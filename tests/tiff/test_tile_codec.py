@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import zlib
 
 import imagecodecs
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from tiff_driver import Driver, Raster
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import inflate
+from polars_rasteret.tiff import inflate, pictures
 from polars_rasteret.tiff.codec import Scratch, TileCodec
 
 ENCODERS = {
@@ -279,3 +281,130 @@ def test_lerc_that_lies_about_its_size_is_refused(tmp_path):
         lying[at : at + 4] = b"\xff\xff\xff\x7f"
         with pytest.raises(FileFormatError, match="LERC"):
             Raster(bytes(lying), tiff, 0).whole()
+
+
+PICTURES = {
+    7: lambda pixels: imagecodecs.jpeg8_encode(pixels, level=100, colorspace="RGB", outcolorspace="RGB"),
+    34712: lambda pixels: imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="J2K"),
+    34933: imagecodecs.png_encode,
+    50001: lambda pixels: imagecodecs.webp_encode(pixels, lossless=True),
+    50002: lambda pixels: imagecodecs.jpegxl_encode(pixels, lossless=True),
+}
+
+
+def picture_codec(compression: int, rows: int, columns: int) -> TileCodec:
+    return TileCodec(
+        stored=np.dtype(np.uint8),
+        dtype=np.dtype(np.uint8),
+        compression=compression,
+        predictor=1,
+        codec_parameter=0,
+        samples=3,
+        tile_width=columns,
+        tile_height=rows,
+    )
+
+
+@pytest.mark.parametrize("compression", PICTURES)
+@pytest.mark.parametrize("shape", [(64, 64), (48, 31), (200, 300), (9, 1000)])
+def test_a_picture_is_read_and_one_of_another_size_is_refused_from_its_head(compression, shape):
+    down, across = np.mgrid[: shape[0], : shape[1]]
+    pixels = np.stack([down + across, down * 2, across], axis=-1).astype(np.uint8)
+    data = bytes(PICTURES[compression](pixels))
+    part = picture_codec(compression, *shape).decode(data, Scratch(), rows=slice(3, 7), col_stop=20, tile_rows=shape[0])
+    tolerance = 4 if compression == 7 else 0
+    assert part.shape == (4, 20, 3)
+    assert np.abs(part.astype(int) - pixels[3:7, :20]).max() <= tolerance
+    for rows, columns in [(shape[0] - 1, shape[1]), (shape[0], shape[1] + 1), (shape[0] + 1, shape[1])]:
+        with pytest.raises(FileFormatError, match="picture of"):
+            picture_codec(compression, rows, columns).decode(
+                data, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=rows
+            )
+
+
+def test_a_boxed_picture_is_measured_by_its_codestream_and_not_by_what_looks_like_one():
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    boxed = bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="JP2"))
+    other = bytes(imagecodecs.jpeg2k_encode(pixels[:10], level=0, codecformat="J2K"))
+    at = 12 + int.from_bytes(boxed[12:16], "big")  # behind the signature and ftyp
+    decoy = boxed[:at] + (8 + len(other)).to_bytes(4, "big") + b"free" + other + boxed[at:]
+    for data in (boxed, decoy):
+        got = picture_codec(34712, 20, 30).decode(data, Scratch(), rows=slice(0, 20), col_stop=30, tile_rows=20)
+        assert not got.any()
+        with pytest.raises(FileFormatError, match="picture of"):
+            picture_codec(34712, 10, 30).decode(data, Scratch(), rows=slice(0, 10), col_stop=30, tile_rows=10)
+    container = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl \0\0\0\0jxlc"
+    data = container + bytes(imagecodecs.jpegxl_encode(pixels, lossless=True))
+    assert picture_codec(50002, 20, 30).decode(data, Scratch(), rows=slice(0, 2), col_stop=3, tile_rows=20).shape == (
+        2,
+        3,
+        3,
+    )
+
+
+def test_jpeg_tables_that_hold_a_picture_and_too_many_scans_are_refused():
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    data = bytes(PICTURES[7](pixels))
+    codec = dataclasses.replace(picture_codec(7, 20, 30), jpeg_tables=data)
+    with pytest.raises(FileFormatError, match="JPEGTables"):
+        codec.decode(data, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=20)
+    progressive = data.replace(b"\xff\xc0", b"\xff\xc2", 1) + b"\xff\xda" * 200
+    with pytest.raises(FileFormatError, match="head"):
+        picture_codec(7, 20, 30).decode(progressive, Scratch(), rows=slice(0, 1), col_stop=1, tile_rows=20)
+
+
+@pytest.mark.parametrize("compression", PICTURES)
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 1 << 32), n_changes=st.integers(0, 6), is_cut=st.booleans())
+def test_a_damaged_picture_ends_in_an_error_or_pixels(compression, seed, n_changes, is_cut):
+    rng = np.random.default_rng(seed)
+    pixels = np.add.outer(np.arange(40), np.arange(50))[..., None].repeat(3, axis=2).astype(np.uint8)
+    data = bytearray(PICTURES[compression](pixels))
+    for at in rng.integers(0, len(data), n_changes):
+        data[at] = rng.integers(0, 256)
+    if is_cut:
+        del data[int(rng.integers(0, len(data))) :]
+    codec = picture_codec(compression, 40, 50)
+    with contextlib.suppress(FileFormatError):
+        assert codec.decode(bytes(data), Scratch(), rows=slice(0, 40), col_stop=50, tile_rows=40).shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("byte_order", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("interleave", ["PIXEL", "BAND"])
+@pytest.mark.parametrize("compress", ["NONE", "DEFLATE", "LZW", "PACKBITS", "ZSTD"])
+@pytest.mark.parametrize("bits", [*range(1, 8), *range(9, 16), 24])
+def test_samples_that_do_not_fill_bytes_are_widened_as_gdal_widens_them(
+    tmp_path, bits, compress, interleave, byte_order
+):
+    dtype = "u1" if bits < 8 else "u2" if bits < 16 else "u4"
+    pixels = np.random.default_rng(bits).integers(0, 1 << bits, (3, 45, 37)).astype(dtype)
+    options = {"compress": compress, "interleave": interleave, "nbits": bits, "ENDIANNESS": byte_order}
+    path = tmp_path / "packed.tif"
+    transform = rasterio.Affine(1, 0, 10, 0, -1, 10)
+    with rasterio.open(
+        path, "w", "GTiff", 37, 45, 3, dtype=pixels.dtype, transform=transform, blockysize=13, **options
+    ) as file:
+        file.write(pixels)
+    data = path.read_bytes()
+    tiff = Driver(data).parse()
+    assert (tiff.dtype, tiff.images[0].layout.samples.bits) == (pixels.dtype, bits)
+    for band in range(3):
+        raster = Raster(data, tiff, band)
+        assert np.array_equal(raster.whole(), pixels[band])
+        assert np.array_equal(raster.window(11, 5, 20, 9), pixels[band, 11:31, 5:14])
+
+
+def test_damaged_png_never_reaches_the_decoder_that_loses_references_to_none(monkeypatch):
+    data = bytes(imagecodecs.png_encode(np.arange(6000, dtype=np.uint8).reshape(40, 50, 3)))
+    reached = []
+    monkeypatch.setattr(pictures.codecs, "png_decode", reached.append)
+    for at in range(8, len(data) - 12):
+        with pytest.raises(FileFormatError):
+            picture_codec(34933, 40, 50).decode(
+                data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :],
+                Scratch(),
+                rows=slice(0, 40),
+                col_stop=50,
+                tile_rows=40,
+            )
+    assert reached == []

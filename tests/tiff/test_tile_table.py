@@ -38,6 +38,8 @@ def images(draw):
         byte_count=count,
         compression=draw(st.sampled_from([1, 5, 8, 50000])),
         predictor=draw(st.integers(1, 3)),
+        jpeg_tables=draw(st.sampled_from([b"", b"", b"tables", bytes(65_534)])),
+        is_ycbcr=draw(st.booleans()),
     )
 
 
@@ -112,15 +114,22 @@ def test_damage_is_refused(tiles, data):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.binary(max_size=300), st.booleans())
-def test_garbage_with_a_right_digest_is_refused(body, is_deflated):
+@given(st.binary(max_size=300), st.booleans(), st.integers(1, 2))
+def test_garbage_with_a_right_digest_is_refused(body, is_deflated, version):
     n_bytes = len(body)
     if is_deflated:
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
         body = compressor.compress(body) + compressor.flush()
-    tail = struct.pack("<BBI", 1, is_deflated, n_bytes) + body
+    tail = struct.pack("<BBI", version, is_deflated, n_bytes) + body
     with pytest.raises(FileFormatError, match="damaged"):
         unpack(b"\0" + hashlib.blake2b(tail, digest_size=8).digest() + tail)
+
+
+@settings(deadline=None, max_examples=60)
+@given(band_tiles())
+def test_a_file_without_jpeg_keeps_the_first_version(tiles):
+    needs_more = any(image.jpeg_tables or image.is_ycbcr for image in tiles.images)
+    assert pack(tiles)[9] == (2 if needs_more else 1)
 
 
 def test_a_newer_version_says_to_upgrade():
