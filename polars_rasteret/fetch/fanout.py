@@ -96,8 +96,8 @@ def fan_out_in_batches(
 ) -> Iterator[list[Answer]]:
     """Call `call` once per item and give the answers of each batch when they are complete, in order.
 
-    Calls run one batch ahead of the one that is waited for, so that whoever takes the batches may take their time, while no
-    more than two batches of answers are held.
+    Calls run up to two batches ahead of the one that was taken, so that whoever takes the batches may take their time, while
+    no more than three batches of answers are held.
 
     Parameters
     ----------

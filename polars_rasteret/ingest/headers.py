@@ -108,7 +108,7 @@ def read_headers_in_batches(
     *,
     arrived: Callable[[int], None] | None = None,
 ) -> Iterator[list[Header | Unreadable]]:
-    """Read the header of each file, many at once, and give them batch by batch; no more than two batches are held.
+    """Read the header of each file, many at once, and give them batch by batch; no more than three are held.
 
     Parameters
     ----------

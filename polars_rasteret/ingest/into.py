@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.listing import Listed
 
 RECORDS_PER_PART = 2_000
-"""Records of a part that a build writes; a kill loses at most the headers of two."""
+"""Records of a part that a build writes; a kill loses at most the headers of three."""
 MARKER = "_build.json"
 
 Key = tuple[str | None, tuple[str, ...]]

@@ -134,6 +134,9 @@ def rewrite(
     hrefs = hrefs | {one.href for one in held if one.is_unread and one.row in concerned}
     bands = bands_by_href(held, hrefs)
     headers = read_headers(list(bands), list(bands.values()), progress=progress, **options)
+    never_read = {one.href for one in held if one.is_unread} - {one.href for one in held if not one.is_unread}
+    if all(isinstance(header, Unreadable) and header.href in never_read for header in headers):
+        return
     frame = read_part(part, **options)
     entries = [one for one in held if one.row in concerned and one.href in hrefs]
     write_parts(

@@ -125,7 +125,7 @@ def test_a_build_killed_at_random_moments_and_restarted_equals_an_uninterrupted_
 
 @pytest.mark.slow
 def test_a_build_of_5000_files_killed_ten_times_equals_an_uninterrupted_one(tmp_path):
-    killed_and_restarted(tmp_path, n_files=5_000, n_kills=10, n_per_part=200, latency_s=0.01)
+    killed_and_restarted(tmp_path, n_files=5_000, n_kills=10, n_per_part=50, latency_s=0.01)
 
 
 def test_no_unchanged_header_is_read_twice_and_a_changed_or_new_one_once(tmp_path, monkeypatch):
