@@ -32,20 +32,26 @@ from polars_rasteret.profile import profile
 if TYPE_CHECKING:
     from polars_rasteret import testing
     from polars_rasteret.collection.scan import scan_collection
+    from polars_rasteret.collection.upkeep import compact, list_collections, remove
     from polars_rasteret.fetch.stores import configure_store
     from polars_rasteret.ingest.files import build_from_files
+    from polars_rasteret.ingest.refresh import refresh
     from polars_rasteret.ingest.tables import build_from_table
 
 __all__ = [
     "build_from_files",
     "build_from_table",
+    "compact",
     "configure_store",
     "errors",
+    "list_collections",
     "normalized_difference",
     "options",
     "profile",
     "raster",
     "read_window",
+    "refresh",
+    "remove",
     "sample_points",
     "scan_collection",
     "testing",
@@ -56,7 +62,11 @@ __version__ = "0.1.0"
 _LAZY = {
     "build_from_files": "polars_rasteret.ingest.files",
     "build_from_table": "polars_rasteret.ingest.tables",
+    "compact": "polars_rasteret.collection.upkeep",
     "configure_store": "polars_rasteret.fetch.stores",
+    "list_collections": "polars_rasteret.collection.upkeep",
+    "refresh": "polars_rasteret.ingest.refresh",
+    "remove": "polars_rasteret.collection.upkeep",
     "scan_collection": "polars_rasteret.collection.scan",
 }
 

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from polars_rasteret.errors import FetchError
-from polars_rasteret.fetch.failures import TransientFetchError, range_words
+from polars_rasteret.fetch.failures import MissingFileError, TransientFetchError, range_words
 from polars_rasteret.tiff.cog_writer import make_cog
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class MemorySource:
             data = self.files[href]
         except KeyError:
             known = ", ".join(sorted(self.files)[:5]) or "none"
-            raise FetchError(
+            raise MissingFileError(
                 f"{range_words(href, byte_start, byte_stop)}, but there is no such file; there are: {known}"
             ) from None
         return memoryview(data)[byte_start:byte_stop]

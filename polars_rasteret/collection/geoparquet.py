@@ -5,6 +5,7 @@ The ``geo`` key (GeoParquet 1.1), the Arrow schema that puts ``geoarrow.wkb`` on
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import polars as pl
 import shapely
 
 from polars_rasteret.geo.footprints import wrap_bounds
-from polars_rasteret.schema import raster_columns
+from polars_rasteret.schema import TIME, raster_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,23 @@ OUR_KEY = "polars_rasteret"
 _VERSION = 1
 
 
-def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> dict[str, str]:
+UNREAD = "__unread"
+"""Column that a frame of records may carry on its way into a part: the files that gave its rows no raster."""
+UNREAD_DTYPE = pl.List(
+    pl.Struct(
+        {
+            "band": pl.String(),  # null: all bands of the file, under its own names
+            "href": pl.String(),
+            "band_index": pl.Int64(),
+            "file_size": pl.Int64(),
+            "etag": pl.String(),
+            "last_modified": TIME,
+        }
+    )
+)
+
+
+def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64], unread: pl.Series | None = None) -> dict[str, str]:
     """Give the key-value metadata of a part.
 
     Parameters
@@ -34,6 +51,8 @@ def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> dict[str,
         With ``geometry`` (WKB) and ``bbox``.
     bounds
         The ``bbox`` of each row, NaN where null; shape (n, 4).
+    unread
+        Of `UNREAD_DTYPE`: the files of each row that could not be used, which a null raster does not name.
     """
     geometries = shapely.from_wkb(np.asarray(frame["geometry"].to_list(), dtype=object))
     present = geometries[~shapely.is_missing(geometries)]
@@ -48,7 +67,27 @@ def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> dict[str,
         column["bbox"] = list(total)
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     nothing = [name for name in raster_columns(frame.schema) if frame[name].null_count() == frame.height]
-    return {"geo": json.dumps(geo), OUR_KEY: json.dumps({"version": _VERSION, "bands_without_values": nothing})}
+    return {
+        "geo": json.dumps(geo),
+        OUR_KEY: json.dumps({"version": _VERSION, "bands_without_values": nothing, "unread": _unread_rows(unread)}),
+    }
+
+
+def _unread_rows(unread: pl.Series | None) -> list[list[Any]]:
+    if unread is None:
+        return []
+    told = pl.DataFrame({UNREAD: unread}).with_row_index("row").explode(UNREAD).drop_nulls().unnest(UNREAD)
+    return [list(row) for row in told.with_columns(pl.col("last_modified").dt.timestamp("us")).iter_rows()]
+
+
+def unread_files(metadata: Mapping[str, str], n_rows: int) -> pl.Series:
+    """Give, row by row, the files that gave no raster, as `file_metadata` was told."""
+    rows: list[list[dict[str, Any]] | None] = [None] * n_rows
+    fields = ("band", "href", "band_index", "file_size", "etag", "last_modified")
+    for row, *values, modified in json.loads(metadata.get(OUR_KEY, "{}")).get("unread", []):
+        time = None if modified is None else dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=modified)
+        rows[row] = [*(rows[row] or []), dict(zip(fields, [*values, time], strict=True))]
+    return pl.Series(UNREAD, rows, dtype=UNREAD_DTYPE)
 
 
 def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:

@@ -163,3 +163,39 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
 def _reason(error: Exception) -> str:
     """Give what went wrong without obstore's dump of its insides."""
     return str(error).split("\n\nDebug source", 1)[0]
+
+
+def put_object(
+    href: str, data: bytes, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> None:
+    """Write one small object.
+
+    Raises
+    ------
+    FetchError
+        When the store refuses.
+    """
+    root, path = split_url(href)
+    try:
+        obstore.put(_store(root, storage_options, credential_provider), path, data)
+    except BaseError as error:
+        raise FetchError(f"{href}: could not be written: {_reason(error)}") from error
+
+
+def get_object(
+    href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> bytes | None:
+    """Read one small object; None when it is not there.
+
+    Raises
+    ------
+    FetchError
+        When the store refuses.
+    """
+    root, path = split_url(href)
+    try:
+        return bytes(obstore.get(_store(root, storage_options, credential_provider), path).bytes())
+    except FileNotFoundError:
+        return None
+    except BaseError as error:
+        raise FetchError(f"{href}: could not be read: {_reason(error)}") from error

@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import numpy as np
 import polars as pl
+from polars.exceptions import ComputeError
 
 from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bbox_series, bounds_array, with_places
-from polars_rasteret.collection.geoparquet import arrow_schema, file_metadata
+from polars_rasteret.collection.geoparquet import UNREAD, arrow_schema, file_metadata
 from polars_rasteret.collection.listing import delete_objects
 from polars_rasteret.collection.parts import (
     JOURNAL,
@@ -34,11 +35,11 @@ from polars_rasteret.collection.parts import (
 )
 from polars_rasteret.collection.scan import scan_collection, storage_dtype
 from polars_rasteret.collection.schemas import Columns, united_schema
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ROW_GROUP_SIZE = 512
 """A few hundred rows: spatial filters read little more than what they select."""
@@ -130,6 +131,38 @@ def sink_collection(
         _write_file(pieces[0][1], Path(target), replace=mode == "overwrite", row_group_size=row_group_size)
     else:
         _write_folder(pieces, Path(target), overwrite=mode == "overwrite", row_group_size=row_group_size)
+
+
+def write_parts(
+    pieces: Iterable[tuple[str, pl.DataFrame]],
+    target: str,
+    old: Sequence[Part],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> None:
+    """Put new parts in the place of `old` ones (of none: beside those that are there), in one step.
+
+    Parameters
+    ----------
+    pieces
+        The folder of each part below the collection, and its records with ``geometry`` and ``bbox``; each is sorted along the
+        curve here, and written before the next one is asked for.
+    target
+        As `plain_path` gives it; for a single file there is one piece.
+    old
+        Parts of this collection that go.
+    """
+    placed = ((below, _sorted(_with_filterable_boxes(with_places(frame)))) for below, frame in pieces)
+    if is_remote(target):
+        options = {"storage_options": storage_options, "credential_provider": credential_provider}
+        _write_remote(placed, target, old, ROW_GROUP_SIZE, options)
+    elif is_one_file(target):
+        for _, frame in placed:
+            _write_file(frame, Path(target), replace=True, row_group_size=ROW_GROUP_SIZE)
+    else:
+        files = [Path(part.path) for part in old]
+        _replace_parts(placed, Path(target), files, row_group_size=ROW_GROUP_SIZE)
 
 
 def _check_words(mode: str, row_group_size: int, format_: str) -> None:
@@ -242,12 +275,14 @@ def _part_name() -> str:
 
 
 def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **options: Any) -> None:
+    unread = frame[UNREAD] if UNREAD in frame.columns else None
+    frame = frame.drop(UNREAD, strict=False)
     frame.write_parquet(
         file,
         compression="zstd",
         statistics=True,
         row_group_size=row_group_size,
-        metadata=file_metadata(frame, bounds_array(frame["bbox"])),
+        metadata=file_metadata(frame, bounds_array(frame["bbox"]), unread),
         arrow_schema=arrow_schema(frame),
         **options,
     )
@@ -260,10 +295,16 @@ def _temporary_name(folder: Path) -> Path:
 
 
 def _write_whole(frame: pl.DataFrame, file: Path, row_group_size: int) -> None:
-    with file.open("wb") as sink:
-        _write_parquet(frame, sink, row_group_size)
-        sink.flush()
-        os.fsync(sink.fileno())
+    try:
+        with file.open("wb") as sink:
+            _write_parquet(frame, sink, row_group_size)
+            sink.flush()
+            os.fsync(sink.fileno())
+    except (OSError, ComputeError) as error:
+        raise FetchError(
+            f"{file.parent}: a part of {frame.height} records could not be written: {error}. What was there stays as it was; "
+            "free some space and call again, a build goes on where it was."
+        ) from error
 
 
 def _write_file(frame: pl.DataFrame, file: Path, *, replace: bool, row_group_size: int) -> None:
@@ -293,6 +334,12 @@ def _write_folder(
         raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
     finish_overwrite(folder)
     old = [Path(part.path) for part in parts_at(folder)] if overwrite else []
+    _replace_parts(pieces, folder, old, row_group_size=row_group_size)
+
+
+def _replace_parts(
+    pieces: Iterable[tuple[str, pl.DataFrame]], folder: Path, old: Sequence[Path], *, row_group_size: int
+) -> None:
     moves: list[tuple[Path, Path]] = []
     journal = _temporary_name(folder)
     decided = False
@@ -337,7 +384,7 @@ def finish_overwrite(folder: Path) -> None:
 
 
 def _write_remote(
-    pieces: Sequence[tuple[str, pl.DataFrame]],
+    pieces: Iterable[tuple[str, pl.DataFrame]],
     target: str,
     old: Sequence[Part],
     row_group_size: int,

@@ -47,6 +47,10 @@ class RangeIgnoredError(FetchError):
     """The server answered 200 with the whole file; obstore gives no body then."""
 
 
+class MissingFileError(FetchError):
+    """There is no such file: the one failure that says that a file is gone."""
+
+
 class BeyondEndError(StaleIndexError):
     """The range begins at or after the end of the file (416)."""
 
@@ -84,7 +88,7 @@ def status_failure(
             "Give credentials with pr.configure_store(prefix, storage_options=... or credential_provider=...)."
         )
     if status in (404, 410):
-        return FetchError(f"{where}, {came}: there is no such file. Check the URL; if it moved, index it again.")
+        return MissingFileError(f"{where}, {came}: there is no such file. Check the URL; if it moved, index it again.")
     return FetchError(f"{where}, {came}. Check the URL and pr.configure_store for this prefix.")
 
 
@@ -173,7 +177,9 @@ def foreign_failure(href: str, byte_start: int, byte_stop: int, error: Exception
     """Translate an exception of a source that the caller brought."""
     where = range_words(href, byte_start, byte_stop)
     detail = f"its source raised {type(error).__name__}: {shown(str(error))}"
-    if isinstance(error, FileNotFoundError | PermissionError | KeyError):
+    if isinstance(error, FileNotFoundError | KeyError):
+        return MissingFileError(f"{where}, {detail}. Check the path.")
+    if isinstance(error, PermissionError):
         return FetchError(f"{where}, {detail}. Check the path.")
     if isinstance(error, TimeoutError | ConnectionError):
         return TransientFetchError(f"{where}, {detail}. It may pass: try again.")

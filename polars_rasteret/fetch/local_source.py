@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.request import url2pathname
 
 from polars_rasteret.errors import FetchError
-from polars_rasteret.fetch.failures import TransientFetchError, range_words
+from polars_rasteret.fetch.failures import MissingFileError, TransientFetchError, range_words
 from polars_rasteret.fetch.sources import Answer, GetByRead
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class LocalSource(GetByRead):
         except FetchError:
             raise
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise FetchError(
+            raise MissingFileError(
                 f"{range_words(href, byte_start, byte_stop)}, but there is no such file ({error.strerror}). "
                 "Check the path; if it moved, index it again."
             ) from error

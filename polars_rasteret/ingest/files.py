@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
-from polars_rasteret.ingest.into import finish, refuse_existing
-from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
+from polars_rasteret.ingest.held import with_unread
+from polars_rasteret.ingest.into import RecordPlan, build_into
+from polars_rasteret.ingest.records import BandFiles, check_band_names, own_band_names, records_frame
 from polars_rasteret.ingest.sources import file_stem, hrefs_of
 from polars_rasteret.ingest.times import times_of_values
-from polars_rasteret.schema import RECORD_COLUMNS, TIME
+from polars_rasteret.schema import TIME
 
 if TYPE_CHECKING:
     import os
+
+    from polars_rasteret.collection.listing import Listed
 
 
 def build_from_files(
@@ -45,7 +49,9 @@ def build_from_files(
         One value per file, or a function of the href. Defaults: the file's name without suffix, and the DateTime tag of the
         TIFF, taken as UTC. Times are datetimes with a zone, dates, or ISO 8601 strings with a zone.
     into
-        Write the collection to this path (see `sink_collection`) and scan it from there. None: keep it in memory.
+        A folder that the collection is written to, in parts, as headers arrive. Records that are there are kept: the header of
+        an unchanged file (size, and ETag or time) is not read again, a changed one's record is indexed anew, and a build that
+        was killed goes on where it was. A path that ends in ``.parquet`` is one file, written at the end. None: in memory.
     on_error
         ``"null"``: a file that cannot be used keeps its record, with null rasters and the reason in ``header_error``;
         ``"raise"``: an error.
@@ -76,25 +82,44 @@ def build_from_files(
     >>> scenes.select("id", "datetime", pl.col("header_error").str.head(24)).collect().rows()
     [('first', datetime.datetime(2024, 5, 1, 0, 0, tzinfo=...UTC...), None), ('gone', None, 'nir: memory://example-sc')]
     """
-    refuse_existing(into, storage_options=storage_options, credential_provider=credential_provider)
+    if on_error not in ("raise", "null"):
+        raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
     wanted = _wanted_bands(bands)
-    hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider)
-    distinct = list(dict.fromkeys(hrefs))
-    number = {href: index for index, href in enumerate(distinct)}
+    listed: dict[str, Listed] = {}
+    hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider, listed=listed)
     indices = None if wanted is None else sorted(set(wanted.values()))
-    headers = read_headers(
-        distinct,
-        [indices] * len(distinct),
-        progress=progress,
-        storage_options=storage_options,
-        credential_provider=credential_provider,
-    )
-    file_id = np.array([number[href] for href in hrefs], dtype=np.int64)
-    base = pl.DataFrame(
-        {"id": _ids(id, hrefs), "datetime": _times(datetime, hrefs, [headers[index] for index in file_id.tolist()])}
-    )
-    records = records_frame(base, _band_files(wanted, headers, file_id), headers, on_error=on_error)
-    return finish(records, into, storage_options=storage_options, credential_provider=credential_provider)
+    ids = _ids(id, hrefs)
+    if datetime is not None and not callable(datetime):
+        datetime = times_of_values(
+            datetime if isinstance(datetime, pl.Series) else _one_per_file(datetime, hrefs, "datetime"), name="datetime"
+        )
+        _one_per_file(datetime, hrefs, "datetime")
+
+    def frame(
+        rows: Sequence[int], headers: Mapping[str, Header | Unreadable], accepted: Mapping[str, np.dtype[Any]]
+    ) -> pl.DataFrame:
+        some = [hrefs[row] for row in rows]
+        number = {href: at for at, href in enumerate(dict.fromkeys(some))}
+        its = [headers[href] for href in number]
+        file_id = np.array([number[href] for href in some], dtype=np.int64)
+        times = datetime[list(rows)] if isinstance(datetime, pl.Series) else _times(datetime, some, headers)
+        base = pl.DataFrame({"id": ids[list(rows)], "datetime": times})
+        planes = _band_files(wanted, its, file_id, list(accepted))
+        made = records_frame(base, planes, its, on_error=on_error, accepted=accepted)
+        return with_unread(made, planes, its, own_names=wanted is None)
+
+    options = {"storage_options": storage_options, "credential_provider": credential_provider}
+    if into is not None:
+        plan = RecordPlan(
+            keys=[(one, (href,)) for one, href in zip(ids.to_list(), hrefs, strict=True)],
+            bands=None if wanted is None else list(wanted),
+            indices=lambda _href: indices,
+            frame=frame,
+        )
+        return build_into(plan, into, progress=progress, listed=listed, **options)
+    distinct = list(dict.fromkeys(hrefs))
+    headers = read_headers(distinct, [indices] * len(distinct), progress=progress, **options)
+    return frame(range(len(hrefs)), {one.href: one for one in headers}, {}).drop(UNREAD).lazy()
 
 
 def _wanted_bands(bands: Any) -> dict[str, int] | None:
@@ -125,7 +150,10 @@ def _wanted_bands(bands: Any) -> dict[str, int] | None:
 
 
 def _band_files(
-    wanted: dict[str, int] | None, headers: Sequence[Header | Unreadable], file_id: np.ndarray[Any, np.dtype[np.int64]]
+    wanted: dict[str, int] | None,
+    headers: Sequence[Header | Unreadable],
+    file_id: np.ndarray[Any, np.dtype[np.int64]],
+    known: Sequence[str],
 ) -> list[BandFiles]:
     """Say which band of which file each band column holds."""
     if wanted is not None:
@@ -133,8 +161,8 @@ def _band_files(
             BandFiles(name=name, file_id=file_id, band_index=np.full(len(file_id), index, dtype=np.int64))
             for name, index in wanted.items()
         ]
-    names_of_file = [_own_names(header) if isinstance(header, Header) else None for header in headers]
-    names = list(dict.fromkeys(name for own in names_of_file for name in own or ())) or ["b1"]
+    names_of_file = [own_band_names(header) if isinstance(header, Header) else None for header in headers]
+    names = list(dict.fromkeys(name for own in names_of_file for name in own or ())) or list(known) or ["b1"]
     index_of = {name: np.full(len(headers), -1, dtype=np.int64) for name in names}
     for file, own in enumerate(names_of_file):
         for index, name in enumerate(own or ()):
@@ -147,19 +175,6 @@ def _band_files(
         has = (index >= 0) | unreadable[file_id]
         result.append(BandFiles(name=name, file_id=np.where(has, file_id, -1), band_index=np.maximum(index, 0)))
     return result
-
-
-def _own_names(header: Header) -> list[str]:
-    """Name the bands of a file by their descriptions where those can be column names, else b1, b2, ..."""
-    names = [(text or "").strip() for text in header.descriptions]
-    if (
-        len(names) == header.n_bands
-        and all(names)
-        and len(set(names)) == len(names)
-        and not RECORD_COLUMNS.keys() & names
-    ):
-        return names
-    return [f"b{number}" for number in range(1, header.n_bands + 1)]
 
 
 def _ids(given: Any, hrefs: Sequence[str]) -> pl.Series:
@@ -175,15 +190,11 @@ def _ids(given: Any, hrefs: Sequence[str]) -> pl.Series:
     return pl.Series("id", [None if value is None else str(value) for value in values], dtype=pl.String)
 
 
-def _times(given: Any, hrefs: Sequence[str], headers: Sequence[Header | Unreadable]) -> pl.Series:
+def _times(given: Any, hrefs: Sequence[str], headers: Mapping[str, Header | Unreadable]) -> pl.Series:
     if given is None:
-        return pl.Series("datetime", [one.datetime if isinstance(one, Header) else None for one in headers], dtype=TIME)
-    if callable(given):
-        return times_of_values([given(href) for href in hrefs], name="datetime")
-    if isinstance(given, pl.Series):
-        _one_per_file(given, hrefs, "datetime")
-        return times_of_values(given, name="datetime")
-    return times_of_values(_one_per_file(given, hrefs, "datetime"), name="datetime")
+        files = [headers[href] for href in hrefs]
+        return pl.Series("datetime", [one.datetime if isinstance(one, Header) else None for one in files], dtype=TIME)
+    return times_of_values([given(href) for href in hrefs], name="datetime")
 
 
 def _one_per_file(given: Any, hrefs: Sequence[str], name: str) -> list[Any]:

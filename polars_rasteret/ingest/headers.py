@@ -7,21 +7,25 @@ comes out is plain values ready to become columns; nothing here knows about reco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polars_rasteret.collection.listing import obstore_provider
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
-from polars_rasteret.fetch.fanout import fan_out
+from polars_rasteret.fetch.fanout import fan_out, fan_out_in_batches
 from polars_rasteret.fetch.stores import HeadAnswer, configure_store, head_read
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
+
+
+FileIdentity: TypeAlias = "tuple[int | None, str | None, dt.datetime | None]"
+"""Size, ETag and time of a file; None is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class Header:
     """Band index to its packed ``tiles``."""
     refused: dict[int, str]
     """Band index to the reason why that band cannot be read."""
+    identity: FileIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Unreadable:
 
     href: str
     error: FetchError | FileFormatError | UsageError
+    identity: FileIdentity = (None, None, None)
 
     @property
     def reason(self) -> str:
@@ -89,16 +95,57 @@ def read_headers(
     UsageError
         When no file can be asked at all: the stores are configured wrongly.
     """
+    remember_stores(hrefs, storage_options, credential_provider)
+    headers = _all_headers(hrefs, bands, progress)
+    _refuse_misuse(headers)
+    return headers
+
+
+def read_headers_in_batches(
+    hrefs: Sequence[str],
+    bands: Sequence[Sequence[int] | None],
+    n_per_batch: Sequence[int],
+    *,
+    arrived: Callable[[int], None] | None = None,
+) -> Iterator[list[Header | Unreadable]]:
+    """Read the header of each file, many at once, and give them batch by batch; no more than three are held.
+
+    Parameters
+    ----------
+    hrefs, bands
+        As in `read_headers`.
+    n_per_batch
+        Files of each batch, in order; they add up to all.
+    arrived
+        Called now and then with the number of files that were read since the last call.
+    """
+    items = list(zip(hrefs, bands, strict=True))
+    batches = fan_out_in_batches(
+        lambda item: _read(*item),
+        items,
+        n_per_batch,
+        max_concurrency=current_options().max_concurrency,
+        arrived=arrived,
+    )
+    for number, batch in enumerate(batches):
+        if number == 0:
+            _refuse_misuse(batch)
+        yield batch
+
+
+def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | None, credential_provider: Any) -> None:
+    """Configure the buckets that these files are in, as ``configure_store`` would."""
     if storage_options is not None or credential_provider is not None:
         for bucket in sorted({"/".join(href.split("/")[:3]) for href in hrefs if _is_in_bucket(href)}):
             configure_store(
                 f"{bucket}/", storage_options=storage_options, credential_provider=obstore_provider(credential_provider)
             )
-    headers = _all_headers(hrefs, bands, progress)
+
+
+def _refuse_misuse(headers: Sequence[Header | Unreadable]) -> None:
     misused = [one.error for one in headers if isinstance(one, Unreadable) and isinstance(one.error, UsageError)]
     if headers and len(misused) == len(headers):
         raise misused[0]
-    return headers
 
 
 def _is_in_bucket(href: str) -> bool:
@@ -148,7 +195,7 @@ def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
             except FileFormatError as error:
                 refused[band_index] = " ".join(str(error).split())
     except (FetchError, FileFormatError, UsageError) as error:
-        return Unreadable(href, error)
+        return Unreadable(href, error, _identity(first))
     return Header(
         href=href,
         crs=file.crs,
@@ -163,7 +210,12 @@ def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
         datetime=file.datetime,
         tiles=tiles,
         refused=refused,
+        identity=_identity(first),
     )
+
+
+def _identity(answer: HeadAnswer | None) -> FileIdentity:
+    return (None, None, None) if answer is None else (answer.file_size, answer.etag, answer.last_modified)
 
 
 def _same_file(href: str, first: HeadAnswer | None, answer: HeadAnswer) -> HeadAnswer:

@@ -1,44 +1,270 @@
-"""What becomes of a finished build: a frame in memory, or a collection on disk?"""
+"""How does a build grow a collection on disk, part by part, so that it can be killed and go on?
+
+Every `RECORDS_PER_PART` records become a part, which appears whole. A marker names the parts that were there before: those that
+came since are of this build, and after a kill are taken as they are. Records of parts from before are kept when their files are
+unchanged. What a record is made of is the business of `files` and `tables`.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.collection.parts import parts_at
+from polars_rasteret.collection.listing import delete_objects, get_object, put_object
+from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at, plain_path
 from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import sink_collection
+from polars_rasteret.collection.sink import finish_overwrite, write_parts
 from polars_rasteret.errors import UsageError
+from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
+from polars_rasteret.ingest.held import HeldFile, files_to_read, held_files
+from polars_rasteret.ingest.refresh import pixel_dtypes, rewrite
+from polars_rasteret.options import current_options
+from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
     import polars as pl
 
+    from polars_rasteret.collection.listing import Listed
 
-def refuse_existing(
-    into: str | os.PathLike[str] | None,
+RECORDS_PER_PART = 2_000
+"""Records of a part that a build writes; a kill loses at most the headers of three."""
+MARKER = "_build.json"
+
+Key = tuple[str | None, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPlan:
+    """The records that a build is to make."""
+
+    keys: Sequence[Key]
+    """Of each record its id and the distinct hrefs of its files, sorted."""
+    bands: Sequence[str] | None
+    """Columns to be; None: the files say."""
+    indices: Callable[[str], Sequence[int] | None]
+    """Bands to read of a file; None: all."""
+    frame: Callable[[Sequence[int], Mapping[str, Header | Unreadable], Mapping[str, np.dtype[Any]]], pl.DataFrame]
+    """Records by number, with the headers of their files and the pixel dtypes of the collection so far."""
+
+
+def build_into(
+    plan: RecordPlan,
+    into: str | os.PathLike[str],
     *,
+    progress: bool | None,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
-) -> None:
-    """Refuse to build into a place that holds something, before any header is read."""
-    if into is not None and parts_at(into, storage_options=storage_options, credential_provider=credential_provider):
+    listed: Mapping[str, Listed] | None = None,
+) -> pl.LazyFrame:
+    """Make the records that are not there yet, refresh those whose files changed, and scan the collection.
+
+    Parameters
+    ----------
+    plan
+        What to build.
+    into
+        Where. A path that ends in ``.parquet`` is written once, at the end.
+    progress
+        Show a bar of files; None: what the options say.
+    listed
+        What a listing told of files of a bucket: those it shows unchanged are not asked.
+
+    Raises
+    ------
+    UsageError
+        When something else is there.
+    """
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    target = plain_path(into)
+    remember_stores(sorted({href for _, hrefs in plan.keys for href in hrefs}), storage_options, credential_provider)
+    if is_one_file(target):
+        if parts_at(target, **options):
+            raise UsageError(
+                f"into={target!r} exists already, and a single file does not grow; choose a folder, which a build adds to, "
+                "or another path"
+            )
+        n_per_part, before = max(len(plan.keys), 1), set[str]()
+    else:
+        n_per_part, before = RECORDS_PER_PART, _begin(target, options)
+    parts = parts_at(target, **options)
+    if any(part.hive for part in parts):
         raise UsageError(
-            f"into={os.fspath(into)!r} exists already; builds that add to a collection come later. Build without into= and "
-            "append the result with sink_collection(path, mode='append'), or choose another path."
+            f"into={target!r} is partitioned by {', '.join(key for key, _ in parts[0].hive)}; build without into= and append "
+            "with sink_collection(path, mode='append', partition_by=...)"
+        )
+    accepted = pixel_dtypes(parts, **options)
+    todo = _rows_to_make(
+        plan, parts, before, target, accepted=accepted, listed=listed or {}, progress=progress, options=options
+    )
+    for frame in _frames(plan, todo, n_per_part, accepted, progress):
+        write_parts([("", frame)], target, [], **options)
+    if not todo and not parts:
+        write_parts([("", plan.frame([], {}, {}))], target, [], **options)
+    _end(target, options)
+    return scan_collection(target, **options)
+
+
+def _rows_to_make(
+    plan: RecordPlan,
+    parts: Sequence[Part],
+    before: set[str],
+    target: str,
+    *,
+    accepted: Mapping[str, np.dtype[Any]],
+    listed: Mapping[str, Listed],
+    progress: bool | None,
+    options: Mapping[str, Any],
+) -> list[int]:
+    """Give the records that no part holds; parts from before whose files changed are written anew on the way."""
+    wanted = Counter(plan.keys)
+    there: Counter[Key] = Counter()
+    verdicts: dict[str, bool] = {}
+    for part in parts:
+        is_from_before = _name(part, target) in before
+        ids, held = held_files(part, identities=is_from_before, **options)
+        of_row: list[list[HeldFile]] = [[] for _ in ids]
+        for one in held:
+            of_row[one.row].append(one)
+        asked: list[HeldFile] = []
+        for row, files in enumerate(of_row):
+            key = (ids[row], tuple(sorted({one.href for one in files})))
+            if there[key] < wanted[key]:
+                there[key] += 1
+                _refuse_other_bands(plan, key, files, target)
+                asked += files
+        if is_from_before:
+            for one in asked:
+                if (seen := listed.get(one.href)) is not None and (one.identity[0], one.identity[1]) == (
+                    seen.size,
+                    seen.etag,
+                ):
+                    verdicts.setdefault(one.href, False)
+            changed = files_to_read(asked, verdicts, unknown_is_same=True)
+            if changed:
+                rewrite(part, target, held, changed, accepted, progress=progress, **options)
+    todo = []
+    for row, key in enumerate(plan.keys):
+        if there[key]:
+            there[key] -= 1
+        else:
+            todo.append(row)
+    return todo
+
+
+def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[HeldFile], target: str) -> None:
+    names = {one.band for one in files}
+    if plan.bands is not None and None not in names and not names & set(plan.bands) and names:
+        raise UsageError(
+            f"{target} holds record {key[0]!r} of {key[1][0]} with the bands {', '.join(map(str, sorted(map(str, names))))}; "
+            f"asked for were {', '.join(plan.bands)}. Build them into another path, or pr.remove the records first."
         )
 
 
-def finish(
-    records: pl.DataFrame,
-    into: str | os.PathLike[str] | None,
-    *,
-    storage_options: Mapping[str, Any] | None,
-    credential_provider: Any,
-) -> pl.LazyFrame:
-    """Give the records as a LazyFrame: of memory, or of the collection they were written to."""
-    if into is None:
-        return records.lazy()
-    sink_collection(records.lazy(), into, storage_options=storage_options, credential_provider=credential_provider)
-    return scan_collection(into, storage_options=storage_options, credential_provider=credential_provider)
+def _frames(
+    plan: RecordPlan, todo: Sequence[int], n_per_part: int, accepted: dict[str, np.dtype[Any]], progress: bool | None
+) -> Iterator[pl.DataFrame]:
+    """Give the records of each part to be; a header is read once and held until its last record is made."""
+    chunks = [todo[start : start + n_per_part] for start in range(0, len(todo), n_per_part)]
+    last: dict[str, int] = {}
+    batches: list[list[str]] = []
+    for number, rows in enumerate(chunks):
+        batches.append([])
+        for row in rows:
+            for href in plan.keys[row][1]:
+                if href not in last:
+                    batches[-1].append(href)
+                last[href] = number
+    hrefs = [href for batch in batches for href in batch]
+    headers: dict[str, Header | Unreadable] = {}
+    with _bar(len(hrefs), progress) as arrived:
+        read = read_headers_in_batches(
+            hrefs, [plan.indices(href) for href in hrefs], [len(batch) for batch in batches], arrived=arrived
+        )
+        for number, (rows, batch) in enumerate(zip(chunks, read, strict=True)):
+            headers |= {header.href: header for header in batch}
+            frame = plan.frame(rows, headers, accepted)
+            yield frame
+            _accept(accepted, frame)
+            headers = {href: header for href, header in headers.items() if last[href] > number}
+
+
+def _accept(accepted: dict[str, np.dtype[Any]], frame: pl.DataFrame) -> None:
+    for band in raster_columns(frame.schema):
+        if frame[band].null_count() < frame.height:
+            own = numpy_dtype(pixel_dtype(frame.schema[band]))
+            settled = lossless_supertype([own, accepted.get(band, own)])
+            assert settled is not None
+            accepted[band] = settled
+
+
+class _bar:  # noqa: N801 - reads as a verb
+    """A progress bar where one is wanted; gives what to call with the number of files that arrived."""
+
+    def __init__(self, total: int, progress: bool | None) -> None:
+        self._bar: Any = None
+        if current_options(progress=progress).progress:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, unit="file", desc="headers")
+
+    def __enter__(self) -> Callable[[int], None] | None:
+        return None if self._bar is None else self._bar.update
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _name(part: Part, target: str) -> str:
+    return part.path.removeprefix(target).strip("/")
+
+
+def _begin(target: str, options: Mapping[str, Any]) -> set[str]:
+    """Give the names of the parts that were there before this build, or before the interrupted one that it goes on with."""
+    if is_remote(target):
+        marker = f"{target.rstrip('/')}/{MARKER}"
+        told = get_object(marker, **options)
+        if told is None:
+            told = json.dumps({"before": [_name(part, target) for part in parts_at(target, **options)]}).encode()
+            put_object(marker, told, **options)
+        return set(json.loads(told)["before"])
+    folder = Path(target)
+    if folder.is_file():
+        raise UsageError(
+            f"into={target!r} is a file; a path without .parquet is a folder of parts. Choose another name."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    finish_overwrite(folder)
+    marker_file = folder / MARKER
+    if marker_file.exists():
+        for left in folder.glob(".*.writing"):
+            left.unlink(missing_ok=True)
+        return set(json.loads(marker_file.read_text())["before"])
+    before = [_name(part, target) for part in parts_at(target)]
+    temporary = folder / f".{secrets.token_hex(8)}.writing"
+    try:
+        with temporary.open("w") as sink:
+            json.dump({"before": before}, sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        temporary.replace(marker_file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return set(before)
+
+
+def _end(target: str, options: Mapping[str, Any]) -> None:
+    if is_one_file(target):
+        return
+    if is_remote(target):
+        delete_objects([f"{target.rstrip('/')}/{MARKER}"], **options)
+    else:
+        (Path(target) / MARKER).unlink(missing_ok=True)

@@ -32,7 +32,7 @@ from polars_rasteret.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,8 +81,26 @@ def check_band_names(names: Sequence[str], taken: Sequence[str] = ()) -> None:
             raise UsageError(f"band name {name!r} is the name of a record column; choose another one for the band")
 
 
+def own_band_names(header: Header) -> list[str]:
+    """Name the bands of a file by their descriptions where those can be column names, else b1, b2, ..."""
+    names = [(text or "").strip() for text in header.descriptions]
+    if (
+        len(names) == header.n_bands
+        and all(names)
+        and len(set(names)) == len(names)
+        and not RECORD_COLUMNS.keys() & names
+    ):
+        return names
+    return [f"b{number}" for number in range(1, header.n_bands + 1)]
+
+
 def records_frame(
-    base: pl.DataFrame, bands: Sequence[BandFiles], headers: Sequence[Header | Unreadable], *, on_error: str
+    base: pl.DataFrame,
+    bands: Sequence[BandFiles],
+    headers: Sequence[Header | Unreadable],
+    *,
+    on_error: str,
+    accepted: Mapping[str, np.dtype[np.generic]] | None = None,
 ) -> pl.DataFrame:
     """Put records together: time, place, what went wrong, the caller's columns, one raster column per band.
 
@@ -96,6 +114,8 @@ def records_frame(
         Of the files, by file id.
     on_error
         ``"null"``: a file that cannot be used gives a null raster and a reason in ``header_error``; ``"raise"``: an error.
+    accepted
+        Pixel dtype of bands in the rest of the collection, which the files must fit.
 
     Returns
     -------
@@ -112,7 +132,7 @@ def records_frame(
     files_of_bands: list[NDArray[np.int64]] = []
     for band in bands:
         planes = _planes(band, headers, on_error)
-        dtype = _settle_dtype(band.name, planes, headers, on_error)
+        dtype = _settle_dtype(band.name, planes, headers, on_error, (accepted or {}).get(band.name))
         columns.append(_raster_series(band.name, planes, headers, dtype))
         for plane, reason in planes.refused.items():
             for record in np.flatnonzero(planes.plane_of_record == plane):
@@ -196,7 +216,13 @@ def _held_by(dtype: np.dtype[np.generic]) -> np.dtype[Any] | None:
     return _WIDENED.get(dtype.name)
 
 
-def _settle_dtype(band: str, planes: _Planes, headers: Sequence[Header | Unreadable], on_error: str) -> pl.DataType:
+def _settle_dtype(
+    band: str,
+    planes: _Planes,
+    headers: Sequence[Header | Unreadable],
+    on_error: str,
+    others: np.dtype[np.generic] | None,
+) -> pl.DataType:
     """Choose the pixel dtype of a band and refuse the files whose values it cannot hold: the commonest format stays."""
     dtypes: dict[int, np.dtype[np.generic]] = {}
     for plane, file in enumerate(planes.file_id.tolist()):
@@ -205,7 +231,7 @@ def _settle_dtype(band: str, planes: _Planes, headers: Sequence[Header | Unreada
             dtypes[plane] = held
     if not dtypes:
         return pl.UInt8()
-    accepted: list[np.dtype[np.generic]] = []
+    accepted: list[np.dtype[np.generic]] = [] if others is None else [others]
     for dtype, _ in Counter(dtypes.values()).most_common():
         if lossless_supertype([*accepted, dtype]) is not None:
             accepted.append(dtype)

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from polars_rasteret.collection.listing import list_objects
+from polars_rasteret.collection.listing import Listed, list_objects
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.local_source import local_path
 
@@ -23,7 +23,11 @@ SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")
 
 
 def hrefs_of(
-    sources: Any, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+    sources: Any,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+    listed: dict[str, Listed] | None = None,
 ) -> list[str]:
     """Give the absolute href of every file that `sources` names.
 
@@ -33,6 +37,8 @@ def hrefs_of(
         A path, URL, glob or folder, or an iterable (list, Series, ...) of them.
     storage_options, credential_provider
         For listing folders and globs of an object store.
+    listed
+        Takes what the listing tells of their files.
 
     Returns
     -------
@@ -45,7 +51,7 @@ def hrefs_of(
         When a folder or a glob holds nothing, or `sources` is something else.
     """
     if isinstance(sources, str | os.PathLike):
-        return _expand(os.fspath(sources), storage_options, credential_provider)
+        return _expand(os.fspath(sources), storage_options, credential_provider, listed)
     if isinstance(sources, pl.DataFrame | pl.LazyFrame | bytes | Mapping) or not isinstance(sources, Iterable):
         raise UsageError(
             f"sources is a {type(sources).__name__}; expected a path, URL, glob or folder, or a list or Series of them. "
@@ -55,7 +61,7 @@ def hrefs_of(
     for source in sources:
         if not isinstance(source, str | os.PathLike):
             raise UsageError(f"sources holds {source!r}; expected paths and URLs")
-        found += _expand(os.fspath(source), storage_options, credential_provider)
+        found += _expand(os.fspath(source), storage_options, credential_provider, listed)
     return found
 
 
@@ -77,9 +83,14 @@ def file_stem(href: str) -> str:
     return Path(name.rstrip("/")).stem or href
 
 
-def _expand(source: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[str]:
+def _expand(
+    source: str,
+    storage_options: Mapping[str, Any] | None,
+    credential_provider: Any,
+    listed: dict[str, Listed] | None,
+) -> list[str]:
     if is_remote(source):
-        return _expand_remote(source, storage_options, credential_provider)
+        return _expand_remote(source, storage_options, credential_provider, listed)
     if source.startswith("file://"):
         path = Path(local_path(source))
         return [source] if not path.is_dir() else _files_below(path)
@@ -105,7 +116,12 @@ def _files_below(folder: Path) -> list[str]:
     return found
 
 
-def _expand_remote(source: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[str]:
+def _expand_remote(
+    source: str,
+    storage_options: Mapping[str, Any] | None,
+    credential_provider: Any,
+    listed: dict[str, Listed] | None,
+) -> list[str]:
     scheme = source.partition("://")[0]
     if scheme in ("http", "https"):
         # HTTP has no listing, and "?" and "*" may belong to the URL.
@@ -114,10 +130,12 @@ def _expand_remote(source: str, storage_options: Mapping[str, Any] | None, crede
     if not folder and not any(mark in source for mark in "*?["):
         return [source]
     found = [
-        one.href
+        one
         for one in list_objects(source, storage_options=storage_options, credential_provider=credential_provider)
         if not folder or one.href == source or one.href.lower().endswith(SUFFIXES)
     ]
     if not found:
         raise UsageError(f"nothing is at {source}; expected a folder or a glob that holds GeoTIFFs")
-    return sorted(found)
+    if listed is not None:
+        listed.update({one.href: one for one in found})
+    return sorted(one.href for one in found)

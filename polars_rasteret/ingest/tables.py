@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 import shapely
 
+from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.collection.spatial import lonlat_geometry
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.targets import geometry_crs, wkb_array
 from polars_rasteret.geo.crs import LONLAT_NAMES, normalize_crs
 from polars_rasteret.geo.geometry import parsed
-from polars_rasteret.ingest.headers import read_headers
-from polars_rasteret.ingest.into import finish, refuse_existing
+from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
+from polars_rasteret.ingest.held import with_unread
+from polars_rasteret.ingest.into import RecordPlan, build_into
 from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
 from polars_rasteret.ingest.sources import absolute_href
 from polars_rasteret.ingest.times import times_of_column
@@ -52,7 +54,8 @@ def build_from_table(
         zone. ``geometry``: WKB or EWKB in longitude and latitude; where it is null or missing the footprint of the images is
         taken. A default name that the table does not have is left out.
     into
-        Write the collection to this path (see `sink_collection`) and scan it from there. None: keep it in memory.
+        A folder that the collection is written to, in parts, as in `build_from_files`: it goes on after a kill, and keeps the
+        records that are there (with their columns) while their files are unchanged. None: keep it in memory.
     on_error
         ``"null"``: a file that cannot be used gives a null raster and the reason in ``header_error``; ``"raise"``: an error.
     progress
@@ -82,36 +85,58 @@ def build_from_table(
     >>> scenes.select("id", "label", pl.col("nir").struct.field("band_index")).collect().row(0)
     ('a', 'field', 1)
     """
-    refuse_existing(into, storage_options=storage_options, credential_provider=credential_provider)
+    if on_error not in ("raise", "null"):
+        raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
     table = _collected(frame)
     planes = _planes_of(bands, table)
     base = _base(table, id=id, datetime=datetime, geometry=geometry, bands=list(planes))
-    hrefs: dict[str, int] = {}
-    wanted: list[set[int]] = []
-    sources: list[BandFiles] = []
     absolute: dict[str, str] = {}
+    wanted: dict[str, set[int]] = {}
+    of_band: dict[str, list[str | None]] = {}
     for name, (column, index) in planes.items():
-        file_id = np.full(table.height, -1, dtype=np.int64)
-        for row, href in enumerate(table[column].to_list()):
-            if href is None:
-                continue
-            if (full := absolute.get(href)) is None:
-                full = absolute[href] = absolute_href(href)
-            file = hrefs.setdefault(full, len(hrefs))
-            if file == len(wanted):
-                wanted.append(set())
-            wanted[file].add(index)
-            file_id[row] = file
-        sources.append(BandFiles(name=name, file_id=file_id, band_index=np.full(table.height, index, dtype=np.int64)))
-    headers = read_headers(
-        list(hrefs),
-        [sorted(one) for one in wanted],
-        progress=progress,
-        storage_options=storage_options,
-        credential_provider=credential_provider,
-    )
-    records = records_frame(base, sources, headers, on_error=on_error)
-    return finish(records, into, storage_options=storage_options, credential_provider=credential_provider)
+        of_band[name] = []
+        for href in table[column].to_list():
+            full = None
+            if href is not None:
+                if (full := absolute.get(href)) is None:
+                    full = absolute[href] = absolute_href(href)
+                wanted.setdefault(full, set()).add(index)
+            of_band[name].append(full)
+
+    def make(
+        rows: Sequence[int], headers: Mapping[str, Header | Unreadable], accepted: Mapping[str, np.dtype[Any]]
+    ) -> pl.DataFrame:
+        used = dict.fromkeys(href for hrefs in of_band.values() for row in rows if (href := hrefs[row]) is not None)
+        number = {href: at for at, href in enumerate(used)}
+        its = [headers[href] for href in used]
+        sources = [
+            BandFiles(
+                name=name,
+                file_id=np.array(
+                    [-1 if (href := hrefs[row]) is None else number[href] for row in rows], dtype=np.int64
+                ),
+                band_index=np.full(len(rows), planes[name][1], dtype=np.int64),
+            )
+            for name, hrefs in of_band.items()
+        ]
+        made = records_frame(base[list(rows)], sources, its, on_error=on_error, accepted=accepted)
+        return with_unread(made, sources, its, own_names=False)
+
+    options = {"storage_options": storage_options, "credential_provider": credential_provider}
+    if into is not None:
+        hrefs_of_row = zip(*of_band.values(), strict=True)
+        plan = RecordPlan(
+            keys=[
+                (one, tuple(sorted({href for href in hrefs if href is not None})))
+                for one, hrefs in zip(base["id"].to_list(), hrefs_of_row, strict=True)
+            ],
+            bands=list(planes),
+            indices=lambda href: sorted(wanted[href]),
+            frame=make,
+        )
+        return build_into(plan, into, progress=progress, **options)
+    headers = read_headers(list(wanted), [sorted(one) for one in wanted.values()], progress=progress, **options)
+    return make(range(table.height), {one.href: one for one in headers}, {}).drop(UNREAD).lazy()
 
 
 def _collected(frame: Any) -> pl.DataFrame:

@@ -190,6 +190,24 @@ def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
     return bytes((flags,)) + tiles[1:]
 
 
+def file_identity(tiles: bytes) -> tuple[int | None, str | None, dt.datetime | None]:
+    """Give size, ETag and time of the file from a ``tiles`` field, without unpacking its tables."""
+    try:
+        n_wanted = _FIXED.size + _NO_ETAG
+        body = tiles[_HEAD.size :]
+        if tiles[10]:
+            body = zlib.decompressobj(-15).decompress(body, n_wanted)
+        *_, file_size, modified, _, n_etag_bytes, _, _, _, _ = _FIXED.unpack_from(body)
+        etag = None if n_etag_bytes == _NO_ETAG else body[_FIXED.size : _FIXED.size + n_etag_bytes].decode()
+        return (
+            None if file_size == _NO_NUMBER else file_size,
+            etag,
+            None if modified == _NO_NUMBER else _EPOCH + modified * _MICROSECOND,
+        )
+    except (struct.error, zlib.error, ValueError, IndexError, OverflowError) as error:
+        raise _damaged(str(error)) from error
+
+
 def unpack(tiles: bytes) -> BandTiles:
     """Read the ``tiles`` field.
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from collection_frames import grid_of_scenes
 from object_server import ObjectServer
 
+import polars_rasteret as pr
+import polars_rasteret.ingest.into as into_module
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.listing import glob_pattern, list_objects
 from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import sink_collection
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.testing import make_cog
 
 SCENES = with_places(grid_of_scenes(6, 4))
 
@@ -45,6 +49,43 @@ def test_hive_folders_and_globs_in_a_bucket(server):
     assert january.select(pl.len()).collect().item() == SCENES.filter(pl.col("datetime").dt.month() == 1).height
     globbed = scan_collection("s3://bucket/c/**/*.parquet", **options)
     assert globbed.select(pl.len()).collect().item() == SCENES.height
+
+
+def test_a_build_in_a_bucket_goes_on_where_it_was_killed(server, monkeypatch):
+    options = {"storage_options": server.options}
+    monkeypatch.setattr(into_module, "RECORDS_PER_PART", 2)
+    for number in range(6):
+        place = (10.0, 0.0, 300_000.0 + 9_000 * number, 0.0, -10.0, 5_000_000.0)
+        server.objects[f"tiffs/{number}.tif"] = make_cog(np.full((32, 32), number, dtype="uint8"), transform=place)
+    write, n_left = into_module.write_parts, [2]
+
+    def dying(*args, **words):
+        if not n_left[0]:
+            raise KeyboardInterrupt
+        n_left[0] -= 1
+        write(*args, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(into_module, "write_parts", dying)
+        with pytest.raises(KeyboardInterrupt):
+            pr.build_from_files("s3://tiffs/", into="s3://bucket/c", **options)
+    assert "bucket/c/_build.json" in server.objects
+    server.log.clear()
+    found = pr.build_from_files("s3://tiffs/", into="s3://bucket/c", **options)
+    assert found.collect()["id"].sort().to_list() == list("012345")
+    assert {key for _, key in server.log if key.startswith("tiffs/") and len(key) > 7} == {"tiffs/4.tif", "tiffs/5.tif"}
+    assert "bucket/c/_build.json" not in server.objects
+    server.log.clear()
+    pr.build_from_files("s3://tiffs/", into="s3://bucket/c", **options)
+    assert not {key for _, key in server.log if key.startswith("tiffs/") and len(key) > 7}, (
+        "the listing tells size and ETag"
+    )
+    server.objects["tiffs/1.tif"] = make_cog(np.ones((48, 48), dtype="uint8"))
+    widths = pr.refresh("s3://bucket/c", **options).select(pl.col("b1").struct.field("width")).collect().to_series()
+    assert sorted(widths) == [32, 32, 32, 32, 32, 48]
+    assert pr.remove("s3://bucket/c", pl.col("id") == "2", **options).collect().height == 5
+    assert pr.compact("s3://bucket/c", **options).collect()["id"].sort().to_list() == list("01345")
+    assert pr.list_collections("s3://bucket", **options).select("name", "records", "parts").rows() == [("c", 5, 1)]
 
 
 def test_a_credential_provider_is_asked(server):

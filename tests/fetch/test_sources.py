@@ -14,6 +14,7 @@ from range_server import Fault, RangeServer
 from receiver import DATA, Receiver, fetch
 
 from polars_rasteret.errors import FetchError, StaleIndexError
+from polars_rasteret.fetch.failures import MissingFileError
 from polars_rasteret.fetch.scheduler import FileKey
 from polars_rasteret.fetch.stores import configure_store, head_read, source_for
 from polars_rasteret.profile import profile
@@ -211,7 +212,7 @@ def test_a_retry_after_beyond_the_deadline_fails_at_once(server):
 def test_failures_that_do_not_pass_are_told_at_once(server, status, words, suffix):
     server.fault = lambda _seen: Fault(status=status)
     _, error = one(FileKey(server.url("f.bin") + suffix))
-    assert type(error) is FetchError
+    assert type(error) is (MissingFileError if status == 404 else FetchError)
     for part in (server.url("f.bin"), "10..500", words, str(status)):
         assert part in str(error)
     assert type(error)(str(error)).args == error.args
@@ -265,7 +266,7 @@ def test_a_server_that_is_not_there_is_a_fetch_error():
 def test_a_missing_local_file_or_a_folder_is_a_fetch_error(tmp_path):
     for path in (tmp_path / "none.tif", tmp_path):
         _, error = one(FileKey(str(path)))
-        assert type(error) is FetchError
+        assert type(error) is MissingFileError
         assert str(path) in str(error)
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from polars_rasteret.fetch.fanout import fan_out
+from polars_rasteret.fetch.fanout import fan_out, fan_out_in_batches
 from polars_rasteret.options import current_options, options
 
 
@@ -59,3 +59,32 @@ def test_threads_see_the_options_of_the_caller():
     with options(timeout_s=7.5):
         seen = fan_out(lambda _item: current_options().timeout_s, range(4), max_concurrency=2)
     assert seen == [7.5] * 4
+
+
+def test_batches_come_whole_and_in_order_and_calls_run_no_further_than_two_ahead():
+    begun: list[int] = []
+
+    def call(item):
+        begun.append(item)
+        time.sleep(0.001 * (item % 3))
+        return -item
+
+    seen = []
+    for batch in fan_out_in_batches(call, range(30), [5, 0, 5, 5, 5, 5, 5], max_concurrency=8):
+        seen.append(batch)
+        assert max(begun) < sum([5, 0, 5, 5, 5, 5, 5][: len(seen) + 2])
+    assert seen == [[-n for n in range(start, start + size)] for start, size in BATCHES]
+
+
+BATCHES = [(0, 5), (5, 0), (5, 5), (10, 5), (15, 5), (20, 5), (25, 5)]
+
+
+def test_the_first_error_ends_the_batches():
+    def call(item):
+        if item == 7:
+            raise ValueError("seven")
+        return item
+
+    batches = fan_out_in_batches(call, range(20), [5, 5, 5, 5], max_concurrency=1)
+    with pytest.raises(ValueError, match="seven"):
+        list(batches)

@@ -1,0 +1,182 @@
+"""Which files are the records of a collection of, and have those files changed?
+
+A file is unchanged when its size, and its ETag or else its time, are those that were indexed. One request for its first 16 bytes
+tells them, whatever the server or store can do (no HEAD, no conditional request), so no header is read to find out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.collection.geoparquet import UNREAD, UNREAD_DTYPE
+from polars_rasteret.collection.parts import Part, polars_options, read_schema
+from polars_rasteret.collection.upkeep import read_unread
+from polars_rasteret.errors import FetchError, StaleIndexError
+from polars_rasteret.fetch.failures import MissingFileError
+from polars_rasteret.fetch.fanout import fan_out
+from polars_rasteret.fetch.sources import Answer, FileKey, checked
+from polars_rasteret.fetch.stores import head_read
+from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
+from polars_rasteret.options import current_options
+from polars_rasteret.schema import raster_columns
+from polars_rasteret.tiff.tile_table import file_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from polars_rasteret.ingest.records import BandFiles
+
+N_CHECK_BYTES = 16
+"""Asked for to learn size, ETag and time of a file."""
+UNKNOWN: FileIdentity = (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """One band of one record of a part, or a file that gave no raster."""
+
+    row: int
+    band: str | None
+    """None: all bands of an unread file, under its own names."""
+    href: str
+    band_index: int
+    identity: FileIdentity
+    is_unread: bool
+
+
+def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[list[str | None], list[HeldFile]]:
+    """Read the ids of a part and the files its records are of; without `identities` the large column ``tiles`` is left out."""
+    schema = read_schema(part, **options)
+    fields = ("href", "band_index", "tiles") if identities else ("href", "band_index")
+    names = raster_columns(schema)
+    scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
+    frame = scan.select(
+        pl.col("id"), *(pl.struct(pl.col(name).struct.field(field) for field in fields).alias(name) for name in names)
+    ).collect()
+    known: dict[bytes, FileIdentity] = {}
+    held: list[HeldFile] = []
+    for name in names:
+        columns = frame[name].struct.unnest()
+        tiles = columns["tiles"].to_list() if identities else [None] * frame.height
+        for row, (href, index, packed) in enumerate(
+            zip(columns["href"].to_list(), columns["band_index"].to_list(), tiles, strict=True)
+        ):
+            if href is None:
+                continue
+            identity = UNKNOWN
+            if packed is not None:
+                digest = packed[1:9]
+                if digest not in known:
+                    known[digest] = file_identity(packed)
+                identity = known[digest]
+            held.append(HeldFile(row, name, href, index, identity, is_unread=False))
+    for row, entries in enumerate(read_unread(part, **options)[UNREAD].to_list()):
+        for one in entries or ():
+            identity = (one["file_size"], one["etag"], one["last_modified"])
+            held.append(HeldFile(row, one["band"], one["href"], one["band_index"] or 0, identity, is_unread=True))
+    return frame["id"].cast(pl.String).to_list(), held
+
+
+def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknown_is_same: bool) -> set[str]:
+    """Give the hrefs whose header must be read again, asking for each file that `verdicts` does not know yet.
+
+    Parameters
+    ----------
+    held
+        Files of records.
+    verdicts
+        href to "it changed"; grows here.
+    unknown_is_same
+        What to think of a file whose source tells neither size nor ETag nor time.
+
+    Returns
+    -------
+    set of str
+        Also holds files that are gone, and files that could never be read and of which nothing is known.
+
+    Raises
+    ------
+    FetchError
+        When a file cannot be asked for another reason than being gone.
+    """
+    held = list(held)
+    known = {one.href: one.identity for one in held if one.href not in verdicts}
+    for one in held:
+        if one.is_unread and one.identity == UNKNOWN:
+            verdicts.setdefault(one.href, True)
+    asked = [(href, identity) for href, identity in known.items() if href not in verdicts]
+
+    def call(item: tuple[str, FileIdentity]) -> bool:
+        return _is_changed(*item, unknown_is_same=unknown_is_same)
+
+    answers = fan_out(call, asked, max_concurrency=current_options().max_concurrency)
+    verdicts.update({href: answer for (href, _), answer in zip(asked, answers, strict=True)})
+    return {one.href for one in held if verdicts[one.href]}
+
+
+def with_unread(
+    frame: pl.DataFrame, bands: Sequence[BandFiles], headers: Sequence[Header | Unreadable], *, own_names: bool
+) -> pl.DataFrame:
+    """Add `UNREAD`: the files of each record that gave no raster.
+
+    Parameters
+    ----------
+    frame
+        As `records_frame` made it of `bands` and `headers`.
+    own_names
+        The bands of a file have the names it gives them, so of an unreadable file they are not known.
+    """
+    rows: list[dict[tuple[str | None, str], dict[str, Any]]] = [{} for _ in range(frame.height)]
+    for band in bands:
+        missing = frame[band.name].is_null().to_numpy() & (band.file_id >= 0)
+        for row in missing.nonzero()[0].tolist():
+            header = headers[int(band.file_id[row])]
+            whole = own_names and isinstance(header, Unreadable)
+            size, etag, modified = header.identity
+            rows[row].setdefault(
+                (None if whole else band.name, header.href),
+                {
+                    "band": None if whole else band.name,
+                    "href": header.href,
+                    "band_index": None if whole else int(band.band_index[row]),
+                    "file_size": size,
+                    "etag": etag,
+                    "last_modified": modified,
+                },
+            )
+    told = [list(entries.values()) or None for entries in rows]
+    return frame.with_columns(pl.Series(UNREAD, told, dtype=UNREAD_DTYPE))
+
+
+def bands_by_href(held: Iterable[HeldFile], hrefs: set[str]) -> Mapping[str, list[int] | None]:
+    """Give the bands to read of each file; None is all."""
+    wanted: dict[str, set[int] | None] = {}
+    for one in held:
+        if one.href in hrefs:
+            if one.band is None:
+                wanted[one.href] = None
+            elif (indices := wanted.setdefault(one.href, set())) is not None:
+                indices.add(one.band_index)
+    return {href: None if indices is None else sorted(indices) for href, indices in wanted.items()}
+
+
+def _is_changed(href: str, identity: FileIdentity, *, unknown_is_same: bool) -> bool:
+    size, etag, modified = identity
+    try:
+        answer = head_read(href, 0, N_CHECK_BYTES)
+    except MissingFileError:
+        return True
+    if etag is not None and answer.etag is not None:
+        return etag != answer.etag or (size is not None and answer.file_size is not None and size != answer.file_size)
+    told = (answer.file_size, answer.etag, answer.last_modified)
+    if not any(before is not None and now is not None for before, now in zip(identity, told, strict=True)):
+        return not unknown_is_same
+    try:
+        key = FileKey(href, etag, size, modified)
+        checked(key, 0, len(answer.data), Answer(answer.data, *told))
+    except (StaleIndexError, FetchError):
+        return True
+    return False
