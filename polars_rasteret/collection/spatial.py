@@ -219,7 +219,8 @@ def _projected(geometry: Any, source: str) -> Any:
     west, south, east, north = shapely.bounds(geometry)
     size = max(east - west, north - south)
     if size > 0:
-        geometry = shapely.segmentize(geometry, size / _DENSIFY)
+        # Adding points to a polygon that crosses itself would drop parts of it.
+        geometry = shapely.segmentize(shapely.make_valid(geometry), size / _DENSIFY)
 
     def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         lon, lat = transform_xy(source, LONLAT, xy[:, 0], xy[:, 1])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     import polars as pl
@@ -138,8 +138,3 @@ def units(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> It
             limit *= RAMP_FACTOR
         yield slice(start, stop)
         start = stop
-
-
-def total_bytes(dtypes: Sequence[pl.DataType], frame_bytes: int, n_rows: int) -> int:
-    """Estimate the size of one row of key columns from a frame that holds them."""
-    return len(dtypes) * 8 if not n_rows else max(8, frame_bytes // n_rows)

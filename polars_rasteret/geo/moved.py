@@ -76,6 +76,11 @@ class Areas:
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: NDArray[np.float64] | None = None) -> None:
         geometries = parsed(wkb)
+        is_finite = np.isfinite(shapely.bounds(geometries)).all(axis=-1)
+        crossing = np.flatnonzero(is_finite & ~shapely.is_valid(geometries))
+        if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
+            geometries = geometries.copy()
+            geometries[crossing] = shapely.make_valid(geometries[crossing])
         self.crs = crs
         self._geometries = geometries
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)

@@ -161,7 +161,8 @@ def _rows_to_make(
 
 def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[HeldFile], target: str) -> None:
     names = {one.band for one in files}
-    if plan.bands is not None and None not in names and not names & set(plan.bands) and names:
+    # A held record is not read again, so a band it does not have would never come.
+    if plan.bands is not None and names and None not in names and not set(plan.bands) <= names:
         raise UsageError(
             f"{target} holds record {key[0]!r} of {key[1][0]} with the bands {', '.join(map(str, sorted(map(str, names))))}; "
             f"asked for were {', '.join(plan.bands)}. Build them into another path, or pr.remove the records first."

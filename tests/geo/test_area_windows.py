@@ -196,3 +196,16 @@ def test_a_ring_around_an_image_does_not_meet_it():
         "EPSG:32632", np.array([0]), transform, width, height
     )
     assert found.tolist() == [[0, 0, 0, 0]]
+
+
+def test_a_polygon_that_crosses_itself_keeps_all_of_its_parts():
+    transform, width, height = naip_like_grid()
+    bow_tie = shapely.Polygon([(460_000, 5_040_000), (540_000, 4_980_000), (540_000, 5_040_000), (460_000, 4_980_000)])
+    box = shapely.box(*bow_tie.bounds)
+    found, whole = (
+        Areas(np.array([shapely.to_wkb(one)], dtype=object), "EPSG:32632")
+        .windows("EPSG:32632", np.array([0]), transform, width, height)
+        .tolist()
+        for one in (bow_tie, box)
+    )
+    assert found == whole
