@@ -204,13 +204,14 @@ def test_every_file_that_is_read_reads_as_gdal_reads_it(outcomes, reference):
     assert len(read) >= 319, f"{len(read)} of {n_ok}"
 
 
-def test_differences_of_crs_are_those_listed(outcomes, reference):
+def test_no_crs_differs_but_the_listed_ones(outcomes, reference):
     actual = {
         name
         for name, one in outcomes.items()
         if one.tiff is not None and reference[name]["status"] == "ok" and crs_differs(one.tiff, reference[name])
     }
-    assert actual == set(CRS_DIFFERENCES)
+    # Newer PROJ databases agree with rasterio in more files, so a listed one may be equal.
+    assert actual - set(CRS_DIFFERENCES) == set()
 
 
 def test_no_crs_is_the_user_defined_code(outcomes):
