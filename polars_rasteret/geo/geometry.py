@@ -80,10 +80,3 @@ def are_points(wkb: NDArray[np.object_]) -> NDArray[np.bool_]:
     nowhere = shapely.is_missing(geometries) | shapely.is_empty(geometries)
     result: NDArray[np.bool_] = nowhere | (shapely.get_type_id(geometries) == shapely.GeometryType.POINT)
     return result
-
-
-def bounds_of(wkb: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Give ``minx, miny, maxx, maxy`` of each geometry, shape ``(n, 4)``; NaN for null and empty ones."""
-    geometries = parsed(wkb)
-    result: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
-    return result

@@ -84,11 +84,6 @@ class Image:
         """Tiles in one row of tiles."""
         return -(-self.width // self.tile_width)
 
-    @property
-    def tiles_down(self) -> int:
-        """Rows of tiles."""
-        return -(-self.height // self.tile_height)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandTiles:
