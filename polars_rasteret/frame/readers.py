@@ -145,7 +145,7 @@ class PointReader:
     def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         bands = band_rows(rows, self._chosen(wanted), self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands)), options)
+        return bill_of(window_reads(bands, [None] * len(bands), want_valid=True), options)
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:
         """Say whether any of the columns is read."""
@@ -268,7 +268,7 @@ class WindowReader:
     def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         bands = band_rows(rows, self._chosen(wanted), self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands)), options)
+        return bill_of(window_reads(bands, [None] * len(bands), want_valid=bool(self.masked)), options)
 
     def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
         masked = self.masked is True
