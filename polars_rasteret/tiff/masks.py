@@ -93,17 +93,13 @@ def alpha_sample(values: Values, colors: Mapping[int, str], samples: SampleForma
     if last in colors:
         return last if colors[last].casefold() == "alpha" else None
     extra = values.get(tags.EXTRA_SAMPLES)
-    is_alpha = extra is not None and 0 < len(extra) <= samples.n_samples and int(extra[-1]) in _ALPHA
+    is_alpha = extra is not None and len(extra) <= samples.n_samples and int(extra[-1]) in _ALPHA
     return last if is_alpha else None
 
 
-def _size(values: Values) -> tuple[int, int]:
+def _size(values: Values) -> tuple[int, ...]:
     """Give width and height; 0 where the tags are missing."""
-    width, height = (values.get(tag) for tag in (tags.IMAGE_WIDTH, tags.IMAGE_LENGTH))
-    return (
-        0 if width is None or not len(width) else int(width[0]),
-        0 if height is None or not len(height) else int(height[0]),
-    )
+    return tuple(int(values[tag][0]) if tag in values else 0 for tag in (tags.IMAGE_WIDTH, tags.IMAGE_LENGTH))
 
 
 def _layout(values: Values, full: ImageLayout, href: str, index: int) -> ImageLayout:
