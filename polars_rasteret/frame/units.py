@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from polars_rasteret.frame.reading import BandRows
+from polars_rasteret.frame.windows import no_windows
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
 RAMP_START_ROWS = 16
 RAMP_FACTOR = 4
+TOO_LARGE = (
+    "raise pr.options(max_answer_bytes=...), or ask for smaller windows: a single row of the answer is larger than that"
+)
+"""What to do when a unit of one row exceeds the allowance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,23 @@ class PairedRows:
         if not len(self.records):
             return np.full(len(self), -1, np.int64)
         return np.where(self.record >= 0, column.reference_id[self.record], -1)
+
+
+def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> list[BandRows]:
+    """Say what each band is asked; a row without a record asks nothing."""
+    asked = []
+    for band in bands:
+        column = rows.records.rasters[band]
+        asked.append(
+            BandRows(
+                column=column,
+                reference_id=rows.reference_id(column),
+                row=np.maximum(rows.record, 0),
+                windows=rows.windows.get(band) or no_windows(len(rows)),  # none where no row has a record
+                unscale=band in unscale,
+            )
+        )
+    return asked
 
 
 class Reader(Protocol):

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.arguments import check_choice, check_fill, checked_bands, checked_shape, refuse_later
+from polars_rasteret.frame.pair_reader import PairReader
 from polars_rasteret.frame.paired_source import PairedSource
+from polars_rasteret.frame.point_reader import PointReader
 from polars_rasteret.frame.question import DEFAULT_RECORD_COLUMNS, Question, ReaderOf, Unmatched
-from polars_rasteret.frame.readers import PairReader, PointReader, WindowReader
 from polars_rasteret.frame.targets import as_lazy_frame
+from polars_rasteret.frame.window_reader import WindowReader
 from polars_rasteret.options import OnError, current_options
 
 if TYPE_CHECKING:

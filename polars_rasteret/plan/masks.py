@@ -37,7 +37,7 @@ def mask_reads(reads: Sequence[WindowRead]) -> list[MaskRead]:
     """
     found: list[MaskRead] = []
     for index, read in enumerate(reads):
-        if not read.want_valid:
+        if not read.want_valid or not any(one.tiles.masks or one.tiles.alpha is not None for one in read.references):
             continue
         masks = [_masks_of(one) for one in read.references]
         for layer in range(max(map(len, masks), default=0)):
