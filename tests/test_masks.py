@@ -548,3 +548,18 @@ def test_the_bill_of_a_verb_counts_mask_tiles_where_it_reads_them(tmp_path):
         query = scenes.raster.read_windows(point, x="x", y="y", crs=32632, shape=(1, 1), masked=masked, budget_bytes=1)
         with pytest.raises(BudgetError, match=f"needs {n_tiles} tiles"):
             query.collect()
+
+
+def test_the_search_for_a_valid_pixel_goes_on_past_masked_ones(scene, engine):
+    path, scenes = scene
+    rng = np.random.default_rng(2)
+    row, col = rng.integers(0, HEIGHT, 300), rng.integers(0, WIDTH, 300)
+    points = pl.LazyFrame({"x": 500_005.0 + 10 * col, "y": 4_999_995.0 - 10 * row})
+    query = scenes.raster.sample_points(points, ["r"], x="x", y="y", crs=32632, max_distance_pixels=2)
+    found = query.collect(engine=engine)["r"].is_not_null().to_numpy()
+    with rasterio.open(path) as file:
+        padded = np.pad(file.read_masks(1) != 0, 2)
+    near = np.array([padded[r : r + 5, c : c + 5].any() for r, c in zip(row, col, strict=True)])
+    at = padded[row + 2, col + 2]
+    assert at.sum() < near.sum() < len(near)
+    np.testing.assert_array_equal(found, near)
