@@ -44,15 +44,12 @@ REFUSALS = {
     "compression 3 (CCITT group 3 fax)",
     "compression 4 (CCITT group 4 fax)",
     "compression 6 (old-style JPEG)",
-    "compression 32766 (NeXT RLE)",
+    "compression 32766 (NeXT RLE)",  # as the next two: no such files of places on Earth are known
     "compression 34676 (SGI LogLuv)",
     "compression 34677 (SGI LogLuv 24-bit)",
-    "JPEG with CMYK colours (PhotometricInterpretation 5)",
-    "YCbCr colours (PhotometricInterpretation 6)",
     "8-bit CIE L*a*b* colours (PhotometricInterpretation 8)",
     "complex samples (SampleFormat 5)",
     "complex samples (SampleFormat 6)",
-    "24-bit integers (BitsPerSample)",  # signed; GDAL gives them as unsigned
 }
 UNREADABLE_BY_GDAL_TOO = {
     "compression 32809 (ThunderScan)",
