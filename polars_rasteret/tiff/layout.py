@@ -41,7 +41,7 @@ _BITS = {"u": tuple(sorted({8, 16, 32, 64} | PACKED)), "i": (8, 16, 32, 64), "f"
 _PREDICTED = frozenset({LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA})
 _SEPARATED, _YCBCR = 5, 6
 _CHOP_BYTES = 1 << 18
-_MAX_CHOPPED_BYTES = 1 << 38
+_MAX_LOW_STRIPS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,18 +227,23 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
 
 
 def is_chopped(layout: ImageLayout) -> bool:
-    """Say whether an uncompressed image of one strip is read as many small ones, which libtiff calls strip chopping."""
-    return (
-        layout.compression == NONE
-        and not layout.is_tiled
-        and layout.tile_height >= layout.height > 1
-        and 2 * _CHOP_BYTES < layout.raw_tile_bytes < _MAX_CHOPPED_BYTES
-    )
+    """Say whether tall uncompressed strips are read as many low ones, which libtiff calls strip chopping."""
+    if layout.compression != NONE or layout.is_tiled or layout.raw_tile_bytes <= 2 * _CHOP_BYTES:
+        return False
+    rows = chopped_rows(layout)
+    return rows < layout.tile_height and -(-layout.height // rows) * layout.samples.n_planes <= _MAX_LOW_STRIPS
 
 
 def chopped_rows(layout: ImageLayout) -> int:
-    """Rows of the small strips."""
-    return max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
+    """Rows of the low strips: of several tall ones a divisor, so that each tall strip begins with a low one.
+
+    Where the only divisors are far too small, the strips stay whole.
+    """
+    most = max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
+    if layout.n_tiles == 1:
+        return most
+    rows = next(rows for rows in range(most, 0, -1) if layout.tile_height % rows == 0)
+    return rows if 16 * rows > most else layout.tile_height
 
 
 def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href: str, where: str) -> SampleFormat:
