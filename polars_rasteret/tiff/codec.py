@@ -164,8 +164,9 @@ class TileCodec:
                 shape=(tile_rows, self.tile_width, self.samples),
                 dtype=self.dtype,
                 max_rows=self.tile_height,
-            )
-            return pixels[rows, :col_stop]
+            )[rows, :col_stop]
+            # libtiff hands numbers in the byte order of the file to its LERC encoder, as if they were native.
+            return pixels if self.stored.isnative else pixels.byteswap()
         if self.compression in pictures.PICTURES:
             pixels = pictures.decode(
                 self.compression,
