@@ -114,7 +114,7 @@ class BandTiles:
     etag: str | None
     last_modified: dt.datetime | None
     codec_parameter: int = 0
-    """LERC: 0 none, 1 deflate, 2 zstd around the blob."""
+    """LERC: 0 none, 1 deflate, 2 zstd around the blob; else see ``codec``."""
     alpha: int | None = None
     """The sample of the same tiles that is 0 where the other samples mean nothing."""
     masks: tuple[BandTiles, ...] = ()
