@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import from_url
 
 from polars_rasteret.errors import FetchError, UsageError
@@ -165,26 +165,54 @@ def _reason(error: Exception) -> str:
     return str(error).split("\n\nDebug source", 1)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A small object as it was read; `etag` and `modified` as the store tells them."""
+
+    data: bytes
+    etag: str | None
+    modified: dt.datetime
+
+
+class PutRefusedError(Exception):
+    """The object is not, or no more, what a conditional put expects."""
+
+
 def put_object(
-    href: str, data: bytes, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> None:
-    """Write one small object.
+    href: str,
+    data: bytes,
+    *,
+    over: Stored | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> Stored:
+    """Write one small object where none is, or in the place of `over`; a store that cannot tell writes it anyway.
 
     Raises
     ------
+    PutRefusedError
+        When something else is there.
     FetchError
         When the store refuses.
     """
     root, path = split_url(href)
+    store = _store(root, storage_options, credential_provider)
+    mode: Any = "create" if over is None else "overwrite" if over.etag is None else {"e_tag": over.etag}
     try:
-        obstore.put(_store(root, storage_options, credential_provider), path, data)
+        try:
+            result = obstore.put(store, path, data, mode=mode, use_multipart=False)
+        except (NotSupportedError, NotImplementedError):
+            result = obstore.put(store, path, data, use_multipart=False)
+    except (AlreadyExistsError, PreconditionError) as error:
+        raise PutRefusedError(href) from error
     except BaseError as error:
         raise FetchError(f"{href}: could not be written: {_reason(error)}") from error
+    return Stored(data, result["e_tag"], dt.datetime.now(dt.UTC))
 
 
 def get_object(
     href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> bytes | None:
+) -> Stored | None:
     """Read one small object; None when it is not there.
 
     Raises
@@ -194,7 +222,8 @@ def get_object(
     """
     root, path = split_url(href)
     try:
-        return bytes(obstore.get(_store(root, storage_options, credential_provider), path).bytes())
+        found = obstore.get(_store(root, storage_options, credential_provider), path)
+        return Stored(bytes(found.bytes()), found.meta["e_tag"], found.meta["last_modified"])
     except FileNotFoundError:
         return None
     except BaseError as error:

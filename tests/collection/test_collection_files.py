@@ -15,7 +15,7 @@ from collection_frames import grid_of_scenes, raster_column
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-import polars_rasteret.collection.sink as sink_module
+import polars_rasteret.collection.part_files as part_files_module
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.collection.scan import scan_collection
@@ -311,7 +311,7 @@ def test_a_writer_killed_anywhere_leaves_the_old_rows_or_the_new_ones(tmp_path, 
         return wrapped
 
     with monkeypatch.context() as patch:
-        patch.setattr(sink_module, "_write_whole", effect(sink_module._write_whole))
+        patch.setattr(part_files_module, "_write_whole", effect(part_files_module._write_whole))
         patch.setattr(Path, "replace", effect(Path.replace))
         patch.setattr(Path, "unlink", effect(Path.unlink))
         try:
@@ -337,14 +337,15 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path):
     code = f"""
         import os, sys
         import polars as pl
+        import polars_rasteret.collection.part_files as part_files
         import polars_rasteret.collection.sink as sink
         from polars_rasteret.collection.scan import scan_collection
-        write = sink._write_parquet
+        write = part_files._write_parquet
         def dying(frame, file, *args, **kwargs):
             file.write(b"PAR1 half a file")
             file.flush()
             os._exit(9)
-        sink._write_parquet = dying
+        part_files._write_parquet = dying
         frame = scan_collection({str(tmp_path / "c")!r})
         sink.sink_collection(frame, {str(tmp_path)!r} + "/" + sys.argv[1], mode=sys.argv[2])
     """
