@@ -115,12 +115,13 @@ def building(target: str, options: Mapping[str, Any]) -> Iterator[Build]:
         raise UsageError(f"into={target!r} is a folder; its suffix says that it is one file. Choose another name.")
     with clear_failures(where, "the folder"):
         where.mkdir(parents=True, exist_ok=True)
-    with only_writer(where):
-        yield _begun(where, file, options)
-        _remove(parts_at(folder) if file else [], options)
-        (where / MARKER).unlink(missing_ok=True)
-    if file is not None:
-        # Not empty: another build has begun.
+    try:
+        with only_writer(where):
+            yield _begun(where, file, options)
+            _remove(parts_at(folder) if file else [], options)
+            (where / MARKER).unlink(missing_ok=True)
+    finally:
+        # It stays when it is not empty: parts are left for the next build, or that has begun.
         with contextlib.suppress(OSError):
             where.rmdir()
 
