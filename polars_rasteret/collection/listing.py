@@ -16,6 +16,7 @@ from obstore.store import from_url
 
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import split_options
+from polars_rasteret.fetch.stores import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,17 @@ class Listed:
     etag: str | None
 
 
+def list_files(
+    url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> list[Listed]:
+    """List files whose pixels are to be read, as `list_objects` does; `configure_store` counts where nothing else is said."""
+    if storage_options is None and credential_provider is None:
+        store, path, storage_options, credential_provider = configured(url)
+        if store is not None:
+            return _listed(store, path, url, url.removesuffix(path))
+    return list_objects(url, storage_options=storage_options, credential_provider=credential_provider)
+
+
 def list_objects(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> list[Listed]:
@@ -52,7 +64,10 @@ def list_objects(
         For a scheme that cannot be listed.
     """
     root, path = split_url(url)
-    store = _store(root, storage_options, credential_provider)
+    return _listed(_store(root, storage_options, credential_provider), path, url, f"{root}/")
+
+
+def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     wild = _WILD.search(path)
     prefix = path.rstrip("/") if wild is None else path[: wild.start()].rpartition("/")[0]
     try:
@@ -66,7 +81,7 @@ def list_objects(
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
-    listed = [Listed(f"{root}/{one['path']}", one["size"], one.get("e_tag")) for one in found]
+    listed = [Listed(base + one["path"], one["size"], one.get("e_tag")) for one in found]
     return sorted(listed, key=lambda one: one.href)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from polars_rasteret.collection.listing import Listed, list_objects
+from polars_rasteret.collection.listing import Listed, list_files
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.local_source import local_path
 
@@ -131,7 +131,7 @@ def _expand_remote(
         return [source]
     found = [
         one
-        for one in list_objects(source, storage_options=storage_options, credential_provider=credential_provider)
+        for one in list_files(source, storage_options=storage_options, credential_provider=credential_provider)
         if not folder or one.href == source or one.href.lower().endswith(SUFFIXES)
     ]
     if not found:
