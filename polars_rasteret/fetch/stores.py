@@ -197,9 +197,10 @@ def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Callable[[], Any
     """
     setting = _longest(_settings, href)
     if setting is None:
-        return None, href, {}, None
+        return None, "", {}, None
     store = setting.store if isinstance(setting.store, READY_STORES) else None
     path = href if store is None else _key_in(store, setting.prefix, href.partition("://")[0])(href)
+    path = "" if path == href else path  # all that the store holds
     return store, path, setting.storage_options, setting.credential_provider
 
 

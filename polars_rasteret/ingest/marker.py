@@ -97,6 +97,7 @@ def building(target: str, options: Mapping[str, Any]) -> Iterator[Build]:
     file = target if is_one_file(target) else None
     folder = target if file is None else _working_folder(target)
     if is_remote(target):
+        parts_at(folder, **options)  # for its complaint about a scheme that Parquet cannot be written to
         build = _begun_in_bucket(folder, file, options)
         try:
             yield build

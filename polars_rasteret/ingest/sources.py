@@ -78,8 +78,12 @@ def is_remote(href: str) -> bool:
 
 
 def file_stem(href: str) -> str:
-    """Give the file name without folder, suffix, query and percent-encoding."""
-    name = unquote(urlsplit(href).path) if "://" in href else href
+    """Give the file name without folder and suffix; of a URL of the web without query and percent-encoding."""
+    if href.startswith("file://"):
+        name = local_path(href)
+    else:
+        # Keys of a bucket are as they are: "#" and "%20" are part of the name there.
+        name = unquote(urlsplit(href).path) if href.lower().startswith(("http://", "https://")) else href
     return Path(name.rstrip("/")).stem or href
 
 
