@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import shapely
 from collection_frames import grid_of_scenes, raster_column
 from polars.testing import assert_frame_equal
 
@@ -22,6 +23,7 @@ from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import sink_collection
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import pixel_dtype, raster_dtype
+from polars_rasteret.testing import make_cog
 
 ENGINES = ["streaming", "in-memory"]
 
@@ -92,6 +94,33 @@ def test_geopandas_reads_it(tmp_path):
         np.testing.assert_allclose(bounds, list(boxes[name].values()))
     some = geopandas.read_parquet(tmp_path / "a.parquet", columns=["id", "geometry"], bbox=(0, 0, 25, 25))
     assert 0 < len(some) < 20
+
+
+@pytest.mark.parametrize("name", ["c", "c.parquet"])
+def test_geopandas_and_duckdb_read_what_a_build_wrote(tmp_path, name):
+    pd = pytest.importorskip("pandas")
+    geopandas, duckdb = pytest.importorskip("geopandas"), pytest.importorskip("duckdb")
+    files = {f"{n}.tif": make_cog(np.ones((1, 32, 32)), transform=(10.0, 0.0, 3e5, 0.0, -10.0, 5e6)) for n in range(3)}
+    for file, data in files.items():
+        (tmp_path / file).write_bytes(data)
+    hrefs = [*(str(tmp_path / file) for file in files), str(tmp_path / "gone.tif")]
+    for some in (hrefs[:2], hrefs):
+        built = pr.build_from_files(some, into=tmp_path / name).collect().sort("id")
+    parts = [part.path for part in parts_at(tmp_path / name)]
+    found = pd.concat([geopandas.read_parquet(part) for part in parts]).sort_values("id")
+    assert found.crs.to_authority() == ("OGC", "CRS84")
+    assert found["id"].tolist() == built["id"].to_list() == ["0", "1", "2", "gone"]
+    assert found.geometry.isna().tolist() == [False, False, False, True]
+    assert shapely.to_wkb(found.geometry.to_numpy()).tolist() == built["geometry"].to_list()
+    assert found["b1"].iloc[0]["href"] == hrefs[0]
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "select id, bbox.xmin, b1.width, header_error is null from read_parquet(?) order by id",
+            [parts],
+        ).fetchall()
+    assert [row[0] for row in rows] == built["id"].to_list()
+    assert [row[1] for row in rows] == built["bbox"].struct.field("xmin").to_list()
+    assert [row[2:] for row in rows] == [(32, True)] * 3 + [(None, False)]
 
 
 def test_duckdb_reads_it(tmp_path):
