@@ -61,6 +61,10 @@ _MARK = np.frombuffer(b"\xd3\x5a\x09\xc7\x81\xee\x2b\x66\x90\x17" * 19, np.uint8
 space has written all but 258 bytes of the buffer: a mark that is whole means that a stored block stopped it earlier."""
 _ZSTD_SLACK = (1 << 17) + 64
 _KEPT_BYTES = 1 << 26
+MOST_PER_BYTE = {LZW: 4_096, DEFLATE: 1_040, ADOBE_DEFLATE: 1_040, PACKBITS: 64, LZMA: 1 << 15, ZSTD: 1 << 15}
+"""A byte of data never decompresses to more: a longest LZW string, 258 bytes for 2 bits, 128 for 2 bytes, a block of one value.
+What a lying header wants beyond that is refused before memory is taken for it. LZMA by experience, with room."""
+_MOST_BESIDES = 1 << 17
 
 
 class Scratch:
@@ -89,6 +93,14 @@ def inflate(compression: int, data: Bytes, n_bytes: int, scratch: Scratch) -> ND
     FileFormatError
         The data is corrupt, or holds fewer bytes than wanted.
     """
+    most = n_bytes
+    if (per_byte := MOST_PER_BYTE.get(compression)) is not None:
+        most = per_byte * memoryview(data).nbytes + _MOST_BESIDES
+    if most < n_bytes:
+        raise FileFormatError(
+            f"a tile ({NAMES[compression]}, {memoryview(data).nbytes} bytes) cannot hold the {n_bytes} bytes of pixels "
+            f"that are expected; at most {most}. The file is damaged: get it again, or index it again if it was replaced."
+        )
     decoded = _INFLATERS[compression](data, n_bytes, scratch)
     if len(decoded) < n_bytes:
         raise FileFormatError(

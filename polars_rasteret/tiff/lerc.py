@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.inflate import DEFLATE, ZSTD, Bytes, Scratch, codecs
+from polars_rasteret.tiff.inflate import DEFLATE, MOST_PER_BYTE, ZSTD, Bytes, Scratch, codecs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,7 @@ def decode(
     if add_on:
         # A blob may be longer than raw pixels: its head, the mask and, for incompressible blocks, block heads.
         most = 2 * max_rows * columns * samples * dtype.itemsize + 65_536
+        most = min(most, MOST_PER_BYTE[DEFLATE if add_on == 1 else ZSTD] * memoryview(data).nbytes + 65_536)
         blob = inflate_all(DEFLATE if add_on == 1 else ZSTD, data, most, scratch)
     n_rows, n_columns, n_depth, blob_dtype, n_valid = _head(memoryview(blob)[:64].tobytes())
     if (

@@ -230,7 +230,7 @@ def unpack(tiles: bytes) -> BandTiles:
         if len(body) != n_body_bytes:
             raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
         return _from_body(body, digest, version, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
-    except (struct.error, zlib.error, ValueError, IndexError, OverflowError) as error:
+    except (struct.error, zlib.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise _damaged(str(error)) from error
 
 
@@ -304,6 +304,7 @@ def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool)
         raise _damaged(f"its tables for {n_all} tiles do not fit its {len(body)} bytes")
     counts = from_planes(body, at, count_width, n_all)
     gaps = unzigzag(from_planes(body, at + count_width * n_all, gap_width, n_gaps)) if n_gaps else counts[:0]
+    _check_positions(counts)
     extras = _from_extra(body, stop, n_images) if version > 1 else [(False, b"")] * n_images
     images: list[Image] = []
     tile = gap_at = 0
@@ -315,13 +316,15 @@ def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool)
         if layout == UNEVEN:
             own_gaps = gaps[gap_at : gap_at + gap]
             gap_at += gap
+        byte_start = from_gaps(first, own_gaps, byte_count)
+        _check_positions(byte_start)
         images.append(
             Image(
                 width=width,
                 height=height,
                 tile_width=tile_width,
                 tile_height=tile_height,
-                byte_start=from_gaps(first, own_gaps, byte_count),
+                byte_start=byte_start,
                 byte_count=byte_count,
                 compression=its_compression,
                 predictor=its_predictor,
@@ -347,6 +350,11 @@ def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool)
         codec_parameter=codec_parameter,
         digest=digest,
     )
+
+
+def _check_positions(values: NDArray[np.int64]) -> None:
+    if int(values.view(np.uint64).max()) >= MAX_BYTE_STOP:  # a negative one is the largest of all
+        raise _damaged(f"its tables lead to bytes outside 0..{MAX_BYTE_STOP}")
 
 
 def _damaged(what: str) -> FileFormatError:

@@ -1,0 +1,171 @@
+"""How is a case run so that it can hurt nobody? In a process with a limit on memory and an alarm, told by lines on stdin.
+
+Each line is ``<job> <seed or path>``; each is answered by ``> <job> <seed>`` before the case and a line of JSON after it. Time is
+that of the processor, because the machine may be busy; a second alarm, by the clock, ends what only waits. Alarms end the
+process, after the stacks of all threads went to stderr: a decoder that hangs would not let Python handle them.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+import traceback
+import zlib
+from pathlib import Path
+
+_MOST_BYTES = 500 << 20
+_MOST_CPU_S = 2.0
+_MOST_CLOCK_S = 20.0
+
+
+def main(folder: str) -> None:
+    """Run the cases that stdin names."""
+    from hostile_bases import read_bases
+
+    bases = read_bases(Path(folder))
+    jobs = _jobs(bases)
+    if sys.argv[2] == "ours":
+        _warm_up(bases)
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+        faulthandler.register(number, chain=True)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        job, case = line.rstrip("\n").split(" ", 1)
+        print(f"> {job} {case}", flush=True)
+        print(json.dumps(_bounded(jobs[job], case)), flush=True)
+
+
+def _bounded(run, case: str) -> dict:
+    _limit(int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + _MOST_BYTES)
+    began, began_cpu = time.perf_counter(), time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, _MOST_CPU_S)
+    signal.setitimer(signal.ITIMER_REAL, _MOST_CLOCK_S)
+    try:
+        found = run(case)
+    except BaseException:
+        found = {"status": "fault", "told": traceback.format_exc(limit=-12)}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit(resource.RLIM_INFINITY)
+    return {**found, "cpu_s": time.process_time() - began_cpu, "clock_s": time.perf_counter() - began}
+
+
+def _limit(n_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, resource.RLIM_INFINITY))
+
+
+def _jobs(bases: list[tuple[str, bytes]]) -> dict:
+    """Each takes a seed or a path; what they import differs, because GDAL must not share a process with us."""
+    from hostile_mutants import mutant
+
+    def direct(case: str) -> dict:
+        from hostile_reading import read_directly
+
+        return vars(read_directly(mutant(int(case), bases)[1]))
+
+    def query(case: str) -> dict:
+        from hostile_reading import read_from_memory
+
+        engine = ("streaming", "in-memory")[int(case) % 2]
+        return vars(read_from_memory(mutant(int(case), bases)[1], case, engine))
+
+    def file(case: str) -> dict:
+        from hostile_reading import read_by_query
+
+        return vars(read_by_query(case, "streaming"))
+
+    def table(case: str) -> dict:
+        from hostile_reading import unpack_mutant
+
+        return vars(unpack_mutant(_table_mutant(int(case), tables)))
+
+    def gdal(case: str) -> dict:
+        from hostile_gdal import read_with_gdal
+
+        return read_with_gdal(mutant(int(case), bases)[1] if case.isdecimal() else Path(case).read_bytes())
+
+    tables: list[bytes] = []
+    if sys.argv[2] == "ours":
+        tables += _packed(bases)
+    return {"direct": direct, "query": query, "file": file, "table": table, "gdal": gdal}
+
+
+def _packed(bases: list[tuple[str, bytes]]) -> list[bytes]:
+    """Give the packed tables of all bases."""
+    from polars_rasteret.errors import FileFormatError
+    from polars_rasteret.tiff.header import read_header
+
+    found = []
+    for _, data in bases:
+        parser = read_header("base")
+        try:
+            wish = next(parser)
+            while True:
+                wish = parser.send(data[wish.byte_start : wish.byte_stop])
+        except StopIteration as end:
+            found.append(end.value.band_tiles(0, file_size=len(data), etag="etag", last_modified=None))
+        except FileFormatError:
+            continue
+    return found
+
+
+def _table_mutant(seed: int, tables: list[bytes]) -> bytes:
+    """Damage a packed table: as it is, or inside, with a digest that fits."""
+    import hashlib
+
+    rng = random.Random(seed)
+    packed = rng.choice(tables)
+    is_forged = rng.random() < 0.8
+    if not is_forged:
+        data = bytearray(packed)
+    else:
+        data = bytearray(zlib.decompress(packed[15:], -15) if packed[10] else packed[15:])
+    kind = rng.randrange(5)
+    for _ in range(rng.choice([1, 1, 2, 6])):
+        at = rng.randrange(len(data))
+        if kind == 0:
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            at = rng.randrange(min(len(data), 120))
+            data[at : at + 4] = struct.pack("<I", rng.choice([0, 1, 255, 65_535, 1 << 16, 1 << 24, 1 << 31, (1 << 32) - 1]))
+        elif kind == 2:
+            del data[at:]
+            break
+        elif kind == 3:
+            data[at : at + 8] = rng.choice([b"\xff" * 8, bytes(8), rng.randbytes(8), b"\xff" * 7 + b"\x7f"])
+        else:
+            data[at:at] = rng.randbytes(rng.choice([1, 8, 100]))
+    if not is_forged:
+        return bytes(data)
+    is_bomb = rng.random() < 0.05
+    body = bytes(data) + bytes((1 << 26) * is_bomb)
+    n_body = rng.choice([len(body)] * 20 + [0, 1, (1 << 32) - 1, 1 << 30])
+    deflate = rng.random() < 0.5 or is_bomb
+    if deflate:
+        packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+        body = packer.compress(body) + packer.flush()
+    tail = struct.pack("<BBI", packed[9] if rng.random() < 0.9 else rng.randrange(256), deflate, n_body) + body
+    return packed[:1] + hashlib.blake2b(tail, digest_size=8).digest() + tail
+
+
+def _warm_up(bases: list[tuple[str, bytes]]) -> None:
+    """Start threads and fill what is filled once, with sound files, so that it does not count for the first case."""
+    from hostile_reading import read_directly, read_from_memory
+
+    for name, data in bases[::3]:
+        read_directly(data)
+        if len(name) % 8 == 0:
+            for engine in ("streaming", "in-memory"):
+                read_from_memory(data, name, engine)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
