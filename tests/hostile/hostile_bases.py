@@ -133,4 +133,3 @@ def write_bases(folder: Path, shared_data: Path | None) -> None:
 def read_bases(folder: Path) -> list[tuple[str, bytes]]:
     """Give (name, content), in an order that does not depend on the file system."""
     return [(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]
-

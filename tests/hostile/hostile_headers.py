@@ -47,7 +47,9 @@ class Outline:
         size = _SIZES.get(tag.kind, 1)
         at = tag.value_at + index * size
         if at + size <= len(data):
-            data[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little" if self.order == "<" else "big")
+            data[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(
+                size, "little" if self.order == "<" else "big"
+            )
 
     def find(self, directory: int, number: int) -> Tag | None:
         return next((one for one in self.tags[directory] if one.tag == number), None)
@@ -83,9 +85,48 @@ def outline(data: bytes) -> Outline:
 
 def _numbers(rng: random.Random, n_bytes: int) -> int:
     return rng.choice(
-        [0, 1, 2, 3, 7, 8, 15, 16, 17, 64, 255, 256, 1000, 65_535, 65_536, 60_000, 1 << 20, (1 << 24) + 1, (1 << 31) - 1, 1 << 31]
-        + [(1 << 32) - 1, (1 << 32) - 8, 1 << 33, 1 << 40, (1 << 56) - 1, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
-        + [n_bytes, n_bytes - 1, n_bytes + 1, n_bytes // 2, rng.randrange(1 << 16), rng.randrange(1 << 32), rng.randrange(40)]
+        [
+            0,
+            1,
+            2,
+            3,
+            7,
+            8,
+            15,
+            16,
+            17,
+            64,
+            255,
+            256,
+            1000,
+            65_535,
+            65_536,
+            60_000,
+            1 << 20,
+            (1 << 24) + 1,
+            (1 << 31) - 1,
+            1 << 31,
+        ]
+        + [
+            (1 << 32) - 1,
+            (1 << 32) - 8,
+            1 << 33,
+            1 << 40,
+            (1 << 56) - 1,
+            1 << 62,
+            (1 << 63) - 1,
+            1 << 63,
+            (1 << 64) - 1,
+        ]
+        + [
+            n_bytes,
+            n_bytes - 1,
+            n_bytes + 1,
+            n_bytes // 2,
+            rng.randrange(1 << 16),
+            rng.randrange(1 << 32),
+            rng.randrange(40),
+        ]
     )
 
 
@@ -114,7 +155,9 @@ def small_grid_value(rng: random.Random, data: bytearray, out: Outline) -> None:
 
 def giant(rng: random.Random, data: bytearray, out: Outline) -> None:
     """An image of few tiles, each of them huge."""
-    width, height = rng.choice([(50, 1 << 23), (1 << 25, 16), (20_000, 20_000), (1 << 14, 1 << 14), (1 << 30, 1), (30_000, 1)])
+    width, height = rng.choice(
+        [(50, 1 << 23), (1 << 25, 16), (20_000, 20_000), (1 << 14, 1 << 14), (1 << 30, 1), (30_000, 1)]
+    )
     for number, value in ((256, width), (257, height), (322, width), (323, height), (278, height)):
         if (tag := out.find(0, number)) is not None:
             out.put(data, tag, 0, value)
@@ -131,7 +174,9 @@ def place_value(rng: random.Random, data: bytearray, out: Outline) -> None:
         n_bytes = min(_SIZES.get(tag.kind, 1) * tag.count, max(0, len(data) - tag.value_at))
         if n_bytes:
             at = tag.value_at + rng.randrange(n_bytes)
-            new = rng.choice([rng.randbytes(1), rng.randbytes(8), b"\0" * 8, b"\xff" * 8, b"<!", b"\x7f\xf0" + bytes(6)])
+            new = rng.choice(
+                [rng.randbytes(1), rng.randbytes(8), b"\0" * 8, b"\xff" * 8, b"<!", b"\x7f\xf0" + bytes(6)]
+            )
             data[at : at + len(new)] = new
 
 
@@ -157,7 +202,9 @@ def count(rng: random.Random, data: bytearray, out: Outline) -> None:
     if (tag := _pick(rng, out)) is not None:
         value = rng.choice([_numbers(rng, len(data)), max(0, tag.count + rng.choice([-1, 1])), 0])
         size = 8 if out.is_big else 4
-        data[tag.at + 4 : tag.at + 4 + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little" if out.order == "<" else "big")
+        data[tag.at + 4 : tag.at + 4 + size] = (value & ((1 << 8 * size) - 1)).to_bytes(
+            size, "little" if out.order == "<" else "big"
+        )
 
 
 def kind(rng: random.Random, data: bytearray, out: Outline) -> None:
@@ -191,8 +238,12 @@ def sub_directories(rng: random.Random, data: bytearray, out: Outline) -> None:
     if (tag := _pick(rng, out)) is not None:
         size = 8 if out.is_big else 4
         pointer = rng.choice([*out.starts, len(data), rng.randrange(len(data))])
-        head = struct.pack(out.order + ("HHQ" if out.is_big else "HHI"), 330, rng.choice([4, 13, 16, 18]), rng.choice([1, 1, 2, 60]))
-        data[tag.at : tag.at + len(head) + size] = head + pointer.to_bytes(size, "little" if out.order == "<" else "big")
+        head = struct.pack(
+            out.order + ("HHQ" if out.is_big else "HHI"), 330, rng.choice([4, 13, 16, 18]), rng.choice([1, 1, 2, 60])
+        )
+        data[tag.at : tag.at + len(head) + size] = head + pointer.to_bytes(
+            size, "little" if out.order == "<" else "big"
+        )
 
 
 def cut(rng: random.Random, data: bytearray, out: Outline) -> None:

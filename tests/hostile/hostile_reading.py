@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from hostile_fingerprint import fingerprint
 
 import polars_rasteret as pr
-from hostile_fingerprint import fingerprint
 from polars_rasteret.errors import FileFormatError, RasteretError
 from polars_rasteret.testing import MemorySource
 from polars_rasteret.tiff.codec import Scratch, TileCodec
-from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, inflate
 from polars_rasteret.tiff.header import read_header
+from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, inflate
 from polars_rasteret.tiff.tile_table import BandTiles, Image, pack, unpack
 
 _MOST_PIXELS = 1 << 20

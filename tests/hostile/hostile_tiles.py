@@ -10,19 +10,28 @@ import zlib
 
 import imagecodecs
 import numpy as np
-
 from hostile_headers import Outline, Tag
 
 _HUGE = (0, 1, 2, 15, 17, 31, 33, 60_000, 65_535, 16_383, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 30)
-_MARKERS = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2", b"\xff\xc4", b"\xff\xda", b"\xff\xdb", b"\xff\xdd", b"\xff\xd9", b"\xff\xee")
+_MARKERS = (
+    b"\xff\xc0",
+    b"\xff\xc1",
+    b"\xff\xc2",
+    b"\xff\xc4",
+    b"\xff\xda",
+    b"\xff\xdb",
+    b"\xff\xdd",
+    b"\xff\xd9",
+    b"\xff\xee",
+)
 
 
 @functools.cache
 def _bomb(compression: int) -> bytes:
     """Give a few kilobytes that decompress to very many."""
-    zeros = bytes(1 << 24)
+    zeros = bytes(1 << 23)
     if compression in {8, 32946}:
-        return zlib.compress(bytes(1 << 26), 9)
+        return zlib.compress(bytes(1 << 25), 6)
     if compression == 50000:
         # One frame of many RLE blocks: 4 bytes for 128 KiB each.
         blocks = b"".join((1 << 17 << 3 | 2).to_bytes(3, "little") + b"\0" for _ in range(8_000))
@@ -34,17 +43,17 @@ def _bomb(compression: int) -> bytes:
     if compression == 32773:
         return b"\x81\0" * (1 << 15)
     if compression == 7:
-        return bytes(imagecodecs.jpeg8_encode(np.zeros((3000, 3000), np.uint8)))
+        return bytes(imagecodecs.jpeg8_encode(np.zeros((2000, 2000), np.uint8)))
     if compression == 34712:
-        return bytes(imagecodecs.jpeg2k_encode(np.zeros((1500, 1500), np.uint8), level=0, codecformat="J2K"))
+        return bytes(imagecodecs.jpeg2k_encode(np.zeros((1000, 1000), np.uint8), level=0, codecformat="J2K"))
     if compression == 34933:
-        return bytes(imagecodecs.png_encode(np.zeros((5000, 5000), np.uint8)))
+        return bytes(imagecodecs.png_encode(np.zeros((3000, 3000), np.uint8)))
     if compression == 50001:
-        return bytes(imagecodecs.webp_encode(np.zeros((4000, 4000, 3), np.uint8), lossless=True, method=0))
+        return bytes(imagecodecs.webp_encode(np.zeros((2000, 2000, 3), np.uint8), lossless=True, method=0))
     if compression == 50002:
         return bytes(imagecodecs.jpegxl_encode(np.zeros((1000, 1000), np.uint8), lossless=True, effort=1))
     if compression == 34887:
-        return bytes(imagecodecs.lerc_encode(np.zeros((8000, 8000), np.uint8)))
+        return bytes(imagecodecs.lerc_encode(np.zeros((4000, 4000), np.uint8)))
     return zeros[: 1 << 16]
 
 
@@ -106,7 +115,9 @@ def _lie_jpeg2000(rng: random.Random, tile: bytearray) -> None:
         # Far away, but of the right size.
         right, bottom, left, top = struct.unpack_from(">IIII", tile, at + 6)
         shift = rng.choice([1, 1 << 20, 1 << 30])
-        struct.pack_into(">IIII", tile, at + 6, *(min(one + shift, (1 << 32) - 1) for one in (right, bottom, left, top)))
+        struct.pack_into(
+            ">IIII", tile, at + 6, *(min(one + shift, (1 << 32) - 1) for one in (right, bottom, left, top))
+        )
     else:
         _swap(rng, tile, at + what, 4, "big")
 
@@ -125,10 +136,10 @@ def _lie_lerc(rng: random.Random, tile: bytearray) -> None:
     _swap(rng, tile, rng.choice([6, 14, 18, 22, 26, 30, 34, 38, 46, 54, 60, 66, 90]), 4, "little")
     version = struct.unpack_from("<i", tile, 6)[0]
     if version >= 3:
-        struct.pack_into("<I", tile, 10, _fletcher32(bytes(tile[14:])))
+        struct.pack_into("<I", tile, 10, fletcher32(bytes(tile[14:])))
 
 
-def _fletcher32(data: bytes) -> int:
+def fletcher32(data: bytes) -> int:
     """The checksum of LERC, over what follows it."""
     one = two = 0xFFFF
     words = np.frombuffer(data[: len(data) // 2 * 2], ">u2").tolist()

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import random
 import resource
 import signal
-import struct
 import sys
 import time
 import traceback
-import zlib
 from pathlib import Path
 
 _MOST_BYTES = 500 << 20
@@ -84,8 +81,14 @@ def _jobs(bases: list[tuple[str, bytes]]) -> dict:
 
     def table(case: str) -> dict:
         from hostile_reading import unpack_mutant
+        from hostile_tables import table_mutant
 
-        return vars(unpack_mutant(_table_mutant(int(case), tables)))
+        return vars(unpack_mutant(table_mutant(int(case), tables)))
+
+    def giant(case: str) -> dict:
+        from hostile_giants import read_giant
+
+        return vars(read_giant(case))
 
     def gdal(case: str) -> dict:
         from hostile_gdal import read_with_gdal
@@ -94,75 +97,19 @@ def _jobs(bases: list[tuple[str, bytes]]) -> dict:
 
     tables: list[bytes] = []
     if sys.argv[2] == "ours":
-        tables += _packed(bases)
-    return {"direct": direct, "query": query, "file": file, "table": table, "gdal": gdal}
+        from hostile_tables import packed_tables
 
-
-def _packed(bases: list[tuple[str, bytes]]) -> list[bytes]:
-    """Give the packed tables of all bases."""
-    from polars_rasteret.errors import FileFormatError
-    from polars_rasteret.tiff.header import read_header
-
-    found = []
-    for _, data in bases:
-        parser = read_header("base")
-        try:
-            wish = next(parser)
-            while True:
-                wish = parser.send(data[wish.byte_start : wish.byte_stop])
-        except StopIteration as end:
-            found.append(end.value.band_tiles(0, file_size=len(data), etag="etag", last_modified=None))
-        except FileFormatError:
-            continue
-    return found
-
-
-def _table_mutant(seed: int, tables: list[bytes]) -> bytes:
-    """Damage a packed table: as it is, or inside, with a digest that fits."""
-    import hashlib
-
-    rng = random.Random(seed)
-    packed = rng.choice(tables)
-    is_forged = rng.random() < 0.8
-    if not is_forged:
-        data = bytearray(packed)
-    else:
-        data = bytearray(zlib.decompress(packed[15:], -15) if packed[10] else packed[15:])
-    kind = rng.randrange(5)
-    for _ in range(rng.choice([1, 1, 2, 6])):
-        at = rng.randrange(len(data))
-        if kind == 0:
-            data[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            at = rng.randrange(min(len(data), 120))
-            data[at : at + 4] = struct.pack("<I", rng.choice([0, 1, 255, 65_535, 1 << 16, 1 << 24, 1 << 31, (1 << 32) - 1]))
-        elif kind == 2:
-            del data[at:]
-            break
-        elif kind == 3:
-            data[at : at + 8] = rng.choice([b"\xff" * 8, bytes(8), rng.randbytes(8), b"\xff" * 7 + b"\x7f"])
-        else:
-            data[at:at] = rng.randbytes(rng.choice([1, 8, 100]))
-    if not is_forged:
-        return bytes(data)
-    is_bomb = rng.random() < 0.05
-    body = bytes(data) + bytes((1 << 26) * is_bomb)
-    n_body = rng.choice([len(body)] * 20 + [0, 1, (1 << 32) - 1, 1 << 30])
-    deflate = rng.random() < 0.5 or is_bomb
-    if deflate:
-        packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-        body = packer.compress(body) + packer.flush()
-    tail = struct.pack("<BBI", packed[9] if rng.random() < 0.9 else rng.randrange(256), deflate, n_body) + body
-    return packed[:1] + hashlib.blake2b(tail, digest_size=8).digest() + tail
+        tables += packed_tables(bases)
+    return {"direct": direct, "query": query, "file": file, "table": table, "giant": giant, "gdal": gdal}
 
 
 def _warm_up(bases: list[tuple[str, bytes]]) -> None:
     """Start threads and fill what is filled once, with sound files, so that it does not count for the first case."""
     from hostile_reading import read_directly, read_from_memory
 
-    for name, data in bases[::3]:
+    for name, data in bases[::5]:
         read_directly(data)
-        if len(name) % 8 == 0:
+        if len(name) % 16 == 0:
             for engine in ("streaming", "in-memory"):
                 read_from_memory(data, name, engine)
 
