@@ -154,7 +154,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
         )
     if number(tags.FILL_ORDER, 1) == 2:
         raise _unsupported(href, where, "FillOrder 2 (least significant bit first)", "supported: 1")
-    is_tiled = tags.TILE_WIDTH in values
+    is_tiled = tags.TILE_WIDTH in values or tags.TILE_LENGTH in values  # one without the other is refused below
     if is_tiled:
         tile_width, tile_height = number(tags.TILE_WIDTH), number(tags.TILE_LENGTH)
     else:

@@ -289,7 +289,7 @@ def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool)
         at += n_etag_bytes
     heads = [_IMAGE.unpack_from(body, at + index * _IMAGE.size) for index in range(n_images)]
     at += n_images * _IMAGE.size
-    if not heads or any(min(head[:4]) < 1 for head in heads):
+    if not heads or any(min(head[:4]) < 1 for head in heads) or not samples_per_tile:
         raise _damaged("it has an image without pixels")
     n_tiles = [-(-width // across) * -(-height // down) for width, height, across, down, *_ in heads]
     n_all = sum(n_tiles)

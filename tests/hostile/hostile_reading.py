@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import warnings
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from hostile_fingerprint import fingerprint
 
 import polars_rasteret as pr
@@ -16,7 +18,7 @@ from polars_rasteret.errors import FileFormatError, RasteretError
 from polars_rasteret.testing import MemorySource
 from polars_rasteret.tiff.codec import Scratch, TileCodec
 from polars_rasteret.tiff.header import read_header
-from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, inflate
+from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LZMA, ZSTD, inflate
 from polars_rasteret.tiff.tile_table import BandTiles, Image, pack, unpack
 
 _MOST_PIXELS = 1 << 20
@@ -115,8 +117,10 @@ def _window(
                 tile_rows=min(image.tile_height, image.height - top),
             )
             assert pixels.dtype == tiles.dtype
-            if codec.compression in {DEFLATE, ADOBE_DEFLATE}:
-                notes.add(_check_deflate(data[start : start + size], (rows.stop - top) * codec.row_bytes))
+            if codec.compression in {DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA}:
+                notes.add(
+                    _check_prefix(codec.compression, data[start : start + size], (rows.stop - top) * codec.row_bytes)
+                )
             elif codec.compression == JPEG:
                 notes.add("JPEG")
             out[rows.start - row : rows.stop - row, cols.start - col : cols.stop - col] = pixels[
@@ -125,15 +129,24 @@ def _window(
     return out
 
 
-def _check_deflate(data: bytes, n_bytes: int) -> str:
-    """Compare the prefix that we take of a stream with zlib, and say whether the stream ends with it."""
-    unpacker = zlib.decompressobj()
-    expected = unpacker.decompress(data, n_bytes)
-    assert inflate(DEFLATE, data, n_bytes, Scratch())[:n_bytes].tobytes() == expected, "differs from zlib"
-    with contextlib.suppress(zlib.error):
-        if not unpacker.decompress(unpacker.unconsumed_tail, 1) and unpacker.eof:
-            return ""
-    return "DEFLATE goes on"
+def _check_prefix(compression: int, data: bytes, n_bytes: int) -> str:
+    """Compare the prefix that we take of a stream with that of a streaming decoder; say whether DEFLATE ends with it."""
+    if compression == ZSTD:
+        expected = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(n_bytes)
+    elif compression == LZMA:
+        expected = lzma.LZMADecompressor().decompress(data, n_bytes)
+    else:
+        unpacker = zlib.decompressobj()
+        expected = unpacker.decompress(data, n_bytes)
+    assert inflate(compression, data, n_bytes, Scratch())[:n_bytes].tobytes() == expected, (
+        "differs from a streaming decoder"
+    )
+    if compression in {DEFLATE, ADOBE_DEFLATE}:
+        with contextlib.suppress(zlib.error):
+            if not unpacker.decompress(unpacker.unconsumed_tail, 1) and unpacker.eof:
+                return ""
+        return "DEFLATE goes on"
+    return ""
 
 
 def read_by_query(href: str, engine: str) -> Outcome:
