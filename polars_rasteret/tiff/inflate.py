@@ -55,7 +55,9 @@ NAMES = {
     JPEGXL: "JPEG XL",
 }
 
-_DEFLATE_SLACK = 512
+_DEFLATE_SLACK = 9_216
+"""libdeflate reads up to 8 zero bytes behind data that were cut off, and these may decode to 32 matches of 258 bytes before it
+notices: what it makes up must not reach back to the wanted bytes when it says that the buffer is too small."""
 _MARK_START, _MARK_STOP = 64, 254
 _MARK = np.frombuffer(b"\xd3\x5a\x09\xc7\x81\xee\x2b\x66\x90\x17" * 19, np.uint8)
 """Lies that far behind the wanted bytes. libdeflate copies up to 64 bytes too many, and a Huffman block that runs out of
