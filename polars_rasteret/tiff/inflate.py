@@ -64,9 +64,8 @@ _MARK = np.frombuffer(b"\xd3\x5a\x09\xc7\x81\xee\x2b\x66\x90\x17" * 19, np.uint8
 space has written all but 258 bytes of the buffer: a mark that is whole means that a stored block stopped it earlier."""
 _ZSTD_SLACK = (1 << 18) + 512
 _ZSTD_MARKS = (slice(64, 128), slice((1 << 17) + 256, (1 << 17) + 320))
-"""Lie that far behind the wanted bytes. A sound block that does not fit begins behind both. A damaged one stops just like that, but
-anywhere; besides what it decoded, it has only written its literals (at most 128 KiB), too few to cover both marks.
-"""
+"""Lie that far behind the wanted bytes. A sound block that does not fit begins behind both. A damaged one stops just like that,
+but anywhere; besides what it decoded, it has only written its literals (at most 128 KiB), too few to cover both marks."""
 _KEPT_BYTES = 1 << 26
 MOST_PER_BYTE = {LZW: 4_096, DEFLATE: 1_040, ADOBE_DEFLATE: 1_040, PACKBITS: 64, LZMA: 1 << 15, ZSTD: 1 << 15}
 """A byte of data never decompresses to more: a longest LZW string, 258 bytes for 2 bits, 128 for 2 bytes, a block of one value.

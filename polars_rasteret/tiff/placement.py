@@ -74,7 +74,7 @@ def tile_placement(
     # To libtiff the two tags of a pair are one: where a file has both, the later one counts.
     names = {tags.TILE_OFFSETS, tags.STRIP_OFFSETS}, {tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS}
     start_table, count_table = (
-        next((table for tag, table in reversed(tables.items()) if tag in pair), None) for pair in names
+        next((table for tag, table in reversed(list(tables.items())) if tag in pair), None) for pair in names
     )
     n_planes, n_tiles = layout.samples.n_planes, layout.n_tiles
     n_all = n_planes * n_tiles

@@ -83,51 +83,26 @@ def outline(data: bytes) -> Outline:
     return found
 
 
+_TELLING = (
+    *(0, 1, 2, 3, 7, 8, 15, 16, 17, 64, 255, 256, 1000, 65_535, 65_536, 60_000, 1 << 20, (1 << 24) + 1, (1 << 31) - 1),
+    *(
+        1 << 31,
+        (1 << 32) - 1,
+        (1 << 32) - 8,
+        1 << 33,
+        1 << 40,
+        (1 << 56) - 1,
+        1 << 62,
+        (1 << 63) - 1,
+        1 << 63,
+        (1 << 64) - 1,
+    ),
+)
+
+
 def _numbers(rng: random.Random, n_bytes: int) -> int:
-    return rng.choice(
-        [
-            0,
-            1,
-            2,
-            3,
-            7,
-            8,
-            15,
-            16,
-            17,
-            64,
-            255,
-            256,
-            1000,
-            65_535,
-            65_536,
-            60_000,
-            1 << 20,
-            (1 << 24) + 1,
-            (1 << 31) - 1,
-            1 << 31,
-        ]
-        + [
-            (1 << 32) - 1,
-            (1 << 32) - 8,
-            1 << 33,
-            1 << 40,
-            (1 << 56) - 1,
-            1 << 62,
-            (1 << 63) - 1,
-            1 << 63,
-            (1 << 64) - 1,
-        ]
-        + [
-            n_bytes,
-            n_bytes - 1,
-            n_bytes + 1,
-            n_bytes // 2,
-            rng.randrange(1 << 16),
-            rng.randrange(1 << 32),
-            rng.randrange(40),
-        ]
-    )
+    sizes = (n_bytes, n_bytes - 1, n_bytes + 1, n_bytes // 2)
+    return rng.choice((*_TELLING, *sizes, rng.randrange(1 << 16), rng.randrange(1 << 32), rng.randrange(40)))
 
 
 def _pick(rng: random.Random, out: Outline, wanted: tuple[int, ...] = ()) -> Tag | None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 _HERE = Path(__file__).resolve().parent
 _N_CHUNK = 50
@@ -59,7 +60,7 @@ class Worker:
         self._process.wait()
         self._errors.close()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

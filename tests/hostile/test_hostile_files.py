@@ -124,7 +124,7 @@ def compared(folder: Path, ours: list[dict], theirs: list[dict]) -> tuple[list[s
 
 
 def is_known(data: bytes) -> bool:
-    """Say whether GDAL gives zeros or the file's first bytes, because it does not read the tables of tiles, or they say byte 0."""
+    """Say whether GDAL gives zeros or the file's first bytes, because it cannot read the tables of tiles, or for byte 0."""
     try:
         found = outline(data)
         tables = [tag for tags in found.tags for tag in tags if tag.tag in {273, 279, 324, 325}]
