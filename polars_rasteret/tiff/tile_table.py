@@ -344,7 +344,6 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         raise _damaged(f"its tables for {n_all} tiles do not fit its {len(body)} bytes")
     counts = from_planes(body, at, count_width, n_all)
     gaps = unzigzag(from_planes(body, at + count_width * n_all, gap_width, n_gaps)) if n_gaps else counts[:0]
-    _check_positions(counts)
     extras = _from_extra(body, stop, n_images) if version > 1 else [(False, b"")] * n_images
     images: list[Image] = []
     tile = gap_at = 0
@@ -356,15 +355,13 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         if layout == UNEVEN:
             own_gaps = gaps[gap_at : gap_at + gap]
             gap_at += gap
-        byte_start = from_gaps(first, own_gaps, byte_count)
-        _check_positions(byte_start)
         images.append(
             Image(
                 width=width,
                 height=height,
                 tile_width=tile_width,
                 tile_height=tile_height,
-                byte_start=byte_start,
+                byte_start=from_gaps(first, own_gaps, byte_count),
                 byte_count=byte_count,
                 compression=its_compression,
                 predictor=its_predictor,
@@ -373,6 +370,10 @@ def _from_body(body: bytes, version: int) -> BandTiles:
             )
         )
         tile += n
+    # A negative number is the largest of all when it is taken for an unsigned one.
+    tables = (table.view(np.uint64) for image in images for table in (image.byte_start, image.byte_count))
+    if any(int(table.max()) >= MAX_BYTE_STOP for table in tables):
+        raise _damaged(f"its tables lead to bytes outside 0..{MAX_BYTE_STOP}")
     return BandTiles(
         dtype=dtype,
         byte_order=">" if is_big_endian else "<",
@@ -389,11 +390,6 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         last_modified=None if modified == _NO_NUMBER else _EPOCH + modified * _MICROSECOND,
         codec_parameter=codec_parameter,
     )
-
-
-def _check_positions(values: NDArray[np.int64]) -> None:
-    if int(values.view(np.uint64).max()) >= MAX_BYTE_STOP:  # a negative one is the largest of all
-        raise _damaged(f"its tables lead to bytes outside 0..{MAX_BYTE_STOP}")
 
 
 def _damaged(what: str) -> FileFormatError:

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
 
 _HERE = Path(__file__).resolve().parent
 _N_CHUNK = 50
@@ -60,33 +59,33 @@ class Worker:
         self._process.wait()
         self._errors.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class Pool:
+    """Workers that stay from call to call, because it takes seconds to start one."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._idle: dict[str, list[Worker]] = {"ours": [], "gdal": []}
 
-def run_cases(folder: Path, cases: Iterable[tuple[str, str]], *, n_workers: int) -> list[dict]:
-    """Give what became of each (job, case), in order."""
-    todo = list(cases)
-    chunks = [todo[at : at + _N_CHUNK] for at in range(0, len(todo), _N_CHUNK)]
-    idle: list[Worker] = []
+    def run(self, cases: Iterable[tuple[str, str]], *, n_workers: int = 1) -> list[dict]:
+        """Give what became of each (job, case), in order."""
+        todo = list(cases)
+        with ThreadPoolExecutor(n_workers) as threads:
+            found = threads.map(self._run, [todo[at : at + _N_CHUNK] for at in range(0, len(todo), _N_CHUNK)])
+            return [one for chunk in found for one in chunk]
 
-    def run(chunk: list[tuple[str, str]]) -> list[dict]:
-        worker = idle.pop() if idle else Worker(folder, "gdal" if chunk[0][0] == "gdal" else "ours")
+    def _run(self, chunk: list[tuple[str, str]]) -> list[dict]:
+        which = "gdal" if chunk[0][0] == "gdal" else "ours"
+        worker = self._idle[which].pop() if self._idle[which] else Worker(self._folder, which)
         try:
             return [worker.ask(*one) for one in chunk]
         finally:
-            idle.append(worker)
+            self._idle[which].append(worker)
 
-    with ThreadPoolExecutor(n_workers) as pool:
-        try:
-            return [one for found in pool.map(run, chunks) for one in found]
-        finally:
-            pool.shutdown(cancel_futures=True)
-            for worker in idle:
-                worker.close()
+    def close(self) -> None:
+        """End all processes."""
+        for worker in (*self._idle["ours"], *self._idle["gdal"]):
+            worker.close()
 
 
 def harmful(found: Iterable[dict]) -> list[dict]:

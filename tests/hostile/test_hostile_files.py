@@ -1,7 +1,7 @@
 """Does every damaged file end in a clear error or the right pixels, soon, in little memory, and with the process alive?
 
 Cases are numbered: the seed says which file is damaged how (``hostile_mutants``). A case that fails is told by its job and
-seed, and comes again with ``hostile_pool.Worker(folder, "ours").ask(job, seed)``. The suite runs 2,000; 200,000 run with::
+seed, and comes again with ``Pool(folder).run([(job, seed)])``. The suite runs 2,000; 200,000 run with::
 
     pytest -m slow tests/hostile -s                                    # all of them, a core or two for half an hour
     HOSTILE_CASES=60000 HOSTILE_FIRST=1000000 pytest -m slow tests/hostile -s  # so many, of other seeds
@@ -19,7 +19,7 @@ from hostile_bases import read_bases, write_bases
 from hostile_giants import GIANTS, SIZES
 from hostile_headers import outline
 from hostile_mutants import mutant
-from hostile_pool import Worker, harmful, run_cases
+from hostile_pool import Pool, harmful
 
 READ_WHERE_GDAL_FAILS = {
     "gdal-autotest__excessive-memory-TIFFFillTile.tif"
@@ -33,6 +33,13 @@ def folder(tmp_path_factory, shared_data) -> Path:
     path = tmp_path_factory.mktemp("bases")
     write_bases(path, shared_data)
     return path
+
+
+@pytest.fixture(scope="module")
+def pool(folder):
+    made = Pool(folder)
+    yield made
+    made.close()
 
 
 def cases(first: int, n: int) -> list[tuple[str, str]]:
@@ -51,20 +58,18 @@ def tally(found: list[dict]) -> str:
     )
 
 
-def test_sound_files_are_read(folder):
+def test_sound_files_are_read(pool, folder):
     """Mutants of files that are refused to begin with would prove little."""
-    with Worker(folder, "ours") as worker:
-        refused = [
-            one.name for one in sorted(folder.iterdir())[::6] if worker.ask("file", str(one))["status"] != "read"
-        ]
+    found = pool.run([("file", str(one)) for one in sorted(folder.iterdir())[::6]])
+    refused = [one["case"] for one in found if one["status"] != "read"]
     assert len(refused) < 8, refused
 
 
-def test_every_broken_file_ends_in_an_error_that_names_it_or_in_the_pixels_of_gdal(folder, shared_data):
+def test_every_broken_file_ends_in_an_error_that_names_it_or_in_the_pixels_of_gdal(pool, shared_data):
     paths = sorted((shared_data / "broken").iterdir())
-    ours = run_cases(folder, [("file", str(path)) for path in paths], n_workers=1)
+    ours = pool.run([("file", str(path)) for path in paths])
     assert harmful(ours) == []
-    theirs = run_cases(folder, [("gdal", str(path)) for path in paths], n_workers=1)
+    theirs = pool.run([("gdal", str(path)) for path in paths])
     assert len(ours) > 30
     n_equal, only_ours = 0, set()
     for path, mine, other in zip(paths, ours, theirs, strict=True):
@@ -79,11 +84,11 @@ def test_every_broken_file_ends_in_an_error_that_names_it_or_in_the_pixels_of_gd
     assert only_ours == READ_WHERE_GDAL_FAILS
 
 
-def test_giants_of_few_bytes_are_refused_unless_they_are_constant(folder):
+def test_giants_of_few_bytes_are_refused_unless_they_are_constant(pool):
     names = [
         f"{name}/{rows}/{columns}" for name in GIANTS for rows, columns in SIZES if "WebP" not in name or rows < 16_384
     ]
-    found = run_cases(folder, [("giant", name) for name in names], n_workers=1)
+    found = pool.run([("giant", name) for name in names])
     assert harmful(found) == []
     read = {one["case"] for one in found if one["status"] == "read"}
     # A few bytes can be that many equal pixels; and libjpeg and OpenJPEG fill in what is missing of a picture, as in GDAL.
@@ -96,18 +101,18 @@ def test_giants_of_few_bytes_are_refused_unless_they_are_constant(folder):
     assert "LERC-constant/16000/16000" in read
 
 
-def test_2000_mutants_do_no_harm(folder):
-    found = run_cases(folder, cases(0, 2_000), n_workers=2)
+def test_2000_mutants_do_no_harm(pool):
+    found = pool.run(cases(0, 2_000), n_workers=2)
     assert harmful(found) == []
     assert Counter(one["status"] for one in found)["read"] > 300
     assert Counter(one["status"] for one in found)["refused"] > 300
 
 
-def test_mutants_that_gdal_reads_too_have_the_same_pixels(folder):
+def test_mutants_that_gdal_reads_too_have_the_same_pixels(pool, folder):
     seeds = range(100_000, 100_400)
-    ours = run_cases(folder, [("direct", str(seed)) for seed in seeds], n_workers=1)
+    ours = pool.run([("direct", str(seed)) for seed in seeds])
     read = [one for one in ours if one["status"] == "read" and one["pixels"]]
-    theirs = run_cases(folder, [("gdal", one["case"]) for one in read], n_workers=1)
+    theirs = pool.run([("gdal", one["case"]) for one in read])
     differing, n_equal = compared(folder, read, theirs)
     assert differing == []
     assert n_equal > 80
@@ -137,15 +142,15 @@ def is_known(data: bytes) -> bool:
 
 
 @pytest.mark.slow
-def test_200000_mutants_do_no_harm(folder, capsys):
+def test_200000_mutants_do_no_harm(pool, folder, capsys):
     first, n = int(os.environ.get("HOSTILE_FIRST", "2000")), int(os.environ.get("HOSTILE_CASES", "200000"))
     n_workers = int(os.environ.get("HOSTILE_WORKERS", str(os.cpu_count() or 1)))
     bad: list[dict] = []
     for start in range(first, first + n, 10_000):
-        found = run_cases(folder, cases(start, min(10_000, first + n - start)), n_workers=n_workers)
+        found = pool.run(cases(start, min(10_000, first + n - start)), n_workers=n_workers)
         bad += harmful(found)
         read = [one for one in found if one["job"] == "direct" and one["status"] == "read" and one["pixels"]][::5]
-        theirs = run_cases(folder, [("gdal", one["case"]) for one in read], n_workers=n_workers)
+        theirs = pool.run([("gdal", one["case"]) for one in read], n_workers=n_workers)
         differing, n_equal = compared(folder, read, theirs)
         bad += [{"job": "gdal", "case": seed, "status": "differs"} for seed in differing]
         with capsys.disabled():
