@@ -21,12 +21,15 @@ def prefix(compression: int, data: bytes, n_bytes: int) -> bytes:
     return zlib.decompressobj().decompress(data, n_bytes)
 
 
-def check(compression: int, data: bytes, n_bytes: int) -> bool:
+def check(compression: int, data: bytes, n_bytes: int, sound: bytes = b"") -> bool:
     try:
         found = inflate(compression, data, n_bytes, Scratch())[:n_bytes].tobytes()
     except FileFormatError:
         return False
-    assert found == prefix(compression, data, n_bytes)
+    try:
+        assert found == prefix(compression, data, n_bytes)
+    except OSError:  # damage behind the prefix: the streaming decoder had gone on already
+        assert found == sound[:n_bytes]
     return True
 
 
@@ -42,11 +45,11 @@ def test_streams_that_were_cut_off(compression, encode):
 @pytest.mark.parametrize(("compression", "encode"), [(DEFLATE, zlib.compress), (ZSTD, imagecodecs.zstd_encode)])
 def test_streams_with_a_changed_byte(compression, encode):
     rng = np.random.default_rng(1)
-    raw = np.repeat(rng.integers(0, 9, 3_000), rng.integers(1, 150, 3_000)).astype(np.uint8).tobytes()
+    raw = np.repeat(rng.integers(0, 9, 12_000), rng.integers(1, 150, 12_000)).astype(np.uint8).tobytes()
     data = bytes(encode(raw))
     n_read = 0
     for at in rng.integers(0, len(data), 400):
         changed = data[:at] + bytes([data[at] ^ 1 << int(rng.integers(8))]) + data[at + 1 :]
-        for n_bytes in (20_000, 60_000):
-            n_read += check(compression, changed, n_bytes)
+        for n_bytes in (100_000, 300_000):
+            n_read += check(compression, changed, n_bytes, raw)
     assert n_read > 20
