@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.scatter import place_points, place_rectangles
-from polars_rasteret.engine.at_exit import is_stopping
-from polars_rasteret.errors import FetchError, FileFormatError
+from polars_rasteret.engine.at_exit import interruptible
+from polars_rasteret.errors import FileFormatError
 from polars_rasteret.profile import record
 from polars_rasteret.tiff.codec import Scratch
 
@@ -128,25 +128,23 @@ class DecodeCall:
         Raises
         ------
         BaseException
-            A fault of ours on a decode thread; Ctrl-C.
+            A fault of ours on a decode thread; Ctrl-C, on whatever thread this is.
         """
         bar = _progress_bar(self._n_tiles) if progress else None
         shown = 0
         try:
-            while True:
-                with self._changed:
-                    if self._n_left and not self._closed:
-                        self._changed.wait(_WAKE_S)
-                    done, ended = self._n_tiles - self._n_left, self._closed or not self._n_left
-                if bar is not None:
-                    bar.update(done - shown)
-                    shown = done
-                if ended:
-                    break
-                if is_stopping():
-                    raise FetchError(
-                        "the interpreter is ending; the read was stopped. Wait for queries before the script ends."
-                    )
+            with interruptible() as check:
+                while True:
+                    with self._changed:
+                        if self._n_left and not self._closed:
+                            self._changed.wait(_WAKE_S)
+                        done, ended = self._n_tiles - self._n_left, self._closed or not self._n_left
+                    if bar is not None:
+                        bar.update(done - shown)
+                        shown = done
+                    if ended:
+                        break
+                    check()
         finally:
             if bar is not None:
                 bar.close()
