@@ -68,7 +68,9 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if _runs.is_stopping:
-            raise FetchError("the interpreter is ending; the read was stopped. Wait for queries before the script ends.")
+            raise FetchError(
+                "the interpreter is ending; the read was stopped. Wait for queries before the script ends."
+            )
         if _n_interrupts != before:
             raise KeyboardInterrupt
         for look in _looks:

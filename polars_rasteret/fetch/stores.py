@@ -311,7 +311,7 @@ def _http_source(origin: str, options: Mapping[str, Any]) -> HttpSource:
             retry_config=NO_RETRIES,
         )
 
-    return HttpSource(ObstoreSource(make_store, decoded_path), HttpxSource(httpx_client(client) if client else None))
+    return HttpSource(ObstoreSource(make_store, decoded_path), HttpxSource(make_client=lambda: httpx_client(client)))
 
 
 def _key_in(store: Any, prefix: str, scheme: str) -> Callable[[str], str]:
