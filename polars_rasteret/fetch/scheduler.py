@@ -27,6 +27,7 @@ from polars_rasteret.fetch.jobs import Call, Job, State, nothing
 from polars_rasteret.fetch.pool import FetchPool
 from polars_rasteret.fetch.retries import backoff_s
 from polars_rasteret.fetch.sources import FileKey, checked
+from polars_rasteret.fetch.stores import origin
 from polars_rasteret.fetch.tile_table import Found, TileTable
 from polars_rasteret.fetch.wanted import WantedTiles
 from polars_rasteret.options import process_options
@@ -238,24 +239,31 @@ class Scheduler:
     def _run(self, job: Job) -> None:
         """Make one attempt, and tell its outcome; a fetch thread."""
         file, start, stop = job.file, job.byte_start, job.byte_stop
+        host, began = origin(file.href), time.monotonic()
+        n_requests, n_bytes = 1, 0
+        failure: FetchError | None = None
         try:
             answer = job.source.read(
                 file.href, start, stop, etag=file.etag, timeout_s=job.time_left_s(), attempt=job.attempt
             )
-            # Counted before anybody is told: a profile may end with the last tile.
-            record(requests=answer.n_requests, bytes=memoryview(answer.data).nbytes)
-        except Exception as error:  # noqa: BLE001 - whatever a caller's source raises must reach its waiters, not end the thread
-            record(requests=1)
-            self._failed(
-                job, error if isinstance(error, FetchError) else foreign_failure(file.href, start, stop, error)
-            )
-            return
-        try:
+            n_requests, n_bytes = answer.n_requests, memoryview(answer.data).nbytes
             data = checked(file, start, stop, answer)
         except FetchError as error:
-            self._failed(job, error)
-        else:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever a caller's source raises must reach its waiters, not end the thread
+            failure = foreign_failure(file.href, start, stop, error)
+        # Counted before anybody is told: a profile may end with the last tile.
+        record(
+            host=host,
+            requests=n_requests,
+            bytes=n_bytes,
+            failures=int(failure is not None),
+            request_s=time.monotonic() - began,
+        )
+        if failure is None:
             self._arrived(job, data)
+        else:
+            self._failed(job, failure)
 
     def _arrived(self, job: Job, data: memoryview) -> None:
         start = job.byte_start
@@ -291,7 +299,7 @@ class Scheduler:
                 if any(job.attempt < call.retries and next_at < job.deadline_of(call) for call in waiting):
                     job.attempt += 1
                     self._clock.delay(job, next_at)
-                    record(retries=1)
+                    record(host=origin(job.file.href), retries=1)
                     return
             failed = [waiter for flight in self._finish(job) for waiter in flight.waiters()]
         _fail_all(failed, _last_words(error, job))
