@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +86,8 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Count a callback while it runs."""
+    """Count a callback while it runs; refuse in a forked child, where its own queries would hang."""
+    process.check()
     with _runs.lock:
         _runs.running += 1
     try:

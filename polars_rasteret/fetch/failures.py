@@ -22,6 +22,7 @@ _OVERLOAD_STATUS = frozenset({429, 503})
 _SECRET_IN_URL = re.compile(r"(?i)([?&][^=&]*(?:sig|signature|token|key|secret|password|credential)[^=&]*=)[^&\s]+")
 _USER_IN_URL = re.compile(r"(://)[^/@\s]+@")
 _STATUS = re.compile(r"status code:? (\d{3})")
+_ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
 
 
@@ -161,6 +162,8 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
         if int(found[1]) == byte_start and int(found[2]) < byte_stop:
             return short_body(href, byte_start, byte_stop, n_bytes=int(found[2]) - byte_start)
         return wrong_range(href, byte_start, byte_stop, came=f"{found[1]}..{found[2]}")
+    if _ENDS_BEFORE.search(summary):
+        return status_failure(href, byte_start, byte_stop, status=416, detail=summary)
     if "kind: Timeout" in text:
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
     if isinstance(error, obstore.exceptions.GenericError) and "HttpError" in text:

@@ -228,3 +228,10 @@ def test_max_concurrency_is_kept_as_the_server_sees_it(archive):
                 read_all(archive, "", records=records, n=300)
             assert server.most_running <= most
             assert process_scheduler().state().n_running == 0
+
+
+def test_an_answer_that_says_the_file_is_shorter_is_a_stale_index(archive, server):
+    records = archive.records(server.origin + "/")
+    server.fault = lambda _seen: Fault(headers={"Content-Range": "bytes 3-9/10"})
+    with pytest.raises(pr.errors.StaleIndexError, match=r"asked for bytes .*refresh"):
+        read_all(archive, "", records=records)
