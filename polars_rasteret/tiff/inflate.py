@@ -8,6 +8,9 @@ wanted byte:
   block does not fit, of which it writes nothing: a mark behind the wanted bytes tells the two apart. Undocumented.
 - ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit. Undocumented.
 - LZW and LZMA stop there by design.
+- PackBits is decoded whole (64 bytes per byte at most), and so are LERC and pictures (``lerc``, ``pictures``).
+
+All bytes of a compressed tile are fetched; only uncompressed strips are read in part (``layout.is_chopped``).
 
 Both undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
 zlib's streaming decoder or a full decode takes their place. Nothing about pixels belongs here.

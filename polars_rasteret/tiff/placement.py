@@ -100,9 +100,9 @@ def tile_placement(
         # One strip: libtiff trusts the size of the image more than the count. Elsewhere more than a tile is of no use.
         is_wrong = (byte_count > raw) | ((byte_count < raw) & (n_tiles == 1) & (not layout.is_tiled) & (byte_start > 0))
         byte_count = np.where(is_wrong, raw, byte_count)
-        if is_chopped(layout) and byte_count.all():
+        if is_chopped(layout) and ((byte_count == raw) | (byte_count == 0)).all():
             tile_height = chopped_rows(layout)
-            byte_start, byte_count = _chop(layout, tile_height, byte_start)
+            byte_start, byte_count = _chop(layout, tile_height, byte_start, byte_count)
     return TilePlacement(
         layout=layout,
         tile_height=tile_height,
@@ -142,9 +142,12 @@ def _estimate_counts(layout: ImageLayout, byte_start: NDArray[np.int64]) -> NDAr
     return counts
 
 
-def _chop(layout: ImageLayout, rows: int, byte_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _chop(
+    layout: ImageLayout, rows: int, byte_start: NDArray[np.int64], byte_count: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give starts and counts of strips of `rows` rows, shape (n_planes, n_strips); sparse strips stay sparse."""
     row_bytes = layout.samples.row_bytes(layout.width)
     first_row = np.arange(0, layout.height, rows, dtype=np.int64)
+    tall, row_in_tall = np.divmod(first_row, layout.tile_height)
     counts = np.minimum(rows, layout.height - first_row) * row_bytes
-    starts = byte_start[:, :1] + first_row * row_bytes
-    return starts, np.broadcast_to(counts, starts.shape).copy()
+    return byte_start[:, tall] + row_in_tall * row_bytes, np.where(byte_count[:, tall] == 0, 0, counts)

@@ -1,6 +1,6 @@
-"""What does each verb give for paired rows?
+"""What does ``read_windows`` give for paired rows?
 
-One small class per verb; all are picklable values that carry names, dtypes and options only.
+A picklable value that carries names, dtypes and options only.
 """
 
 from __future__ import annotations
@@ -14,142 +14,27 @@ import polars as pl
 from polars_rasteret.engine import Bill, bill_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series
-from polars_rasteret.frame.columns import (
-    point_column,
-    stacked_column,
-    valid_column,
-    window_array_column,
-    window_struct_column,
-)
+from polars_rasteret.frame.columns import stacked_column, valid_column, window_array_column, window_struct_column
 from polars_rasteret.frame.question import READ_ERROR
-from polars_rasteret.frame.reading import BandAnswer, BandRows, check_same_grids, read_bands, window_reads
-from polars_rasteret.frame.windows import no_windows, windows_of_areas, windows_of_points
+from polars_rasteret.frame.reading import BandAnswer, check_same_grids, read_bands, window_reads
+from polars_rasteret.frame.units import TOO_LARGE, ReadAnswer, band_rows
+from polars_rasteret.frame.windows import windows_of_areas, windows_of_points
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.moved import Areas, Points
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, polars_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import Spending
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.units import PairedRows
+    from polars_rasteret.frame.validity import Judge
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
-
-_ADVICE = (
-    "raise pr.options(max_answer_bytes=...), or ask for smaller windows: a single row of the answer is larger than that"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairReader:
-    """``pair``: the raster columns themselves; nothing is read."""
-
-    bands: Mapping[str, pl.DataType]
-    as_points: bool
-    areas_hint: str = ""
-
-    @property
-    def outputs(self) -> Mapping[str, pl.DataType]:
-        """The raster columns."""
-        return self.bands
-
-    def windows(
-        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
-    ) -> Windows:
-        """Give the window that says whether the target meets the image."""
-        if isinstance(targets, Points):
-            return windows_of_points(column, reference_id, targets, target)
-        return windows_of_areas(column, reference_id, targets, target)
-
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
-        """Give the size of a row: references are views, whatever the size of their tile tables."""
-        return np.full(len(rows), 125 * len(wanted), np.int64)
-
-    def read(
-        self,
-        rows: PairedRows,
-        wanted: AbstractSet[str],
-        options: ReadOptions,  # noqa: ARG002 - nothing is read
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
-        """Give the raster columns of the rows."""
-        record = pl.Series(rows.record)
-        if len(rows) and int(rows.record.min()) < 0:
-            record = record.set(record < 0, None)
-        columns = {}
-        for band in self.bands:
-            if band in wanted:
-                series = rows.records.rasters[band].series
-                if len(series):
-                    columns[band] = series.alias("").gather(record)
-                else:
-                    columns[band] = pl.Series(band, [None], dtype=series.dtype).new_from_index(0, len(rows))
-        return columns, {}
-
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:  # noqa: ARG002
-        """Give nothing: references cost nothing."""
-        return Bill(tiles=0, requests=0, bytes=0)
-
-    def needs_pixels(self, names: AbstractSet[str]) -> bool:  # noqa: ARG002 - references cost nothing
-        """Say no: a reference is not a pixel."""
-        return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PointReader:
-    """``sample_points``: one value per band."""
-
-    bands: Mapping[str, pl.DataType]
-    unscale: frozenset[str]
-    tells_errors: bool
-    as_points: bool = True
-    areas_hint: str = ""
-
-    @property
-    def outputs(self) -> Mapping[str, pl.DataType]:
-        """One value column per band, and ``read_error`` where it was asked for."""
-        values: dict[str, pl.DataType] = {
-            band: pl.Float64() if band in self.unscale else pixel_dtype(dtype) for band, dtype in self.bands.items()
-        }
-        return {**values, **({READ_ERROR: pl.String()} if self.tells_errors else {})}
-
-    def windows(
-        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
-    ) -> Windows:
-        """Give the pixel that holds each point."""
-        assert isinstance(targets, Points)
-        return windows_of_points(column, reference_id, targets, target)
-
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
-        """Give the size of a row: a value and its validity per band."""
-        sizes = [
-            8 if band in self.unscale else numpy_dtype(pixel_dtype(self.bands[band])).itemsize
-            for band in self._chosen(wanted)
-        ]
-        return np.full(len(rows), sum(sizes) + 2 * len(sizes), np.int64)
-
-    def read(
-        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
-        """Read the pixels of the bands wanted."""
-        bands = band_rows(rows, self._chosen(wanted), self.unscale)
-        answers, errors = read_bands(bands, options, want_valid=True, advice=_ADVICE)
-        return {one.rows.column.name: point_column(one, one.rows.column.name) for one in answers}, errors
-
-    def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
-        return [band for band in self.bands if band in wanted or READ_ERROR in wanted]
-
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
-        """Give what `read` would fetch with an empty cache."""
-        bands = band_rows(rows, self._chosen(wanted), self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands)), options)
-
-    def needs_pixels(self, names: AbstractSet[str]) -> bool:
-        """Say whether any of the columns is read."""
-        return bool(names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,9 +118,21 @@ class WindowReader:
     def _is_wanted(self, band: str, wanted: AbstractSet[str]) -> bool:
         return not wanted.isdisjoint({band, f"{band}_valid", READ_ERROR}) or (self.stack and "pixels" in wanted)
 
+    @property
+    def costs_vary(self) -> bool:
+        """Say no: windows are known before any pixel is."""
+        return False
+
     def read(
-        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judge: Judge | None,  # noqa: ARG002
+        spending: Spending | None,
+        must_count: bool,  # noqa: ARG002
+    ) -> ReadAnswer:
         """Read the windows of the bands wanted."""
         columns: dict[str, pl.Series] = {}
         errors: dict[int, str] = {}
@@ -253,22 +150,31 @@ class WindowReader:
                 dtypes=dtypes,
                 fill_value=self.fill_value,
                 want_valid=bool(self.masked),
-                advice=_ADVICE,
+                advice=TOO_LARGE,
+                spending=spending,
                 shape=self.shape,
                 stack=self.stack and not self.unscale,
             )
             columns = self._columns(answers)
         if self.shape is not None and not wanted.isdisjoint({"transform", "raster_crs"}):
             columns.update(self._grid(rows))
-        return columns, errors
+        return ReadAnswer(columns=columns, errors=errors)
 
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
         return [band for band in self.bands if self._is_wanted(band, wanted)]
 
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
+    def bill(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judging: Sequence[str] = (),  # noqa: ARG002
+        at_most: bool = True,  # noqa: ARG002
+    ) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         bands = band_rows(rows, self._chosen(wanted), self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands)), options)
+        return bill_of(window_reads(bands, [None] * len(bands), want_valid=bool(self.masked)), options)
 
     def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
         masked = self.masked is True
@@ -314,20 +220,3 @@ class WindowReader:
     def needs_pixels(self, names: AbstractSet[str]) -> bool:
         """Say whether any of the columns is read."""
         return bool(names - {"transform", "raster_crs"})
-
-
-def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> list[BandRows]:
-    """Say what each band is asked; a row without a record asks nothing."""
-    asked = []
-    for band in bands:
-        column = rows.records.rasters[band]
-        asked.append(
-            BandRows(
-                column=column,
-                reference_id=rows.reference_id(column),
-                row=np.maximum(rows.record, 0),
-                windows=rows.windows.get(band) or no_windows(len(rows)),  # none where no row has a record
-                unscale=band in unscale,
-            )
-        )
-    return asked
