@@ -46,7 +46,7 @@ _n_interrupts = 0
 
 
 def look_while_waiting(look: Callable[[], object]) -> None:
-    """Have every wait for pixels call `look` now and then, on the thread that waits; it raises to end the wait."""
+    """Have every wait for pixels call `look` now and then, on the thread that waits (not the main one); it raises to end it."""
     _looks.append(look)
 
 
@@ -66,6 +66,8 @@ def interruptible() -> Iterator[Callable[[], None]]:
     """
     global _n_interrupts  # noqa: PLW0603 - a fact of the process
     before = _n_interrupts
+    # On the main thread Python raises by itself; asking there, too, would raise twice, the second time amid the tidying up.
+    looks = [] if threading.current_thread() is threading.main_thread() else _looks
 
     def check() -> None:
         if _runs.is_stopping:
@@ -74,7 +76,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
             )
         if _n_interrupts != before:
             raise KeyboardInterrupt
-        for look in _looks:
+        for look in looks:
             look()
 
     try:
