@@ -7,8 +7,9 @@ nodata means, is decided elsewhere.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from polars_rasteret.tiff.inflate import LERC, NAMES, Bytes, Scratch, codecs, in
 from polars_rasteret.tiff.packed_bits import PACKED, widen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from polars_rasteret.tiff.tile_table import BandTiles, Image
@@ -29,6 +32,24 @@ MAX_TILE_BYTES = (1 << 31) - 1
 BITS_REVERSED, INKS = 0x80, 0x40
 """In the codec parameter: FillOrder 2, the lowest bit of each stored byte comes first; samples are CMYK."""
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _telling_of_memory(decode: Callable[P, R]) -> Callable[P, R]:
+    """Make running out of memory an error about the tile: one that claims to be huge must not end a whole query unexplained."""
+
+    @functools.wraps(decode)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return decode(*args, **kwargs)
+        except MemoryError as error:
+            raise FileFormatError(
+                f"a tile needs more memory than there is: {error or 'allocation failed'}. If its size is meant, write the "
+                "file with smaller tiles; else the file is damaged: get it again."
+            ) from error
+
+    return telling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +124,7 @@ class TileCodec:
             return -(-self.tile_width * self.samples * self.packed_bits // 8)
         return self.tile_width * self.samples * self.stored.itemsize
 
+    @_telling_of_memory
     def decode(
         self,
         data: Bytes,

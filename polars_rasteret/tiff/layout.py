@@ -152,7 +152,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
         raise _unsupported(
             href, where, f"JPEGTables of {len(jpeg_tables)} bytes", f"at most {pictures.MAX_JPEG_TABLES_BYTES} are read"
         )
-    is_tiled = tags.TILE_WIDTH in values
+    is_tiled = tags.TILE_WIDTH in values or tags.TILE_LENGTH in values  # one without the other is refused below
     if is_tiled:
         tile_width, tile_height = number(tags.TILE_WIDTH), number(tags.TILE_LENGTH)
     else:
