@@ -1,13 +1,14 @@
 """What are the pixels of a window on another grid?
 
-Both grids have parallel axes, so rows and columns are resampled one after the other. The methods are those of GDAL's RasterIO: where
-the answer is coarser than its source, kernels widen with it; null pixels are left out and the other weights count for them; values
-are rounded and clamped to the pixel dtype. Pure NumPy: nothing is read here.
+Both grids have parallel axes, so rows and columns are resampled one after the other. The methods are those of GDAL's RasterIO:
+where the answer is coarser than its source, kernels widen with it; null pixels are left out and the other weights count for them;
+values are rounded and clamped to the pixel dtype. Pure NumPy: nothing is read here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 METHODS = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode")
 """Names as in rasterio."""
 _KERNEL_RADIUS = {"bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3}
-_NEGATIVE = {"cubic", "lanczos"}
-"""Kernels with negative weights need half of their pixels valid, side by side."""
-_ON_BORDER = 1e-10
+ON_BORDER = 1e-10
 """A centre this close before the border of a source pixel lies in the next one (as in GDAL)."""
 _NEARLY = 1e-8
 """A target pixel that reaches less far into a source pixel does not touch it (as in GDAL)."""
@@ -50,7 +49,8 @@ class Axis(NamedTuple):
 
     def centres(self) -> Floats:
         """Give the centre of each target pixel, in source pixels."""
-        return (np.arange(self.n_target) + 0.5) * self.step + self.start + _ON_BORDER
+        centres: Floats = (np.arange(self.n_target) + 0.5) * self.step + self.start + ON_BORDER
+        return centres
 
     def is_inside(self) -> Booleans:
         """Say which target pixels have their centre in the image."""
@@ -95,19 +95,10 @@ class Source:
     """Where the part begins in the image."""
 
 
-class Blanks(NamedTuple):
-    """What stands where there is no value; both in the pixel dtype."""
-
-    fill: Any
-    """Outside of the image."""
-    nodata: Any
-    """Where no valid pixel takes part; None: the nearest pixel's own value."""
-
-
 def resampled(
-    source: Source, rows: Axis, cols: Axis, method: str, blanks: Blanks
-) -> tuple[NDArray[Any], Booleans | None]:
-    """Give the values of the target, and which are valid (None when the source does not say).
+    source: Source, rows: Axis, cols: Axis, method: str, nodata: Any
+) -> tuple[NDArray[Any], Booleans | None, tuple[slice, slice]]:
+    """Give the values of the target, which are valid (None when the source does not say), and the part inside of the image.
 
     Parameters
     ----------
@@ -117,31 +108,35 @@ def resampled(
         Of the target.
     method
         One of `METHODS`.
-    blanks
-        For pixels outside and without a value.
+    nodata
+        Stands where no valid pixel takes part, in the pixel dtype; None: the nearest pixel's own value does.
     """
-    inside_rows, inside_cols = np.flatnonzero(rows.is_inside()), np.flatnonzero(cols.is_inside())
-    shape = (int(rows.n_target), int(cols.n_target))
-    values = np.full(shape, blanks.fill, source.values.dtype)
-    valid = None if source.valid is None else np.zeros(shape, np.bool_)
-    if not (len(inside_rows) and len(inside_cols)):
-        return values, valid
     # What lies outside is at both ends, never between.
-    part = (slice(inside_rows[0], inside_rows[-1] + 1), slice(inside_cols[0], inside_cols[-1] + 1))
+    part = (_run(rows.is_inside()), _run(cols.is_inside()))
+    shape = (int(rows.n_target), int(cols.n_target))
+    values = np.zeros(shape, source.values.dtype)
+    valid = None if source.valid is None else np.zeros(shape, np.bool_)
+    if not values[part].size:
+        return values, valid, part
     near = _nearest(source, rows, cols, part)
     values[part] = source.values[near]
     if method == "nearest":
         if valid is not None and source.valid is not None:
             valid[part] = source.valid[near]
-        return values, valid
+        return values, valid, part
     assert source.valid is not None
     assert valid is not None
     mixed, is_mixed = _mixed(source, rows, cols, method, part)
-    if blanks.nodata is not None:
-        values[part] = np.where(is_mixed, values[part], blanks.nodata)
-    np.copyto(values[part], _rounded(mixed, is_mixed, values.dtype, blanks.nodata), where=is_mixed)
+    if nodata is not None:
+        values[part] = nodata
+    np.copyto(values[part], rounded(mixed, is_mixed, values.dtype, nodata), where=is_mixed)
     valid[part] = is_mixed
-    return values, valid
+    return values, valid, part
+
+
+def _run(is_inside: Booleans) -> slice:
+    inside = np.flatnonzero(is_inside)
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
 
 def _nearest(source: Source, rows: Axis, cols: Axis, part: tuple[slice, slice]) -> tuple[Any, ...]:
@@ -151,36 +146,37 @@ def _nearest(source: Source, rows: Axis, cols: Axis, part: tuple[slice, slice]) 
     )
 
 
-def _mixed(source: Source, rows: Axis, cols: Axis, method: str, part: tuple[slice, slice]) -> tuple[Any, Booleans]:
+def _mixed(
+    source: Source, rows: Axis, cols: Axis, method: str, part: tuple[slice, slice]
+) -> tuple[NDArray[Any], Booleans]:
     """Give mixed values of the target pixels in `part`, in blocks of rows that bound the memory in work."""
+    assert source.valid is not None
     row_taps, col_taps = _taps(method, rows, part[0], source.first_row), _taps(method, cols, part[1], source.first_col)
-    n_rows = len(row_taps.index)
-    values = np.zeros((n_rows, len(col_taps.index)), source.values.dtype if method == "mode" else np.float64)
+    n_rows, n_cols = len(row_taps.pixel), len(col_taps.pixel)
+    values = np.zeros((n_rows, n_cols), source.values.dtype if method == "mode" else np.float64)
     valid = np.zeros(values.shape, np.bool_)
-    n_cols = source.values.shape[1]
-    step = max(1, int(_BLOCK_PIXELS / max(n_cols, 1) / max(float(rows.step), 1.0)))
-    mix = _MIXERS.get(method, _convolved)
+    step = max(1, int(_BLOCK_PIXELS / source.values.shape[1] / max(float(rows.step), 1.0)))
+    mix = _MIXERS[method]
     for first in range(0, n_rows, step):
         block = slice(first, min(first + step, n_rows))
-        taps = row_taps.some(block)
-        top, bottom = int(taps.index.min()), int(taps.index.max()) + 1
-        down = Taps(taps.index - top, taps.weight, taps.is_used)
-        values[block], valid[block] = mix(
-            source.values[top:bottom], source.valid[top:bottom], down, col_taps, method  # type: ignore[index]  # checked
-        )
+        taps = row_taps.of_targets(block)
+        top, bottom = int(taps.pixel.min()), int(taps.pixel.max()) + 1
+        down = Taps(taps.pixel - top, taps.weight, taps.is_used)
+        values[block], valid[block] = mix(source.values[top:bottom], source.valid[top:bottom], down, col_taps)
     return values, valid
 
 
 class Taps(NamedTuple):
     """The source pixels of each target pixel of an axis; all of shape (n_target, n_taps)."""
 
-    index: Ints
+    pixel: Ints
     weight: Floats
     is_used: Booleans
     """Taps beyond the reach, or beyond the image, are there only because rows of a table are equally long."""
 
-    def some(self, part: slice) -> Taps:
-        return Taps(self.index[part], self.weight[part], self.is_used[part])
+    def of_targets(self, part: slice) -> Taps:
+        """Give those of some target pixels."""
+        return Taps(self.pixel[part], self.weight[part], self.is_used[part])
 
 
 def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
@@ -199,7 +195,7 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
     is_used = index < stop[:, None]
     if method in _KERNEL_RADIUS:
         scale = min(1.0, 1.0 / axis.step)
-        weight = _KERNELS[method]((index + 0.5 - centre[:, None]) * scale)
+        weight = KERNELS[method]((index + 0.5 - centre[:, None]) * scale)
     else:  # the share of each source pixel that the target pixel covers
         weight = np.minimum(index + 1, right[:, None]) - np.maximum(index, left[:, None])
         weight = np.where((stop - start == 1)[:, None], 1.0, weight)
@@ -207,28 +203,29 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
     return Taps(np.where(is_used, index, start[:, None]) - first, weight, is_used)
 
 
-def _convolved(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, method: str) -> tuple[Floats, Booleans]:
+def _convolved(
+    values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, *, has_negative: bool = False
+) -> tuple[Floats, Booleans]:
     """Filter along rows, then along columns; after each, the weights of null pixels go to the others."""
     is_whole = bool(valid.all())
     image = values.astype(np.float64) if is_whole else np.where(valid, values, 0).astype(np.float64)
-    has_negative = method in _NEGATIVE
     for taps in (across, down):  # each pass turns the image, so that both take rows
         image = image.T
-        mixed = np.zeros((len(taps.index), image.shape[1]))
+        mixed = np.zeros((len(taps.pixel), image.shape[1]))
         if is_whole:
             total = taps.weight.sum(axis=1)
             weight = taps.weight / np.where(total == 0, 1.0, total)[:, None]
-            for at in range(taps.index.shape[1]):
-                mixed += weight[:, at, None] * image[taps.index[:, at]]
+            for at in range(taps.pixel.shape[1]):
+                mixed += weight[:, at, None] * image[taps.pixel[:, at]]
             image = mixed
             continue
         valid = valid.T
         total = np.zeros(mixed.shape)
         run, longest = np.zeros(mixed.shape, np.int64), np.zeros(mixed.shape, np.int64)
-        for at in range(taps.index.shape[1]):
-            here = valid[taps.index[:, at]]
+        for at in range(taps.pixel.shape[1]):
+            here = valid[taps.pixel[:, at]]
             total += taps.weight[:, at, None] * here
-            mixed += taps.weight[:, at, None] * image[taps.index[:, at]]
+            mixed += taps.weight[:, at, None] * image[taps.pixel[:, at]]
             if has_negative:
                 run = np.where(here & taps.is_used[:, at, None], run + 1, 0)
                 np.maximum(longest, run, out=longest)
@@ -239,27 +236,30 @@ def _convolved(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, 
     return image, np.ones(image.shape, np.bool_) if is_whole else valid
 
 
-def _averaged(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, _: str) -> tuple[Floats, Booleans]:
+def _averaged(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[Floats, Booleans]:
     """Weigh every valid pixel with the area that the target pixel covers."""
-    image, weight = np.where(valid, values, 0).astype(np.float64), valid.astype(np.float64)
-    for taps in (across, down):
-        image, weight = (
-            sum(taps.weight[:, at, None] * one.T[taps.index[:, at]] for at in range(taps.index.shape[1]))
-            for one in (image, weight)
-        )  # type: ignore[assignment]  # there is one tap at least
+    total = _weighted(_weighted(np.where(valid, values, 0).astype(np.float64), across), down)
+    weight = _weighted(_weighted(valid.astype(np.float64), across), down)
     has_weight = weight > 0
-    return image / np.where(has_weight, weight, 1.0), has_weight
+    return total / np.where(has_weight, weight, 1.0), has_weight
 
 
-def _most_frequent(
-    values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, _: str
-) -> tuple[NDArray[Any], Booleans]:
+def _weighted(image: Floats, taps: Taps) -> Floats:
+    """Sum the weighted columns of an image; rows and columns change places."""
+    image = image.T
+    total = np.zeros((len(taps.pixel), image.shape[1]))
+    for at in range(taps.pixel.shape[1]):
+        total += taps.weight[:, at, None] * image[taps.pixel[:, at]]
+    return total
+
+
+def _most_frequent(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[NDArray[Any], Booleans]:
     """Give the value that most pixels have; of equally frequent ones that which was so first, row by row."""
-    n_taps = down.index.shape[1] * across.index.shape[1]
-    row = np.repeat(down.index, across.index.shape[1], axis=1)[:, None, :]
-    col = np.tile(across.index, (1, down.index.shape[1]))[None, :, :]
-    is_used = np.repeat(down.is_used, across.index.shape[1], axis=1)[:, None, :]
-    is_used = is_used & np.tile(across.is_used, (1, down.index.shape[1]))[None, :, :] & valid[row, col]
+    n_taps = down.pixel.shape[1] * across.pixel.shape[1]
+    row = np.repeat(down.pixel, across.pixel.shape[1], axis=1)[:, None, :]
+    col = np.tile(across.pixel, (1, down.pixel.shape[1]))[None, :, :]
+    is_used = np.repeat(down.is_used, across.pixel.shape[1], axis=1)[:, None, :]
+    is_used = is_used & np.tile(across.is_used, (1, down.pixel.shape[1]))[None, :, :] & valid[row, col]
     found = values[row, col]
     # Sorted by value, the used ones first; a pixel's place in the run of its value is how often the value came until then.
     order = np.argsort(found, axis=2, kind="stable")
@@ -272,7 +272,8 @@ def _most_frequent(
     # The first in reading order whose count is the greatest.
     score = np.where(count == count.max(axis=2, keepdims=True), order, n_taps)
     best = score.argmin(axis=2)[:, :, None]
-    return np.take_along_axis(ranked, best, 2)[:, :, 0], is_used.any(axis=2)
+    chosen: NDArray[Any] = np.take_along_axis(ranked, best, 2)[:, :, 0]
+    return chosen, np.asarray(is_used.any(axis=2))
 
 
 def _bilinear(x: Floats) -> Floats:
@@ -295,16 +296,26 @@ def _lanczos(x: Floats) -> Floats:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
-_KERNELS: dict[str, Callable[[Floats], Floats]] = {
+KERNELS: dict[str, Callable[[Floats], Floats]] = {
     "bilinear": _bilinear,
     "cubic": _cubic,
     "cubic_spline": _cubic_spline,
     "lanczos": _lanczos,
 }
-_MIXERS: dict[str, Callable[..., tuple[NDArray[Any], Booleans]]] = {"average": _averaged, "mode": _most_frequent}
+_with_negative = partial(_convolved, has_negative=True)
+_MIXERS: dict[str, Callable[[NDArray[Any], Booleans, Taps, Taps], tuple[NDArray[Any], Booleans]]] = {
+    "bilinear": _convolved,
+    "cubic": _with_negative,
+    "cubic_spline": _convolved,
+    "lanczos": _with_negative,
+    "average": _averaged,
+    "mode": _most_frequent,
+}
+"""Mix rows of pixels, which are valid, with taps down and across. Kernels with negative weights need half of their pixels valid,
+side by side."""
 
 
-def _rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodata: Any) -> NDArray[Any]:
+def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodata: Any) -> NDArray[Any]:
     """Bring mixed values into the pixel dtype: rounded half away from zero and clamped; none becomes nodata by chance."""
     if mixed.dtype == dtype and mixed.dtype.kind != "f":
         return mixed  # chosen, not mixed
@@ -330,5 +341,3 @@ def _beside(nodata: Any, dtype: np.dtype[Any]) -> Any:
         most = np.finfo(dtype).max
         return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata == most else most))
     return dtype.type(int(nodata) - 1 if nodata == np.iinfo(dtype).max else int(nodata) + 1)
-
-

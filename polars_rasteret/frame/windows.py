@@ -35,8 +35,8 @@ class Windows:
     is_met: NDArray[np.bool_]
     """Whether the target meets the image at all."""
     extent: NDArray[np.float64] | None = None
-    """Where answers have a grid of their own: ``row_start, row_stop, col_start, col_stop`` that it covers exactly, in fractions of
-    pixels, shape (n, 4). None: the windows are given as they are."""
+    """Where answers have a grid of their own: ``row_start, row_stop, col_start, col_stop`` that it covers exactly, in fractions
+    of pixels, shape (n, 4). None: the windows are given as they are."""
     as_is: NDArray[np.bool_] | None = None
     """With `extent`: windows that are given as they are all the same (those around points)."""
     areas: Areas | None = None
