@@ -13,7 +13,7 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.arguments import checked_bands
-from polars_rasteret.frame.reading import BandAnswer, BandRows, check_same_grids, read_bands
+from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
 
 if TYPE_CHECKING:
@@ -25,24 +25,16 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.windows import SharedWindows
     from polars_rasteret.options import ReadOptions
 
-_ADVICE = (
+ADVICE = (
     "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
     "or raise pr.options(max_answer_bytes=...)"
 )
 NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
 
 
-def read_columns(
-    columns: Sequence[RasterColumn],
-    shared: SharedWindows,
-    options: ReadOptions,
-    *,
-    unscale: bool,
-    line_up: bool = False,
-    **how: Any,
-) -> tuple[list[BandAnswer], dict[int, str]]:
-    """Read windows of some columns together; each row is its own target."""
-    bands = [
+def column_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
+    """Say what some columns are asked; each row is its own target."""
+    return [
         BandRows(
             column=column,
             reference_id=column.reference_id,
@@ -52,9 +44,13 @@ def read_columns(
         )
         for column in columns
     ]
-    if line_up:
-        check_same_grids(bands)
-    return read_bands(bands, options, advice=_ADVICE, **how)
+
+
+def read_columns(
+    columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
+) -> tuple[list[BandAnswer], dict[int, str]]:
+    """Read windows of some columns together."""
+    return read_bands(column_rows(columns, shared, unscale=unscale), options, advice=ADVICE, **how)
 
 
 def band_expressions(what: str, bands: Any) -> list[pl.Expr]:

@@ -209,6 +209,9 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     axes = np.stack([scaled[:, 0], steps[:, 0], scaled[:, 2], steps[:, 1]], axis=1)
     row_start, row_stop = source_spans(method, Axis(axes[:, 0], axes[:, 1], answer[:, 0], size[:, 0]))
     col_start, col_stop = source_spans(method, Axis(axes[:, 2], axes[:, 3], answer[:, 1], size[:, 1]))
+    # Between the centres along the border, lines may bend by a fraction of a pixel.
+    row_start, row_stop = row_start - is_free * (row_start > 0), row_stop + is_free * (row_stop < size[:, 0])
+    col_start, col_stop = col_start - is_free * (col_start > 0), col_stop + is_free * (col_stop < size[:, 1])
     # What is the answer itself may reach beyond the image: the engine fills there.
     row_start = np.where(is_plain, extent[:, 0], row_start).astype(np.int64)
     col_start = np.where(is_plain, extent[:, 2], col_start).astype(np.int64)
@@ -290,9 +293,11 @@ def places(
 def _border(grids: AnswerGrids, row: int, column: RasterColumn, reference: int) -> Floats:
     """Give what the pixels of an answer cover of another image; all of it where some have no place there."""
     rows, cols = places(grids, row, column, reference, border=True)
+    height, width = int(grids.height[row]), int(grids.width[row])
     if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
         return np.array([0, column.height[reference], 0, column.width[reference]], np.float64)
-    # From centres to borders, and a pixel for bends between centres.
-    pad_y = 1 + np.ptp(rows) / max(int(grids.height[row]) - 1, 1) / 2
-    pad_x = 1 + np.ptp(cols) / max(int(grids.width[row]) - 1, 1) / 2
-    return np.array([rows.min() - pad_y, rows.max() + pad_y, cols.min() - pad_x, cols.max() + pad_x])
+    half_y, half_x = (
+        np.ptp(rows) / max(height - 1, 1) / 2,
+        np.ptp(cols) / max(width - 1, 1) / 2,
+    )  # from centres to borders
+    return np.array([rows.min() - half_y, rows.max() + half_y, cols.min() - half_x, cols.max() + half_x])

@@ -250,7 +250,7 @@ class Areas:
         # A line or point on a pixel border still touches the pixel that starts there.
         windows[has_place, 1] = np.maximum(windows[has_place, 1], windows[has_place, 0] + 1)
         windows[has_place, 3] = np.maximum(windows[has_place, 3], windows[has_place, 2] + 1)
-        extents = np.stack([first_row, last_row, first_col, last_col], axis=1)
+        extents = np.where(has_place[:, None], np.stack([first_row, last_row, first_col, last_col], axis=1), 0.0)
         whole = np.round(extents)
         # Corners of boxes are often corners of pixels that went through a projection or a text file.
         is_whole = np.abs(extents - whole) <= BORDER_TOLERANCE_PX
