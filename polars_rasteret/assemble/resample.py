@@ -325,11 +325,10 @@ def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodat
     else:
         limits = np.iinfo(dtype)
         whole = np.trunc(np.where(is_mixed, mixed, 0.0) + np.copysign(0.5, mixed))
-        # The limits of 64 bits are no doubles: beyond them, the cast is not defined.
-        result = np.where(
-            whole >= float(limits.max), limits.max, np.where(whole <= float(limits.min), limits.min, 0)
-        ).astype(dtype)
-        np.copyto(result, whole.astype(dtype, casting="unsafe"), where=(whole < limits.max) & (whole > limits.min))
+        # The limits of 64 bits are no doubles: at and beyond them, the cast is not defined.
+        is_high, is_low = whole >= float(limits.max), whole <= float(limits.min)
+        result = np.where(is_high | is_low, 0.0, whole).astype(dtype)
+        result[is_high], result[is_low] = limits.max, limits.min
     if nodata is not None and nodata == nodata:  # noqa: PLR0124 - NaN
         result = np.where(result == nodata, _beside(nodata, dtype), result)
     return result

@@ -214,7 +214,7 @@ class Verbs:
         bands: str | Sequence[str] | None = None,
         *,
         shape: tuple[int, int] | None = None,
-        resolution: float | None = None,
+        resolution: float | tuple[float, float] | None = None,
         coverage: Literal["center", "all_touched"] | None = None,
         masked: bool | Literal["column"] = False,
         fill_value: float | None = None,
@@ -238,7 +238,7 @@ class Verbs:
         resampling: Any = "nearest",
         unscale: Unscale = False,
     ) -> pl.LazyFrame:
-        """Give the window of each record around each point, or over each area, on the raster's own grid.
+        """Give the window of each record around each point, or over each area.
 
         Parameters
         ----------
@@ -247,27 +247,41 @@ class Verbs:
         bands
             Names of raster columns; None: all.
         shape
-            ``(height, width)``: with points, the window whose pixel ``(height // 2, width // 2)`` holds the point, outside of
-            the image filled. Without it, the smallest window that contains the area, clipped to the image.
+            ``(height, width)``: with points, the raster's own pixels, those of the window whose pixel
+            ``(height // 2, width // 2)`` holds the point; with areas, exactly their bounding box in the raster's CRS, resampled
+            from the best overview. Outside of the image both are filled. Without `shape`, the smallest window of the raster's
+            own pixels that contains the area, clipped to the image.
+        resolution
+            Instead of `shape`: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as a whole number of
+            pixels over the area's box allows. (A point is the pixel that holds it.)
+        coverage
+            Blank what an area does not cover, as if it lay outside of the image: pixels whose centre is outside of it, or
+            with ``"all_touched"`` those that it does not touch. A point keeps its whole window.
         masked
             True: null pixels are null elements. ``"column"``: adds ``{band}_valid`` (needs `shape`).
         fill_value
-            For pixels outside of the image; else nodata, else 0.
+            For pixels outside of the image, or not covered; else nodata, else 0. Of unscaled bands in the units of the answer.
+        grid
+            With `shape` or `resolution`, all bands of a row are given on the grid of one: ``"finest"`` or ``"coarsest"`` (the
+            first where they are the same), or a band.
+        resampling
+            A method as in the expression ``read_window``, or a dict by band, whose bands that it does not name are
+            ``"nearest"``: for areas with a grid of their own, and for bands that come onto the grid of another.
         stack
             Give one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
         unscale
             True or names of bands: give ``value * scale + offset`` as Float32.
         x, y, geometry, crs, match, unmatched, record_columns, suffix, on_error, budget_bytes
             As in `sample_points`.
-        resolution, coverage, at, tolerance, valid, min_valid_fraction, maintain_order, grid, resampling
+        at, tolerance, valid, min_valid_fraction, maintain_order
             Further words of the interface; values other than the defaults are refused by name until they are available.
 
         Returns
         -------
         polars.LazyFrame
             One row per area and covering record: the caller's columns, record columns, and per band an
-            ``Array(pixel dtype, shape)`` with ``transform`` and ``raster_crs``, or without `shape` a Struct of ``pixels``,
-            ``height``, ``width``, ``transform``, ``crs``.
+            ``Array(pixel dtype, shape)``, or without `shape` a Struct of ``pixels``, ``height``, ``width``, ``transform``,
+            ``crs``; with `shape` or `resolution` also ``transform`` and ``raster_crs`` of the grid that the bands share.
 
         Examples
         --------
