@@ -50,7 +50,7 @@ def values_at(
     """
     with np.errstate(invalid="ignore"):
         row, col = (np.where(np.isfinite(one), one, -1.0) + ON_BORDER for one in places)
-        inside = (row >= 0) & (row < image_size[0]) & (col >= 0) & (col < image_size[1])
+        inside = (row >= 0) & (row < image_size[0]) & (col >= 0) & (col < image_size[1]) & bool(source.values.size)
     values = np.zeros(row.shape, source.values.dtype)
     valid = None if source.valid is None else np.zeros(row.shape, np.bool_)
     row, col = row[inside], col[inside]

@@ -7,15 +7,15 @@ out: nothing is read here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.assemble.resample import Axis, source_spans
+from polars_rasteret.assemble.resample import Axis, reach, source_spans
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.free_grids import places, spread
 from polars_rasteret.frame.grids import grid_bands
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
-from polars_rasteret.geo.crs import transform_xy
 from polars_rasteret.plan.overviews import overview_levels
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.frame.reading import BandRows
-    from polars_rasteret.frame.references import RasterColumn
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -186,10 +185,12 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
             _check_georeferenced(band, grids, others)
             extent[others], is_parallel = _mapped(grids, own_transform, others)
             is_free[others] = ~(is_parallel & is_same[~is_own])
-    for row in np.flatnonzero(is_free).tolist():
-        extent[row] = _border(grids, row, column, int(band.reference_id[row]))
     pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
     answer = np.maximum(np.stack([grids.height, grids.width], axis=1), 1)
+    for row in np.flatnonzero(is_free).tolist():
+        image_size = int(full[row, 0]), int(full[row, 1])
+        extent[row], step = spread(places(grids, row, column, int(band.reference_id[row])), image_size)
+        pixels[row] = step * answer[row]
     level = np.zeros(n_rows, np.int64)
     may_be_coarse = np.flatnonzero(is_read & ~grids.as_is & (pixels > answer).any(axis=1))
     for one in np.unique(band.reference_id[may_be_coarse]).tolist():
@@ -204,14 +205,21 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
         )
         size[rows] = np.array(sizes, np.int64)[level[rows]]
     scaled = extent / np.repeat(full / size, 2, axis=1)
-    steps = np.stack([scaled[:, 1] - scaled[:, 0], scaled[:, 3] - scaled[:, 2]], axis=1) / answer
+    steps = pixels / (full / size) / answer
     is_plain = is_read & ~is_free & (level == 0) & (pixels == answer).all(axis=1) & (extent % 1 == 0).all(axis=1)
     axes = np.stack([scaled[:, 0], steps[:, 0], scaled[:, 2], steps[:, 1]], axis=1)
-    row_start, row_stop = source_spans(method, Axis(axes[:, 0], axes[:, 1], answer[:, 0], size[:, 0]))
-    col_start, col_stop = source_spans(method, Axis(axes[:, 2], axes[:, 3], answer[:, 1], size[:, 1]))
-    # Between the centres along the border, lines may bend by a fraction of a pixel.
-    row_start, row_stop = row_start - is_free * (row_start > 0), row_stop + is_free * (row_stop < size[:, 0])
-    col_start, col_stop = col_start - is_free * (col_start > 0), col_stop + is_free * (col_stop < size[:, 1])
+    spans = []
+    for at_start, along in ((0, 0), (2, 1)):
+        start, stop = source_spans(
+            method, Axis(axes[:, at_start], axes[:, at_start + 1], answer[:, along], size[:, along])
+        )
+        reaching = reach(method, steps[:, along])
+        free_start = np.floor(scaled[:, at_start] - reaching) - 1
+        free_stop = np.floor(scaled[:, at_start + 1] + reaching) + 2
+        start = np.where(is_free, np.clip(free_start, 0, size[:, along]), start)
+        stop = np.where(is_free, np.clip(free_stop, 0, size[:, along]), stop)
+        spans += [start, np.maximum(start, stop)]
+    row_start, row_stop, col_start, col_stop = spans
     # What is the answer itself may reach beyond the image: the engine fills there.
     row_start = np.where(is_plain, extent[:, 0], row_start).astype(np.int64)
     col_start = np.where(is_plain, extent[:, 2], col_start).astype(np.int64)
@@ -222,8 +230,8 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
         level=level,
         row_start=row_start,
         col_start=col_start,
-        height=np.where(is_read, np.where(is_plain, grids.height, row_stop - row_start), 0),
-        width=np.where(is_read, np.where(is_plain, grids.width, col_stop - col_start), 0),
+        height=np.where(is_read, np.where(is_plain, grids.height, row_stop - row_start), 0).astype(np.int64),
+        width=np.where(is_read, np.where(is_plain, grids.width, col_stop - col_start), 0).astype(np.int64),
         axes=axes,
         level_size=size,
     )
@@ -260,44 +268,3 @@ def _mapped(grids: AnswerGrids, transform: Floats, rows: Ints) -> tuple[Floats, 
         np.abs(corner[1] - last[1]) < BORDER_TOLERANCE_PX
     )
     return extent, is_parallel & (last[0] > first[0]) & (last[1] > first[1])
-
-
-def places(
-    grids: AnswerGrids, row: int, column: RasterColumn, reference: int, *, border: bool = False
-) -> tuple[Floats, Floats]:
-    """Give where the pixel centres of an answer (or those along its border) lie in the image of another band.
-
-    Returns
-    -------
-    (row, col) : float64, shape (height, width), or (n,) along the border
-        In pixels of full resolution; not finite where a centre has no place there.
-    """
-    height, width = int(grids.height[row]), int(grids.width[row])
-    down, across = np.arange(height) + 0.5, np.arange(width) + 0.5
-    rows: Any
-    cols: Any
-    if border:
-        ends = (np.full(width, 0.5), np.full(width, height - 0.5))
-        rows = np.concatenate([*ends, down, down])
-        cols = np.concatenate([across, across, np.full(height, 0.5), np.full(height, width - 0.5)])
-    else:
-        rows, cols = np.meshgrid(down, across, indexing="ij")
-    x, y = map_coordinates(grids.transform[row], rows, cols)
-    crs, own_crs = grids.crs[row], column.crs[reference]
-    if crs != own_crs:
-        moved_x, moved_y = transform_xy(crs, own_crs, x.ravel(), y.ravel())  # type: ignore[arg-type]  # checked before
-        x, y = moved_x.reshape(x.shape), moved_y.reshape(y.shape)
-    return pixel_coordinates(column.transform[reference], x, y)
-
-
-def _border(grids: AnswerGrids, row: int, column: RasterColumn, reference: int) -> Floats:
-    """Give what the pixels of an answer cover of another image; all of it where some have no place there."""
-    rows, cols = places(grids, row, column, reference, border=True)
-    height, width = int(grids.height[row]), int(grids.width[row])
-    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
-        return np.array([0, column.height[reference], 0, column.width[reference]], np.float64)
-    half_y, half_x = (
-        np.ptp(rows) / max(height - 1, 1) / 2,
-        np.ptp(cols) / max(width - 1, 1) / 2,
-    )  # from centres to borders
-    return np.array([rows.min() - half_y, rows.max() + half_y, cols.min() - half_x, cols.max() + half_x])

@@ -17,7 +17,7 @@ from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.onto_grids import places
+from polars_rasteret.frame.free_grids import places
 from polars_rasteret.frame.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, join_reasons
 from polars_rasteret.frame.units import units
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
 
+_TOO_MANY_PIXELS = 2**36
+"""Of an absurd window, which is refused when it is read; sums of many must not overflow before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowReader:
@@ -128,7 +131,7 @@ class WindowReader:
                 height, width = rows.windows[band].height, rows.windows[band].width
             else:
                 continue
-            n_pixels = np.where(rows.record >= 0, height * width, 0)
+            n_pixels = np.where(rows.record >= 0, np.minimum(height * width, _TOO_MANY_PIXELS), 0)
             if self.shape is not None:  # a row that is not read has a place all the same
                 n_pixels = np.full(len(rows), self.shape[0] * self.shape[1], np.int64)
             size += n_pixels * (pixel_bytes + (1 if self.masked else 0))

@@ -547,6 +547,63 @@ def test_files_without_georeferencing_are_resized_by_pixels():
         lf.select(pl.col("v").raster.read_window(resolution=10)).collect()
 
 
+@pytest.mark.parametrize("shape", [(60, 60), (16, 16)])
+def test_a_band_that_cannot_be_read_is_null_and_says_why(shape):
+    files = {f"memory://broken/{name}.tif": file_of(name) for name in ("b10", "b60")}
+    pr.configure_store("memory://broken/", store=pr.testing.MemorySource(files))
+    table = pl.DataFrame(
+        {"id": ["one"], "href_b10": ["memory://broken/b10.tif"], "href_b60": ["memory://broken/b60.tif"]}
+    )
+    lf = pr.build_from_table(table, bands={"b10": "href_b10", "b60": "href_b60"}).collect().lazy()
+    del files["memory://broken/b60.tif"]
+    aoi = [shapely.box(LEFT, TOP - SIDE, LEFT + SIDE, TOP), shapely.Point(LEFT + 500, TOP - 500)]
+    asked = {"shape": shape, "crs": 32632, "resampling": "bilinear"}
+    got = lf.raster.read_windows(aoi, ["b10", "b60"], **asked, on_error="null").collect()
+    assert got["b60"].null_count() == 2
+    assert got["b10"].null_count() == 0
+    assert got["read_error"].str.starts_with("b60: ").all()
+    with pytest.raises(pr.errors.FetchError, match=r"b60.*broken/b60\.tif"):
+        lf.raster.read_windows(aoi, ["b10", "b60"], **asked).collect()
+    box = (LEFT, TOP - SIDE, LEFT + SIDE, TOP)
+    with pytest.warns(RuntimeWarning, match="are null because their read failed"):
+        one = lf.select(pr.read_window(["b10", "b60"], box, crs=32632, shape=shape, on_error="null")).collect()
+    assert one["pixels"].struct.field("b60").to_list() == [None]
+
+
+def test_a_stack_of_unscaled_bands_is_filled_in_its_units(scene):
+    scaled = scene.with_columns(pl.col("b10", "b60").raster.with_metadata(scale=0.5, offset=-3.0))
+    point = pl.DataFrame({"x": [LEFT + 5.0], "y": [TOP - 5.0]})
+    asked = {"shape": (8, 8), "crs": 32632, "stack": True, "unscale": True, "fill_value": 0.25}
+    got = scaled.raster.read_windows(point, ["b10", "b60"], **asked).collect()["pixels"]
+    assert got.dtype == pl.Array(pl.Float32, (2, 8, 8))
+    wanted = np.full((2, 8, 8), 0.25, np.float32)
+    wanted[0, 4:, 4:] = pixels("b10")[:4, :4] * 0.5 - 3
+    wanted[1, 4:, 4:] = pixels("b60")[0, 0] * 0.5 - 3
+    np.testing.assert_array_equal(got.to_numpy()[0], wanted)
+
+
+def test_an_answer_around_the_pole_finds_all_longitudes():
+    """The border of the answer says nothing of the rows of a longitude/latitude grid in its midst."""
+    globe = np.random.default_rng(2).integers(1, 250, (90, 180)).astype(np.uint8)
+    polar = np.ones((40, 40), np.uint8)
+    files = {
+        "memory://pole/globe.tif": pr.testing.make_cog(globe, epsg=4326, transform=(2, 0, -180, 0, -2, 90)),
+        "memory://pole/polar.tif": pr.testing.make_cog(polar, epsg=3995, transform=(5e4, 0, -1e6, 0, -5e4, 1e6)),
+    }
+    pr.configure_store("memory://pole/", store=pr.testing.MemorySource(files))
+    table = pl.DataFrame({"id": ["one"], "href_p": ["memory://pole/polar.tif"], "href_g": ["memory://pole/globe.tif"]})
+    lf = pr.build_from_table(table, bands={"polar": "href_p", "globe": "href_g"}).collect().lazy()
+    read = pr.read_window(
+        ["polar", "globe"], (-9e5, -9e5, 9e5, 9e5), crs=3995, shape=(36, 36), grid="polar", stack=True
+    )
+    got = lf.select(read).collect()["pixels"].to_numpy()[0, 1]
+    x, y = np.meshgrid(-9e5 + 5e4 * (np.arange(36) + 0.5), 9e5 - 5e4 * (np.arange(36) + 0.5))
+    lon, lat = pyproj.Transformer.from_crs(3995, 4326, always_xy=True).transform(x, y)
+    np.testing.assert_array_equal(
+        got, globe[np.floor((90 - lat) / 2).astype(int), np.floor((lon + 180) / 2).astype(int)]
+    )
+
+
 # Real files.
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
