@@ -32,8 +32,8 @@ ADVICE = (
 NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
 
 
-def column_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
-    """Say what some columns are asked; each row is its own target."""
+def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
+    """Say what each column is asked; each row is its own target."""
     return [
         BandRows(
             column=column,
@@ -50,7 +50,7 @@ def read_columns(
     columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
 ) -> tuple[list[BandAnswer], dict[int, str]]:
     """Read windows of some columns together."""
-    return read_bands(column_rows(columns, shared, unscale=unscale), options, advice=ADVICE, **how)
+    return read_bands(asked_rows(columns, shared, unscale=unscale), options, advice=ADVICE, **how)
 
 
 def band_expressions(what: str, bands: Any) -> list[pl.Expr]:

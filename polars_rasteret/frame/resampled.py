@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from polars_rasteret.options import ReadOptions
 
 
-def source_reads(bands: Sequence[OntoGrid]) -> list[WindowRead]:
+def source_reads(bands: Sequence[OntoGrid], *, want_valid: bool) -> list[WindowRead]:
     """Give everything that is read, as the engine takes it; for bills."""
-    return [_read(band, slice(None), band.sources.is_read, want_valid=False) for band in bands]
+    return [
+        _read(band, slice(None), band.sources.is_read, want_valid=want_valid or band.method != "nearest")
+        for band in bands
+    ]
 
 
 def read_onto_grids(

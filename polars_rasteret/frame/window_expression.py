@@ -21,9 +21,9 @@ from polars_rasteret.frame.elementwise import (
     ADVICE,
     NO_CRS,
     as_dtype_expr,
+    asked_rows,
     band_name,
     check_unscale,
-    column_rows,
     common_dtype,
     known_crs,
     mapped,
@@ -92,7 +92,7 @@ class _ReadWindow:
         is_stack = self.form == "stack"
         if is_stack and not self.unscale:
             dtypes = {column.name: stack_dtype(columns) for column in columns}
-        bands = column_rows(columns, shared, unscale=self.unscale)
+        bands = asked_rows(columns, shared, unscale=self.unscale)
         how: dict[str, Any] = {
             "want_valid": self.masked,
             "dtypes": dtypes,

@@ -21,19 +21,21 @@ from polars_rasteret.frame.onto_grids import answer_grids
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.reading import BandAnswer, read_bands, window_reads
 from polars_rasteret.frame.resampled import read_onto_grids, source_reads
-from polars_rasteret.frame.units import TOO_LARGE, band_rows
+from polars_rasteret.frame.units import TOO_LARGE, ReadAnswer, band_rows
 from polars_rasteret.frame.windows import windows_of_areas, windows_of_points, windows_on_grids, with_own_grid
 from polars_rasteret.geo.moved import Areas, Points
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, polars_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import Spending
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.units import PairedRows
+    from polars_rasteret.frame.validity import Judge
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
 
@@ -140,15 +142,27 @@ class WindowReader:
     def _is_wanted(self, band: str, wanted: AbstractSet[str]) -> bool:
         return not wanted.isdisjoint({band, f"{band}_valid", READ_ERROR}) or (self.stack and "pixels" in wanted)
 
+    @property
+    def costs_vary(self) -> bool:
+        """Say no: windows are known before any pixel is."""
+        return False
+
     def read(
-        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judge: Judge | None,  # noqa: ARG002
+        spending: Spending | None,
+        must_count: bool,  # noqa: ARG002
+    ) -> ReadAnswer:
         """Read the windows of the bands wanted."""
         columns: dict[str, pl.Series] = {}
         errors: dict[int, str] = {}
         chosen = self._chosen(wanted)
         if chosen:
-            answers, errors = self._answers(rows, chosen, options)
+            answers, errors = self._answers(rows, chosen, options, spending)
             if self.coverage is not None:
                 stride = (
                     None if self.shape is None else self.shape[0] * self.shape[1] * self._bands_side_by_side(chosen)
@@ -157,13 +171,13 @@ class WindowReader:
             columns = self._columns(answers)
         if self._has_grid and not wanted.isdisjoint({"transform", "raster_crs"}):
             columns.update(self._grid(rows))
-        return columns, errors
+        return ReadAnswer(columns=columns, errors=errors)
 
     def _bands_side_by_side(self, chosen: list[str]) -> int:
         return len(chosen) if self.stack and not self.unscale else 1
 
     def _answers(
-        self, rows: PairedRows, chosen: list[str], options: ReadOptions
+        self, rows: PairedRows, chosen: list[str], options: ReadOptions, spending: Spending | None
     ) -> tuple[list[BandAnswer], dict[int, str]]:
         is_stack = self._bands_side_by_side(chosen) > 1
         how: dict[str, Any] = {
@@ -171,6 +185,7 @@ class WindowReader:
             "fill_value": self.fill_value,
             "want_valid": bool(self.masked),
             "advice": TOO_LARGE,
+            "spending": spending,
             "shape": self.shape,
             "stack": is_stack,
         }
@@ -195,14 +210,22 @@ class WindowReader:
             return None
         return [one for one in onto if one.rows.column.name in chosen]
 
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
+    def bill(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judging: Sequence[str] = (),  # noqa: ARG002
+        at_most: bool = True,  # noqa: ARG002
+    ) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         chosen = self._chosen(wanted)
         onto = self._lined_up(rows, chosen)
         if onto is not None:
-            return bill_of(source_reads(onto), options)
+            return bill_of(source_reads(onto, want_valid=bool(self.masked)), options)
         bands = band_rows(rows, chosen, self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands)), options)
+        return bill_of(window_reads(bands, [None] * len(bands), want_valid=bool(self.masked)), options)
 
     def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
         masked = self.masked is True

@@ -54,8 +54,8 @@ class RasterExpr:
         Returns
         -------
         polars.Expr
-            Pixel dtype (Float64 when unscaled); null where the pixel is nodata or NaN, the point is null or outside of the
-            image, or the raster is null.
+            Pixel dtype (Float64 when unscaled); null where the pixel is nodata, NaN or hidden by the file's mask or alpha band,
+            the point is null or outside of the image, or the raster is null.
 
         Raises
         ------
@@ -87,6 +87,7 @@ class RasterExpr:
             crs=crs,
             method=method,
             max_distance_pixels=max_distance_pixels,
+            joint=True,
             unscale=unscale,
             on_error=on_error,
             form="single",
@@ -130,7 +131,8 @@ class RasterExpr:
             ``"average"``, ``"mode"``. Null pixels are left out and the others' weights renormalised; values keep the pixel
             dtype, rounded and clamped.
         masked
-            Make null pixels null elements; else the file's own values are kept.
+            Make null pixels (nodata, NaN, hidden by the file's mask or alpha band) null elements; else the file's own values are
+            kept and no mask is read.
         fill_value
             For pixels outside of the image; else nodata, else 0. Of an unscaled window in the units of the answer.
         unscale
@@ -182,7 +184,8 @@ class RasterExpr:
         Parameters
         ----------
         nodata
-            A number or an expression that the pixel dtype can hold; None: no pixel is nodata.
+            A number or an expression that the pixel dtype can hold; None: no pixel is nodata. The file's mask or alpha
+            band stays in force.
         scale, offset
             Numbers or expressions, applied where a read says ``unscale``; None means 1 and 0.
 
