@@ -5,13 +5,12 @@ Methods are thin: they say what a call gives and hand it on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    import polars as pl
 
     from polars_rasteret.frame.question import Unmatched
     from polars_rasteret.options import OnError
@@ -286,27 +285,23 @@ class Verbs:
         bands
             Names of raster columns; None: all.
         shape
-            ``(height, width)``: with points, the raster's own pixels, those of the window whose pixel
-            ``(height // 2, width // 2)`` holds the point; with areas, exactly their bounding box in the raster's CRS, resampled
-            from the best overview. Outside of the image both are filled. Without `shape`, the smallest window of the raster's
-            own pixels that contains the area, clipped to the image.
+            ``(height, width)``. Points: the raster's own pixels, those of the window whose pixel ``(height // 2, width // 2)``
+            holds the point. Areas: exactly their box in the raster's CRS, resampled from the best overview. Outside of the image
+            both are filled. Without `shape`: the smallest window of the raster's own pixels, clipped to the image.
         resolution
-            Instead of `shape`: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as a whole number of
-            pixels over the area's box allows. (A point is the pixel that holds it.)
+            Instead: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as whole pixels allow.
         coverage
-            Blank what an area does not cover, as if it lay outside of the image: pixels whose centre is outside of it, or
-            with ``"all_touched"`` those that it does not touch. A point keeps its whole window.
+            Blank pixels whose centre the area does not cover, or with ``"all_touched"`` those that it does not touch, as if they
+            lay outside of the image. A point keeps its whole window.
         masked
-            True: null pixels (nodata, NaN, hidden by the file's mask or alpha band) are null elements. ``"column"``: adds
-            ``{band}_valid`` (needs `shape`).
+            True: null pixels are null elements. ``"column"``: adds ``{band}_valid`` (needs `shape`).
         fill_value
-            For pixels outside of the image, or not covered; else nodata, else 0. Of unscaled bands in the units of the answer.
+            For pixels outside, or not covered; else nodata, else 0. Of unscaled bands in the units of the answer.
         grid
-            With `shape` or `resolution`, all bands of a row are given on the grid of one: ``"finest"`` or ``"coarsest"`` (the
-            first where they are the same), or a band.
+            With `shape` or `resolution` all bands of a row share a grid: the ``"finest"``, the ``"coarsest"``, or that of a band.
         resampling
-            A method as in the expression ``read_window``, or a dict by band, whose bands that it does not name are
-            ``"nearest"``: for areas with a grid of their own, and for bands that come onto the grid of another.
+            A method as in the expression ``read_window``, or a dict of them by band (nearest for the others): for areas on a
+            grid of their own, and for bands that come onto the grid of another.
         stack
             Give one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
         unscale
@@ -388,22 +383,6 @@ class Verbs:
         >>> chips.select("id", "chip").collect().height
         2
         """
-        from polars_rasteret.frame.batched import with_columns
+        from polars_rasteret.frame.batched import as_columns, with_columns
 
-        columns = [_as_column(value) for value in _flattened(exprs)]
-        named = [_as_column(value).alias(name) for name, value in named_exprs.items()]
-        return with_columns(self._lf, [*columns, *named])
-
-
-def _flattened(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, Iterable) and not isinstance(value, str | bytes | pl.Series):
-            yield from value
-        else:
-            yield value
-
-
-def _as_column(value: Any) -> pl.Expr:
-    if isinstance(value, pl.Expr):
-        return value
-    return pl.col(value) if isinstance(value, str) else pl.lit(value)
+        return with_columns(self._lf, as_columns(exprs, named_exprs))
