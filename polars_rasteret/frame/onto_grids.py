@@ -48,6 +48,8 @@ class AnswerGrids:
     """What the answer covers, in pixels of the image that it was taken from, as in `Windows`."""
     image_transform: Floats
     """Of that image."""
+    image_size: Ints
+    """Of that image, height and width, shape (n, 2)."""
     as_is: Booleans
     """Whether the answer has the pixels of that image."""
 
@@ -100,7 +102,7 @@ def answer_grids(
     chosen = grid_bands(
         [band.column for band in bands], [np.where(band.is_read, band.reference_id, -1) for band in bands], grid
     )
-    extent, base = np.zeros((n_rows, 4)), np.full((n_rows, 6), np.nan)
+    extent, base, image_size = np.zeros((n_rows, 4)), np.full((n_rows, 6), np.nan), np.zeros((n_rows, 2), np.int64)
     crs = np.full(n_rows, None, dtype=object)
     as_is = np.zeros(n_rows, np.bool_)
     for at, band in enumerate(bands):
@@ -110,6 +112,7 @@ def answer_grids(
         as_is[rows] = band.windows.are_as_is()[rows]
         if len(rows):
             base[rows] = band.column.transform[reference]
+            image_size[rows] = np.stack([band.column.height[reference], band.column.width[reference]], axis=1)
             crs[rows] = np.array(band.column.crs, dtype=object)[reference]
     sizes = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
     has_grid = chosen >= 0
@@ -140,6 +143,7 @@ def answer_grids(
         crs=crs,
         extent=extent,
         image_transform=base,
+        image_size=image_size,
         as_is=has_grid & as_is,
     )
 
@@ -179,7 +183,11 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
         own_crs = np.array(column.crs, dtype=object)
         is_same = own_crs[reference] == grids.crs[at]
         base = grids.image_transform[at]
-        is_own = is_same & ((own_transform[at] == base) | (np.isnan(own_transform[at]) & np.isnan(base))).all(axis=1)
+        is_nowhere = np.isnan(own_transform[at]).any(axis=1) & np.isnan(base).any(axis=1)
+        is_twin = is_nowhere & (full[at] == grids.image_size[at]).all(
+            axis=1
+        )  # without georeferencing, the size has to do
+        is_own = is_same & ((own_transform[at] == base).all(axis=1) | is_twin)
         others = at[~is_own]
         if len(others):
             _check_georeferenced(band, grids, others)

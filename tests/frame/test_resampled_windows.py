@@ -604,6 +604,45 @@ def test_an_answer_around_the_pole_finds_all_longitudes():
     )
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_bands_without_georeferencing_line_up_only_where_their_sizes_are_the_same():
+    files = {}
+    for name, size in (("a", 40), ("b", 40), ("c", 20)):
+        with MemoryFile() as memory:
+            with memory.open(driver="GTiff", height=size, width=size, count=1, dtype="uint8") as sink:
+                sink.write(np.full((size, size), ord(name), np.uint8), 1)
+            files[f"memory://sizes/{name}.tif"] = bytes(memory.read())
+    pr.configure_store("memory://sizes/", store=pr.testing.MemorySource(files))
+    table = pl.DataFrame({"id": ["one"], **{f"href_{name}": [f"memory://sizes/{name}.tif"] for name in "abc"}})
+    lf = pr.build_from_table(table, bands={name: f"href_{name}" for name in "abc"}).collect().lazy()
+    got = lf.select(pr.read_window(["a", "b"], window=(0, 2, 0, 2), stack=True)).collect()["pixels"]
+    assert got.to_list() == [[[[97, 97], [97, 97]], [[98, 98], [98, 98]]]]
+    with pytest.raises(UsageError, match="no georeferencing to bring it there"):
+        lf.select(pr.read_window(["a", "c"], window=(0, 2, 0, 2), stack=True)).collect()
+    alone = lf.select(pr.read_window(["a", "c"], window=(0, 2, 0, 2))).collect()["pixels"]  # each its own pixels
+    assert alone.to_list() == [{"a": [[97, 97], [97, 97]], "c": [[99, 99], [99, 99]]}]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_windows_of_various_sizes_are_masked_and_covered_too(masked, scene):
+    areas = polygons()
+    how = {"crs": 32632, "resolution": 25, "masked": masked, "coverage": "center", "unscale": True, "fill_value": -0.5}
+    got = scene.raster.read_windows(areas, ["b10", "b20"], **how).collect()
+    by_geometry = {one.wkb: one for one in areas}
+    assert got.height > 6
+    for wkb, *bands in got.select("geometry", "b10", "b20").rows():
+        for name, one in zip(("b10", "b20"), bands, strict=True):
+            shape, grid = (one["height"], one["width"]), Affine(*one["transform"])
+            covered = geometry_mask([by_geometry[wkb]], shape, grid, invert=True) & ~_is_outside(grid, shape)
+            box = (grid.c, grid.f + grid.e * shape[0], grid.c + grid.a * shape[1], grid.f)
+            if not (box[0] > LEFT and box[1] > TOP - SIDE and box[2] < LEFT + SIDE and box[3] < TOP):
+                continue
+            values = cut(name, box, shape).astype(object)
+            blank = None if masked else -0.5
+            wanted = np.where(covered, np.where((values == 0) & masked, None, values), blank)
+            assert one["pixels"] == wanted.ravel().tolist()
+
+
 # Real files.
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
