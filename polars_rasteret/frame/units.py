@@ -107,13 +107,8 @@ class Reader(Protocol):
     """What a verb does with paired rows."""
 
     @property
-    def as_points(self) -> bool:
-        """Whether every target must be a point."""
-        ...
-
-    @property
-    def areas_hint(self) -> str:
-        """What to say of a target that is no point where every one must be; empty: the geometry says it."""
+    def as_points(self) -> bool | None:
+        """Whether every target must be a point; None: they are taken as points where all of them are."""
         ...
 
     @property
