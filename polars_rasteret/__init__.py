@@ -25,7 +25,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret import errors
-from polars_rasteret.namespaces import normalized_difference, raster, read_window, sample_points
+from polars_rasteret.namespaces import (
+    bits,
+    normalized_difference,
+    raster,
+    read_window,
+    sample_points,
+    solar_day,
+    weighted_mean,
+)
 from polars_rasteret.options import options
 from polars_rasteret.profile import profile
 
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from polars_rasteret.ingest.tables import build_from_table
 
 __all__ = [
+    "bits",
     "build_from_files",
     "build_from_table",
     "compact",
@@ -54,7 +63,9 @@ __all__ = [
     "remove",
     "sample_points",
     "scan_collection",
+    "solar_day",
     "testing",
+    "weighted_mean",
 ]
 
 __version__ = "0.1.0"

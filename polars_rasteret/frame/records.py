@@ -190,7 +190,7 @@ def _boxes_of_rasters(
         if not len(present):
             continue
         if native:
-            of_reference = _native_bounds(column)
+            of_reference = native_bounds(column)
         else:
             of_reference = image_footprints(column.crs, column.transform, column.width, column.height).bounds
         boxes.append(of_reference[column.reference_id[present]])
@@ -202,7 +202,8 @@ def _boxes_of_rasters(
     return _padded(all_boxes), all_owners
 
 
-def _native_bounds(column: RasterColumn) -> NDArray[np.float64]:
+def native_bounds(column: RasterColumn) -> NDArray[np.float64]:
+    """Give the bounds of each reference in its own CRS, shape (n_references, 4); NaN without georeferencing."""
     zero = np.zeros(len(column.width))
     rows = np.stack([zero, zero, column.height, column.height], axis=1).astype(np.float64)
     cols = np.stack([zero, column.width, zero, column.width], axis=1).astype(np.float64)
