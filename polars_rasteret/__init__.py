@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.scan import scan_collection
     from polars_rasteret.collection.upkeep import compact, list_collections, remove
     from polars_rasteret.fetch.stores import configure_store
+    from polars_rasteret.frame.estimate import estimate
     from polars_rasteret.ingest.files import build_from_files
     from polars_rasteret.ingest.refresh import refresh
     from polars_rasteret.ingest.tables import build_from_table
@@ -53,6 +54,7 @@ __all__ = [
     "compact",
     "configure_store",
     "errors",
+    "estimate",
     "list_collections",
     "normalized_difference",
     "options",
@@ -75,6 +77,7 @@ _LAZY = {
     "build_from_table": "polars_rasteret.ingest.tables",
     "compact": "polars_rasteret.collection.upkeep",
     "configure_store": "polars_rasteret.fetch.stores",
+    "estimate": "polars_rasteret.frame.estimate",
     "list_collections": "polars_rasteret.collection.upkeep",
     "refresh": "polars_rasteret.ingest.refresh",
     "remove": "polars_rasteret.collection.upkeep",

@@ -10,18 +10,46 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 OnError = Literal["raise", "null"]
 
 _PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_bytes"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """Marks the options of a query that is estimated: its reads are written down instead of made."""
+
+    ledger: str
+    """Where they are written down."""
+    read: int
+    """Which of the written reads of the query this is."""
+    in_batches: bool = False
+    """Whether Polars decides which rows are read together (expressions), not we."""
+
+
+_dry_pickles: contextvars.ContextVar[Callable[[], DryRun] | None] = contextvars.ContextVar(
+    "polars_rasteret_dry_pickles", default=None
+)
+
+
+@contextmanager
+def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
+    """Let options that are pickled in this block come back marked, each with a mark of its own, and without budgets."""
+    token = _dry_pickles.set(mark)
+    try:
+        yield
+    finally:
+        _dry_pickles.reset(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +78,8 @@ class ReadOptions:
     """Unwanted bytes between two tiles below which they share a request."""
     max_request_bytes: int = 4_194_304
     """A request is not grown beyond this by joining tiles (one larger tile is still one request)."""
+    dry_run: DryRun | None = None
+    """Set in the copy of a query that `estimate` runs, never by a caller."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -73,6 +103,16 @@ class ReadOptions:
             raise UsageError(f"budget_bytes is {self.budget_bytes!r}; expected bytes, 0 or more, or None")
         if not isinstance(self.progress, bool):
             raise UsageError(f"progress is {self.progress!r}; expected True or False")
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ReadOptions], tuple[dict[str, Any]]]:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if (mark := _dry_pickles.get()) is not None:
+            values |= {"dry_run": mark(), "budget_bytes": None}
+        return _options_of, (values,)
+
+
+def _options_of(values: dict[str, Any]) -> ReadOptions:
+    return ReadOptions(**values)
 
 
 _lock = threading.Lock()
@@ -118,7 +158,7 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     """
 
     def __init__(self, **changes: Any) -> None:
-        known = {field.name for field in dataclasses.fields(ReadOptions)}
+        known = {field.name for field in dataclasses.fields(ReadOptions)} - {"dry_run"}
         if unknown := sorted(changes.keys() - known):
             raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self._layer = dict(changes)

@@ -14,6 +14,7 @@ import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
 from polars_rasteret.engine.decoding import DecodeCall, Target
+from polars_rasteret.engine.ledger import ledger_of
 from polars_rasteret.errors import BudgetError, UsageError
 from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
@@ -92,6 +93,11 @@ def read_windows(
     _check_size(reads, options, advice)
     jobs = jobs_of(plan_reads(reads))
     _check_dtypes(reads)
+    if options.dry_run is not None:
+        ledger_of(options.dry_run).add(
+            jobs, options.dry_run, group=_grouping(options), max_gap_bytes=options.max_gap_bytes
+        )
+        return [_dry_answer(plan) for plan in jobs.plans]
     if options.budget_bytes is not None and spending is None:
         check_budget(_bill(jobs, options), options.budget_bytes)
     fills = [_fills(read) for read in reads]
@@ -224,6 +230,15 @@ def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
             values[offset[window] : offset[window + 1]] = fills[read.reference_id[window]]
     valid = np.zeros(n_pixels, np.bool_) if read.want_valid else None
     return WindowAnswer(values=values, valid=valid, offset=offset, errors={})
+
+
+def _dry_answer(plan: ReadPlan) -> WindowAnswer:
+    """Give an answer without pixels: nothing is valid. Memory of zeros that nobody looks at costs nothing."""
+    read, n_pixels = plan.read, int(plan.offset[-1])
+    if read.out is not None:
+        return WindowAnswer(values=read.out.values, valid=read.out.valid, offset=plan.offset, errors={})
+    valid = np.zeros(n_pixels, np.bool_) if read.want_valid else None
+    return WindowAnswer(values=np.zeros(n_pixels, read.dtype), valid=valid, offset=plan.offset, errors={})
 
 
 def _void_windows(plan: ReadPlan, answer: WindowAnswer, tile: int, error: Exception, fills: NDArray[Any]) -> None:

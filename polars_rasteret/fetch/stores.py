@@ -46,6 +46,12 @@ class Prices:
     usd_per_gb: float | None = None
     usd_per_1000_requests: float | None = None
 
+    def of(self, *, n_bytes: int, n_requests: int) -> float | None:
+        """Give the dollars for so much; one price alone leaves the other at 0, none at all gives None."""
+        if self.usd_per_gb is None and self.usd_per_1000_requests is None:
+            return None
+        return n_bytes / 1e9 * (self.usd_per_gb or 0.0) + n_requests / 1e3 * (self.usd_per_1000_requests or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class HeadAnswer:
@@ -206,7 +212,7 @@ def resolve(href: str) -> tuple[RangeReader, Hashable]:
 
 def _identity(href: str) -> tuple[_Setting | None, tuple[int, str]]:
     setting = _longest(_settings, href) if _settings else None
-    return setting, (0 if setting is None else setting.number, _origin(href))
+    return setting, (0 if setting is None else setting.number, origin_of(href))
 
 
 def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
@@ -261,7 +267,7 @@ def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:
     return value
 
 
-def _origin(href: str) -> str:
+def origin_of(href: str) -> str:
     """Give what one connection pool serves: scheme and host, scheme and bucket, or "file"."""
     found = _SCHEME.match(href)
     if found is None:

@@ -6,6 +6,7 @@ and column pruning below it. Dtypes of results are expressions too, resolved bef
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -54,6 +55,8 @@ def read_columns(
     ]
     if line_up:
         check_same_grids(bands)
+    if options.dry_run is not None:
+        options = replace(options, dry_run=replace(options.dry_run, in_batches=True))
     return read_bands(bands, options, advice=_ADVICE, **how)
 
 

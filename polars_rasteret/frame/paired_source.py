@@ -14,13 +14,14 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polars_rasteret.engine import Bill, check_budget
+from polars_rasteret.engine import Bill, check_budget, ledger_of
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.records import Records, collect_records
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
 from polars_rasteret.frame.units import PairedRows, units
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import SharedWindows
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.moved import Areas
@@ -39,7 +40,7 @@ _MAX_PAIRS = 2**23
 """Candidate pairs looked at together: bounds the memory of pairing, and keeps a million points in one piece."""
 
 
-class PairedSource:
+class PairedSource(Watched):
     """The IO source of a verb that pairs records with a table."""
 
     def __init__(self, question: Question) -> None:
@@ -116,6 +117,8 @@ class _Answer:
             bounds=None if bounds is None else covering_boxes(bounds),
             target_crs=targets.crs,
         )
+        if question.options.dry_run is not None:
+            ledger_of(question.options.dry_run).name_records(records.files())
         target, record = _candidates(targets, bounds, records)
         keys = _KeyColumns(target_frame, records)
         runs = self._runs(targets, (target, record), records, keys, n_rows)

@@ -26,7 +26,7 @@ from polars_rasteret.plan.pairs import unwrapped
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,8 @@ class Records:
     """The candidate records, in the order in which their rows come out: time, then id, then collection order."""
 
     n_records: int
+    ids: pl.Series
+    """Null where a record has none."""
     columns: pl.DataFrame
     """Record columns under their output names; a frame without columns has no height."""
     rasters: Mapping[str, RasterColumn]
@@ -55,6 +57,12 @@ class Records:
 
     def __len__(self) -> int:
         return self.n_records
+
+    def files(self) -> Iterator[tuple[str | None, list[str]]]:
+        """Give the id of each record, and the hrefs of its bands."""
+        for record, name in enumerate(self.ids):
+            at = [(one, int(one.reference_id[record])) for one in self.rasters.values()]
+            yield name, [one.references[reference].href for one, reference in at if reference >= 0]
 
 
 def checked_raster_columns(schema: Mapping[str, pl.DataType], bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -137,6 +145,7 @@ def collect_records(
         boxes, owner = _boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
     return Records(
         n_records=frame.height,
+        ids=frame[_ID].cast(pl.String),
         columns=frame[list(outputs)] if outputs else pl.DataFrame(),
         rasters=rasters,
         boxes=boxes,

@@ -33,6 +33,7 @@ from polars_rasteret.frame.elementwise import (
 from polars_rasteret.frame.reading import stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import raster_column
 from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import SharedWindows, windows_of_points
 from polars_rasteret.options import OnError, ReadOptions, current_options
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SamplePoints:
+class _SamplePoints(Watched):
     """Callback: raster columns, then x and y (or a point geometry), to values."""
 
     n_bands: int

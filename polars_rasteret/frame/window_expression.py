@@ -33,6 +33,7 @@ from polars_rasteret.frame.elementwise import (
 from polars_rasteret.frame.reading import BandAnswer, stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.frame.targets import areas_of_geometry, geometry_crs, points_of_geometry, stated_crs, wkb_array
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import (
     SharedWindows,
     Windows,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadWindow:
+class _ReadWindow(Watched):
     """Callback: raster columns, then what says where, to windows."""
 
     n_bands: int
