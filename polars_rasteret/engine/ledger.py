@@ -87,9 +87,10 @@ class Ledger:
                 )
             )
 
-    def name_records(self, records: Iterable[tuple[str | None, Iterable[str]]]) -> None:
-        """Take note of records: the id of each, and its files."""
+    def name_records(self, records: Iterable[tuple[str | None, Iterable[str]]], *, are_chosen: bool) -> None:
+        """Take note of records: the id of each, its files, and whether pixel values choose among them."""
         with self._lock:
+            self.is_upper |= are_chosen
             for name, hrefs in records:
                 for href in hrefs:
                     self.records.setdefault(href, (self._n_records, name))

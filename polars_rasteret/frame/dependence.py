@@ -7,7 +7,7 @@ ordered the rows, and whether a read stands behind that. Whatever is not known h
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,11 +15,11 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.batched import BatchedColumns
 from polars_rasteret.frame.paired_source import PairedSource
+from polars_rasteret.frame.plan_expressions import FIRST_ROWS, VALUE_BY_VALUE, Look, PlanRows, looked_at
 from polars_rasteret.frame.plan_text import (
     as_bytes,
     ends_early,
     holds_ours,
-    named_columns,
     output_names,
     plan_text,
     plans_in,
@@ -29,12 +29,6 @@ from polars_rasteret.frame.watched import Watched, watched_in, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_VALUE_BY_VALUE = frozenset({"Column", "Alias", "Literal", "BinaryExpr", "Cast", "Ternary", "AnonymousFunction"})
-_OTHER_KINDS = frozenset({"Function", "Selector", "Agg", "Len", "Over", "SortBy", "Sort", "Gather", "Filter", "Explode", "Slice",
-                          "KeepName", "RenameAlias"})  # fmt: skip
-_FIRST_ROWS = frozenset({"Slice", "First", "Item"})
-"""Expressions for which some rows may be enough."""
 
 
 @dataclass(slots=True)
@@ -53,40 +47,6 @@ class Dependence:
     """Whether the query ends in a sink."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """What one node of a plan gives."""
-
-    columns: frozenset[str] | None = frozenset()
-    """Columns that depend on pixel values; None: any may."""
-    chosen: bool = False
-    """Whether pixel values chose or ordered the rows."""
-    reads: bool = False
-
-    @property
-    def is_touched(self) -> bool:
-        return self.columns is None or bool(self.columns)
-
-    def and_other(self, other: _Rows) -> _Rows:
-        columns = None if self.columns is None or other.columns is None else self.columns | other.columns
-        return _Rows(columns=columns, chosen=self.chosen or other.chosen, reads=self.reads or other.reads)
-
-
-@dataclass(slots=True)
-class _Look:
-    """What one expression is made of."""
-
-    columns: set[str] = field(default_factory=set)
-    any_column: bool = False
-    is_read: bool = False
-    kinds: set[str] = field(default_factory=set)
-
-    def depends_on(self, rows: _Rows) -> bool:
-        if rows.columns is None:
-            return bool(self.columns) or self.any_column
-        return not self.columns.isdisjoint(rows.columns) or (self.any_column and bool(rows.columns))
-
-
 def dependence(lf: pl.LazyFrame) -> Dependence:
     """Look through the plan of a query.
 
@@ -100,7 +60,7 @@ def dependence(lf: pl.LazyFrame) -> Dependence:
     return found
 
 
-def _looked_through(lf: pl.LazyFrame, found: Dependence) -> _Rows:
+def _looked_through(lf: pl.LazyFrame, found: Dependence) -> PlanRows:
     with watching() as watched:
         try:
             text = plan_text(lf)
@@ -125,41 +85,42 @@ class _Walk:
         self.pairs_read = False
         """Whether a ``pair``, which reads nothing itself, stands on a read."""
 
-    def rows_of(self, node: Any) -> _Rows:
+    def rows_of(self, node: Any) -> PlanRows:
         """Tell what a node of the plan gives."""
         kind, body = next(iter(node.items())) if isinstance(node, dict) and len(node) == 1 else ("", node)
         handler = getattr(self, f"_of_{kind.lower()}", None)
         if handler is None or not isinstance(body, dict):
             return self._of_unknown(kind, body)
-        rows: _Rows = handler(body)
+        rows: PlanRows = handler(body)
         return rows
 
     # -- sources ------------------------------------------------------------------------------------------------------
 
-    def _of_dataframescan(self, _: dict[str, Any]) -> _Rows:
-        return _Rows()
+    def _of_dataframescan(self, _: dict[str, Any]) -> PlanRows:
+        return PlanRows()
 
     _of_scan = _of_dataframescan
 
-    def _of_pythonscan(self, body: dict[str, Any]) -> _Rows:
+    def _of_pythonscan(self, body: dict[str, Any]) -> PlanRows:
         options = body["options"]
-        source = self._object(options.get("scan_fn"))
+        source = watched_in(as_bytes(options.get("scan_fn")), self.watched)
         if isinstance(source, PairedSource):
             return self._of_paired(source)
         if isinstance(source, BatchedColumns):
             return self._of_batched(source)
         if source is not None or holds_ours(options.get("scan_fn")):  # somebody's source that holds a query of ours
             return self._foreign()
-        return _Rows()
+        return PlanRows()
 
-    def _foreign(self) -> _Rows:
+    def _foreign(self) -> PlanRows:
         self.found.reads = self.found.behind = True
-        return _Rows(columns=None, chosen=True, reads=True)
+        return PlanRows(columns=None, chosen=True, reads=True)
 
-    def _of_paired(self, source: PairedSource) -> _Rows:
+    def _of_paired(self, source: PairedSource) -> PlanRows:
         question, settled = source.question, source.question.settled
         targets, records = _looked_through(question.targets, self.found), _looked_through(question.records, self.found)
-        used = set(settled.where.names)
+        used = set(settled.where.names) | set(settled.at.meta.root_names() if settled.at is not None else ())
+        used |= set(settled.validity.targets if settled.validity is not None else ())
         reads_pixels = settled.reader.needs_pixels(set(settled.reader.outputs))
         is_behind = targets.chosen or records.chosen or records.is_touched
         is_behind |= targets.columns is None or not used.isdisjoint(targets.columns)
@@ -171,13 +132,16 @@ class _Walk:
         columns = set(targets.columns or ())
         if reads_pixels:
             columns |= settled.values.keys()
-        return _Rows(
+        is_chosen = question.match != "all"
+        if is_chosen:
+            columns |= settled.records.keys()
+        return PlanRows(
             columns=None if targets.columns is None or records.is_touched else frozenset(columns),
-            chosen=is_behind,
+            chosen=is_behind or (is_chosen and question.unmatched == "drop"),
             reads=reads_pixels or targets.reads or records.reads,
         )
 
-    def _of_batched(self, source: BatchedColumns) -> _Rows:
+    def _of_batched(self, source: BatchedColumns) -> PlanRows:
         rows = _looked_through(source.lf, self.found)
         with watching() as watched:
             trees = [json.loads(plan_text(expr)) for expr in source.exprs]
@@ -185,55 +149,55 @@ class _Walk:
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def _of_ir(self, body: dict[str, Any]) -> _Rows:
+    def _of_ir(self, body: dict[str, Any]) -> PlanRows:
         return self.rows_of(body["dsl"])
 
-    def _of_cache(self, body: dict[str, Any]) -> _Rows:
+    def _of_cache(self, body: dict[str, Any]) -> PlanRows:
         return self.rows_of(body["input"])
 
-    def _of_sink(self, body: dict[str, Any]) -> _Rows:
+    def _of_sink(self, body: dict[str, Any]) -> PlanRows:
         self.found.writes = True
         return self.rows_of(body["input"])
 
-    def _of_sinkmultiple(self, _: dict[str, Any]) -> _Rows:
+    def _of_sinkmultiple(self, _: dict[str, Any]) -> PlanRows:
         self.found.writes = True
-        return _Rows()
+        return PlanRows()
 
-    def _of_filter(self, body: dict[str, Any]) -> _Rows:
+    def _of_filter(self, body: dict[str, Any]) -> PlanRows:
         rows = self.rows_of(body["input"])
         look = self._look(body["predicate"], rows)
         # A read inside a filter runs on rows that Polars chooses, perhaps on statistics of row groups.
         self.found.behind |= look.is_read
-        return _Rows(
+        return PlanRows(
             columns=rows.columns,
             chosen=rows.chosen or look.is_read or look.depends_on(rows),
             reads=rows.reads or look.is_read,
         )
 
-    def _of_hstack(self, body: dict[str, Any]) -> _Rows:
+    def _of_hstack(self, body: dict[str, Any]) -> PlanRows:
         return self.with_columns(self.rows_of(body["input"]), body["exprs"])
 
-    def with_columns(self, rows: _Rows, exprs: Iterable[Any]) -> _Rows:
+    def with_columns(self, rows: PlanRows, exprs: Iterable[Any]) -> PlanRows:
         """Tell of rows that get more columns."""
         made = self._made(rows, exprs)
         return (
             made.and_other(rows)
             if made.columns is not None
-            else _Rows(columns=None, chosen=rows.chosen, reads=made.reads)
+            else PlanRows(columns=None, chosen=rows.chosen, reads=made.reads)
         )
 
-    def _of_select(self, body: dict[str, Any]) -> _Rows:
+    def _of_select(self, body: dict[str, Any]) -> PlanRows:
         rows = self.rows_of(body["input"])
         return self._made(rows, body["expr"], may_choose=True)
 
-    def _made(self, rows: _Rows, exprs: Iterable[Any], *, may_choose: bool = False) -> _Rows:
+    def _made(self, rows: PlanRows, exprs: Iterable[Any], *, may_choose: bool = False) -> PlanRows:
         """Tell of the columns that expressions make."""
         columns: frozenset[str] | None = frozenset()
         chosen, reads = rows.chosen, rows.reads
         for expr in exprs:
             look = self._look(expr, rows)
             reads |= look.is_read
-            if not look.kinds.isdisjoint(_FIRST_ROWS) and (rows.reads or look.is_read):
+            if not look.kinds.isdisjoint(FIRST_ROWS) and (rows.reads or look.is_read):
                 self.found.may_end_early = self.found.ends_by_pixels = True
             if not (look.is_read or look.depends_on(rows)):
                 continue
@@ -241,10 +205,10 @@ class _Walk:
             if names is None and look.kinds == {"Selector"}:
                 names = rows.columns
             columns = None if columns is None or names is None else columns | names
-            chosen |= may_choose and not look.kinds <= _VALUE_BY_VALUE | {"Selector"}
-        return _Rows(columns=columns, chosen=chosen, reads=reads)
+            chosen |= may_choose and not look.kinds <= VALUE_BY_VALUE | {"Selector"}
+        return PlanRows(columns=columns, chosen=chosen, reads=reads)
 
-    def _of_groupby(self, body: dict[str, Any]) -> _Rows:
+    def _of_groupby(self, body: dict[str, Any]) -> PlanRows:
         rows = self.rows_of(body["input"])
         keys = self._looks(body["keys"], rows) + self._looks(body.get("predicates") or [], rows)
         options = body.get("options") or {}
@@ -255,13 +219,13 @@ class _Walk:
         if any(look.is_read for look in own) and not is_plain:
             self.found.behind = True
         self._limited(rows, bool(options.get("slice")))
-        return _Rows(
+        return PlanRows(
             columns=made.columns if is_plain else None,
             chosen=made.chosen or not is_plain or any(look.is_read or look.depends_on(rows) for look in keys),
             reads=reads,
         )
 
-    def _of_join(self, body: dict[str, Any]) -> _Rows:
+    def _of_join(self, body: dict[str, Any]) -> PlanRows:
         left, right = self.rows_of(body["input_left"]), self.rows_of(body["input_right"])
         both = left.and_other(right)
         args = body["options"]["args"]
@@ -278,47 +242,47 @@ class _Walk:
         ):  # inequalities, asof: what else decides is not looked at
             is_chosen |= both.is_touched
         is_read = any(look.is_read for look in looks)
-        return _Rows(columns=columns, chosen=both.chosen or is_chosen or is_read, reads=both.reads or is_read)
+        return PlanRows(columns=columns, chosen=both.chosen or is_chosen or is_read, reads=both.reads or is_read)
 
-    def _of_sort(self, body: dict[str, Any]) -> _Rows:
+    def _of_sort(self, body: dict[str, Any]) -> PlanRows:
         rows = self.rows_of(body["input"])
         looks = self._looks(body["by_column"], rows)
-        return _Rows(
+        return PlanRows(
             columns=rows.columns,
             chosen=rows.chosen or any(look.is_read or look.depends_on(rows) for look in looks),
             reads=rows.reads or any(look.is_read for look in looks),
         )
 
-    def _of_distinct(self, body: dict[str, Any]) -> _Rows:
+    def _of_distinct(self, body: dict[str, Any]) -> PlanRows:
         rows = self.rows_of(body["input"])
         subset = body["options"].get("subset")
         is_chosen = (
             rows.is_touched if subset is None else any(one.depends_on(rows) for one in self._looks(subset, rows))
         )
-        return _Rows(columns=rows.columns, chosen=rows.chosen or is_chosen, reads=rows.reads)
+        return PlanRows(columns=rows.columns, chosen=rows.chosen or is_chosen, reads=rows.reads)
 
-    def _of_slice(self, body: dict[str, Any]) -> _Rows:
+    def _of_slice(self, body: dict[str, Any]) -> PlanRows:
         rows = self.rows_of(body["input"])
         self._limited(rows, True)
         return rows
 
-    def _limited(self, rows: _Rows, is_limited: bool) -> None:
+    def _limited(self, rows: PlanRows, is_limited: bool) -> None:
         self.has_limit |= is_limited
         self.found.ends_by_pixels |= is_limited and rows.chosen and rows.reads
 
-    def _of_mergesorted(self, body: dict[str, Any]) -> _Rows:
+    def _of_mergesorted(self, body: dict[str, Any]) -> PlanRows:
         both = self.rows_of(body["input_left"]).and_other(self.rows_of(body["input_right"]))
-        return _Rows(columns=both.columns, chosen=both.chosen or both.is_touched, reads=both.reads)
+        return PlanRows(columns=both.columns, chosen=both.chosen or both.is_touched, reads=both.reads)
 
-    def _of_union(self, body: dict[str, Any]) -> _Rows:
-        rows = _Rows()
+    def _of_union(self, body: dict[str, Any]) -> PlanRows:
+        rows = PlanRows()
         for one in body["inputs"]:
             rows = rows.and_other(self.rows_of(one))
         return rows
 
     _of_hconcat = _of_union
 
-    def _of_mapfunction(self, body: dict[str, Any]) -> _Rows:
+    def _of_mapfunction(self, body: dict[str, Any]) -> PlanRows:
         function = body["function"]
         kind = function if isinstance(function, str) else next(iter(function))
         rows = self.rows_of(body["input"])
@@ -327,74 +291,29 @@ class _Walk:
         if kind == "RowIndex":
             return rows
         if rows.is_touched or rows.chosen:
-            return _Rows(columns=None, chosen=kind not in {"Rename", "Unnest"} or rows.chosen, reads=rows.reads)
+            return PlanRows(columns=None, chosen=kind not in {"Rename", "Unnest"} or rows.chosen, reads=rows.reads)
         return rows
 
-    def _of_unknown(self, kind: str, body: Any) -> _Rows:
+    def _of_unknown(self, kind: str, body: Any) -> PlanRows:
         """Tell of a step that is not known here: every read in it or below may depend on anything."""
         self.found.writes |= "Sink" in kind
-        look = _Look()
         before = self.found.reads
         self.found.reads = False
-        self._see(body, look, _Rows())
+        look = self._look(body, PlanRows())
         for one in plans_in(body):
             self.rows_of(one)
         reads = self.found.reads or look.is_read
         self.found.behind |= reads
         self.found.reads = before or reads
-        return _Rows(columns=None if reads else frozenset(), chosen=reads, reads=reads)
+        return PlanRows(columns=None if reads else frozenset(), chosen=reads, reads=reads)
 
     # -- expressions --------------------------------------------------------------------------------------------------
 
-    def _looks(self, exprs: Iterable[Any], rows: _Rows) -> list[_Look]:
+    def _looks(self, exprs: Iterable[Any], rows: PlanRows) -> list[Look]:
         return [self._look(expr, rows) for expr in exprs]
 
-    def _look(self, expr: Any, rows: _Rows) -> _Look:
-        look = _Look()
-        self._see(expr, look, rows)
+    def _look(self, expr: Any, rows: PlanRows) -> Look:
+        look = looked_at(expr, rows, self.watched)
+        self.found.reads |= look.is_read
+        self.found.behind |= look.is_behind
         return look
-
-    def _see(self, node: Any, look: _Look, rows: _Rows) -> None:
-        if isinstance(node, list):
-            for one in node:
-                self._see(one, look, rows)
-        if not isinstance(node, dict):
-            return
-        for kind, body in node.items():
-            if kind[:1].isupper():
-                look.kinds.add(kind)
-            if kind == "Column" and isinstance(body, str):
-                look.any_column |= body.startswith("^")
-                look.columns.add(body)
-            elif kind == "Selector":
-                names = named_columns(body)
-                look.any_column |= names is None
-                look.columns |= names or set()
-            elif kind == "AnonymousFunction":
-                self._see_function(body, look, rows)
-            elif kind == "Function":
-                self._see(body["input"], look, rows)
-            elif kind == "Cast":
-                self._see(body["expr"], look, rows)
-            elif kind != "Literal":
-                # What is not known may be a whole query.
-                look.any_column |= kind[:1].isupper() and kind not in _VALUE_BY_VALUE | _OTHER_KINDS
-                self._see(body, look, rows)
-
-    def _see_function(self, body: dict[str, Any], look: _Look, rows: _Rows) -> None:
-        inputs = _Look()
-        self._see(body["input"], inputs, rows)
-        called = self._object(body["function"])
-        if isinstance(called, PairedSource | BatchedColumns):  # somebody's function that holds a query of ours
-            self.found.behind = True
-        if called is not None:
-            look.is_read = self.found.reads = True
-            self.found.behind |= rows.chosen or inputs.is_read or inputs.depends_on(rows)
-            self.found.behind |= not inputs.kinds <= _VALUE_BY_VALUE | {"Function", "Selector"} and rows.is_touched
-        look.is_read |= inputs.is_read
-        look.columns |= inputs.columns
-        look.any_column |= inputs.any_column
-        look.kinds |= inputs.kinds
-
-    def _object(self, pickled: Any) -> Watched | None:
-        return watched_in(as_bytes(pickled), self.watched)

@@ -135,7 +135,8 @@ def estimate(query: pl.LazyFrame) -> Estimate:
             copy.collect(engine="in-memory")  # reads everything, where the streaming engine stops when it has its rows
         else:
             copy.sink_batches(_forget)  # answers without pixels may be as large as ones with
-        bills = file_bills(ledger.calls, len(ledger.hrefs), cache_bytes=process_options().cache_bytes)
+        cache_bytes = process_options().cache_bytes
+        bills = file_bills(ledger.calls, len(ledger.hrefs), cache_bytes=cache_bytes, is_upper=ledger.is_upper)
         return _estimate(ledger, bills, depends)
 
 

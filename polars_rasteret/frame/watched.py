@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _TAG = re.compile(rb"polars-rasteret-watched:(\d+);")
 _found: contextvars.ContextVar[list[Watched] | None] = contextvars.ContextVar("polars_rasteret_watched", default=None)
@@ -42,7 +42,7 @@ def watching() -> Iterator[list[Watched]]:
         _found.reset(token)
 
 
-def watched_in(pickled: bytes, found: list[Watched]) -> Watched | None:
+def watched_in(pickled: bytes, found: Sequence[Watched]) -> Watched | None:
     """Give the watched object that these bytes stand for."""
     tag = _TAG.search(pickled)
     return None if tag is None else found[int(tag[1])]

@@ -60,7 +60,7 @@ class FileBills:
     """False: tiles and bytes are not less than what is fetched, and may be more."""
 
 
-def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int) -> FileBills:
+def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int, is_upper: bool = False) -> FileBills:
     """Add up what calls fetch from a cold cache.
 
     Parameters
@@ -71,6 +71,8 @@ def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int) 
         Files are numbered from 0.
     cache_bytes
         Of the tiles that are kept between calls.
+    is_upper
+        Whether some of the tiles may not be fetched, which leaves gaps elsewhere.
     """
     is_first = _first_wanted(calls)
     bills = _added_up(calls, is_first, n_files)
@@ -78,7 +80,8 @@ def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int) 
     if repeats and int(bills.bytes.sum()) > cache_bytes:  # what one call leaves in the cache may be gone for the next
         bills = _added_up(calls, [np.ones_like(first) for first in is_first], n_files)
         return _widened(calls, bills, np.ones(n_files, np.bool_), is_kept=False)
-    return _widened(calls, bills, _undecided(calls, n_files), is_kept=True)
+    undecided = np.ones(n_files, np.bool_) if is_upper else _undecided(calls, n_files)
+    return _widened(calls, bills, undecided, is_kept=True)
 
 
 def seconds(*, requests: int, n_bytes: int, decoded_bytes: int, at_once: int, n_cores: int, is_local: bool) -> float:
