@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OnError = Literal["raise", "null"]
 
+_BUDGETS = ("budget_bytes", "budget_requests", "budget_usd")
 _PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_bytes"})
 
 
@@ -72,6 +73,10 @@ class ReadOptions:
     """What a failed read becomes: an error, or a null with its reason told."""
     budget_bytes: int | None = None
     """A read that would fetch more is refused."""
+    budget_requests: int | None = None
+    """The same for requests; further attempts after failures do not count."""
+    budget_usd: float | None = None
+    """The same for dollars, by the prices that ``configure_store`` was told."""
     progress: bool = False
     """Show a bar of tiles and bytes."""
     max_gap_bytes: int = 16_384
@@ -98,16 +103,30 @@ class ReadOptions:
             raise UsageError(f"timeout_s is {self.timeout_s!r}; expected seconds above 0")
         if self.on_error not in ("raise", "null"):
             raise UsageError(f"on_error is {self.on_error!r}; expected 'raise' or 'null'")
-        budget = self.budget_bytes
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 0):
-            raise UsageError(f"budget_bytes is {self.budget_bytes!r}; expected bytes, 0 or more, or None")
+        for name, what, kinds in (
+            ("budget_bytes", "bytes", int),
+            ("budget_requests", "a whole number", int),
+            ("budget_usd", "dollars", int | float),
+        ):
+            budget = getattr(self, name)
+            if budget is not None and (isinstance(budget, bool) or not isinstance(budget, kinds) or not budget >= 0):
+                raise UsageError(f"{name} is {budget!r}; expected {what}, 0 or more, or None")
         if not isinstance(self.progress, bool):
             raise UsageError(f"progress is {self.progress!r}; expected True or False")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is any budget."""
+        return any(getattr(self, name) is not None for name in _BUDGETS)
+
+    def without_budget(self) -> ReadOptions:
+        """Give the same options for a reader that watches its budget itself."""
+        return dataclasses.replace(self, budget_bytes=None, budget_requests=None, budget_usd=None)
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ReadOptions], tuple[dict[str, Any]]]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if (mark := _dry_pickles.get()) is not None:
-            values |= {"dry_run": mark(), "budget_bytes": None}
+            values |= {"dry_run": mark(), **dict.fromkeys(_BUDGETS)}
         return _options_of, (values,)
 
 
@@ -143,7 +162,7 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     **changes
         Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
         belong to the process), ``max_answer_bytes``, ``timeout_s``, ``retries``, ``on_error``, ``budget_bytes``,
-        ``progress``.
+        ``budget_requests``, ``budget_usd``, ``progress``.
 
     Raises
     ------

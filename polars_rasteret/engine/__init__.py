@@ -5,13 +5,15 @@
 """
 
 from polars_rasteret.engine.ledger import Ledger, ledger_of, open_ledger
-from polars_rasteret.engine.reading import Bill, WindowAnswer, bill_of, check_budget, read_windows
-from polars_rasteret.engine.spending import Spending
+from polars_rasteret.engine.reading import WindowAnswer, bill_of, read_windows
+from polars_rasteret.engine.spending import NOTHING, Bill, Budget, Spending, check_budget
 from polars_rasteret.engine.tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
 __all__ = [
+    "NOTHING",
     "Bill",
+    "Budget",
     "Ledger",
     "Out",
     "PixelReference",

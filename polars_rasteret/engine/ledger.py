@@ -6,6 +6,7 @@ together is told by ``plan.bills``; nothing is fetched here.
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from contextlib import contextmanager
@@ -14,16 +15,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.engine.spending import Bill
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.sources import FileKey
 from polars_rasteret.fetch.wanted import version_of
-from polars_rasteret.plan.bills import PlannedCall
+from polars_rasteret.plan.bills import PlannedCall, file_bills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine.spending import Budget
     from polars_rasteret.options import DryRun
     from polars_rasteret.plan.jobs import Jobs, ReadPlan
 
@@ -95,6 +98,16 @@ class Ledger:
                 for href in hrefs:
                     self.records.setdefault(href, (self._n_records, name))
                 self._n_records += 1
+
+    def bill(self, budget: Budget) -> Bill:
+        """Give what all calls cost together where every tile is fetched once, in dollars too where the budget asks for it."""
+        bills = file_bills(self.calls, len(self.hrefs), cache_bytes=sys.maxsize)
+        return Bill(
+            tiles=int(bills.tiles.sum()),
+            requests=int(bills.requests.sum()),
+            bytes=int(bills.bytes.sum()),
+            usd=budget.price(self.hrefs, bills.bytes, bills.requests),
+        )
 
 
 _ledgers: dict[str, Ledger] = {}

@@ -131,25 +131,14 @@ class PointSampler:
                 answer.counts |= one.valid
         return answer
 
-    def reads(self, names: Sequence[str], *, at_most: bool) -> list[WindowRead]:
-        """Give what `sample` asks of some bands, without reading: of each point's pixels, or `at_most` of its surroundings."""
-        how = self.sampling
-        reach = how.max_distance if at_most else 0
-        size = KERNEL_SIZE[how.method] if not reach else how.size
-        reads = []
-        for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64)):
-            place = group.place
-            wide = Place(
-                grid=place.grid,
-                rows=place.rows,
-                row_start=place.row_start - reach,
-                col_start=place.col_start - reach,
-            )
-            reads += [
-                PatchAsk(band=self.bands[name], place=wide, size=size, is_wanted=self._is_read[name]).read()
-                for name in group.names
-            ]
-        return reads
+    def reads(self, names: Sequence[str]) -> list[WindowRead]:
+        """Give what `sample` asks of some bands, without reading: each point's pixels, without surroundings."""
+        size = KERNEL_SIZE[self.sampling.method]
+        return [
+            PatchAsk(band=self.bands[name], place=group.place, size=size, is_wanted=self._is_read[name]).read()
+            for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64))
+            for name in group.names
+        ]
 
     def _sampled(self, names: Sequence[str], rows: Ints) -> dict[str, PointValues]:
         sampling = self.sampling

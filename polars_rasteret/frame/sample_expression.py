@@ -149,7 +149,7 @@ def sample_points(
         sampling=sampling,
         form=form,
         options=options,
-        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
+        spending=Spending.of(options),
     )
     is_float = unscale or method != "nearest"
     if form == "single":

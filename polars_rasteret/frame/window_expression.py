@@ -222,7 +222,7 @@ def read_window(
         unscale=unscale,
         form=form,
         options=options,
-        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
+        spending=Spending.of(options),
     )
 
     def value_dtype(pixel: Any) -> Any:

@@ -170,7 +170,6 @@ class WindowReader:
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),  # noqa: ARG002
-        at_most: bool = True,  # noqa: ARG002
     ) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         bands = band_rows(rows, self._chosen(wanted), self.unscale)
