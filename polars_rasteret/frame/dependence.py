@@ -20,6 +20,7 @@ from polars_rasteret.frame.plan_text import (
     as_bytes,
     ends_early,
     holds_ours,
+    is_frame,
     output_names,
     plan_text,
     plans_in,
@@ -61,6 +62,8 @@ def dependence(lf: pl.LazyFrame) -> Dependence:
 
 
 def _looked_through(lf: pl.LazyFrame, found: Dependence) -> PlanRows:
+    if is_frame(lf):
+        return PlanRows()
     with watching() as watched:
         try:
             text = plan_text(lf)

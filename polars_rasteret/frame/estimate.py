@@ -33,7 +33,7 @@ class Estimate:
     """What a query will read with an empty cache; prints as a table and renders as HTML in a notebook."""
 
     records: int
-    """Whose pixels are read."""
+    """Whose pixels are read. Files that only expressions read, each by itself, count as records of their own."""
     images: int
     """Bands and overviews of files, in which tiles are read."""
     tiles: int

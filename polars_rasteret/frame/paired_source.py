@@ -58,7 +58,7 @@ class PairedSource(Watched):
         question = self.question
         return register_io_source(
             self,
-            schema=question.schema,
+            schema=question.settled.schema,  # not a callable: Polars would pickle the question once more
             validate_schema=True,
             is_pure=True,
             explain_name=f"RASTER {question.verb}",

@@ -24,6 +24,12 @@ def plan_text(plan: pl.LazyFrame | pl.Expr) -> str:
         return plan.meta.serialize(format="json")
 
 
+def is_frame(lf: pl.LazyFrame) -> bool:
+    """Say whether a plan is a frame in memory and nothing else; telling it as JSON would take long."""
+    text = lf.explain(optimized=False)
+    return text.startswith("DF [") and "\n" not in text
+
+
 def without_frames(text: str) -> str:
     """Cut out the bytes of frames in memory, which are long and say nothing here."""
     parts, start = [], 0

@@ -151,10 +151,6 @@ class Question:
         check_at_dtype(self.verb, dtype)
         return at
 
-    def schema(self) -> pl.Schema:
-        """Give the schema of the answer, as an IO source must."""
-        return self.settled.schema
-
     def _free_name(self, name: str, taken: Mapping[str, pl.DataType]) -> str:
         if name not in taken:
             return name
