@@ -44,6 +44,9 @@ class Dependence:
     """Whether a limit stands above a read, which may then end before all its rows."""
     ends_by_pixels: bool = False
     """Whether pixel values decide when."""
+    shares_steps: bool = False
+    """Whether Polars may do steps once for several places of the plan, and then keeps limits above them (in a copy of the query
+    those steps are not the same objects)."""
     writes: bool = False
     """Whether the query ends in a sink."""
 
@@ -57,11 +60,11 @@ def dependence(lf: pl.LazyFrame) -> Dependence:
         When Polars cannot tell the plan, because it holds something that cannot be pickled.
     """
     found = Dependence()
-    _looked_through(lf, found)
+    _looked_through(lf, found, is_inner=False)
     return found
 
 
-def _looked_through(lf: pl.LazyFrame, found: Dependence) -> PlanRows:
+def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = True) -> PlanRows:
     if is_frame(lf):
         return PlanRows()
     with watching() as watched:
@@ -73,9 +76,13 @@ def _looked_through(lf: pl.LazyFrame, found: Dependence) -> PlanRows:
                 "it must be picklable."
             ) from error
     walk = _Walk(found, watched)
-    rows = walk.rows_of(json.loads(without_frames(text)))
+    tree = json.loads(without_frames(text))
+    rows = walk.rows_of(tree)
     if rows.reads and walk.has_limit and ends_early(lf, pairs_read=walk.pairs_read):
         found.may_end_early = True
+    if rows.reads and walk.has_limit and walk.is_any_repeated:
+        found.may_end_early = found.shares_steps = True
+        found.behind |= is_inner
     return rows
 
 
@@ -85,8 +92,15 @@ class _Walk:
     def __init__(self, found: Dependence, watched: list[Watched]) -> None:
         self.found, self.watched = found, watched
         self.has_limit = False
+        self.calls: set[tuple[int, int]] = set()
+        """Sources and callbacks of ours and where they stand, by identity."""
         self.pairs_read = False
         """Whether a ``pair``, which reads nothing itself, stands on a read."""
+
+    @property
+    def is_any_repeated(self) -> bool:
+        """Whether a source or callback stands in several places."""
+        return len({one for one, _ in self.calls}) < len(self.calls)
 
     def rows_of(self, node: Any) -> PlanRows:
         """Tell what a node of the plan gives."""
@@ -107,6 +121,8 @@ class _Walk:
     def _of_pythonscan(self, body: dict[str, Any]) -> PlanRows:
         options = body["options"]
         source = watched_in(as_bytes(options.get("scan_fn")), self.watched)
+        if source is not None:
+            self.calls.add((id(source), id(body)))
         if isinstance(source, PairedSource):
             return self._of_paired(source)
         if isinstance(source, BatchedColumns):
@@ -319,4 +335,5 @@ class _Walk:
         look = looked_at(expr, rows, self.watched)
         self.found.reads |= look.is_read
         self.found.behind |= look.is_behind
+        self.calls |= look.calls
         return look

@@ -132,7 +132,8 @@ def estimate(query: pl.LazyFrame) -> Estimate:
         with pickled_dry(lambda: DryRun(ledger=name, read=next(numbers))):
             copy = pl.LazyFrame.deserialize(io.BytesIO(query.serialize()))
         if depends.may_end_early:
-            copy.collect(engine="in-memory")  # reads everything, where the streaming engine stops when it has its rows
+            # Reads everything, where the streaming engine stops when it has its rows.
+            copy.collect(engine="in-memory", optimizations=pl.QueryOptFlags(slice_pushdown=not depends.shares_steps))
         else:
             copy.sink_batches(_forget)  # answers without pixels may be as large as ones with
         cache_bytes = process_options().cache_bytes

@@ -59,6 +59,8 @@ class Look:
     is_behind: bool = False
     """Whether pixel values may decide what a read in it reads."""
     kinds: set[str] = field(default_factory=set)
+    calls: set[tuple[int, int]] = field(default_factory=set)
+    """Callbacks of ours and where in the plan they stand, by identity."""
 
     def depends_on(self, rows: PlanRows) -> bool:
         """Say whether its value depends on pixel values of the rows it is evaluated on."""
@@ -110,6 +112,7 @@ def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, watched: Seq
         look.is_behind = True
     if called is not None:
         look.is_read = True
+        look.calls.add((id(called), id(body)))
         look.is_behind |= rows.chosen or inputs.is_read or inputs.depends_on(rows)
         look.is_behind |= rows.is_touched and not inputs.kinds <= VALUE_BY_VALUE | {"Function", "Selector"}
     look.is_read |= inputs.is_read
@@ -117,3 +120,4 @@ def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, watched: Seq
     look.columns |= inputs.columns
     look.any_column |= inputs.any_column
     look.kinds |= inputs.kinds
+    look.calls |= inputs.calls

@@ -2,7 +2,7 @@
 
 ``flat``: tiles without gaps, each larger than a gap that is read over. ``cog``: as GDAL writes COGs, 8 bytes between tiles, with
 overviews. ``r`` and ``g``: small tiles, both bands in each. ``qa``: like ``flat``, says which pixels
-are clear.
+are clear. ``m``: with a mask.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import polars as pl
+import rasterio
 import rasterio.shutil
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
@@ -21,11 +22,11 @@ PREFIX = "memory://estimate-tests/"
 SIZE, TILE, EPSG = 512, 128, 32632
 N_TILES = (SIZE // TILE) ** 2
 RECORDS = ("a", "b", "c")
-BANDS = {"flat": ("flat", 0), "cog": ("cog", 0), "r": ("rg", 0), "g": ("rg", 1), "qa": ("qa", 0)}
+BANDS = {"flat": ("flat", 0), "cog": ("cog", 0), "r": ("rg", 0), "g": ("rg", 1), "qa": ("qa", 0), "m": ("m", 0)}
 
 
-def _tiff(pixels, *, driver="GTiff", **profile):
-    with warnings.catch_warnings(), MemoryFile() as memory:
+def _tiff(pixels, *, driver="GTiff", mask=None, **profile):
+    with warnings.catch_warnings(), MemoryFile() as memory, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         warnings.simplefilter("ignore")
         with memory.open(
             driver="GTiff",
@@ -35,13 +36,15 @@ def _tiff(pixels, *, driver="GTiff", **profile):
             dtype=pixels.dtype.name,
             crs=f"EPSG:{EPSG}",
             transform=Affine(10, 0, 500_000, 0, -10, 5_000_000),
-            nodata=0,
+            nodata=0 if mask is None else None,
             tiled=True,
             blockxsize=TILE,
             blockysize=TILE,
             **profile,
         ) as file:
             file.write(pixels)
+            if mask is not None:
+                file.write_mask(mask)
         if driver == "COG":
             with memory.open() as file, MemoryFile() as other:
                 rasterio.shutil.copy(file, other.name, driver="COG", blocksize=TILE, compress="deflate")
@@ -61,13 +64,14 @@ def files():
         found[f"{PREFIX}{record}-flat.tif"] = _tiff(noise)
         found[f"{PREFIX}{record}-cog.tif"] = _tiff(noise, driver="COG")
         found[f"{PREFIX}{record}-rg.tif"] = _tiff(steps, compress="deflate", interleave="pixel")
+        found[f"{PREFIX}{record}-m.tif"] = _tiff(noise, mask=clear[0] == 2, compress="deflate")
         found[f"{PREFIX}{record}-qa.tif"] = _tiff(clear)
     return found
 
 
 def table():
     days = [dt.datetime(2024, 5, 1 + 7 * at, 10, tzinfo=dt.UTC) for at in range(len(RECORDS))]
-    hrefs = {kind: [f"{PREFIX}{record}-{kind}.tif" for record in RECORDS] for kind in ("flat", "cog", "rg", "qa")}
+    hrefs = {kind: [f"{PREFIX}{record}-{kind}.tif" for record in RECORDS] for kind in ("flat", "cog", "rg", "qa", "m")}
     return pl.DataFrame({"id": RECORDS, "datetime": days, **hrefs})
 
 

@@ -42,6 +42,8 @@ EXACT = {
     "all bands": lambda s: sampled(s, None),
     "a COG": lambda s: sampled(s, ["cog"]),
     "bands of one file": lambda s: sampled(s, ["r", "g"]),
+    "a masked file": lambda s: sampled(s, ["m"]),
+    "the windows of a masked file": lambda s: s.raster.read_windows(SCATTERED, ["m"], shape=(40, 40), crs=CRS, masked=True),
     "a selected band": lambda s: sampled(s, ["flat", "cog"]).select("plot", "cog"),
     "no band": lambda s: sampled(s, ["flat", "cog"]).select("plot", "record_id"),
     "a record filter": lambda s: first_id(sampled(s, ["cog"])),
@@ -85,6 +87,9 @@ UPPER = {
     ),
     "an expression on a COG": lambda s: paired(s).with_columns(v=read("cog")),
     "reads of one COG side by side": lambda s: pl.concat([sampled(s, ["cog"]), sampled(s, ["cog"], EVERYWHERE)]),
+    "one expression in two places": lambda s: pl.concat([paired(s).with_columns(v=read())] * 2).head(3),
+    "a limit above two reads": lambda s: pl.concat([sampled(s, ["flat"]), sampled(s, ["cog"]).rename({"cog": "flat"})])
+    .filter(pl.col("plot") > 3).head(3),
     "the first value": lambda s: sampled(s, ["cog"]).filter(pl.col("cog") > 9).select(pl.col("cog").head(2)),
 }  # fmt: skip
 UNKNOWN = {
@@ -217,6 +222,13 @@ def test_cost_and_time_follow_from_prices_and_bytes(scenes, source):
     assert bill.by_host["cost_usd"].sum() == pytest.approx(bill.cost_usd)
     assert 0 < bill.seconds < 10
     assert pr.estimate(sampled(scenes, None, EVERYWHERE)).seconds > bill.seconds
+
+
+def test_a_bill_is_not_in_the_profile(scenes):
+    with pr.profile() as p:
+        pr.estimate(sampled(scenes, ["flat", "cog"], max_distance_pixels=3))
+    told = p.summary().row(0, named=True)
+    assert (told["requests"], told["tiles"], told["decoded_tiles"], p.errors) == (0, 0, 0, [])
 
 
 def test_a_bill_prints_and_renders(scenes):
