@@ -14,7 +14,7 @@ import numpy as np
 
 from polars_rasteret.errors import BudgetError, UsageError
 from polars_rasteret.fetch.failures import shown
-from polars_rasteret.fetch.stores import origin_of, prices_for
+from polars_rasteret.fetch.stores import origin, prices_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ class Budget:
             if cost is None:
                 raise UsageError(
                     f"budget_usd is set, but the price of {shown(href)} is not known: "
-                    f"pr.configure_store({origin_of(href) + '/'!r}, usd_per_gb=..., usd_per_1000_requests=...), "
+                    f"pr.configure_store({origin(href) + '/'!r}, usd_per_gb=..., usd_per_1000_requests=...), "
                     "or set budget_bytes instead"
                 )
             total += cost

@@ -15,6 +15,7 @@ from polars.io.plugins import register_io_source
 
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS
 from polars_rasteret.frame.watched import Watched
@@ -57,6 +58,7 @@ class BatchedColumns(Watched):
 
     def schema(self) -> pl.Schema:
         """Give the schema of the answer, as an IO source must."""
+        process.check()  # in a forked child the query would hang in Polars before it reaches our own check
         return self._schemas[0]
 
     @cached_property

@@ -17,7 +17,7 @@ import polars as pl
 from polars_rasteret.engine import Ledger, open_ledger
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.stores import origin_of, prices_for
+from polars_rasteret.fetch.stores import origin, prices_for
 from polars_rasteret.frame.dependence import dependence
 from polars_rasteret.options import DryRun, pickled_dry, process_options
 from polars_rasteret.plan.bills import FileBills, file_bills, seconds
@@ -211,7 +211,7 @@ def _files(ledger: Ledger, bills: FileBills) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "href": ledger.hrefs,
-            "host": [origin_of(href) for href in ledger.hrefs],
+            "host": [origin(href) for href in ledger.hrefs],
             "record": [record[href] for href in ledger.hrefs],
             "record_id": [ledger.records.get(href, (0, None))[1] for href in ledger.hrefs],
             "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(ledger.hrefs)],

@@ -7,6 +7,7 @@ on the caller's frame, in the collection scan, on pairs before any request, and 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from polars_rasteret.frame.keys import KeyColumns
 from polars_rasteret.frame.moments import AT, at_intervals, widened
 from polars_rasteret.frame.pairing import candidate_pairs, covering_rows, with_unmatched
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
-from polars_rasteret.frame.question import READ_ERROR
+from polars_rasteret.frame.question import READ_ERROR, schema_here
 from polars_rasteret.frame.records import collect_records
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
 from polars_rasteret.frame.units import PairedRows, units
@@ -58,7 +59,7 @@ class PairedSource(Watched):
         question = self.question
         return register_io_source(
             self,
-            schema=question.settled.schema,  # not a callable: Polars would pickle the question once more
+            schema=partial(schema_here, question.settled.schema),
             validate_schema=True,
             is_pure=True,
             explain_name=f"RASTER {question.verb}",

@@ -14,6 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
 from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype, check_tolerance
 from polars_rasteret.frame.records import checked_raster_columns
 from polars_rasteret.frame.targets import TargetColumns, target_columns
@@ -177,3 +178,9 @@ class Question:
                 f"{', '.join(schema)}"
             )
         return [name for name in dict.fromkeys(names) if name in schema]
+
+
+def schema_here(schema: pl.Schema) -> pl.Schema:
+    """Give the schema of an answer, as an IO source must; a small function, because Polars pickles it beside the source."""
+    process.check()  # in a forked child the query would hang in Polars before it reaches our own check
+    return schema
