@@ -194,7 +194,9 @@ def _estimate(ledger: Ledger, bills: FileBills, depends: Dependence) -> Estimate
 
 def _is_one_unit(ledger: Ledger, depends: Dependence) -> bool:
     """Say whether a read is made as a whole before its first row is given, so that a limit above it ends nothing."""
-    return not depends.ends_by_pixels and len(ledger.calls) <= 1 and not any(call.in_batches for call in ledger.calls)
+    if depends.ends_by_pixels or depends.shares_steps:
+        return False
+    return len(ledger.calls) <= 1 and not any(call.in_batches for call in ledger.calls)
 
 
 def _files(ledger: Ledger, bills: FileBills) -> pl.DataFrame:
