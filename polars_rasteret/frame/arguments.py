@@ -60,16 +60,28 @@ def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def check_fill(what: str, fill_value: Any, unscale: object) -> None:
-    """Refuse a fill that is no number, or whose place in an unscaled answer is not settled yet."""
-    if fill_value is None:
-        return
-    if not is_number(fill_value):
-        raise UsageError(f"{what}: fill_value={fill_value!r}; expected a number")
-    if unscale:
+def checked_resolution(what: str, resolution: Any, shape: object) -> tuple[float, float] | None:
+    """Take the size of a pixel: one number, or one in x and one in y."""
+    if resolution is None:
+        return None
+    if shape is not None:
+        raise UsageError(f"{what}: both shape and resolution are given; pass one of them")
+    try:
+        x, y = (resolution, resolution) if is_number(resolution) else resolution
+    except (TypeError, ValueError):
+        x = y = None
+    if not (is_number(x) and is_number(y) and 0 < x < float("inf") and 0 < y < float("inf")):
         raise UsageError(
-            f"{what}: fill_value with unscale is not available yet in this version; fill the answer instead"
+            f"{what}: resolution={resolution!r}; expected the size of a pixel, a number above 0 or (x, y), in units of the "
+            "raster's CRS"
         )
+    return float(x), float(y)
+
+
+def check_fill(what: str, fill_value: Any) -> None:
+    """Refuse a fill that is no number."""
+    if fill_value is not None and not is_number(fill_value):
+        raise UsageError(f"{what}: fill_value={fill_value!r}; expected a number")
 
 
 def checked_bands(what: str, bands: Any) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ their answers, so that the result may go to a sink.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars.selectors as cs
@@ -41,6 +42,26 @@ def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
             )
     source = BatchedColumns(lf, tuple(exprs), current_options().max_answer_bytes)
     return register_io_source(source, schema=source.schema, validate_schema=True, explain_name="RASTER with_columns")
+
+
+def as_columns(exprs: Iterable[Any], named_exprs: Mapping[str, Any]) -> list[pl.Expr]:
+    """Take what Polars' own ``with_columns`` takes: expressions, names, other values, and iterables of them."""
+    columns = [_as_column(value) for value in _flattened(exprs)]
+    return [*columns, *(_as_column(value).alias(name) for name, value in named_exprs.items())]
+
+
+def _flattened(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | pl.Series):
+            yield from value
+        else:
+            yield value
+
+
+def _as_column(value: Any) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    return pl.col(value) if isinstance(value, str) else pl.lit(value)
 
 
 def _is_row_separable(expr: pl.Expr) -> bool:

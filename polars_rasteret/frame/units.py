@@ -102,8 +102,8 @@ class Reader(Protocol):
     """What a verb does with paired rows."""
 
     @property
-    def as_points(self) -> bool:
-        """Whether every target must be a point."""
+    def as_points(self) -> bool | None:
+        """Whether every target must be a point; None: they are taken as points where all of them are."""
         ...
 
     @property

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.frame.arguments import check_choice, check_fill, checked_bands, checked_shape, refuse_later
+from polars_rasteret.frame.arguments import (
+    check_choice,
+    check_fill,
+    checked_bands,
+    checked_resolution,
+    checked_shape,
+    refuse_later,
+)
+from polars_rasteret.frame.grids import check_grid
+from polars_rasteret.frame.lining_up import check_resampling, methods_of
 from polars_rasteret.frame.long_layout import INDEX, long_layout, record_columns, with_raster_crs
 from polars_rasteret.frame.pair_reader import PairReader
 from polars_rasteret.frame.paired_source import PairedSource
@@ -90,6 +99,10 @@ class _PointReaderOf:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WindowReaderOf:
     shape: tuple[int, int] | None
+    resolution: tuple[float, float] | None
+    coverage: str | None
+    grid: str
+    resampling: Any
     masked: bool | str
     fill_value: float | None
     stack: bool
@@ -97,15 +110,22 @@ class _WindowReaderOf:
     tells_errors: bool
 
     def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
+        check_grid("read_windows", self.grid, list(bands))
+        check_resampling("read_windows", self.resampling, list(bands))
         return WindowReader(
             bands=bands,
             shape=self.shape,
+            resolution=self.resolution,
+            coverage=self.coverage,
+            grid=self.grid,
+            resampling=methods_of(self.resampling, list(bands)),
             masked=self.masked,
             fill_value=self.fill_value,
             stack=self.stack,
             unscale=_unscaled("read_windows", self.unscale, bands),
             tells_errors=self.tells_errors,
-            as_points=self.shape is not None,
+            # A point has a window where there is a shape; else it is the smallest area.
+            as_points=None if self.shape is not None else False,
         )
 
 
@@ -185,23 +205,21 @@ def read_windows(
     """Build the frame behind ``.raster.read_windows``."""
     what = "read_windows"
     check_choice(what, "masked", masked, (False, True, "column"))
-    refuse_later(
-        what,
-        resolution=(resolution, None),
-        coverage=(coverage, None),
-        grid=(grid, "finest"),
-        resampling=(resampling, "nearest"),
-    )
-    check_fill(what, fill_value, unscale)
+    check_choice(what, "coverage", coverage, (None, "center", "all_touched"))
+    check_fill(what, fill_value)
     size = checked_shape(what, shape)
+    pixel_size = checked_resolution(what, resolution, size)
+    instead = " instead of resolution" if pixel_size is not None else ""
     if stack and size is None:
-        raise UsageError(f"{what}: stack=True needs a known size: pass shape=(height, width) with point geometries")
+        raise UsageError(f"{what}: stack=True needs a known size: pass shape=(height, width){instead}")
     if masked == "column" and size is None:
-        raise UsageError(
-            f"{what}: masked='column' needs a known size: pass shape=(height, width) with point geometries"
-        )
+        raise UsageError(f"{what}: masked='column' needs a known size: pass shape=(height, width){instead}")
     reader = _WindowReaderOf(
         shape=size,
+        resolution=pixel_size,
+        coverage=coverage,
+        grid=grid,
+        resampling=resampling,
         masked=masked,
         fill_value=fill_value,
         stack=stack,

@@ -100,7 +100,7 @@ class RasterExpr:
         window: Any = None,
         crs: Any = None,
         shape: tuple[int, int] | None = None,
-        resolution: float | None = None,
+        resolution: float | tuple[float, float] | None = None,
         resampling: str = "nearest",
         masked: bool = False,
         fill_value: float | None = None,
@@ -113,22 +113,28 @@ class RasterExpr:
         ----------
         bounds
             A geometry column, a bbox struct column, or ``(minx, miny, maxx, maxy)``, in map space: the smallest pixel window
-            that contains it, clipped to the image. With `shape`, point geometries: the unclipped window whose pixel
-            ``(height // 2, width // 2)`` holds the point.
+            that contains it, clipped to the image. With `shape` or `resolution`, exactly the bounding box in the raster's CRS,
+            unclipped, resampled from the best overview. A point geometry with `shape`: the raster's own pixels, those of the
+            unclipped window whose pixel ``(height // 2, width // 2)`` holds the point.
         window
-            Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped. Works without
-            georeferencing. Neither: the whole image.
+            Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped, and resampled
+            where its size is not `shape`. Works without georeferencing. Neither: the whole image.
         crs
-            Of `bounds`; None: taken from GeoArrow metadata, else an error.
+            Of `bounds`; None: taken from GeoArrow metadata, else an error. Edges are followed densely into the raster's CRS.
         shape
             ``(height, width)`` of the arrays wanted.
-        resolution, resampling
-            For resampled windows; not available yet.
+        resolution
+            Instead: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as a whole number of pixels over
+            the box allows.
+        resampling
+            As in rasterio and GDAL: ``"nearest"``, ``"bilinear"``, ``"cubic"``, ``"cubic_spline"``, ``"lanczos"``,
+            ``"average"``, ``"mode"``. Null pixels are left out and the others' weights renormalised; values keep the pixel
+            dtype, rounded and clamped.
         masked
             Make null pixels (nodata, NaN, hidden by the file's mask or alpha band) null elements; else the file's own values are
             kept and no mask is read.
         fill_value
-            For pixels outside of the image; else nodata, else 0.
+            For pixels outside of the image; else nodata, else 0. Of an unscaled window in the units of the answer.
         unscale
             Give ``value * scale + offset`` as Float32.
         on_error
@@ -148,6 +154,12 @@ class RasterExpr:
         >>> chip = pl.col("red").raster.read_window(window=(0, 2, 0, 3))
         >>> scenes.select(chip).unnest("red").select("pixels", "height", "width").collect().row(0)
         ([1000, 1001, 1002, 1064, 1065, 1066], 2, 3)
+
+        The same place at half the resolution:
+
+        >>> half = pl.col("red").raster.read_window(window=(0, 4, 0, 6), shape=(2, 3), resampling="average")
+        >>> scenes.select(half).collect().item().to_list()
+        [[1033, 1035, 1037], [1161, 1163, 1165]]
         """
         from polars_rasteret.frame import window_expression
 

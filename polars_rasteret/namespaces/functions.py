@@ -89,8 +89,9 @@ def read_window(
     shape: tuple[int, int] | None = None,
     stack: bool = False,
     crs: Any = None,
-    resolution: float | None = None,
-    resampling: str = "nearest",
+    resolution: float | tuple[float, float] | None = None,
+    resampling: Any = "nearest",
+    grid: str = "finest",
     masked: bool = False,
     fill_value: float | None = None,
     unscale: bool = False,
@@ -102,11 +103,17 @@ def read_window(
     ----------
     bands
         Names of raster columns.
-    bounds, window, shape, crs, resolution, resampling, masked, fill_value, unscale, on_error
+    bounds, window, shape, crs, resolution, masked, fill_value, unscale, on_error
         As in the expression ``pl.col(band).raster.read_window``. A `window` of four numbers has a known size and gives arrays
         by itself.
     stack
         Give one array instead of a Struct; needs a known size.
+    grid
+        With `shape`, `resolution` or `stack`, all bands of a row are given on the grid of one: ``"finest"`` or ``"coarsest"``
+        (of the first where they are the same), or a band. A `window` in pixels means what each band makes of it, except in a
+        stack.
+    resampling
+        As in the expression; or a dict by band, whose bands that it does not name are ``"nearest"``.
 
     Returns
     -------
@@ -136,6 +143,7 @@ def read_window(
         unscale=unscale,
         on_error=on_error,
         form="stack" if stack else "struct",
+        grid=grid,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import estimate_world as world
 import polars as pl
 import pytest
+import shapely
 from estimate_world import EVERYWHERE, SCATTERED
 
 import polars_rasteret as pr
@@ -31,8 +32,6 @@ def first_id(lf):
 
 
 def wide_boxes(scenes):
-    import shapely
-
     boxes = [shapely.box(500_100 + 900 * at, 4_995_500, 501_900 + 900 * at, 4_999_000) for at in range(3)]
     return scenes.raster.read_windows(boxes, ["cog", "r"], crs=CRS)
 
@@ -60,6 +59,13 @@ EXACT = {
     "long": lambda s: sampled(s, ["cog"], layout="long"),
     "windows": lambda s: s.raster.read_windows(SCATTERED, ["cog", "g"], shape=(40, 40), crs=CRS),
     "boxes": wide_boxes,
+    "resampled windows of an overview": lambda s: s.raster.read_windows(
+        [shapely.box(500_100, 4_995_500, 504_900, 4_999_000)], ["cog", "flat"], crs=CRS, shape=(60, 50), resampling="bilinear"
+    ),
+    "covered pixels": lambda s: s.raster.read_windows(
+        [shapely.Point(502_000, 4_998_000).buffer(1_500)], ["cog"], crs=CRS, shape=(60, 60), coverage="center", masked=True
+    ),
+    "a resampled expression": lambda s: s.with_columns(v=pl.col("flat").raster.read_window(shape=(30, 30))).select("v"),
     "an expression": lambda s: paired(s).with_columns(v=read()),
     "an expression on one row": lambda s: paired(s).head(1).with_columns(v=read("cog")),
     "a limit above an expression": lambda s: paired(s).with_columns(v=read()).head(4),
