@@ -30,7 +30,7 @@ ON_BORDER = 1e-10
 _NEARLY = 1e-8
 """A target pixel that reaches less far into a source pixel does not touch it (as in GDAL)."""
 _BLOCK_PIXELS = 1 << 20
-"""Source pixels that are in work at a time."""
+"""Pixels that are in work at a time, of the source or taken from it."""
 
 
 class Axis(NamedTuple):
@@ -126,11 +126,9 @@ def resampled(
         return values, valid, part
     assert source.valid is not None
     assert valid is not None
-    mixed, is_mixed = _mixed(source, rows, cols, method, part)
     if nodata is not None:
         values[part] = nodata
-    np.copyto(values[part], rounded(mixed, is_mixed, values.dtype, nodata), where=is_mixed)
-    valid[part] = is_mixed
+    _mix(source, (rows, cols), method, part, nodata=nodata, out=(values[part], valid[part]))
     return values, valid, part
 
 
@@ -146,24 +144,32 @@ def _nearest(source: Source, rows: Axis, cols: Axis, part: tuple[slice, slice]) 
     )
 
 
-def _mixed(
-    source: Source, rows: Axis, cols: Axis, method: str, part: tuple[slice, slice]
-) -> tuple[NDArray[Any], Booleans]:
-    """Give mixed values of the target pixels in `part`, in blocks of rows that bound the memory in work."""
+def _mix(
+    source: Source,
+    axes: tuple[Axis, Axis],
+    method: str,
+    part: tuple[slice, slice],
+    *,
+    nodata: Any,
+    out: tuple[NDArray[Any], Booleans],
+) -> None:
+    """Mix the target pixels in `part` and write them, in blocks of rows that bound the memory in work."""
     assert source.valid is not None
-    row_taps, col_taps = _taps(method, rows, part[0], source.first_row), _taps(method, cols, part[1], source.first_col)
-    n_rows, n_cols = len(row_taps.pixel), len(col_taps.pixel)
-    values = np.zeros((n_rows, n_cols), source.values.dtype if method == "mode" else np.float64)
-    valid = np.zeros(values.shape, np.bool_)
-    step = max(1, int(_BLOCK_PIXELS / source.values.shape[1] / max(float(rows.step), 1.0)))
-    mix = _MIXERS[method]
-    for first in range(0, n_rows, step):
-        block = slice(first, min(first + step, n_rows))
+    row_taps, col_taps = (
+        _taps(method, axis, one, first)
+        for axis, one, first in zip(axes, part, (source.first_row, source.first_col), strict=True)
+    )
+    per_row = max(source.values.shape[1] * max(float(axes[0].step), 1.0), row_taps.pixel.shape[1] * col_taps.pixel.size)
+    step = max(1, int(_BLOCK_PIXELS / per_row))
+    values, valid = out
+    for first in range(0, len(values), step):
+        block = slice(first, min(first + step, len(values)))
         taps = row_taps.of_targets(block)
         top, bottom = int(taps.pixel.min()), int(taps.pixel.max()) + 1
         down = Taps(taps.pixel - top, taps.weight, taps.is_used)
-        values[block], valid[block] = mix(source.values[top:bottom], source.valid[top:bottom], down, col_taps)
-    return values, valid
+        mixed, is_mixed = _MIXERS[method](source.values[top:bottom], source.valid[top:bottom], down, col_taps)
+        np.copyto(values[block], rounded(mixed, is_mixed, values.dtype, nodata), where=is_mixed)
+        valid[block] = is_mixed
 
 
 class Taps(NamedTuple):

@@ -36,7 +36,6 @@ class PairReader:
 
     bands: Mapping[str, pl.DataType]
     as_points: bool
-    areas_hint: str = ""
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:

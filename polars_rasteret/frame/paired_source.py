@@ -127,7 +127,6 @@ class _Answer:
             target_frame,
             settled.where,
             as_points=settled.reader.as_points,
-            resampled_areas_hint=settled.reader.areas_hint,
         )
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
         at = None if settled.at is None else at_intervals(target_frame[AT])

@@ -46,7 +46,6 @@ class PointReader:
     tells_errors: bool
     sampling: Sampling
     as_points: bool = True
-    areas_hint: str = ""
 
     def __post_init__(self) -> None:
         check_grid("sample_points", self.sampling.grid, list(self.bands))

@@ -246,9 +246,7 @@ def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
     return Areas(wkb_array(geometry), crs)
 
 
-def targets_of(
-    frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None, resampled_areas_hint: str = ""
-) -> Points | Areas:
+def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None) -> Points | Areas:
     """Give the targets of a collected frame.
 
     Parameters
@@ -267,8 +265,6 @@ def targets_of(
     if as_points is None:
         as_points = _are_points(geometry)
     if as_points:
-        if resampled_areas_hint and not _are_points(geometry):
-            raise UsageError(resampled_areas_hint)
         return points_of_geometry(geometry, columns.crs)
     return areas_of_geometry(geometry, columns.crs)
 

@@ -107,11 +107,6 @@ class Reader(Protocol):
         ...
 
     @property
-    def areas_hint(self) -> str:
-        """What to say of a target that is no point where every one must be; empty: the geometry says it."""
-        ...
-
-    @property
     def outputs(self) -> Mapping[str, pl.DataType]:
         """Columns it gives, with their dtypes, in order."""
         ...

@@ -59,7 +59,6 @@ class WindowReader:
     unscale: frozenset[str]
     tells_errors: bool
     as_points: bool | None
-    areas_hint: str = ""
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:

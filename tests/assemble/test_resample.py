@@ -124,6 +124,20 @@ def test_the_most_frequent_value_is_that_of_rasterio(dtype):
                 np.testing.assert_array_equal(resampled(whole, rows, cols, "mode", None)[0], wanted)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_blocks_of_rows_do_not_show(method, monkeypatch):
+    pixels = image("int16", holes=True)
+    source = Source(values=pixels, valid=pixels != -7, first_row=0, first_col=0)
+    for step in (0.3, 1.0, 2.6):
+        rows, cols = Axis(4.2, step, 30, HEIGHT), Axis(-3.0, step, 40, WIDTH)
+        wanted = resampled(source, rows, cols, method, np.int16(-7))
+        with monkeypatch.context() as patch:
+            patch.setattr("polars_rasteret.assemble.resample._BLOCK_PIXELS", 700)
+            got = resampled(source, rows, cols, method, np.int16(-7))
+        np.testing.assert_array_equal(got[0], wanted[0])
+        np.testing.assert_array_equal(got[1], wanted[1])
+
+
 def test_mixed_values_are_clamped_and_never_become_nodata():
     stripes = np.tile(np.array([[255, 255, 255, 1, 1, 1]], np.uint8), (6, 1))
     source = Source(values=stripes, valid=np.ones(stripes.shape, np.bool_), first_row=0, first_col=0)
