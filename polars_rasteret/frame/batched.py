@@ -20,6 +20,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, pieces, unit_bytes
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
 
@@ -71,7 +72,7 @@ def _is_row_separable(expr: pl.Expr) -> bool:
         return True  # it calls Python (ours does), and Polars cannot say without a schema
 
 
-class BatchedColumns:
+class BatchedColumns(Watched):
     """The IO source of ``with_columns``."""
 
     def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], max_answer_bytes: int) -> None:

@@ -6,6 +6,7 @@ and column pruning below it. Dtypes of results are expressions too, resolved bef
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -50,7 +51,14 @@ def read_columns(
     columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
 ) -> tuple[list[BandAnswer], dict[int, str]]:
     """Read windows of some columns together."""
-    return read_bands(asked_rows(columns, shared, unscale=unscale), options, advice=ADVICE, **how)
+    return read_bands(asked_rows(columns, shared, unscale=unscale), in_batches(options), advice=ADVICE, **how)
+
+
+def in_batches(options: ReadOptions) -> ReadOptions:
+    """Say, where the query is estimated, that Polars decides which rows are read together."""
+    if options.dry_run is None:
+        return options
+    return replace(options, dry_run=replace(options.dry_run, in_batches=True))
 
 
 def band_expressions(what: str, bands: Any) -> list[pl.Expr]:

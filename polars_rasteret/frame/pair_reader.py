@@ -90,7 +90,6 @@ class PairReader:
         options: ReadOptions,  # noqa: ARG002
         *,
         judging: Sequence[str] = (),  # noqa: ARG002
-        at_most: bool = True,  # noqa: ARG002
     ) -> Bill:
         """Give nothing: references cost nothing."""
         return Bill(tiles=0, requests=0, bytes=0)

@@ -134,6 +134,8 @@ class _Work:
                 reads.append(_read(band, part, others, want_valid=want_valid))
                 of_band.append((at, False))
         answers = read_windows(reads, options, advice=advice, spending=spending)
+        if options.dry_run is not None:
+            return
         for read, answer, (at, is_plain) in zip(reads, answers, of_band, strict=True):
             for window, reason in answer.errors.items():
                 self.errors[at][part.start + window] = reason

@@ -128,7 +128,7 @@ class Reader(Protocol):
 
     @property
     def costs_vary(self) -> bool:
-        """Whether what is read depends on the pixels themselves, so that `bill` is an upper bound."""
+        """Whether what is read depends on the pixels themselves, so that `bill` is a part of it."""
         ...
 
     def read(
@@ -151,16 +151,13 @@ class Reader(Protocol):
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),
-        at_most: bool = True,
     ) -> Bill:
-        """Give what `read` would fetch with an empty cache: at most, or for sure.
+        """Give what `read` would surely fetch with an empty cache, whatever the pixels are.
 
         Parameters
         ----------
         judging
             Bands that say what is valid.
-        at_most
-            False leaves out what depends on pixels.
         """
         ...
 

@@ -25,6 +25,7 @@ from polars_rasteret.frame.elementwise import (
     band_name,
     check_unscale,
     common_dtype,
+    in_batches,
     known_crs,
     mapped,
     pixel_dtype_of,
@@ -37,6 +38,7 @@ from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands, stac
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.frame.resampled import read_onto_grids
 from polars_rasteret.frame.targets import areas_of_geometry, geometry_crs, points_of_geometry, stated_crs, wkb_array
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import (
     SharedWindows,
     Windows,
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadWindow:
+class _ReadWindow(Watched):
     """Callback: raster columns, then what says where, to windows."""
 
     n_bands: int
@@ -102,11 +104,11 @@ class _ReadWindow:
             "stack": is_stack and not self.unscale,
             "advice": ADVICE,
         }
-        onto = self._lined_up(bands)
+        onto, options = self._lined_up(bands), in_batches(self.options)
         if onto is None:
-            answers, errors = read_bands(bands, self.options, **how)
+            answers, errors = read_bands(bands, options, **how)
         else:
-            answers, errors = read_onto_grids(onto, self.options, **how)
+            answers, errors = read_onto_grids(onto, options, **how)
         warn_of_errors(errors, "read_window")
         name = inputs[0].name
         if self.form == "single":
@@ -243,7 +245,7 @@ def read_window(
         unscale=unscale,
         form=form,
         options=options,
-        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
+        spending=Spending.of(options),
     )
 
     def value_dtype(pixel: Any) -> Any:

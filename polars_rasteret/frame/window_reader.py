@@ -162,7 +162,7 @@ class WindowReader:
         chosen = self._chosen(wanted)
         if chosen:
             answers, errors = self._answers(rows, chosen, options, spending)
-            if self.coverage is not None:
+            if self.coverage is not None and options.dry_run is None:
                 stride = (
                     None if self.shape is None else self.shape[0] * self.shape[1] * self._bands_side_by_side(chosen)
                 )
@@ -216,7 +216,6 @@ class WindowReader:
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),  # noqa: ARG002
-        at_most: bool = True,  # noqa: ARG002
     ) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         chosen = self._chosen(wanted)

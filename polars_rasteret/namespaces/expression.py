@@ -208,3 +208,103 @@ class RasterExpr:
         from polars_rasteret.frame.metadata import with_metadata
 
         return with_metadata(self._expr, nodata=nodata, scale=scale, offset=offset)
+
+    def bounds(self, crs: Any = None) -> pl.Expr:
+        """Give where each row's image lies; nothing is read.
+
+        Parameters
+        ----------
+        crs
+            Of the bounds wanted: edges are densified, because they bend in another CRS. None: each raster's own.
+
+        Returns
+        -------
+        polars.Expr
+            Struct of ``xmin``, ``ymin``, ``xmax``, ``ymax``, which also serves as a ``geometry`` of boxes. Null where the
+            raster is null, has no georeferencing, or has no place in `crs`. In longitude and latitude ``xmin > xmax`` across
+            the antimeridian.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.bounds()).unnest("red").collect().row(0)
+        (500000.0, 4999360.0, 500640.0, 5000000.0)
+        """
+        from polars_rasteret.frame.grid_expression import bounds
+
+        return bounds(self._expr, crs)
+
+    def pixel_size(self) -> pl.Expr:
+        """Give the size of a pixel of each row's raster, in units of its CRS; nothing is read.
+
+        Returns
+        -------
+        polars.Expr
+            Struct of ``x`` and ``y`` (Float64): the lengths of a pixel's sides, also on a rotated grid. Null where the raster is
+            null or has no georeferencing.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.pixel_size()).collect().item()
+        {'x': 10.0, 'y': 10.0}
+        """
+        from polars_rasteret.frame.grid_expression import pixel_size
+
+        return pixel_size(self._expr)
+
+    def overviews(self) -> pl.Expr:
+        """List the overviews of each row's raster, the largest first; nothing is read.
+
+        Returns
+        -------
+        polars.Expr
+            List of Struct: ``level`` (1 is the largest overview; 0 would be the image itself), ``height``, ``width`` and
+            ``decimation`` (all UInt32). Empty without overviews, null where the raster is null.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.overviews()).collect().item().to_list()
+        []
+        """
+        from polars_rasteret.frame.grid_expression import overviews
+
+        return overviews(self._expr)
+
+    def row_col(self, x: Any, y: Any = None, *, crs: Any = None) -> pl.Expr:
+        """Give the pixel of each row's raster that holds a point; nothing is read.
+
+        Parameters
+        ----------
+        x, y, crs
+            As in `sample_points`.
+
+        Returns
+        -------
+        polars.Expr
+            Struct of ``row`` and ``col`` (Int64): the floor of the inverse affine, whether or not that pixel lies inside of the
+            image. Null where the raster or the point is null, or the point has no place in the raster's CRS.
+
+        Raises
+        ------
+        UsageError
+            When the CRS is not known, or a raster has none.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.row_col(500_015, 5_000_005, crs=32632)).collect().item()
+        {'row': -1, 'col': 1}
+        """
+        from polars_rasteret.frame.grid_expression import row_col
+
+        return row_col(self._expr, x, y, crs)
