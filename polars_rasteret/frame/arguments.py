@@ -1,7 +1,4 @@
-"""Are the arguments of a read face valid, and which of them come with a later version?
-
-The signatures are complete so that code written today keeps working; what is not built yet is refused by name.
-"""
+"""Are the arguments of a read face valid, and in which form are they used?"""
 
 from __future__ import annotations
 
@@ -14,14 +11,6 @@ from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def refuse_later(what: str, **arguments: tuple[object, object]) -> None:
-    """Refuse arguments whose value differs from the default that is built: ``name=(value, default)``."""
-    for name, (value, default) in arguments.items():
-        is_other = default is None or isinstance(value, pl.Expr) or value != default  # an expression cannot be compared
-        if value is not default and is_other:
-            raise UsageError(f"{what}: {name}={value!r} is not available yet in this version; leave it at {default!r}")
 
 
 def check_choice(what: str, name: str, value: object, choices: Sequence[object]) -> None:

@@ -31,8 +31,8 @@ def blank_uncovered(
     fill: float | None,
     *,
     pixels_per_row: int | None,
-) -> None:
-    """Blank what the areas do not cover, in place.
+) -> dict[int, int]:
+    """Blank what the areas do not cover, in place; give how many pixels of each row they do, where that is not all.
 
     Parameters
     ----------
@@ -71,6 +71,7 @@ def blank_uncovered(
                 answer.values[place][blank] = fills[int(band.rows.reference_id[row])]
             if answer.valid is not None:
                 answer.valid[place][blank] = False
+    return {row: int(pixels.sum()) for (_, row), pixels in covered.items()}
 
 
 def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: str) -> NDArray[np.bool_]:

@@ -50,7 +50,12 @@ class PairReader:
             return windows_of_points(column, reference_id, targets, target)
         return windows_of_areas(column, reference_id, targets, target)
 
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+    def row_bytes(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        judging: Sequence[str] = (),  # noqa: ARG002
+    ) -> NDArray[np.int64]:
         """Give the size of a row: references are views, whatever the size of their tile tables."""
         return np.full(len(rows), 125 * len(wanted), np.int64)
 

@@ -249,11 +249,10 @@ class _Answer:
         if question.match == "all" and validity is None and not reader.costs_vary:
             check_budget(self._exact_bill(runs), self.spending.budget)
             return iter(runs)
-        judging = () if validity is None else validity.bands
         certain = NOTHING
         for rows, _ in runs:
             sure = rows if question.match == "all" else rows.taken(np.unique(rows.target, return_index=True)[1])
-            certain += reader.bill(sure, self._values(), question.options, judging=judging)
+            certain += reader.bill(sure, self._values(), question.options, judging=self._judging())
         check_budget(certain, self.spending.budget)
         return iter(runs)
 
@@ -282,7 +281,7 @@ class _Answer:
     def _read_all(self, rows: PairedRows) -> Iterator[pl.DataFrame]:
         """Read every row, unit by unit."""
         values = self._values()
-        row_bytes = self.settled.reader.row_bytes(rows, values) + self._key_bytes()
+        row_bytes = self.settled.reader.row_bytes(rows, values, self._judging()) + self._key_bytes()
         allowed = unit_bytes(row_bytes, self.question.options.max_answer_bytes)
         is_cut = allowed < self.question.options.max_answer_bytes
         for unit in units(row_bytes, max_bytes=allowed, ramps_up=self._ramps_up()):
@@ -305,7 +304,10 @@ class _Answer:
         values = self._values()
         dtypes = {name: reader.outputs[name] for name in reader.outputs if name in values and name != READ_ERROR}
         target_bytes = np.full(len(of_targets), self._key_bytes(), np.int64)
-        np.maximum.at(target_bytes, rows.target - of_targets.start, reader.row_bytes(rows, values))
+        row_bytes = reader.row_bytes(
+            rows, {*values, *reader.outputs}, self._judging()
+        )  # all bands say whether a row counts
+        np.maximum.at(target_bytes, rows.target - of_targets.start, row_bytes)
         ramps_up = self._ramps_up() or n_rows is not None
         for unit in units(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
             targets = np.arange(of_targets[unit.start], of_targets[unit.stop - 1] + 1, dtype=np.int64)
@@ -321,6 +323,10 @@ class _Answer:
             yield self._filtered(frame), frame.height
             if n_rows is not None and n_rows <= 0:
                 return
+
+    def _judging(self) -> tuple[str, ...]:
+        """Name the bands that say what is valid."""
+        return () if self.settled.validity is None else self.settled.validity.bands
 
     def _key_bytes(self) -> int:
         return self.keys.row_bytes({name for name in self.needed if name not in self.settled.values})

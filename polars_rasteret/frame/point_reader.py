@@ -79,7 +79,12 @@ class PointReader:
             exactly=self.sampling.max_distance > 0 or self.sampling.method != "nearest",
         )
 
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+    def row_bytes(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        judging: Sequence[str] = (),  # noqa: ARG002
+    ) -> NDArray[np.int64]:
         """Give the size of a row: a value and its validity per band, and of each pixel of its neighbourhood."""
         n_bytes = 0
         n_around = 0 if self.sampling.neighbourhood == "off" else self.sampling.size**2

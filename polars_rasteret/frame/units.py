@@ -122,8 +122,8 @@ class Reader(Protocol):
         """Give the window each row asks of a band."""
         ...
 
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
-        """Give the size of each row's answer."""
+    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str], judging: Sequence[str] = ()) -> NDArray[np.int64]:
+        """Give the size of each row's answer, and of what is in hand for it: `judging` bands say what is valid."""
         ...
 
     @property

@@ -16,7 +16,7 @@ from polars_rasteret.frame.arguments import (
     checked_bands,
     checked_resolution,
     checked_shape,
-    refuse_later,
+    is_number,
 )
 from polars_rasteret.frame.grids import check_grid
 from polars_rasteret.frame.lining_up import check_resampling, methods_of
@@ -66,10 +66,12 @@ class Pairing:
         check_choice(what, "match", self.match, ("all", "latest", "earliest", "nearest"))
         check_choice(what, "unmatched", self.unmatched, ("null", "drop"))
         check_choice(what, "on_error", self.on_error, (None, "raise", "null"))
-        if what == "read_windows":
-            refuse_later(what, match=(self.match, "all"), min_valid_fraction=(self.min_valid_fraction, None))
-            if self.valid is not None:
-                raise UsageError(f"{what}: valid= is not available yet in this version; use it with sample_points")
+        fraction = self.min_valid_fraction
+        if fraction is not None and (self.match == "all" or not is_number(fraction) or not 0 <= fraction <= 1):
+            raise UsageError(
+                f"{what}: min_valid_fraction={fraction!r} with match={self.match!r}; expected 0 to 1 with 'latest', 'earliest' "
+                "or 'nearest': it says which record is chosen"
+            )
         return self
 
 
@@ -105,6 +107,7 @@ class _WindowReaderOf:
     resampling: Any
     masked: bool | str
     fill_value: float | None
+    min_valid_fraction: float | None
     stack: bool
     unscale: bool | tuple[str, ...]
     tells_errors: bool
@@ -121,6 +124,7 @@ class _WindowReaderOf:
             resampling=methods_of(self.resampling, list(bands)),
             masked=self.masked,
             fill_value=self.fill_value,
+            min_valid_fraction=self.min_valid_fraction,
             stack=self.stack,
             unscale=_unscaled("read_windows", self.unscale, bands),
             tells_errors=self.tells_errors,
@@ -222,6 +226,7 @@ def read_windows(
         resampling=resampling,
         masked=masked,
         fill_value=fill_value,
+        min_valid_fraction=pairing.min_valid_fraction,
         stack=stack,
         unscale=_names(what, unscale),
         tells_errors=_tells_errors(pairing),

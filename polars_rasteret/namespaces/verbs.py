@@ -306,10 +306,14 @@ class Verbs:
             Give one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
         unscale
             True or names of bands: give ``value * scale + offset`` as Float32.
-        x, y, geometry, crs, match, unmatched, record_columns, suffix, on_error, budget_bytes
+        valid
+            As in `sample_points`, pixel by pixel on the grid that all bands of the row share: what is not valid is null with
+            `masked`, and does not count for `match`.
+        min_valid_fraction
+            With `match`: the share of the window's pixels (with `coverage`: of those covered) that must be valid in some band for
+            a record to count, 0 to 1; None: any pixel.
+        x, y, geometry, crs, match, at, tolerance, unmatched, record_columns, suffix, on_error, maintain_order, budget_bytes
             As in `sample_points`.
-        at, tolerance, valid, min_valid_fraction, maintain_order
-            Further words of the interface; values other than the defaults are refused by name until they are available.
 
         Returns
         -------
