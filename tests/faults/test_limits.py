@@ -162,7 +162,7 @@ def test_when_the_leader_is_refused_its_tiles_are_taken_over(stop):
     clear_cache()
     first, second, leader = Told(), Told(), Told()
 
-    def refuse(_n_tiles, _n_requests, _n_bytes):
+    def refuse(*_what):
         first.fetch(href, np.arange(0, 500, 10))
         second.fetch(href, np.arange(200, 700, 10))
         raise stop

@@ -46,6 +46,7 @@ class Bucket:
         self._fill()
 
     def close(self) -> None:
+        self.set_checks(10**9)  # moto keeps this for the process: other tests have users of their own
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
