@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.frame.reading import BandAnswer
+    from polars_rasteret.frame.point_sampling import PointValues
+    from polars_rasteret.frame.reading import BandAnswer, BandRows
+    from polars_rasteret.frame.sampling import Sampling
 
 
 def point_column(band: BandAnswer, name: str) -> pl.Series:
@@ -41,6 +43,29 @@ def point_column(band: BandAnswer, name: str) -> pl.Series:
         scale, offset = band.rows.scale_and_offset()
         values = values * scale + offset
     return scalar_series(name, values, is_valid)
+
+
+def sampled_columns(band: BandRows, found: PointValues, sampling: Sampling) -> dict[str, pl.Series]:
+    """Give the value of each row, its distance and its neighbourhood, as far as they were asked for."""
+    name, values = band.column.name, found.values
+    scale, offset = band.scale_and_offset() if band.unscale else (1.0, 0.0)
+    if band.unscale:
+        values = values * scale + offset
+    columns = {name: scalar_series(name, values, found.valid)}
+    if sampling.max_distance:
+        columns[f"{name}_distance"] = scalar_series(f"{name}_distance", found.distance, found.valid)
+    if found.around is not None and found.has_around is not None:
+        around = found.around.values
+        if band.unscale:
+            around = around * np.reshape(scale, (-1, 1, 1)) + np.reshape(offset, (-1, 1, 1))
+        columns[f"{name}_neighbourhood"] = array_series(
+            f"{name}_neighbourhood",
+            around.reshape(-1),
+            around.shape[1:],
+            is_valid=found.around.valid.reshape(-1),
+            is_null=~found.has_around,
+        )
+    return columns
 
 
 def unscaled_windows(band: BandAnswer) -> NDArray[Any]:

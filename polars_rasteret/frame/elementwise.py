@@ -32,6 +32,20 @@ _ADVICE = (
 NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
 
 
+def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
+    """Say what each column is asked; each row is its own target."""
+    return [
+        BandRows(
+            column=column,
+            reference_id=column.reference_id,
+            row=None,
+            windows=shared.of(column, column.reference_id),
+            unscale=unscale,
+        )
+        for column in columns
+    ]
+
+
 def read_columns(
     columns: Sequence[RasterColumn],
     shared: SharedWindows,
@@ -42,16 +56,7 @@ def read_columns(
     **how: Any,
 ) -> tuple[list[BandAnswer], dict[int, str]]:
     """Read windows of some columns together; each row is its own target."""
-    bands = [
-        BandRows(
-            column=column,
-            reference_id=column.reference_id,
-            row=None,
-            windows=shared.of(column, column.reference_id),
-            unscale=unscale,
-        )
-        for column in columns
-    ]
+    bands = asked_rows(columns, shared, unscale=unscale)
     if line_up:
         check_same_grids(bands)
     return read_bands(bands, options, advice=_ADVICE, **how)

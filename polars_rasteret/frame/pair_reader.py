@@ -12,17 +12,20 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.engine import Bill
+from polars_rasteret.frame.units import ReadAnswer
 from polars_rasteret.frame.windows import windows_of_areas, windows_of_points
 from polars_rasteret.geo.moved import Areas, Points
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import Spending
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.units import PairedRows
+    from polars_rasteret.frame.validity import Judge
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
 
@@ -52,12 +55,21 @@ class PairReader:
         """Give the size of a row: references are views, whatever the size of their tile tables."""
         return np.full(len(rows), 125 * len(wanted), np.int64)
 
+    @property
+    def costs_vary(self) -> bool:
+        """Say no: nothing is read."""
+        return False
+
     def read(
         self,
         rows: PairedRows,
         wanted: AbstractSet[str],
         options: ReadOptions,  # noqa: ARG002 - nothing is read
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        *,
+        judge: Judge | None,  # noqa: ARG002
+        spending: Spending | None,  # noqa: ARG002
+        must_count: bool,  # noqa: ARG002
+    ) -> ReadAnswer:
         """Give the raster columns of the rows."""
         record = pl.Series(rows.record)
         if len(rows) and int(rows.record.min()) < 0:
@@ -70,9 +82,17 @@ class PairReader:
                     columns[band] = series.alias("").gather(record)
                 else:
                     columns[band] = pl.Series(band, [None], dtype=series.dtype).new_from_index(0, len(rows))
-        return columns, {}
+        return ReadAnswer(columns=columns, errors={})
 
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:  # noqa: ARG002
+    def bill(
+        self,
+        rows: PairedRows,  # noqa: ARG002
+        wanted: AbstractSet[str],  # noqa: ARG002
+        options: ReadOptions,  # noqa: ARG002
+        *,
+        judging: Sequence[str] = (),  # noqa: ARG002
+        at_most: bool = True,  # noqa: ARG002
+    ) -> Bill:
         """Give nothing: references cost nothing."""
         return Bill(tiles=0, requests=0, bytes=0)
 

@@ -14,26 +14,31 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polars_rasteret.engine import Bill, check_budget
+from polars_rasteret.engine import Bill, Spending, check_budget
 from polars_rasteret.engine.at_exit import guarded
+from polars_rasteret.frame.keys import KeyColumns
+from polars_rasteret.frame.moments import AT, at_intervals, widened
+from polars_rasteret.frame.pairing import candidate_pairs, covering_rows, with_unmatched
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.question import READ_ERROR
-from polars_rasteret.frame.records import Records, collect_records
+from polars_rasteret.frame.records import collect_records
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
 from polars_rasteret.frame.units import PairedRows, units
-from polars_rasteret.frame.windows import SharedWindows
+from polars_rasteret.frame.validity import CONTEXT, Judge
+from polars_rasteret.frame.waves import choose_by_reading
 from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.geo.moved import Areas
-from polars_rasteret.plan.pairs import covering_boxes, distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
+from polars_rasteret.plan.choice import Intervals, candidates, within
+from polars_rasteret.plan.pairs import covering_boxes, target_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
     from polars_rasteret.frame.question import Question, Settled
-    from polars_rasteret.geo.moved import Points
+    from polars_rasteret.frame.records import Records
+    from polars_rasteret.frame.units import ReadAnswer
+    from polars_rasteret.geo.moved import Areas, Points
 
 _MAX_PAIRS = 2**23
 """Candidate pairs looked at together: bounds the memory of pairing, and keeps a million points in one piece."""
@@ -54,7 +59,9 @@ class PairedSource:
             validate_schema=True,
             is_pure=True,
             explain_name=f"RASTER {question.verb}",
-            explain_detail=f"BANDS: {', '.join(question.bands or ['all'])}; UNMATCHED: {question.unmatched}",
+            explain_detail=(
+                f"BANDS: {', '.join(question.bands or ['all'])}; MATCH: {question.match}; UNMATCHED: {question.unmatched}"
+            ),
         )
 
     def __call__(
@@ -68,17 +75,24 @@ class PairedSource:
     ) -> Iterator[pl.DataFrame]:
         settled = self.question.settled
         wanted = list(settled.schema) if with_columns is None else with_columns
-        keeps_unmatched = self.question.unmatched == "null"
         split = split_predicate(
             predicate,
             target_columns=set(settled.targets),
             record_columns={name: settled.record_schema[column] for name, column in settled.records.items()},
-            may_choose_records=True,
-            unmatched_rows=keeps_unmatched,
+            may_choose_records=self.question.match == "all",
+            unmatched_rows=self.question.unmatched == "null",
         )
         if n_rows is not None:
             # Polars limits first and filters what is left: no part may act before the limit.
-            split = replace(split, targets=(), records=(), pairs=(*split.targets, *split.records, *split.pairs))
+            late = (*split.targets, *split.records, *split.pairs)
+            is_chosen = self.question.match != "all"
+            split = replace(
+                split,
+                targets=(),
+                records=(),
+                pairs=() if is_chosen else late,
+                pixels=(*late, *split.pixels) if is_chosen else split.pixels,
+            )
         is_empty = True
         for frame in _Answer(self.question, settled, split, wanted).frames(n_rows):
             is_empty = False
@@ -92,14 +106,18 @@ class _Answer:
 
     def __init__(self, question: Question, settled: Settled, split: SplitPredicate, wanted: list[str]) -> None:
         self.question, self.settled, self.split, self.wanted = question, settled, split, wanted
-        self.left_bytes = question.options.budget_bytes
-        """What may still be fetched; None: anything."""
+        self.keys: KeyColumns
+        self.spending: Spending | None = None
+        """What the reads may fetch together, where that is not known before."""
         self.needed = {*wanted, *root_names(split.pairs), *root_names(split.pixels), *root_names(split.records)}
 
     def frames(self, n_rows: int | None) -> Iterator[pl.DataFrame]:
         question, settled = self.question, self.settled
         # Every row of the caller gives a row at least where unmatched ones stay, so a limit on rows is one on targets too.
         target_frame = self._collected_targets(n_rows if question.unmatched == "null" else None)
+        if self._needs_no_record():
+            yield target_frame.lazy().filter(*self.split.pixels).select(cs.by_name(*self.wanted)).collect()
+            return
         targets = targets_of(
             target_frame,
             settled.where,
@@ -107,108 +125,101 @@ class _Answer:
             resampled_areas_hint=settled.reader.areas_hint,
         )
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
+        at = None if settled.at is None else at_intervals(target_frame[AT])
+        reach = None if at is None or question.tolerance is None else widened(at, question.tolerance)
         records = collect_records(
             question.records,
             settled.record_schema,
-            outputs={name: column for name, column in settled.records.items() if name in self.needed},
-            bands=settled.bands,
+            outputs=self._record_outputs(),
+            bands=settled.loaded,
             predicates=self.split.records,
             bounds=None if bounds is None else covering_boxes(bounds),
+            period=_period(question.match, at, reach),
             target_crs=targets.crs,
         )
-        target, record = _candidates(targets, bounds, records)
-        keys = _KeyColumns(target_frame, records)
-        runs = self._runs(targets, (target, record), records, keys, n_rows)
-        if question.options.budget_bytes is not None and not self.split.pixels:
-            runs = self._billed(list(runs))
-        for rows in runs:
-            yield from self._read(rows, keys)
+        pairs = candidate_pairs(targets, bounds, records)
+        self.keys = KeyColumns(target_frame, records)
+        runs = self._runs(targets, pairs, records, (at, reach), n_rows)
+        if question.options.budget_bytes is not None:
+            runs = self._billed(runs)
+        for rows, of_targets in runs:
+            if question.match == "all":
+                yield from self._read_all(rows)
+                continue
+            for frame, n_answered in self._read_chosen(rows, of_targets, n_rows):
+                n_rows = None if n_rows is None else n_rows - n_answered
+                yield frame
+            if n_rows is not None and n_rows <= 0:
+                return
+
+    def _needs_no_record(self) -> bool:
+        """Say whether rows are the caller's own: one each, and no column depends on a record."""
+        question = self.question
+        one_each = question.match != "all" and question.unmatched == "null"
+        return one_each and self.needed <= set(self.settled.targets)
+
+    def _record_outputs(self) -> dict[str, str]:
+        outputs = {name: column for name, column in self.settled.records.items() if name in self.needed}
+        if self.settled.validity is not None:
+            outputs.update({CONTEXT + column: column for column in self.settled.validity.records.values()})
+        return outputs
+
+    def _collected_targets(self, n_targets: int | None) -> pl.DataFrame:
+        settled = self.settled
+        lf = self.question.targets
+        if settled.at is not None:
+            lf = lf.with_columns(settled.at)  # before any filter: it may be no elementwise expression
+        if (condition := conjunction(self.split.targets)) is not None:
+            lf = lf.filter(condition)
+        of_validity = () if settled.validity is None else settled.validity.targets
+        used = {*self.needed, *settled.where.names, *of_validity}
+        names = [name for name in settled.targets if name in used] + ([] if settled.at is None else [AT])
+        lf = lf.select(cs.by_name(*names))  # a name may look like a pattern
+        return (lf if n_targets is None else lf.head(n_targets)).collect()
 
     def _runs(
         self,
         targets: Points | Areas,
         pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
         records: Records,
-        keys: _KeyColumns,
+        moments: tuple[Intervals | None, Intervals | None],
         n_rows: int | None,
-    ) -> Iterator[PairedRows]:
-        """Give the rows of the answer before reading, in order, a bounded number of pairs at a time."""
+    ) -> Iterator[tuple[PairedRows, range]]:
+        """Give the rows before reading, a bounded number of pairs at a time.
+
+        With ``match="all"`` these are the rows of the answer, in order; else they are all that may answer each target, the best
+        first.
+        """
+        question = self.question
         target, record = pairs
+        at, reach = moments
         max_pairs = _MAX_PAIRS if n_rows is None else max(4 * n_rows, 1024)
         for run, of_targets in target_runs(target, len(targets), max_pairs):
-            rows = self._paired(targets, target[run], record[run], of_targets, records)
+            in_run, of_record = target[run], record[run]
+            if reach is not None and at is not None:
+                near = within(at.taken(in_run), reach.taken(in_run), records.times.taken(of_record))
+                in_run, of_record = in_run[near], of_record[near]
+            rows = covering_rows(targets, (in_run, of_record), records, self.settled.reader, self.settled.bands)
+            if question.match != "all":
+                order = candidates(
+                    question.match,
+                    rows.target,
+                    None if at is None else at.taken(rows.target),
+                    records.times.taken(rows.record),
+                    records.precedence[rows.record],
+                )
+                yield rows.taken(order), of_targets
+                continue
+            if question.unmatched == "null":
+                rows = with_unmatched(rows, of_targets)
             if n_rows is not None:
                 rows = rows.taken(slice(0, n_rows))
                 n_rows -= len(rows)
-            yield self._chosen(rows, keys)
+            yield self._kept(rows), of_targets
             if n_rows is not None and n_rows <= 0:
                 return
 
-    def _billed(self, runs: list[PairedRows]) -> Iterator[PairedRows]:
-        """Refuse the whole answer before its first request, if it exceeds the budget."""
-        options, reader = self.question.options, self.settled.reader
-        bills = [reader.bill(rows, self._values(), options) for rows in runs]
-        whole = Bill(
-            tiles=sum(one.tiles for one in bills),
-            requests=sum(one.requests for one in bills),
-            bytes=sum(one.bytes for one in bills),
-        )
-        assert self.left_bytes is not None
-        check_budget(whole, self.left_bytes)
-        self.left_bytes = None
-        return iter(runs)
-
-    def _collected_targets(self, n_targets: int | None) -> pl.DataFrame:
-        settled = self.settled
-        lf = self.question.targets
-        if (condition := conjunction(self.split.targets)) is not None:
-            lf = lf.filter(condition)
-        names = [name for name in settled.targets if name in self.needed or name in settled.where.names]
-        lf = lf.select(cs.by_name(*names))  # a name may look like a pattern
-        return (lf if n_targets is None else lf.head(n_targets)).collect()
-
-    def _paired(
-        self,
-        targets: Points | Areas,
-        target: NDArray[np.int64],
-        record: NDArray[np.int64],
-        of_targets: range,
-        records: Records,
-    ) -> PairedRows:
-        """Keep the candidates whose image meets the target in one of the bands asked for; add rows without a record."""
-        reader = self.settled.reader
-        shared = SharedWindows(lambda column, reference_id: reader.windows(column, reference_id, targets, target))
-        rows = PairedRows(target=target, record=record, windows={}, records=records)
-        is_met = np.zeros(len(target), np.bool_)
-        windows = {}
-        if len(records):
-            for band, column in records.rasters.items():
-                reference_id = rows.reference_id(column)
-                windows[band] = shared.of(column, reference_id)
-                is_met |= (reference_id >= 0) & windows[band].is_met
-        rows = PairedRows(target=target, record=record, windows=windows, records=records)
-        rows = rows if is_met.all() else rows.taken(np.flatnonzero(is_met))
-        if self.question.unmatched == "drop":
-            return rows
-        has_record = np.zeros(len(of_targets), np.bool_)
-        has_record[rows.target - of_targets.start] = True
-        alone = np.flatnonzero(~has_record) + of_targets.start
-        if not len(alone):
-            return rows
-        # Rows without a record take the place of their target; any window will do, as nothing is read there.
-        order = np.argsort(np.concatenate([rows.target, alone]), kind="stable")
-        at = np.where(order < len(rows), order, -1)
-        if not len(rows):
-            return PairedRows(target=alone, record=np.full(len(alone), -1, np.int64), windows={}, records=records)
-        filled = rows.taken(np.maximum(at, 0))
-        return PairedRows(
-            target=np.concatenate([rows.target, alone])[order],
-            record=np.where(at >= 0, filled.record, -1),
-            windows=filled.windows,
-            records=records,
-        )
-
-    def _chosen(self, rows: PairedRows, keys: _KeyColumns) -> PairedRows:
+    def _kept(self, rows: PairedRows) -> PairedRows:
         """Apply the parts of the predicate that name no pixels."""
         parts = self.split.pairs
         if self.question.unmatched == "null":
@@ -216,77 +227,109 @@ class _Answer:
         condition = conjunction(parts)
         if condition is None or not len(rows):
             return rows
-        frame = keys.frame(rows, root_names(parts))
+        frame = self.keys.frame(rows, root_names(parts))
         kept = frame.lazy().select(condition.alias("kept")).collect()["kept"].fill_null(value=False).to_numpy()
         return rows.taken(np.flatnonzero(kept))
+
+    def _billed(self, given: Iterator[tuple[PairedRows, range]]) -> Iterator[tuple[PairedRows, range]]:
+        """Refuse the answer before its first request if what it surely costs exceeds the budget; else watch what is spent."""
+        question, reader, validity = self.question, self.settled.reader, self.settled.validity
+        budget = question.options.budget_bytes
+        assert budget is not None
+        is_exact = question.match == "all" and validity is None and not reader.costs_vary and not self.split.pixels
+        if not is_exact:
+            self.spending = Spending(budget)
+        is_unread = question.match == "all" and not self._values()
+        if is_unread or self.split.pixels:  # how far the read goes depends on the pixels
+            return given
+        runs = list(given)
+        judging = () if validity is None else validity.bands
+        certain = Bill(tiles=0, requests=0, bytes=0)
+        for rows, _ in runs:
+            sure = rows if question.match == "all" else rows.taken(np.unique(rows.target, return_index=True)[1])
+            bill = reader.bill(sure, self._values(), question.options, judging=judging, at_most=is_exact)
+            certain = Bill(
+                tiles=certain.tiles + bill.tiles,
+                requests=certain.requests + bill.requests,
+                bytes=certain.bytes + bill.bytes,
+            )
+        check_budget(certain, budget)
+        return iter(runs)
 
     def _values(self) -> set[str]:
         """Name what is to be read, as the reader calls it."""
         return {natural for name, natural in self.settled.values.items() if name in self.needed}
 
-    def _read(self, rows: PairedRows, keys: _KeyColumns) -> Iterator[pl.DataFrame]:
-        settled, options = self.settled, replace(self.question.options, budget_bytes=None)
+    def _ramps_up(self) -> bool:
+        """Say whether a predicate that needs pixels may let Polars stop early."""
+        settled, names = self.settled, root_names(self.split.pixels)
+        if self.question.match != "all" and not names.isdisjoint(settled.records):
+            return True
+        return settled.reader.needs_pixels({settled.values[name] for name in names if name in settled.values})
+
+    def _read_all(self, rows: PairedRows) -> Iterator[pl.DataFrame]:
+        """Read every row, unit by unit."""
         values = self._values()
-        names = {name for name in self.needed if name not in settled.values}
-        row_bytes = settled.reader.row_bytes(rows, values) + keys.row_bytes(names)
-        ramps_up = settled.reader.needs_pixels(
-            {settled.values[name] for name in root_names(self.split.pixels) if name in settled.values}
-        )
-        for unit in units(row_bytes, max_bytes=options.max_answer_bytes, ramps_up=ramps_up):
+        row_bytes = self.settled.reader.row_bytes(rows, values) + self._key_bytes()
+        for unit in units(row_bytes, max_bytes=self.question.options.max_answer_bytes, ramps_up=self._ramps_up()):
             part = rows.taken(unit)
-            if self.left_bytes is not None:  # a pixel predicate decides how far the read goes: pay unit by unit
-                bill = settled.reader.bill(part, values, options)
-                check_budget(bill, self.left_bytes)
-                self.left_bytes -= bill.bytes
-            columns, errors = settled.reader.read(part, values, options) if values else ({}, {})
-            if READ_ERROR in values:
-                columns[READ_ERROR] = _error_column(errors, len(part))
-            frame = keys.frame(part, names).with_columns(
-                [columns[natural].alias(name) for name, natural in settled.values.items() if name in self.needed]
-            )
-            if (condition := conjunction(self.split.pixels)) is not None:
-                frame = frame.lazy().filter(condition).collect()
-            yield frame[self.wanted]
+            columns, errors = {}, {}
+            if values:
+                answer = self._read(part, must_count=False)
+                columns, errors = answer.columns, answer.errors
+            yield self._filtered(self._frame(part, columns, errors))
 
+    def _read_chosen(
+        self, rows: PairedRows, of_targets: range, n_rows: int | None
+    ) -> Iterator[tuple[pl.DataFrame, int]]:
+        """Read the records that may answer until each target has one; tell how many rows there were before the predicate."""
+        question, reader = self.question, self.settled.reader
+        values = self._values()
+        dtypes = {name: reader.outputs[name] for name in reader.outputs if name in values and name != READ_ERROR}
+        target_bytes = np.full(len(of_targets), self._key_bytes(), np.int64)
+        np.maximum.at(target_bytes, rows.target - of_targets.start, reader.row_bytes(rows, values))
+        ramps_up = self._ramps_up() or n_rows is not None
+        for unit in units(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
+            targets = np.arange(of_targets[unit.start], of_targets[unit.stop - 1] + 1, dtype=np.int64)
+            first, stop = np.searchsorted(rows.target, [targets[0], targets[-1] + 1])
+            part = rows.taken(slice(int(first), int(stop)))
+            chosen = choose_by_reading(part, targets, lambda some: self._read(some, must_count=True), dtypes)
+            frame = self._frame(chosen.rows, chosen.columns, chosen.errors)
+            if question.unmatched == "drop":
+                frame = frame.filter(pl.Series(chosen.rows.record >= 0))
+            if n_rows is not None:
+                frame = frame.head(n_rows)
+                n_rows -= frame.height
+            yield self._filtered(frame), frame.height
+            if n_rows is not None and n_rows <= 0:
+                return
 
-class _KeyColumns:
-    """The caller's and the records' columns, gathered by row."""
+    def _key_bytes(self) -> int:
+        return self.keys.row_bytes({name for name in self.needed if name not in self.settled.values})
 
-    def __init__(self, targets: pl.DataFrame, records: Records) -> None:
-        self._targets, self._records = targets, records.columns
+    def _read(self, rows: PairedRows, *, must_count: bool) -> ReadAnswer:
+        validity = self.settled.validity
+        return self.settled.reader.read(
+            rows,
+            self._values(),
+            replace(self.question.options, budget_bytes=None),
+            judge=None if validity is None else Judge(validity, rows, self.keys),
+            spending=self.spending,
+            must_count=must_count,
+        )
 
-    def frame(self, rows: PairedRows, names: AbstractSet[str]) -> pl.DataFrame:
-        """Give the named columns of the rows; record columns are null where there is no record."""
-        columns: dict[str, pl.Series] = {}
-        target, record = pl.Series(rows.target), pl.Series(rows.record)
-        if len(rows) and int(rows.record.min()) < 0:
-            record = record.set(record < 0, None)
-        is_whole = len(rows) == self._targets.height and bool((rows.target == np.arange(len(rows))).all())
-        for name in self._targets.columns:
-            if name in names:
-                columns[name] = self._targets[name] if is_whole else _gathered(self._targets[name], target)
-        for name in self._records.columns:
-            if name in names and name not in columns:
-                columns[name] = _gathered(self._records[name], record)
-        if not columns:  # a frame without columns has no height
-            return pl.DataFrame({"\0row": target})
-        return pl.DataFrame(columns)
+    def _frame(self, rows: PairedRows, columns: dict[str, pl.Series], errors: dict[int, str]) -> pl.DataFrame:
+        settled = self.settled
+        natural_names = {natural: name for name, natural in settled.values.items() if name in self.needed}
+        frame = self.keys.frame(rows, {name for name in self.needed if name not in settled.values})
+        if READ_ERROR in natural_names:
+            columns = {**columns, READ_ERROR: _error_column(errors, len(rows))}
+        return frame.with_columns([columns[natural].alias(name) for natural, name in natural_names.items()])
 
-    def row_bytes(self, names: AbstractSet[str]) -> int:
-        """Estimate the size of the named columns of one row."""
-        size = 8
-        for frame in (self._targets, self._records):
-            chosen = [name for name in frame.columns if name in names]
-            if chosen and frame.height:
-                size += int(frame[chosen].estimated_size()) // frame.height
-        return size
-
-
-def _gathered(series: pl.Series, index: pl.Series) -> pl.Series:
-    if not len(series):
-        return pl.Series([None], dtype=series.dtype).new_from_index(0, len(index))
-    # Gathering goes through a column name, and a name may look like a pattern.
-    return series.alias("").gather(index)
+    def _filtered(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if (condition := conjunction(self.split.pixels)) is not None:
+            frame = frame.lazy().filter(condition).collect()
+        return frame[self.wanted]
 
 
 def _error_column(errors: dict[int, str], n_rows: int) -> pl.Series:
@@ -296,17 +339,15 @@ def _error_column(errors: dict[int, str], n_rows: int) -> pl.Series:
     return pl.Series(READ_ERROR, reasons, dtype=pl.String)
 
 
-def _candidates(
-    targets: Points | Areas, bounds: NDArray[np.float64] | None, records: Records
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair targets with records whose boxes they touch."""
-    if isinstance(targets, Areas):
-        areas = targets.bounds if bounds is None else bounds
-        target, box = pairs_of_boxes(areas, records.boxes)
-    else:
-        x, y = (targets.x, targets.y) if bounds is None else (bounds[:, 0], bounds[:, 1])
-        target, box = pairs_of_points(x, y, records.boxes)
-    record = records.box_owner[box] if len(box) else box
-    if len(records.box_owner) == len(records) and bool((records.box_owner == np.arange(len(records))).all()):
-        return target, record
-    return distinct_pairs(target, record)
+def _period(match: str, at: Intervals | None, reach: Intervals | None) -> tuple[int | None, int | None]:
+    """Give the time in which every record that may answer lies; None is open."""
+    if at is None or not at.is_known.any():
+        return None, None
+    known = at.is_known
+    first = None if reach is None else int(reach.start[known].min())
+    last = None if reach is None else int(reach.stop[known].max())
+    if match == "latest":
+        last = int(at.stop[known].max())
+    if match == "earliest":
+        first = int(at.start[known].min())
+    return first, last

@@ -14,15 +14,19 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype, check_tolerance
 from polars_rasteret.frame.records import checked_raster_columns
 from polars_rasteret.frame.targets import TargetColumns, target_columns
+from polars_rasteret.frame.validity import settled_validity
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from polars_rasteret.frame.units import Reader
+    from polars_rasteret.frame.validity import Validity
     from polars_rasteret.options import ReadOptions
+    from polars_rasteret.plan.choice import Match
 
 Unmatched = Literal["null", "drop"]
 DEFAULT_RECORD_COLUMNS = ("id", "datetime")
@@ -46,6 +50,12 @@ class Settled:
     target_schema: Mapping[str, pl.DataType]
     record_schema: Mapping[str, pl.DataType]
     bands: tuple[str, ...]
+    """The bands asked for."""
+    loaded: tuple[str, ...]
+    """These, and the bands that only say what is valid."""
+    validity: Validity | None
+    at: pl.Expr | None
+    """Gives the column `AT` of the caller's frame."""
     reader: Reader
     targets: tuple[str, ...]
     """The caller's columns; they keep their names."""
@@ -69,6 +79,10 @@ class Question:
     geometry: str | None
     crs: Any
     reader_of: ReaderOf
+    match: Match
+    at: Any
+    tolerance: str | None
+    valid: pl.Expr | None
     unmatched: Unmatched
     record_columns: Any
     suffix: str
@@ -101,17 +115,41 @@ class Question:
             name = self._free_name(natural, schema)
             schema[name] = dtype
             values[name] = natural
+        validity = None
+        if self.valid is not None:
+            validity = settled_validity(
+                self.verb, self.valid, target_schema=target_schema, record_schema=record_schema, outputs=records
+            )
+        judging = () if validity is None else validity.bands
         return Settled(
             where=where,
             target_schema=target_schema,
             record_schema=record_schema,
             bands=bands,
+            loaded=tuple(dict.fromkeys([*bands, *judging])),
+            validity=validity,
+            at=self._settled_at(),
             reader=reader,
             targets=tuple(target_schema),
             records=records,
             values=values,
             schema=pl.Schema(schema),
         )
+
+    def _settled_at(self) -> pl.Expr | None:
+        if self.at is None:
+            if self.match == "nearest" or self.tolerance is not None:
+                word = 'match="nearest"' if self.match == "nearest" else "tolerance"
+                raise UsageError(f"{self.verb}: {word} needs at=, the moment to which records are near")
+            return None
+        at = at_expression(self.verb, self.at)
+        check_tolerance(self.verb, self.tolerance)
+        try:
+            dtype = self.targets.select(at).collect_schema()[AT]
+        except pl.exceptions.PolarsError as error:
+            raise UsageError(f"{self.verb}: at={self.at!r} is not found in your frame: {error}") from error
+        check_at_dtype(self.verb, dtype)
+        return at
 
     def schema(self) -> pl.Schema:
         """Give the schema of the answer, as an IO source must."""

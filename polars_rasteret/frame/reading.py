@@ -47,6 +47,8 @@ class BandRows:
     def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give scale and offset of each row of the batch."""
         scale, offset = self.column.scale_and_offset()
+        if not len(scale):  # no record at all
+            return np.ones(len(self.reference_id)), np.zeros(len(self.reference_id))
         return (scale, offset) if self.row is None else (scale[self.row], offset[self.row])
 
 

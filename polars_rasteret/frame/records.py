@@ -17,6 +17,7 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.moments import may_lie_in, record_intervals, record_times
 from polars_rasteret.frame.predicates import conjunction
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.geo.affine import map_coordinates
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.plan.choice import Intervals
+
 _RASTER = "\0raster "
 _BBOX = "\0bbox"
-_TIME = "\0time"
+_DATETIME, _START, _END = "\0datetime", "\0start", "\0end"
 _ID = "\0id"
 
 # Footprints are made of straight pieces between points of the image edge; the true edge may bulge out by a sliver.
@@ -52,6 +55,10 @@ class Records:
     """Boxes that enclose the images, in the coordinates that targets are compared in; shape (m, 4)."""
     box_owner: NDArray[np.int64]
     """Record of each box (one that crosses the antimeridian has two)."""
+    times: Intervals
+    """When each was taken."""
+    precedence: NDArray[np.int64]
+    """By id (nulls last), then collection order: decides where times do not."""
 
     def __len__(self) -> int:
         return self.n_records
@@ -86,6 +93,7 @@ def collect_records(
     bands: Sequence[str],
     predicates: Sequence[pl.Expr],
     bounds: NDArray[np.float64] | None,
+    period: tuple[int | None, int | None],
     target_crs: str,
 ) -> Records:
     """Collect the records that may answer.
@@ -102,6 +110,8 @@ def collect_records(
         On output names; each lands in the scan.
     bounds
         Longitude and latitude boxes that cover the targets, shape (k, 4), or None when they are not known in those.
+    period
+        Time in which records may answer, microseconds since 1970; None is open.
     target_crs
         CRS of the targets; with ``"native"`` boxes are in each record's own coordinates.
     """
@@ -109,9 +119,13 @@ def collect_records(
     if has_bbox and bounds is not None:
         # A record without a box may still have an image: its place is then looked up in the image's own grid.
         lf = lf.filter(bbox_overlaps(bounds) | pl.col("bbox").struct.field("xmin").is_null())
-    times = [name for name in ("datetime", "start_datetime") if name in schema and schema[name].is_temporal()]
+    if (in_time := may_lie_in(schema, *period)) is not None:
+        lf = lf.filter(in_time)
+    datetime, start, end = record_times(schema)
     hidden = {
-        _TIME: pl.coalesce([pl.col(name).dt.epoch("us") for name in times]) if times else pl.lit(None, pl.Int64),
+        _DATETIME: datetime,
+        _START: start,
+        _END: end,
         _ID: pl.col("id") if "id" in schema else pl.lit(None, pl.String),
         **({_BBOX: pl.col("bbox")} if has_bbox else {}),
         **{_RASTER + band: pl.col(band) for band in bands},
@@ -123,13 +137,11 @@ def collect_records(
     if (condition := conjunction(tuple(predicates))) is not None:
         plan = plan.filter(condition)
     frame = plan.collect()
-    order = frame.select(
-        pl.arg_sort_by(_TIME, _ID, nulls_last=True, maintain_order=True)
-        if frame.height
-        else pl.lit(0).cast(pl.UInt32).head(0)
-    ).to_series()
-    if not order.is_sorted():
-        frame = frame[order]
+    times = record_intervals(frame[_DATETIME], frame[_START], frame[_END])
+    precedence = _ranks(frame[_ID])
+    order = np.lexsort((precedence, times.stop, times.start, ~times.is_known))
+    if (np.diff(order) < 0).any():
+        frame, times, precedence = frame[order], times.taken(order), precedence[order]
     rasters = {band: raster_column(frame[_RASTER + band].alias(band)) for band in bands}
     if has_bbox:
         boxes, owner = _boxes_of_bbox(frame[_BBOX], list(rasters.values()))
@@ -141,7 +153,18 @@ def collect_records(
         rasters=rasters,
         boxes=boxes,
         box_owner=owner,
+        times=times,
+        precedence=precedence,
     )
+
+
+def _ranks(ids: pl.Series) -> NDArray[np.int64]:
+    """Rank records by id, nulls last; those of equal ids keep their order."""
+    ranks = np.empty(len(ids), np.int64)
+    if len(ids):
+        order = ids.alias("id").to_frame().select(pl.arg_sort_by("id", nulls_last=True, maintain_order=True))
+        ranks[order.to_series().to_numpy()] = np.arange(len(ids))
+    return ranks
 
 
 def bbox_overlaps(boxes: NDArray[np.float64]) -> pl.Expr:

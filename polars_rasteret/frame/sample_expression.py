@@ -15,11 +15,12 @@ from polars_rasteret.engine import Spending
 from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import array_series, struct_series
-from polars_rasteret.frame.arguments import as_expr, check_choice, is_number, refuse_later
-from polars_rasteret.frame.columns import point_column
+from polars_rasteret.frame.arguments import as_expr, is_number
+from polars_rasteret.frame.columns import point_column, sampled_columns
 from polars_rasteret.frame.elementwise import (
     NO_CRS,
     as_dtype_expr,
+    asked_rows,
     band_name,
     check_unscale,
     common_dtype,
@@ -30,14 +31,21 @@ from polars_rasteret.frame.elementwise import (
     same_length,
     settled_crs,
 )
+from polars_rasteret.frame.point_sampling import PointSampler
 from polars_rasteret.frame.reading import stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import raster_column
+from polars_rasteret.frame.sampling import Sampling, checked_sampling
 from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
 from polars_rasteret.frame.windows import SharedWindows, windows_of_points
 from polars_rasteret.options import OnError, ReadOptions, current_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.frame.references import RasterColumn
+    from polars_rasteret.geo.moved import Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,7 @@ class _SamplePoints:
     has_xy: bool
     crs: str | None
     unscale: bool
+    sampling: Sampling
     form: Literal["single", "struct", "stack"]
     options: ReadOptions
     spending: Spending | None
@@ -69,18 +78,15 @@ class _SamplePoints:
                 geometry, stated_crs(self.crs, geometry_crs(geometry.dtype), what="sample_points")
             )
         rows = np.arange(len(inputs[0]), dtype=np.int64)
-        shared = SharedWindows(lambda column, reference_id: windows_of_points(column, reference_id, points, rows))
-        answers, errors = read_columns(
-            columns, shared, self.options, unscale=self.unscale, want_valid=True, spending=self.spending
-        )
+        values, errors = self._values(columns, points, rows)
         warn_of_errors(errors, "sample_points")
         name = inputs[0].name
-        values = [point_column(answer, answer.rows.column.name) for answer in answers]
         if self.form == "single":
             return values[0].alias(name)
         if self.form == "struct":
             return struct_series("pixels", {one.name: one for one in values})
-        dtype = np.dtype(np.float64) if self.unscale else stack_dtype(columns)
+        is_float = self.unscale or self.sampling.method != "nearest"
+        dtype = np.dtype(np.float64) if is_float else stack_dtype(columns)
         is_valid = np.stack([one.is_not_null().to_numpy() for one in values], axis=1)
         table = np.stack([one.fill_null(0).to_numpy().astype(dtype) for one in values], axis=1)
         no_raster = np.logical_and.reduce([column.reference_id < 0 for column in columns])
@@ -88,6 +94,25 @@ class _SamplePoints:
             "pixels", table.reshape(-1), (len(values),), is_valid=is_valid.reshape(-1), is_null=no_raster
         )
         return result if return_dtype is None else result.cast(return_dtype)
+
+    def _values(
+        self, columns: Sequence[RasterColumn], points: Points, rows: NDArray[np.int64]
+    ) -> tuple[list[pl.Series], dict[int, str]]:
+        sampling = self.sampling
+        shared = SharedWindows(
+            lambda column, reference_id: windows_of_points(
+                column, reference_id, points, rows, exactly=not sampling.is_plain
+            )
+        )
+        if sampling.is_plain:
+            answers, errors = read_columns(
+                columns, shared, self.options, unscale=self.unscale, want_valid=True, spending=self.spending
+            )
+            return [point_column(answer, answer.rows.column.name) for answer in answers], errors
+        bands = {one.column.name: one for one in asked_rows(columns, shared, unscale=self.unscale)}
+        answer = PointSampler(bands, sampling, self.options, spending=self.spending).sample(list(bands), list(bands))
+        values = [sampled_columns(bands[name], answer.bands[name], sampling)[name] for name in bands]
+        return values, answer.errors
 
 
 def sample_points(
@@ -98,14 +123,14 @@ def sample_points(
     crs: Any,
     method: str,
     max_distance_pixels: int,
+    joint: bool,
     unscale: bool,
     on_error: OnError | None,
     form: Literal["single", "struct", "stack"],
 ) -> pl.Expr:
     """Build the expression behind ``.raster.sample_points`` and ``pr.sample_points``."""
     what = "sample_points"
-    check_choice(what, "method", method, ("nearest", "bilinear", "cubic"))
-    refuse_later(what, method=(method, "nearest"), max_distance_pixels=(max_distance_pixels, 0))
+    sampling = checked_sampling(what, method=method, max_distance_pixels=max_distance_pixels, joint=joint)
     check_unscale(what, unscale)
     if y is not None and crs is None:
         raise UsageError(f"{what}: {NO_CRS}")
@@ -118,17 +143,19 @@ def sample_points(
         has_xy=y is not None,
         crs=settled_crs(crs),
         unscale=unscale,
+        sampling=sampling,
         form=form,
         options=options,
         spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
     )
+    is_float = unscale or method != "nearest"
     if form == "single":
-        dtype: Any = pl.Float64() if unscale else pl.self_dtype().struct["nodata"]
+        dtype: Any = pl.Float64() if is_float else pl.self_dtype().struct["nodata"]
     elif form == "struct":
         dtype = pl.struct_with_fields(
-            {band_name(band): pl.Float64() if unscale else pixel_dtype_of(band) for band in bands}
+            {band_name(band): pl.Float64() if is_float else pixel_dtype_of(band) for band in bands}
         )
     else:
-        dtype = as_dtype_expr(pl.Float64()) if unscale else common_dtype(bands)
+        dtype = as_dtype_expr(pl.Float64()) if is_float else common_dtype(bands)
         dtype = dtype.wrap_in_array(width=len(bands))
     return mapped([*bands, *where], callback, dtype, form)

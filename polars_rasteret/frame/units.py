@@ -16,15 +16,16 @@ from polars_rasteret.frame.reading import BandRows
 from polars_rasteret.frame.windows import no_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import Bill
+    from polars_rasteret.engine import Bill, Spending
     from polars_rasteret.frame.records import Records
     from polars_rasteret.frame.references import RasterColumn
+    from polars_rasteret.frame.validity import Judge
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.geo.moved import Areas, Points
     from polars_rasteret.options import ReadOptions
@@ -86,6 +87,17 @@ def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> 
     return asked
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAnswer:
+    """What a reader gave for some rows."""
+
+    columns: dict[str, pl.Series]
+    errors: dict[int, str]
+    """Reasons of failed rows (``on_error="null"``)."""
+    counts: NDArray[np.bool_] | None = None
+    """Rows whose record has a pixel that is not null; None where nobody asked."""
+
+
 class Reader(Protocol):
     """What a verb does with paired rows."""
 
@@ -114,14 +126,42 @@ class Reader(Protocol):
         """Give the size of each row's answer."""
         ...
 
-    def read(
-        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
-        """Give the wanted columns of the rows, and reasons of failed rows (``on_error="null"``)."""
+    @property
+    def costs_vary(self) -> bool:
+        """Whether what is read depends on the pixels themselves, so that `bill` is an upper bound."""
         ...
 
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
-        """Give what `read` would fetch with an empty cache."""
+    def read(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judge: Judge | None,
+        spending: Spending | None,
+        must_count: bool,
+    ) -> ReadAnswer:
+        """Give the wanted columns of the rows; with `must_count` also which of them count as answered."""
+        ...
+
+    def bill(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judging: Sequence[str] = (),
+        at_most: bool = True,
+    ) -> Bill:
+        """Give what `read` would fetch with an empty cache: at most, or for sure.
+
+        Parameters
+        ----------
+        judging
+            Bands that say what is valid.
+        at_most
+            False leaves out what depends on pixels.
+        """
         ...
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:

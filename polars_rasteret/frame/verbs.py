@@ -5,16 +5,19 @@ Each verb checks its arguments, captures the options in force, and gives a LazyF
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.arguments import check_choice, check_fill, checked_bands, checked_shape, refuse_later
+from polars_rasteret.frame.long_layout import INDEX, long_layout, record_columns, with_raster_crs
 from polars_rasteret.frame.pair_reader import PairReader
 from polars_rasteret.frame.paired_source import PairedSource
 from polars_rasteret.frame.point_reader import PointReader
 from polars_rasteret.frame.question import DEFAULT_RECORD_COLUMNS, Question, ReaderOf, Unmatched
+from polars_rasteret.frame.records import checked_raster_columns
+from polars_rasteret.frame.sampling import checked_sampling
 from polars_rasteret.frame.targets import as_lazy_frame
 from polars_rasteret.frame.window_reader import WindowReader
 from polars_rasteret.options import OnError, current_options
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from polars_rasteret.frame.sampling import Sampling
     from polars_rasteret.frame.units import Reader
-
-Match = Literal["all", "latest", "earliest", "nearest"]
+    from polars_rasteret.plan.choice import Match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +57,10 @@ class Pairing:
         check_choice(what, "match", self.match, ("all", "latest", "earliest", "nearest"))
         check_choice(what, "unmatched", self.unmatched, ("null", "drop"))
         check_choice(what, "on_error", self.on_error, (None, "raise", "null"))
-        refuse_later(
-            what,
-            match=(self.match, "all"),
-            at=(self.at, None),
-            tolerance=(self.tolerance, None),
-            min_valid_fraction=(self.min_valid_fraction, None),
-        )
-        if self.valid is not None:
-            raise UsageError(
-                f"{what}: valid= is not available yet in this version; filter on the band's column instead"
-            )
+        if what == "read_windows":
+            refuse_later(what, match=(self.match, "all"), min_valid_fraction=(self.min_valid_fraction, None))
+            if self.valid is not None:
+                raise UsageError(f"{what}: valid= is not available yet in this version; use it with sample_points")
         return self
 
 
@@ -80,10 +76,14 @@ class _PairReaderOf:
 class _PointReaderOf:
     unscale: bool | tuple[str, ...]
     tells_errors: bool
+    sampling: Sampling
 
     def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
         return PointReader(
-            bands=bands, unscale=_unscaled("sample_points", self.unscale, bands), tells_errors=self.tells_errors
+            bands=bands,
+            unscale=_unscaled("sample_points", self.unscale, bands),
+            tells_errors=self.tells_errors,
+            sampling=self.sampling,
         )
 
 
@@ -132,21 +132,38 @@ def sample_points(
 ) -> pl.LazyFrame:
     """Build the frame behind ``.raster.sample_points``."""
     what = "sample_points"
-    check_choice(what, "method", method, ("nearest", "bilinear", "cubic"))
     check_choice(what, "layout", layout, ("wide", "long"))
-    check_choice(what, "return_neighbourhood", return_neighbourhood, ("off", "always", "if_center_nodata"))
-    refuse_later(
-        what,
-        method=(method, "nearest"),
-        max_distance_pixels=(max_distance_pixels, 0),
-        joint=(joint, True),
-        return_neighbourhood=(return_neighbourhood, "off"),
-        layout=(layout, "wide"),
-        grid=(grid, "finest"),
-        resampling=(resampling, "nearest"),
+    if resampling != "nearest":
+        raise UsageError(
+            f"{what}: resampling={resampling!r}; points take bands of other grids by 'nearest', interpolation is method="
+        )
+    reader = _PointReaderOf(
+        unscale=_names(what, unscale),
+        tells_errors=_tells_errors(pairing),
+        sampling=checked_sampling(
+            what,
+            method=method,
+            max_distance_pixels=max_distance_pixels,
+            joint=joint,
+            return_neighbourhood=return_neighbourhood,
+            grid=grid,
+        ),
     )
-    reader = _PointReaderOf(unscale=_names(what, unscale), tells_errors=_tells_errors(pairing))
-    return _paired(what, lf, points, bands, pairing, reader_of=reader)
+    if layout == "wide":
+        return _paired(what, lf, points, bands, pairing, reader_of=reader)
+    if pairing.record_columns != DEFAULT_RECORD_COLUMNS:
+        raise UsageError(f"{what}: layout='long' has record columns of its own; leave record_columns out")
+    names = checked_raster_columns(lf.collect_schema(), None if bands is None else checked_bands(what, bands))
+    records = with_raster_crs(lf, names)
+    question = _question(
+        what,
+        records,
+        as_lazy_frame(points, what=f"{what}: targets").with_row_index(INDEX),
+        names,
+        replace(pairing, record_columns=record_columns(records, names)),
+        reader_of=reader,
+    )
+    return long_layout(question)
 
 
 def read_windows(
@@ -203,6 +220,18 @@ def _paired(
     *,
     reader_of: ReaderOf,
 ) -> pl.LazyFrame:
+    return PairedSource(_question(verb, lf, targets, bands, pairing, reader_of=reader_of)).scan()
+
+
+def _question(
+    verb: str,
+    lf: pl.LazyFrame,
+    targets: Any,
+    bands: str | Sequence[str] | None,
+    pairing: Pairing,
+    *,
+    reader_of: ReaderOf,
+) -> Question:
     process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     words = pairing.checked(verb)
     question = Question(
@@ -215,6 +244,10 @@ def _paired(
         geometry=words.geometry,
         crs=words.crs,
         reader_of=reader_of,
+        match=words.match,
+        at=words.at,
+        tolerance=words.tolerance,
+        valid=words.valid,
         unmatched=words.unmatched,
         record_columns=words.record_columns,
         suffix=words.suffix,
@@ -222,7 +255,7 @@ def _paired(
     )
     # Polars turns an exception of a schema callable into its own type: settled here, errors keep theirs.
     _ = question.settled
-    return PairedSource(question).scan()
+    return question
 
 
 def _tells_errors(pairing: Pairing) -> bool:

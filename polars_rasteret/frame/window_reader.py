@@ -17,20 +17,22 @@ from polars_rasteret.frame.answers import array_series
 from polars_rasteret.frame.columns import stacked_column, valid_column, window_array_column, window_struct_column
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.reading import BandAnswer, check_same_grids, read_bands, window_reads
-from polars_rasteret.frame.units import TOO_LARGE, band_rows
+from polars_rasteret.frame.units import TOO_LARGE, ReadAnswer, band_rows
 from polars_rasteret.frame.windows import windows_of_areas, windows_of_points
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.moved import Areas, Points
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, polars_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import Spending
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.units import PairedRows
+    from polars_rasteret.frame.validity import Judge
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
 
@@ -116,9 +118,21 @@ class WindowReader:
     def _is_wanted(self, band: str, wanted: AbstractSet[str]) -> bool:
         return not wanted.isdisjoint({band, f"{band}_valid", READ_ERROR}) or (self.stack and "pixels" in wanted)
 
+    @property
+    def costs_vary(self) -> bool:
+        """Say no: windows are known before any pixel is."""
+        return False
+
     def read(
-        self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions
-    ) -> tuple[dict[str, pl.Series], dict[int, str]]:
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judge: Judge | None,  # noqa: ARG002
+        spending: Spending | None,
+        must_count: bool,  # noqa: ARG002
+    ) -> ReadAnswer:
         """Read the windows of the bands wanted."""
         columns: dict[str, pl.Series] = {}
         errors: dict[int, str] = {}
@@ -137,18 +151,27 @@ class WindowReader:
                 fill_value=self.fill_value,
                 want_valid=bool(self.masked),
                 advice=TOO_LARGE,
+                spending=spending,
                 shape=self.shape,
                 stack=self.stack and not self.unscale,
             )
             columns = self._columns(answers)
         if self.shape is not None and not wanted.isdisjoint({"transform", "raster_crs"}):
             columns.update(self._grid(rows))
-        return columns, errors
+        return ReadAnswer(columns=columns, errors=errors)
 
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
         return [band for band in self.bands if self._is_wanted(band, wanted)]
 
-    def bill(self, rows: PairedRows, wanted: AbstractSet[str], options: ReadOptions) -> Bill:
+    def bill(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        options: ReadOptions,
+        *,
+        judging: Sequence[str] = (),  # noqa: ARG002
+        at_most: bool = True,  # noqa: ARG002
+    ) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         bands = band_rows(rows, self._chosen(wanted), self.unscale)
         return bill_of(window_reads(bands, [None] * len(bands)), options)

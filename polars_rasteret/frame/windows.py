@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.affine import pixel_of
+from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
 from polars_rasteret.geo.crs import NATIVE, is_geographic
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Windows:
     width: NDArray[np.int64]
     is_met: NDArray[np.bool_]
     """Whether the target meets the image at all."""
+    at_row: NDArray[np.float64] | None = None
+    at_col: NDArray[np.float64] | None = None
+    """Where exactly a point is on the grid, in pixels; None where nobody asked."""
 
     def taken(self, index: NDArray[np.int64]) -> Windows:
         """Give the windows of some rows."""
@@ -43,6 +46,8 @@ class Windows:
             height=self.height[index],
             width=self.width[index],
             is_met=self.is_met[index],
+            at_row=None if self.at_row is None else self.at_row[index],
+            at_col=None if self.at_col is None else self.at_col[index],
         )
 
 
@@ -53,6 +58,7 @@ def windows_of_points(
     target: NDArray[np.int64],
     *,
     shape: tuple[int, int] = (1, 1),
+    exactly: bool = False,
 ) -> Windows:
     """Give the windows whose pixel ``(height // 2, width // 2)`` holds the point; unclipped.
 
@@ -64,15 +70,20 @@ def windows_of_points(
         Reference and point of each row; a reference of -1 meets nothing.
     shape
         ``(height, width)`` in pixels.
+    exactly
+        Whether to tell where in the pixel each point is, too.
     """
     row = np.full(len(target), -1, np.int64)
     col = np.full(len(target), -1, np.int64)
+    at_row = np.full(len(target), np.nan) if exactly else None
+    at_col = np.full(len(target), np.nan) if exactly else None
     height, width = _sizes(column, reference_id)
     for crs, rows in _rows_by_crs(column, reference_id, points.crs):
         x, y = points.in_crs(crs, target[rows])
         grids = _transforms(column, reference_id, rows)
         row[rows], col[rows] = pixel_of(grids, x, y)
         if is_geographic(crs):
+            x = x.copy()
             # Longitudes repeat: a grid may run from 0 to 360, or across the antimeridian.
             for turn in (-360.0, 360.0):
                 other_row, other_col = pixel_of(grids, x + turn, y)
@@ -81,12 +92,17 @@ def windows_of_points(
                 )
                 row[rows] = np.where(is_better, other_row, row[rows])
                 col[rows] = np.where(is_better, other_col, col[rows])
+                x[is_better] += turn
+        if at_row is not None and at_col is not None:
+            at_row[rows], at_col[rows] = pixel_coordinates(grids, x, y)
     return Windows(
         row_start=row - shape[0] // 2,
         col_start=col - shape[1] // 2,
         height=np.broadcast_to(np.int64(shape[0]), len(target)),
         width=np.broadcast_to(np.int64(shape[1]), len(target)),
         is_met=(row >= 0) & (row < height) & (col >= 0) & (col < width),
+        at_row=at_row,
+        at_col=at_col,
     )
 
 

@@ -23,6 +23,8 @@ LONLAT = "OGC:CRS84"
 LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
 """Mean the same coordinates here, where the axis order is always x/y; known without loading PROJ."""
 
+_EARTH_RADIUS_M = 6_378_137.0
+
 NATIVE = "native"
 """Says that coordinates already are in each record's own CRS."""
 
@@ -105,6 +107,21 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
 def is_geographic(crs: str) -> bool:
     """Say whether coordinates are longitude and latitude, which repeat every 360 degrees."""
     return crs in LONLAT_NAMES or (crs != NATIVE and on_proj_thread(lambda: bool(_parsed(crs).is_geographic)))
+
+
+@lru_cache(maxsize=1024)
+def metres_per_unit(crs: str) -> float:
+    """Give the length of one unit of a CRS: of a degree, that at the equator; 1 where the CRS does not say."""
+    return 1.0 if crs == NATIVE else on_proj_thread(_metres_per_unit, crs)
+
+
+def _metres_per_unit(crs: str) -> float:
+    parsed = _parsed(crs)
+    axes = parsed.axis_info
+    if not axes:
+        return 1.0
+    # The factor of angles is radians per unit.
+    return float(axes[0].unit_conversion_factor) * (_EARTH_RADIUS_M if parsed.is_geographic else 1.0)
 
 
 def transform_xy(

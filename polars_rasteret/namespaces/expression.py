@@ -87,6 +87,7 @@ class RasterExpr:
             crs=crs,
             method=method,
             max_distance_pixels=max_distance_pixels,
+            joint=True,
             unscale=unscale,
             on_error=on_error,
             form="single",

@@ -59,10 +59,8 @@ def sample_points(
     [{'red': 1000, 'nir': 3000}]
     """
     from polars_rasteret.frame import sample_expression
-    from polars_rasteret.frame.arguments import refuse_later
     from polars_rasteret.frame.elementwise import band_expressions
 
-    refuse_later("sample_points", joint=(joint, True))
     return sample_expression.sample_points(
         band_expressions("sample_points", bands),
         x,
@@ -70,6 +68,7 @@ def sample_points(
         crs=crs,
         method=method,
         max_distance_pixels=max_distance_pixels,
+        joint=joint,
         unscale=unscale,
         on_error=on_error,
         form="stack" if stack else "struct",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from polars_rasteret.frame.question import Unmatched
-    from polars_rasteret.frame.verbs import Match
     from polars_rasteret.options import OnError
+    from polars_rasteret.plan.choice import Match
 
     Method = Literal["nearest", "bilinear", "cubic"]
     Unscale = bool | Sequence[str]
@@ -53,7 +53,7 @@ class Verbs:
         x, y, geometry, crs
             Where the targets are; coordinate columns are inferred from the usual names.
         at, tolerance
-            Restrict records by time; not available yet.
+            Keep records within `tolerance` of the moment `at`, as in `sample_points`.
         unmatched
             What becomes of a row that no record covers.
         record_columns
@@ -138,7 +138,34 @@ class Verbs:
             Where the points are; columns are inferred from x/y, lon/lat, longitude/latitude, lng/lat, else ``geometry``. The
             CRS is never guessed.
         match
-            ``"all"``: one row per point and covering record.
+            ``"all"``: one row per point and covering record. ``"latest"``, ``"earliest"``, ``"nearest"``: exactly one row per
+            point, of the first record in that order which has a pixel there that is not null in any of `bands`. Records that
+            come later in the order are read only for points that are still open.
+        at
+            The moment of each row that `match` and `tolerance` refer to: a column or expression of your frame, a Date (the whole
+            UTC day) or a Datetime with a time zone. A row whose moment is null has no answer.
+        tolerance
+            Greatest time between `at` and a record, such as ``"3d"`` (inclusive).
+        valid
+            Boolean expression over bands (raw values), record columns and yours; where it is false or null, the pixel is null in
+            every band. Bands that only it names are read first, and the others only where it may be true.
+        method
+            ``"nearest"``: the pixel that holds the point. ``"bilinear"`` and ``"cubic"`` interpolate between pixel centres, null
+            pixels left out, and give Float64.
+        max_distance_pixels
+            Where the point's own pixel is null: take the nearest pixel that is not, at most so many rows and columns away. Adds
+            ``{band}_distance`` (Float32, in pixels from the point to the pixel's edge, 0 for the point's own).
+        joint
+            That pixel must be valid in all bands of the same grid; False: band by band.
+        return_neighbourhood
+            ``"always"`` or ``"if_center_nodata"``: add ``{band}_neighbourhood``, the ``2 r + 1`` pixels square around the point's
+            own, null where pixels are null (`r` is `max_distance_pixels`).
+        layout
+            ``"long"``: one row per point, record and band, with the columns ``point_index``, ``point_x``, ``point_y``,
+            ``point_crs``, ``record_id``, ``datetime``, ``collection``, ``band``, ``value``, ``raster_crs``, perhaps
+            ``neighbourhood_values``, then yours.
+        grid
+            With `valid`: the grid on which bands of different pixel sizes meet, ``"finest"``, ``"coarsest"`` or a band.
         unmatched
             ``"null"`` keeps points that no record covers, with nulls; ``"drop"`` drops them.
         record_columns
@@ -149,10 +176,13 @@ class Verbs:
             ``"null"``: failed values are null and column ``read_error`` says why.
         unscale
             True or names of bands: give ``value * scale + offset`` as Float64.
+        maintain_order
+            False allows rows to come in any order.
+        resampling
+            ``"nearest"``: how bands of other grids come onto `grid`.
         budget_bytes
-            Refuse to fetch more than this.
-        method, max_distance_pixels, joint, return_neighbourhood, layout, at, tolerance, valid, maintain_order, grid, resampling
-            Further words of the interface; values other than the defaults are refused by name until they are available.
+            Refuse to fetch more than this: before the first request where the cost is known then, else before the request that
+            would exceed it.
 
         Returns
         -------
@@ -163,7 +193,7 @@ class Verbs:
         Raises
         ------
         UsageError
-            For names, dtypes or a CRS that do not fit; when the schema is resolved.
+            For names, dtypes or a CRS that do not fit.
 
         Examples
         --------
@@ -173,6 +203,15 @@ class Verbs:
         >>> scenes = pr.testing.example_scenes()
         >>> scenes.raster.sample_points(plots, ["red"], crs=32632).select("plot", "record_id", "red").collect().rows()
         [('a', 'first', 1000), ('a', 'second', 2000), ('b', None, None)]
+
+        The newest clear pixel before each visit, one row per plot:
+
+        >>> import datetime as dt
+        >>> newest = scenes.raster.sample_points(
+        ...     plots, ["red"], crs=32632, match="latest", at=dt.date(2024, 5, 20), valid=pl.col("nir") > 0
+        ... )
+        >>> newest.select("plot", "record_id", "red").collect().rows()
+        [('a', 'first', 1000), ('b', None, None)]
         """
         from polars_rasteret.frame.verbs import Pairing
         from polars_rasteret.frame.verbs import sample_points as sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,12 +31,36 @@ def test_nodata_that_no_pixel_can_have_is_refused(scenes, nodata):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [{"at": pl.col("t")}, {"match": "latest"}, {"tolerance": "1d"}, {"layout": "long"}, {"max_distance_pixels": 2}],
+    ("words", "said"),
+    [
+        ({"tolerance": "1d"}, "needs at="),
+        ({"match": "nearest"}, "needs at="),
+        ({"at": pl.col("t")}, "not found"),
+        ({"at": "x"}, "expected a Date"),
+        ({"at": dt.datetime(2024, 5, 1)}, "replace_time_zone"),
+        ({"at": 5}, "expected a column"),
+        ({"at": dt.date(2024, 5, 1), "tolerance": "-1d"}, "zero or more"),
+        ({"at": dt.date(2024, 5, 1), "tolerance": "soon"}, "a duration"),
+        ({"match": "newest"}, "expected one of"),
+        ({"valid": True}, "expected a Polars expression"),
+        ({"valid": pl.col("SCL") == 4}, "no band"),
+        ({"valid": pl.col("red") + 1}, "expected one Boolean"),
+        ({"max_distance_pixels": -1}, "whole number"),
+        ({"max_distance_pixels": 1.5}, "whole number"),
+        ({"method": "bilinear", "max_distance_pixels": 1}, "method='nearest'"),
+        ({"grid": "B99"}, "grid="),
+        ({"resampling": "cubic"}, "method="),
+        ({"layout": "long", "record_columns": "all"}, "record_columns"),
+    ],
 )
-def test_words_that_come_later_are_refused_by_name(scenes, words):
-    with pytest.raises(UsageError, match="not available yet"):
+def test_words_that_do_not_fit_are_refused_when_written(scenes, words, said):
+    with pytest.raises(UsageError, match=said):
         scenes.raster.sample_points(POINT, crs=32632, **words)
+
+
+def test_long_columns_do_not_overwrite_the_callers(scenes):
+    with pytest.raises(UsageError, match="value"):
+        scenes.raster.sample_points(POINT.with_columns(value=1), crs=32632, layout="long")
 
 
 @pytest.mark.parametrize("fill", ["x", True])

@@ -1,0 +1,111 @@
+"""Which pixels around a point give its value: the nearest valid one, or a weighted few?
+
+A *patch* is the square of pixels around each point, shape ``(n, size, size)``. Positions are in pixels of the patch: pixel ``i``
+spans ``[i, i + 1)``, its centre is at ``i + 0.5``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Method = Literal["bilinear", "cubic"]
+KERNEL_SIZE = {"nearest": 1, "bilinear": 2, "cubic": 4}
+"""Pixels per side that a method looks at."""
+
+_LEAST_WEIGHT = 1e-6
+"""Cubic weights may cancel out where most neighbours are left out: what remains says nothing."""
+
+
+def kernel_start(position: NDArray[np.float64], method: Method) -> NDArray[np.int64]:
+    """Give the first pixel that counts for a position, shape (n,)."""
+    return np.floor(position - 0.5).astype(np.int64) - (KERNEL_SIZE[method] // 2 - 1)
+
+
+def interpolated(
+    values: NDArray[Any],
+    valid: NDArray[np.bool_],
+    row: NDArray[np.float64],
+    col: NDArray[np.float64],
+    method: Method,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Interpolate between pixel centres; what is not valid is left out and the other weights grow to make up for it.
+
+    Parameters
+    ----------
+    values, valid
+        Patches of the method's kernel, shape (n, size, size).
+    row, col
+        Where the points are in their patches, shape (n,).
+
+    Returns
+    -------
+    values : float64, shape (n,)
+    is_valid : shape (n,)
+        False where no neighbour is left.
+    """
+    weights = _weights(row, method)[:, :, None] * _weights(col, method)[:, None, :]
+    weights = np.where(valid, weights, 0.0)
+    total = weights.sum(axis=(1, 2))
+    is_valid = np.abs(total) > _LEAST_WEIGHT
+    numbers = np.where(valid, values, 0).astype(np.float64)
+    weighted = (weights * numbers).sum(axis=(1, 2))
+    return weighted / np.where(is_valid, total, 1.0), is_valid
+
+
+def _weights(position: NDArray[np.float64], method: Method) -> NDArray[np.float64]:
+    """Give the weight of each pixel of a patch along one axis, shape (n, size)."""
+    size = KERNEL_SIZE[method]
+    away = np.abs(position[:, None] - (np.arange(size) + 0.5))
+    if method == "bilinear":
+        weights: NDArray[np.float64] = np.maximum(1 - away, 0)
+        return weights
+    # Keys' cubic convolution with a = -0.5, as GDAL has it.
+    near = (1.5 * away - 2.5) * away**2 + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    weights = np.where(away < 2, far, 0.0)
+    weights[away <= 1] = near[away <= 1]
+    return weights
+
+
+def nearest_valid(
+    valid: NDArray[np.bool_], row: NDArray[np.float64], col: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Find the valid pixel whose rectangle is nearest to each point; ties go to the smaller row, then column.
+
+    Parameters
+    ----------
+    valid
+        Patches of odd size, shape (n, size, size).
+    row, col
+        Where the points are in their patches, shape (n,): in the middle pixel.
+
+    Returns
+    -------
+    index : int64, shape (n,)
+        Of the pixel in the flat patch; -1 where none is valid.
+    distance : float32, shape (n,)
+        In pixels; 0 for the middle pixel itself, NaN where none is valid.
+    """
+    n_points, size = valid.shape[:2]
+    squared = _axis_distance(row, size)[:, :, None] ** 2 + _axis_distance(col, size)[:, None, :] ** 2
+    squared[~valid] = np.inf
+    flat = squared.reshape(n_points, size * size)
+    index = flat.argmin(axis=1)
+    least = flat[np.arange(n_points), index]
+    found = np.isfinite(least)
+    distance = np.sqrt(np.where(found, least, np.nan)).astype(np.float32)
+    return np.where(found, index, -1), distance
+
+
+def _axis_distance(position: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Give how far each pixel of an axis is from the position, 0 inside, shape (n, size)."""
+    start = np.arange(size, dtype=np.float64)
+    before = start - position[:, None]
+    distance: NDArray[np.float64] = np.maximum(0.0, np.maximum(before, -1.0 - before))
+    distance[:, size // 2] = 0.0  # the middle pixel holds the point, whatever the last bit of its position says
+    return distance

@@ -1,0 +1,81 @@
+"""Which records cover which rows of the caller's frame, and what becomes of rows that none covers?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.frame.units import PairedRows
+from polars_rasteret.frame.windows import SharedWindows
+from polars_rasteret.geo.moved import Areas
+from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.frame.records import Records
+    from polars_rasteret.frame.units import Reader
+    from polars_rasteret.geo.moved import Points
+    from polars_rasteret.plan.pairs import Pairs
+
+
+def candidate_pairs(targets: Points | Areas, bounds: NDArray[np.float64] | None, records: Records) -> Pairs:
+    """Pair targets with records whose boxes they touch: ``(target, record)``, sorted."""
+    if isinstance(targets, Areas):
+        areas = targets.bounds if bounds is None else bounds
+        target, box = pairs_of_boxes(areas, records.boxes)
+    else:
+        x, y = (targets.x, targets.y) if bounds is None else (bounds[:, 0], bounds[:, 1])
+        target, box = pairs_of_points(x, y, records.boxes)
+    record = records.box_owner[box] if len(box) else box
+    if len(records.box_owner) == len(records) and bool((records.box_owner == np.arange(len(records))).all()):
+        return target, record
+    return distinct_pairs(target, record)
+
+
+def covering_rows(
+    targets: Points | Areas,
+    pairs: Pairs,
+    records: Records,
+    reader: Reader,
+    bands: Sequence[str],
+) -> PairedRows:
+    """Keep the pairs in which the image of at least one of `bands` meets the target."""
+    target, record = pairs
+    shared = SharedWindows(lambda column, reference_id: reader.windows(column, reference_id, targets, target))
+    rows = PairedRows(target=target, record=record, windows={}, records=records)
+    is_met = np.zeros(len(target), np.bool_)
+    windows = {}
+    if len(records):
+        for band, column in records.rasters.items():
+            reference_id = rows.reference_id(column)
+            windows[band] = shared.of(column, reference_id)
+            if band in bands:
+                is_met |= (reference_id >= 0) & windows[band].is_met
+    rows = PairedRows(target=target, record=record, windows=windows, records=records)
+    return rows if is_met.all() else rows.taken(np.flatnonzero(is_met))
+
+
+def with_unmatched(rows: PairedRows, of_targets: range) -> PairedRows:
+    """Add a row without a record for each target that has none; `rows` are sorted by target."""
+    has_record = np.zeros(len(of_targets), np.bool_)
+    has_record[rows.target - of_targets.start] = True
+    alone = np.flatnonzero(~has_record) + of_targets.start
+    if not len(alone):
+        return rows
+    if not len(rows):
+        nothing = np.full(len(alone), -1, np.int64)
+        return PairedRows(target=alone, record=nothing, windows={}, records=rows.records)
+    # Rows without a record take the place of their target; any window will do, as nothing is read there.
+    order = np.argsort(np.concatenate([rows.target, alone]), kind="stable")
+    at = np.where(order < len(rows), order, -1)
+    filled = rows.taken(np.maximum(at, 0))
+    return PairedRows(
+        target=np.concatenate([rows.target, alone])[order],
+        record=np.where(at >= 0, filled.record, -1),
+        windows=filled.windows,
+        records=rows.records,
+    )

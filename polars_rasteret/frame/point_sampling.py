@@ -1,0 +1,340 @@
+"""What is the value of each band at each point?
+
+The pixel that holds the point, an interpolation between pixels, or the nearest valid pixel. Reads go in stages, each for the rows
+that the one before left open: bands that say what is valid, then the bands wanted, then the surroundings of pixels that are null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
+from polars_rasteret.frame.grids import grid_bands
+from polars_rasteret.frame.patches import Patch, PatchAsk, Place, add_reason, read_patches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import Spending, WindowRead
+    from polars_rasteret.frame.reading import BandRows
+    from polars_rasteret.frame.sampling import Sampling
+    from polars_rasteret.frame.validity import Judge
+    from polars_rasteret.options import ReadOptions
+
+    Ints = NDArray[np.int64]
+
+_CHUNK_BYTES = 64_000_000
+"""Surroundings that are looked at together: they are larger than the answer."""
+_PIXEL_BYTES = 32
+"""Of one pixel of a patch on its way: value, validity, distance and their intermediate forms."""
+_ADVICE = "raise pr.options(max_answer_bytes=...), or ask for fewer points or a smaller max_distance_pixels at once"
+
+
+@dataclass(slots=True, kw_only=True)
+class PointValues:
+    """One band at all rows."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+    distance: NDArray[np.float32]
+    """In pixels; NaN where there is no value. Empty where nobody asked."""
+    around: Patch | None = None
+    """Surroundings of every row, where they were asked for."""
+    has_around: NDArray[np.bool_] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PointAnswer:
+    """What a batch of points answered."""
+
+    bands: dict[str, PointValues] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    """Reasons by row, with ``on_error="null"``."""
+    counts: NDArray[np.bool_]
+    """Rows where any band that was read has a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Bands that are read on one grid."""
+
+    place: Place
+    names: tuple[str, ...]
+
+
+class PointSampler:
+    """Samples one batch of rows.
+
+    Parameters
+    ----------
+    bands
+        Every band that was asked for or that says what is valid, by name, the rows the same in all.
+    sampling
+        How points become values.
+    judge
+        Says which pixels are valid beside those that are not nodata.
+    options, spending
+        As the engine wants them.
+    """
+
+    def __init__(
+        self,
+        bands: Mapping[str, BandRows],
+        sampling: Sampling,
+        options: ReadOptions,
+        *,
+        judge: Judge | None = None,
+        spending: Spending | None = None,
+    ) -> None:
+        self.bands, self.sampling, self.options, self.judge, self.spending = bands, sampling, options, judge, spending
+        self.n_rows = len(next(iter(bands.values())).reference_id)
+        self._errors: dict[int, str] = {}
+        self._is_read = {name: band.is_read for name, band in bands.items()}
+        self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
+
+    def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:
+        """Read the bands wanted.
+
+        Parameters
+        ----------
+        wanted
+            Names of bands whose values are used.
+        asked
+            All bands of the question. They are read where the answer depends on them: which pixel is nearest must be valid in
+            all of them, and with `must_count` a row counts when one of them is not null.
+        must_count
+            Whether ``counts`` must be right for all bands asked.
+        """
+        answer = PointAnswer(counts=np.zeros(self.n_rows, np.bool_), errors=self._errors)
+        first, rest = list(wanted), [name for name in asked if name not in wanted]
+        if must_count and not first:
+            first, rest = rest[:1], rest[1:]
+        if self.sampling.max_distance and self.sampling.joint:
+            grids = {id(self.bands[name].windows) for name in first}
+            joined = [name for name in rest if self.judge is not None or id(self.bands[name].windows) in grids]
+            first, rest = first + joined, [name for name in rest if name not in joined]
+        for names in (first, rest) if must_count else (first,):
+            rows = np.flatnonzero(~answer.counts)
+            if not names or not len(rows):
+                continue
+            found = self._sampled(names, rows)
+            answer.bands.update(found)
+            for one in found.values():
+                answer.counts |= one.valid
+        return answer
+
+    def reads(self, names: Sequence[str], *, at_most: bool) -> list[WindowRead]:
+        """Give what `sample` asks of some bands, without reading: of each point's pixels, or `at_most` of its surroundings."""
+        how = self.sampling
+        reach = how.max_distance if at_most else 0
+        size = KERNEL_SIZE[how.method] if not reach else how.size
+        reads = []
+        for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64)):
+            place = group.place
+            wide = Place(
+                grid=place.grid,
+                rows=place.rows,
+                row_start=place.row_start - reach,
+                col_start=place.col_start - reach,
+            )
+            reads += [
+                PatchAsk(band=self.bands[name], place=wide, size=size, is_wanted=self._is_read[name]).read()
+                for name in group.names
+            ]
+        return reads
+
+    def _sampled(self, names: Sequence[str], rows: Ints) -> dict[str, PointValues]:
+        sampling = self.sampling
+        found = {name: self._blank(self.bands[name]) for name in names}
+        groups = list(self._groups(names, rows))
+        patches = self._patches(groups, KERNEL_SIZE[sampling.method])
+        for group, of_group in zip(groups, patches, strict=True):
+            for name in group.names:
+                self._put_values(found[name], group.place, of_group[name])
+        if sampling.max_distance or sampling.neighbourhood != "off":
+            for group, of_group in zip(groups, patches, strict=True):
+                self._look_around(group, of_group, found)
+        return found
+
+    def _blank(self, band: BandRows) -> PointValues:
+        sampling, n_rows = self.sampling, self.n_rows
+        dtype = band.column.dtype if sampling.method == "nearest" else np.dtype(np.float64)
+        result = PointValues(
+            values=np.zeros(n_rows, dtype),
+            valid=np.zeros(n_rows, np.bool_),
+            distance=np.full(n_rows if sampling.max_distance else 0, np.nan, np.float32),
+        )
+        if sampling.neighbourhood != "off":
+            shape = (n_rows, sampling.size, sampling.size)
+            result.around = Patch(values=np.zeros(shape, dtype), valid=np.zeros(shape, np.bool_))
+            result.has_around = np.zeros(n_rows, np.bool_)
+        return result
+
+    def _groups(self, names: Sequence[str], rows: Ints) -> Iterator[_Group]:
+        """Cut the bands into groups that are read on one grid each: their own, or with a judge a common one."""
+        if self.judge is None:
+            for windows in {id(self.bands[name].windows): name for name in reversed(names)}.values():
+                grid = self.bands[windows]
+                members = tuple(name for name in names if self.bands[name].windows is grid.windows)
+                some: NDArray[np.bool_] = np.logical_or.reduce([self._is_read[name] for name in members])
+                yield _Group(place=self._placed(grid, rows[some[rows]]), names=members)
+            return
+        known = list(self.bands)  # whatever is selected: the grid must not depend on it
+        some = np.logical_or.reduce([self._is_read[name] for name in names])
+        rows = rows[some[rows]]
+        chosen = grid_bands(
+            [self.bands[name].column for name in known],
+            [self.bands[name].reference_id[rows] for name in known],
+            self.sampling.grid,
+        )
+        for one in np.unique(chosen[chosen >= 0]).tolist():
+            yield _Group(place=self._placed(self.bands[known[one]], rows[chosen == one]), names=tuple(names))
+
+    def _placed(self, grid: BandRows, rows: Ints) -> Place:
+        windows = grid.windows
+        if self.sampling.method == "nearest":
+            return Place(grid=grid, rows=rows, row_start=windows.row_start[rows], col_start=windows.col_start[rows])
+        assert windows.at_row is not None
+        assert windows.at_col is not None
+        return Place(
+            grid=grid,
+            rows=rows,
+            row_start=kernel_start(windows.at_row[rows], self.sampling.method),
+            col_start=kernel_start(windows.at_col[rows], self.sampling.method),
+        )
+
+    def _patches(self, groups: Sequence[_Group], size: int) -> list[dict[str, Patch]]:
+        """Read the patches of all groups; what the judge refuses is not valid in any band."""
+        if self.judge is None:
+            return self._read(groups, size)
+        results: list[dict[str, Patch]] = []
+        for group in groups:
+            judging = _Group(place=group.place, names=self.judge.bands)
+            seen = self._read([judging], size, by_judge=True)[0] if self.judge.bands else {}
+            accepted = self.judge.of(group.place.rows, seen, size)
+            # Where no pixel is valid, no band is read.
+            hopeful = np.flatnonzero(accepted.any(axis=(1, 2)))
+            later = tuple(name for name in group.names if name not in seen)
+            rest = self._read([_Group(place=group.place.taken(hopeful), names=later)], size)[0] if later else {}
+            patches = {}
+            for name in group.names:
+                if name in rest:
+                    whole = Patch(values=np.zeros(accepted.shape, rest[name].values.dtype), valid=accepted.copy())
+                    whole.values[hopeful] = rest[name].values
+                    whole.valid[hopeful] &= rest[name].valid
+                else:
+                    is_read = self._is_read[name][group.place.rows]
+                    whole = Patch(values=seen[name].values, valid=seen[name].valid & accepted & is_read[:, None, None])
+                patches[name] = whole
+            results.append(patches)
+        return results
+
+    def _read(self, groups: Sequence[_Group], size: int, *, by_judge: bool = False) -> list[dict[str, Patch]]:
+        wanted = self._has_raster if by_judge else self._is_read
+        asks = [
+            PatchAsk(band=self.bands[name], place=group.place, size=size, is_wanted=wanted[name])
+            for group in groups
+            for name in group.names
+        ]
+        patches, errors = read_patches(asks, self.options, advice=_ADVICE, spending=self.spending)
+        for row, reason in errors.items():
+            add_reason(self._errors, row, reason)
+        given = iter(patches)
+        return [{name: next(given) for name in group.names} for group in groups]
+
+    def _put_values(self, found: PointValues, place: Place, patch: Patch) -> None:
+        rows, method = place.rows, self.sampling.method
+        if method == "nearest":
+            found.values[rows], found.valid[rows] = patch.values[:, 0, 0], patch.valid[:, 0, 0]
+            if self.sampling.max_distance:
+                found.distance[rows[found.valid[rows]]] = 0.0
+            return
+        windows = place.grid.windows
+        assert windows.at_row is not None
+        assert windows.at_col is not None
+        row, col = windows.at_row[rows] - place.row_start, windows.at_col[rows] - place.col_start
+        found.values[rows], found.valid[rows] = interpolated(patch.values, patch.valid, row, col, method)
+
+    def _look_around(self, group: _Group, centres: Mapping[str, Patch], found: Mapping[str, PointValues]) -> None:
+        """Search the surroundings of rows that are still null, and keep them where they were asked for."""
+        sampling, place = self.sampling, group.place
+        is_met = {name: self._is_read[name][place.rows] for name in group.names}
+        is_null = {name: is_met[name] & ~centres[name].valid[:, 0, 0] for name in group.names}
+        some_null: NDArray[np.bool_] = np.logical_or.reduce(list(is_null.values()))
+        is_open = np.ones_like(some_null) if sampling.neighbourhood == "always" else some_null
+        for chunk in self._chunks(place, np.flatnonzero(is_open), len(group.names)):
+            part = place.taken(chunk)
+            wide = Place(
+                grid=part.grid,
+                rows=part.rows,
+                row_start=part.row_start - sampling.max_distance,
+                col_start=part.col_start - sampling.max_distance,
+            )
+            patches = self._patches([_Group(place=wide, names=group.names)], sampling.size)[0]
+            searched = {name: is_null[name][chunk] for name in group.names}
+            met = {name: is_met[name][chunk] for name in group.names}
+            for name in group.names:
+                self._keep_around(found[name], part.rows, patches[name], searched[name], met[name])
+            if sampling.max_distance:
+                self._search(part, patches, searched, met, found)
+
+    def _chunks(self, place: Place, index: Ints, n_bands: int) -> Iterator[Ints]:
+        """Cut patches into chunks of bounded size that lie close together."""
+        per_chunk = max(1, _CHUNK_BYTES // (self.sampling.size**2 * _PIXEL_BYTES * n_bands))
+        if len(index) > per_chunk:
+            reference = place.grid.reference_id[place.rows[index]]
+            near = (place.col_start[index] // 512, place.row_start[index] // 512, reference)
+            index = index[np.lexsort(near)]
+        for start in range(0, len(index), per_chunk):
+            yield index[start : start + per_chunk]
+
+    def _keep_around(
+        self, found: PointValues, rows: Ints, patch: Patch, is_null: NDArray[np.bool_], is_met: NDArray[np.bool_]
+    ) -> None:
+        if found.around is None or found.has_around is None:
+            return
+        kept = np.flatnonzero(is_met if self.sampling.neighbourhood == "always" else is_null)
+        found.around.values[rows[kept]] = patch.values[kept]
+        found.around.valid[rows[kept]] = patch.valid[kept]
+        found.has_around[rows[kept]] = True
+
+    def _search(
+        self,
+        part: Place,
+        patches: Mapping[str, Patch],
+        is_null: Mapping[str, NDArray[np.bool_]],
+        is_met: Mapping[str, NDArray[np.bool_]],
+        found: Mapping[str, PointValues],
+    ) -> None:
+        """Take the nearest pixel that is valid: in all bands that meet the point, or band by band."""
+        windows = part.grid.windows
+        assert windows.at_row is not None
+        assert windows.at_col is not None
+        reach = self.sampling.max_distance
+        row = windows.at_row[part.rows] - part.row_start + reach
+        col = windows.at_col[part.rows] - part.col_start + reach
+        if self.sampling.joint:
+            valid = np.ones_like(next(iter(patches.values())).valid)
+            for name, patch in patches.items():
+                valid &= patch.valid | ~is_met[name][:, None, None]
+            some_null: NDArray[np.bool_] = np.logical_or.reduce(list(is_null.values()))
+            choices = {name: (valid, some_null & is_met[name]) for name in patches}
+        else:
+            choices = {name: (patch.valid, is_null[name]) for name, patch in patches.items()}
+        known: dict[int, tuple[Ints, NDArray[np.float32]]] = {}
+        for name, (valid, is_searched) in choices.items():
+            if id(valid) not in known:
+                known[id(valid)] = nearest_valid(valid, row, col)
+            index, distance = known[id(valid)]
+            at = np.flatnonzero(is_searched)
+            rows = part.rows[at]
+            flat = patches[name].values.reshape(len(part), -1)
+            one = found[name]
+            one.valid[rows] = index[at] >= 0
+            one.values[rows] = np.where(index[at] >= 0, flat[at, np.maximum(index[at], 0)], 0)
+            one.distance[rows] = distance[at]
