@@ -147,7 +147,8 @@ def reflectance(seed: int, size: int, *, noise: float) -> NDArray[np.uint16]:
     return np.clip(smooth_field(seed, size, noise=noise), 1, 12_000).astype(np.uint16)
 
 
-def _write_cog(path: Path, pixels: NDArray[Any], scene_like: Scene, **options: Any) -> None:
+def write_cog(path: Path, pixels: NDArray[Any], scene_like: Scene, **options: Any) -> None:
+    """Write one band on the grid of a scene, with overviews."""
     import rasterio
     from rasterio.io import MemoryFile
     from rasterio.shutil import copy
@@ -189,7 +190,7 @@ def _write_band(path: Path, scene: Scene, band: str) -> None:
     if scene.has_wedge:
         row, column = np.ogrid[: scene.size, : scene.size]
         pixels[column + 0.3 * row < 0.35 * scene.size] = NODATA
-    _write_cog(path, pixels, scene)
+    write_cog(path, pixels, scene)
 
 
 def _write_embeddings(path: Path) -> None:
@@ -232,9 +233,9 @@ def _write(relative: str, path: Path) -> None:
     else:
         pixels = reflectance(99, CODEC_SIZE, noise=70)
         if name == "float32_predictor3.tif":
-            _write_cog(path, pixels.astype(np.float32) / 10_000, WARMUP)
+            write_cog(path, pixels.astype(np.float32) / 10_000, WARMUP)
         else:
-            _write_cog(path, pixels, WARMUP, compress=name.removesuffix(".tif").upper())
+            write_cog(path, pixels, WARMUP, compress=name.removesuffix(".tif").upper())
 
 
 def _make(data_dir: Path, relative: str) -> tuple[str, int, float]:

@@ -76,14 +76,20 @@ def tiff_of(pixels, **profile):
         return bytes(memory.getbuffer())
 
 
-def tables_of(href, data, band_index=0):
+def parsed(href, data, asked=None):
     header = read_header(href)
     wanted = next(header)
     while True:
+        if asked is not None:
+            asked.append(wanted)
         try:
             wanted = header.send(data[wanted.byte_start : wanted.byte_stop])
         except StopIteration as stop:
-            return unpacked(stop.value.band_tiles(band_index, file_size=len(data), etag=None, last_modified=None))
+            return stop.value
+
+
+def tables_of(href, data, band_index=0):
+    return unpacked(parsed(href, data).band_tiles(band_index, file_size=len(data), etag=None, last_modified=None))
 
 
 def reference_to(store, href, band_index=0, nodata=None):

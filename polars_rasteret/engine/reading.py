@@ -18,6 +18,7 @@ from polars_rasteret.errors import BudgetError, UsageError
 from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
+from polars_rasteret.plan.masks import mask_reads
 from polars_rasteret.plan.requests import request_cap, request_ids
 from polars_rasteret.plan.windows import answer_bytes, window_starts
 from polars_rasteret.profile import record, record_error
@@ -44,7 +45,7 @@ class WindowAnswer:
     values: NDArray[Any]
     """Flat, result dtype; window ``i`` is ``values[offset[i]:offset[i + 1]]``, row-major (or lies where `out` says)."""
     valid: NDArray[np.bool_] | None
-    """Like `values`: inside the image, not nodata, not NaN. None when it was not asked for."""
+    """Like `values`: inside the image, not masked, not nodata, not NaN. None when it was not asked for."""
     offset: Ints
     errors: dict[int, str]
     """Window to reason; only with ``on_error="null"``; such a window is all invalid."""
@@ -90,11 +91,12 @@ def read_windows(
     """
     started = time.perf_counter()
     _check_size(reads, options, advice)
-    jobs = jobs_of(plan_reads(reads))
+    masks = mask_reads(reads)
+    jobs = jobs_of(plan_reads([*reads, *(mask.read for mask in masks)]))
     _check_dtypes(reads)
     if options.budget_bytes is not None and spending is None:
         check_budget(_bill(jobs, options), options.budget_bytes)
-    fills = [_fills(read) for read in reads]
+    fills = [_fills(plan.read) for plan in jobs.plans]
     answers = [_blank_answer(plan, fill) for plan, fill in zip(jobs.plans, fills, strict=True)]
     targets = [
         Target(plan, answer.values, answer.valid, [masking_value(one.tiles, one.nodata) for one in plan.references])
@@ -103,14 +105,19 @@ def read_windows(
     record(plan_s=time.perf_counter() - started)
     if jobs.broken and options.on_error == "raise":
         raise _explained(jobs, *jobs.broken[0])
-    for read, tile, error in (*jobs.broken, *_fetch_and_decode(jobs, targets, options, spending)):
-        _void_windows(jobs.plans[read], answers[read], tile, error, fills[read])
-    return answers
+    failed = _fetch_and_decode(jobs, targets, options, spending)
+    for mask, seen in zip(masks, answers[len(reads) :], strict=True):
+        _hide(answers[mask.of], seen.values, mask.read, reads[mask.of])
+    answered = [*range(len(reads)), *(mask.of for mask in masks)]
+    for read, tile, error in (*jobs.broken, *failed):
+        of = answered[read]
+        _void_windows(jobs.plans[of], answers[of], jobs.plans[read], tile, error, fills[of])
+    return answers[: len(reads)]
 
 
 def bill_of(reads: Sequence[WindowRead], options: ReadOptions) -> Bill:
     """Give what `read_windows` would fetch, without fetching it; the cache is left out of account."""
-    return _bill(jobs_of(plan_reads(reads)), options)
+    return _bill(jobs_of(plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])), options)
 
 
 def _fetch_and_decode(
@@ -226,12 +233,25 @@ def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
     return WindowAnswer(values=values, valid=valid, offset=offset, errors={})
 
 
-def _void_windows(plan: ReadPlan, answer: WindowAnswer, tile: int, error: Exception, fills: NDArray[Any]) -> None:
-    """Make every window that touches a failed tile all invalid, and keep the reason."""
-    reason = _told(error, plan, tile)
-    pieces = slice(int(plan.pieces.first_piece[tile]), int(plan.pieces.first_piece[tile + 1]))
+def _hide(answer: WindowAnswer, seen: NDArray[np.bool_], mask: WindowRead, read: WindowRead) -> None:
+    """Make invalid what a mask does not show."""
+    assert answer.valid is not None
+    valid = answer.valid
+    if read.out is not None and mask.out is not None:
+        shape = len(read.reference_id), mask.out.stride
+        valid = np.ndarray(shape, np.bool_, valid, strides=(read.out.stride, 1))
+        seen = seen.reshape(shape)
+    np.logical_and(valid, seen, out=valid)
+
+
+def _void_windows(  # noqa: PLR0917 - only called once
+    plan: ReadPlan, answer: WindowAnswer, failed: ReadPlan, tile: int, error: Exception, fills: NDArray[Any]
+) -> None:
+    """Make every window that touches a failed tile, of its image or its mask, all invalid, and keep the reason."""
+    reason = _told(error, failed, tile)
+    pieces = slice(int(failed.pieces.first_piece[tile]), int(failed.pieces.first_piece[tile + 1]))
     start, size = window_starts(plan.read, plan.offset), np.diff(plan.offset)
-    for window in np.unique(plan.pieces.window[pieces]).tolist():
+    for window in np.unique(failed.pieces.window[pieces]).tolist():
         if window in answer.errors:
             continue
         pixels = slice(int(start[window]), int(start[window] + size[window]))

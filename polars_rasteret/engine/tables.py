@@ -39,7 +39,8 @@ def unpacked(tiles: bytes) -> BandTiles:
             _unpacked.move_to_end(key)
             return known[1]
     table = unpack(tiles)
-    size = len(tiles) + 1_000 + sum(image.byte_start.nbytes + image.byte_count.nbytes for image in table.images)
+    images = [image for one in (table, *table.masks) for image in one.images]
+    size = len(tiles) + 1_000 + sum(image.byte_start.nbytes + image.byte_count.nbytes for image in images)
     with _unpacked_lock:
         before = _unpacked.pop(key, None)
         _unpacked[key] = (tiles, table, size)

@@ -174,7 +174,7 @@ class WindowReader:
     ) -> Bill:
         """Give what `read` would fetch with an empty cache."""
         bands = band_rows(rows, self._chosen(wanted), self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands)), options)
+        return bill_of(window_reads(bands, [None] * len(bands), want_valid=bool(self.masked)), options)
 
     def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
         masked = self.masked is True

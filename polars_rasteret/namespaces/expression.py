@@ -54,8 +54,8 @@ class RasterExpr:
         Returns
         -------
         polars.Expr
-            Pixel dtype (Float64 when unscaled); null where the pixel is nodata or NaN, the point is null or outside of the
-            image, or the raster is null.
+            Pixel dtype (Float64 when unscaled); null where the pixel is nodata, NaN or hidden by the file's mask or alpha band,
+            the point is null or outside of the image, or the raster is null.
 
         Raises
         ------
@@ -125,7 +125,8 @@ class RasterExpr:
         resolution, resampling
             For resampled windows; not available yet.
         masked
-            Make null pixels null elements; else the file's own values are kept.
+            Make null pixels (nodata, NaN, hidden by the file's mask or alpha band) null elements; else the file's own values are
+            kept and no mask is read.
         fill_value
             For pixels outside of the image; else nodata, else 0.
         unscale
@@ -171,7 +172,8 @@ class RasterExpr:
         Parameters
         ----------
         nodata
-            A number or an expression that the pixel dtype can hold; None: no pixel is nodata.
+            A number or an expression that the pixel dtype can hold; None: no pixel is nodata. The file's mask or alpha
+            band stays in force.
         scale, offset
             Numbers or expressions, applied where a read says ``unscale``; None means 1 and 0.
 

@@ -289,7 +289,8 @@ class Verbs:
             ``(height, width)``: with points, the window whose pixel ``(height // 2, width // 2)`` holds the point, outside of
             the image filled. Without it, the smallest window that contains the area, clipped to the image.
         masked
-            True: null pixels are null elements. ``"column"``: adds ``{band}_valid`` (needs `shape`).
+            True: null pixels (nodata, NaN, hidden by the file's mask or alpha band) are null elements. ``"column"``: adds
+            ``{band}_valid`` (needs `shape`).
         fill_value
             For pixels outside of the image; else nodata, else 0.
         stack

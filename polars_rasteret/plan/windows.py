@@ -69,7 +69,7 @@ class WindowRead:
     fill: int | float | np.generic | None = None
     """Outside the image: this, else the reference's nodata, else 0."""
     want_valid: bool = True
-    """Also say which pixels are inside and neither nodata nor NaN."""
+    """Also say which pixels are inside and neither masked nor nodata nor NaN."""
     out: Out | None = None
     """Write into these arrays instead of new ones."""
 

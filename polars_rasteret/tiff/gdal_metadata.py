@@ -24,10 +24,12 @@ class BandNotes:
     scale: dict[int, float] = field(default_factory=dict)
     offset: dict[int, float] = field(default_factory=dict)
     description: dict[int, str] = field(default_factory=dict)
+    color: dict[int, str] = field(default_factory=dict)
+    """Such as ``Red`` or ``Alpha``, where TIFF cannot say it."""
 
 
 def band_notes(text: str) -> BandNotes:
-    """Read the items of GDAL_METADATA whose role is scale, offset or description, by 0-based sample."""
+    """Read the items of GDAL_METADATA whose role is scale, offset, description or colour, by 0-based sample."""
     notes = BandNotes()
     # Entities could blow up in memory; GDAL writes none.
     if not text or len(text) > _MAX_TEXT or "<!" in text:
@@ -44,6 +46,8 @@ def band_notes(text: str) -> BandNotes:
         if role == "description":
             # GDAL escapes the text of an item twice.
             notes.description[band] = unescape(value, {"&quot;": '"', "&apos;": "'"})
+        elif role == "colorinterp":
+            notes.color[band] = value.strip()
         elif role in {"scale", "offset"}:
             try:
                 number = float(value)

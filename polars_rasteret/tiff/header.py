@@ -9,7 +9,7 @@ empty answer ends the parse.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polars_rasteret.errors import FileFormatError, UsageError
@@ -19,6 +19,7 @@ from polars_rasteret.tiff.gdal_metadata import BandNotes, band_notes, nodata_of
 from polars_rasteret.tiff.georeference import crs_of, transform_of
 from polars_rasteret.tiff.known_bytes import ByteRange, KnownBytes
 from polars_rasteret.tiff.layout import ImageLayout, image_layout
+from polars_rasteret.tiff.masks import MASK, REDUCED, alpha_sample, mask_images
 from polars_rasteret.tiff.placement import TilePlacement, tile_placement
 from polars_rasteret.tiff.tile_table import BandTiles
 
@@ -34,7 +35,6 @@ __all__ = ["ByteRange", "TiffFile", "read_header"]
 FIRST_BYTES = 32_768
 """The speculative first range: holds the header of most cloud-optimized files."""
 _MAX_OVERVIEWS = 31
-_REDUCED, _MASK = 1, 4
 
 Values: TypeAlias = "dict[int, np.ndarray[Any, Any]]"
 
@@ -62,8 +62,10 @@ class TiffFile:
     is_big_tiff: bool
     images: tuple[TilePlacement, ...]
     """Full resolution, then overviews, largest first."""
-    n_masks: int
-    """Internal masks the file has; not read yet."""
+    masks: tuple[TilePlacement, ...]
+    """The internal mask of each image; none in most files."""
+    alpha: int | None
+    """The band that says how opaque the others are."""
     _packed: dict[Any, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def band_tiles(
@@ -80,27 +82,41 @@ class TiffFile:
         """
         if not 0 <= band_index < self.n_bands:
             raise UsageError(f"{self.href}: band_index is {band_index}; the file has bands 0 to {self.n_bands - 1}")
-        full = self.images[0].layout
-        plane = band_index if full.samples.planar == 2 else 0
-        key = (plane, file_size, etag, last_modified)
+        is_planar = self.images[0].layout.samples.planar == 2
+        plane = band_index if is_planar else 0
+        mask_plane = band_index if self.masks and self.masks[0].layout.samples.planar == 2 else 0
+        key = (plane, mask_plane, file_size, etag, last_modified)
         packed = self._packed.get(key)
         if packed is None:
-            packed = self._packed[key] = tile_table.pack(
-                BandTiles(
-                    dtype=self.dtype,
+
+            def tiles_of(images: tuple[TilePlacement, ...], plane: int) -> BandTiles:
+                full = images[0].layout
+                return BandTiles(
+                    dtype=full.samples.dtype,
                     byte_order=self.byte_order,
                     bits_per_sample=full.samples.bits,
                     compression=full.compression,
                     predictor=full.predictor,
                     samples_per_tile=full.samples.samples_per_tile,
                     planar=full.samples.planar,
-                    nodata=None if self.nodata is None else self.dtype.type(self.nodata),
+                    nodata=None,
                     ignore_nodata=False,
-                    images=tuple(image.plane(plane, file_size) for image in self.images),
+                    images=tuple(image.plane(plane, file_size) for image in images),
                     file_size=file_size,
                     etag=etag,
                     last_modified=last_modified,
                     codec_parameter=full.codec_parameter,
+                )
+
+            masks = [tiles_of(self.masks, mask_plane)] if self.masks else []
+            if is_planar and self.alpha is not None and self.alpha != band_index:
+                masks.append(tiles_of(self.images, self.alpha))
+            packed = self._packed[key] = tile_table.pack(
+                replace(
+                    tiles_of(self.images, plane),
+                    nodata=None if self.nodata is None else self.dtype.type(self.nodata),
+                    masks=tuple(masks),
+                    alpha=None if is_planar else self.alpha,
                 )
             )
         return packed
@@ -122,11 +138,12 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
     shape, first_ifd, n_head_bytes = yield from file_head(known)
     ifds = yield from directories(known, shape, first_ifd, n_head_bytes)
     small = yield from _values(known, shape, ifds, tables=False)
-    used, n_masks = _used_images(small, href)
-    tables = yield from _values(known, shape, [ifds[index] for index, _ in used], tables=True)
+    kinds = [_subfile_kind(values) for values in small]
+    used, masks = mask_images(small, kinds, _used_images(small, kinds, href), href)
+    tables = yield from _values(known, shape, [ifds[index] for index, _ in (*used, *masks)], tables=True)
     images = tuple(
         tile_placement(layout, its_tables, href, _where(index))
-        for (index, layout), its_tables in zip(used, tables, strict=True)
+        for (index, layout), its_tables in zip((*used, *masks), tables, strict=True)
     )
     full = images[0].layout
     values = small[0]
@@ -147,8 +164,9 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
         datetime=_datetime(_text(values, tags.DATE_TIME)),
         byte_order=shape.byte_order,
         is_big_tiff=shape.is_big,
-        images=images,
-        n_masks=n_masks,
+        images=images[: len(used)],
+        masks=images[len(used) :],
+        alpha=alpha_sample(values, notes.color, full.samples),
     )
 
 
@@ -170,15 +188,12 @@ def _values(
     ]
 
 
-def _used_images(small: list[Values], href: str) -> tuple[list[tuple[int, ImageLayout]], int]:
-    """Give (directory, layout) of the full resolution and its overviews, largest first, and the number of masks."""
+def _used_images(small: list[Values], kinds: list[int], href: str) -> list[tuple[int, ImageLayout]]:
+    """Give (directory, layout) of the full resolution and its overviews, largest first."""
     used = [(0, image_layout(small[0], href, _where(0)))]
     full = used[0][1]
-    n_masks = 0
     for index in range(1, len(small)):
-        kind = _subfile_kind(small[index])
-        n_masks += bool(kind & _MASK)
-        if not kind & _REDUCED or kind & _MASK:
+        if not kinds[index] & REDUCED or kinds[index] & MASK:
             continue  # another page, or a mask
         try:
             layout = image_layout(small[index], href, _where(index))
@@ -188,7 +203,7 @@ def _used_images(small: list[Values], href: str) -> tuple[list[tuple[int, ImageL
         if is_smaller and layout.samples == full.samples and layout.codec_parameter == full.codec_parameter:
             used.append((index, layout))
     used[1:] = sorted(used[1:], key=lambda image: -image[1].width * image[1].height)[:_MAX_OVERVIEWS]
-    return used, n_masks
+    return used
 
 
 def _subfile_kind(values: Values) -> int:
@@ -196,7 +211,7 @@ def _subfile_kind(values: Values) -> int:
     if (new := values.get(tags.NEW_SUBFILE_TYPE)) is not None and len(new):
         return int(new[0])
     old = values.get(tags.SUBFILE_TYPE)
-    return _REDUCED if old is not None and len(old) and int(old[0]) == 2 else 0
+    return REDUCED if old is not None and len(old) and int(old[0]) == 2 else 0
 
 
 def _where(index: int) -> str:

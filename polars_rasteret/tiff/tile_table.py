@@ -8,9 +8,10 @@
     10      1 if the body is deflated
     11..14  bytes of the body before deflation
     15..    body: _FIXED, etag, one _IMAGE per image, byte planes of all byte counts, byte planes of the irregular gaps;
-            from version 2 on one _EXTRA per image, then the JPEG tables that they count
+            in version 2 followed by one _EXTRA per image, then the JPEG tables that they count;
+            in version 3 several of these: that of the band, then one per mask, then one _PART for each, then _PARTS
 
-Version 2 is written only for a file that needs it (JPEG); all others stay readable by a release that knows version 1.
+Versions 2 (JPEG) and 3 (masks, alpha) are written only where needed; all else stays readable by a release that knows version 1.
 
 Where tiles follow each other in the file with the same gap, as in files that GDAL wrote, an image stores its first
 offset and that gap; else it stores every gap. Nothing about pixels or I/O belongs here.
@@ -22,7 +23,7 @@ import datetime as dt
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ from polars_rasteret.tiff.tile_positions import UNEVEN, from_gaps, from_planes, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 """The newest that is read and written."""
 MAX_BYTE_STOP = 1 << 56
 """No file is longer; keeps sums of offsets inside int64."""
@@ -47,6 +48,11 @@ _IMAGE = struct.Struct("<IIIIHBBqq")
 """width, height, tile width, tile height, compression, predictor, layout, first offset, gap or number of gaps."""
 _EXTRA = struct.Struct("<BH")
 """1 if JPEG colours are YCbCr, bytes of JPEG tables (65535: those of the image before)."""
+_PART = struct.Struct("<BI")
+"""Version and bytes of one of the bodies in a body of version 3."""
+_PARTS = struct.Struct("<HB")
+"""Sample that is alpha (65535: none), bodies."""
+_NO_ALPHA = 65_535
 _SAME_TABLES = 65_535
 _NO_ETAG = 65_535
 _NO_NUMBER = -(1 << 63)
@@ -109,11 +115,32 @@ class BandTiles:
     last_modified: dt.datetime | None
     codec_parameter: int = 0
     """LERC: 0 none, 1 deflate, 2 zstd around the blob."""
+    alpha: int | None = None
+    """The sample of the same tiles that is 0 where the other samples mean nothing."""
+    masks: tuple[BandTiles, ...] = ()
+    """Of the internal mask and of an alpha plane: 0 where this band means nothing. Images of the same sizes, in the same file."""
     digest: bytes = b""
 
 
 def pack(tiles: BandTiles) -> bytes:
     """Give the bytes of the ``tiles`` field; equal tables give equal bytes. `tiles.digest` is not used but computed."""
+    parts = [_body(one) for one in (tiles, *tiles.masks)]
+    version, body = parts[0]
+    if tiles.masks or tiles.alpha is not None:
+        version, body = VERSION, b"".join(one for _, one in parts)
+        body += b"".join(_PART.pack(its_version, len(one)) for its_version, one in parts)
+        body += _PARTS.pack(_NO_ALPHA if tiles.alpha is None else tiles.alpha, len(parts))
+    n_body_bytes = len(body)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflated = compressor.compress(body) + compressor.flush()
+    is_deflated = len(deflated) < n_body_bytes
+    tail = struct.pack("<BBI", version, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
+    digest = hashlib.blake2b(tail, digest_size=8).digest()
+    return bytes((_FLAG_IGNORE_NODATA if tiles.ignore_nodata else 0,)) + digest + tail
+
+
+def _body(tiles: BandTiles) -> tuple[int, bytes]:
+    """Give version (1 or 2) and body of a table, without its masks."""
     images = tiles.images
     counts = np.concatenate([image.byte_count for image in images])
     count_width, count_planes = to_planes(counts)
@@ -165,14 +192,7 @@ def pack(tiles: BandTiles) -> bytes:
             extra,
         )
     )
-    n_body_bytes = len(body)
-    version = VERSION if extra else 1
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-    deflated = compressor.compress(body) + compressor.flush()
-    is_deflated = len(deflated) < n_body_bytes
-    tail = struct.pack("<BBI", version, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
-    digest = hashlib.blake2b(tail, digest_size=8).digest()
-    return bytes((_FLAG_IGNORE_NODATA if tiles.ignore_nodata else 0,)) + digest + tail
+    return 2 if extra else 1, body
 
 
 def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
@@ -229,7 +249,8 @@ def unpack(tiles: bytes) -> BandTiles:
             body = zlib.decompressobj(-15).decompress(body, n_body_bytes + 1)
         if len(body) != n_body_bytes:
             raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
-        return _from_body(body, digest, version, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
+        read = _from_parts(body) if version == VERSION else _from_body(body, version)
+        return replace(read, digest=digest, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
     except (struct.error, zlib.error, ValueError, IndexError, OverflowError) as error:
         raise _damaged(str(error)) from error
 
@@ -263,7 +284,26 @@ def _from_extra(body: bytes, at: int, n_images: int) -> list[tuple[bool, bytes]]
     return found
 
 
-def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool) -> BandTiles:
+def _from_parts(body: bytes) -> BandTiles:
+    """Read a body of version 3."""
+    alpha, n_parts = _PARTS.unpack_from(body, len(body) - _PARTS.size)
+    heads_at = len(body) - _PARTS.size - n_parts * _PART.size
+    heads = [_PART.unpack_from(body, heads_at + index * _PART.size) for index in range(n_parts)]
+    stops = np.cumsum([n_bytes for _, n_bytes in heads]).tolist()
+    if heads_at < 0 or not heads or stops[-1] != heads_at or any(version not in {1, 2} for version, _ in heads):
+        raise _damaged(f"its {n_parts} tables do not fit its {len(body)} bytes")
+    band, *masks = (
+        _from_body(body[stop - n_bytes : stop], version) for (version, n_bytes), stop in zip(heads, stops, strict=True)
+    )
+    sizes = [(image.width, image.height) for image in band.images]
+    if any([(image.width, image.height) for image in mask.images] != sizes for mask in masks):
+        raise _damaged("it has a mask of another size than its image")
+    if band.samples_per_tile <= alpha != _NO_ALPHA:
+        raise _damaged(f"sample {alpha} of {band.samples_per_tile} is alpha")
+    return replace(band, alpha=None if alpha == _NO_ALPHA else alpha, masks=tuple(masks))
+
+
+def _from_body(body: bytes, version: int) -> BandTiles:
     (
         dtype_code,
         is_big_endian,
@@ -339,13 +379,12 @@ def _from_body(body: bytes, digest: bytes, version: int, *, ignore_nodata: bool)
         samples_per_tile=samples_per_tile,
         planar=planar,
         nodata=np.frombuffer(nodata, dtype.newbyteorder("<"), 1).astype(dtype)[0] if dtype_code & _HAS_NODATA else None,
-        ignore_nodata=ignore_nodata,
+        ignore_nodata=False,
         images=tuple(images),
         file_size=None if file_size == _NO_NUMBER else file_size,
         etag=etag,
         last_modified=None if modified == _NO_NUMBER else _EPOCH + modified * _MICROSECOND,
         codec_parameter=codec_parameter,
-        digest=digest,
     )
 
 

@@ -258,7 +258,7 @@ def test_tally(outcomes, reference, capsys):
             tally["dtype", f"{full.samples.kind}{full.samples.bits}"] += 1
             tally["bands", "1" if one.tiff.n_bands == 1 else "more"] += 1
             tally["overviews", "yes" if len(one.tiff.images) > 1 else "no"] += 1
-            tally["masks", "yes" if one.tiff.n_masks else "no"] += 1
+            tally["masks", "yes" if one.tiff.masks else "no"] += 1
         elif one.refusal is not None:
             refused[feature_of(one.refusal) or "damaged"] += 1
     with capsys.disabled():

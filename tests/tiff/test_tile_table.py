@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import struct
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.tile_table import BandTiles, Image, pack, unpack, with_flag
+from polars_rasteret.tiff.tile_table import BandTiles, Image, file_identity, pack, unpack, with_flag
 
 DTYPES = ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"]
 
@@ -41,6 +42,48 @@ def images(draw):
         jpeg_tables=draw(st.sampled_from([b"", b"", b"tables", bytes(65_534)])),
         is_ycbcr=draw(st.booleans()),
     )
+
+
+@st.composite
+def masks_for(draw, tiles):
+    """Give tables whose images have the sizes of those of a band, in other tiles."""
+    found = []
+    for image in tiles.images:
+        tile_width, tile_height = draw(st.integers(30, 400)), draw(st.integers(30, 400))
+        n = -(-image.width // tile_width) * -(-image.height // tile_height)
+        count = draw(hnp.arrays(np.int64, n, elements=st.integers(0, 300)))
+        found.append(
+            Image(
+                width=image.width,
+                height=image.height,
+                tile_width=tile_width,
+                tile_height=tile_height,
+                byte_start=np.where(count == 0, 0, draw(st.integers(0, 1 << 50)) + np.cumsum(count) - count),
+                byte_count=count,
+                compression=draw(st.sampled_from([1, 5, 8, 50000])),
+                jpeg_tables=draw(st.sampled_from([b"", b"tables"])),
+            )
+        )
+    return dataclasses.replace(
+        tiles,
+        dtype=np.dtype(np.uint8),
+        bits_per_sample=draw(st.sampled_from([1, 8])),
+        compression=8,
+        predictor=1,
+        samples_per_tile=1,
+        nodata=None,
+        ignore_nodata=False,
+        images=tuple(found),
+        codec_parameter=draw(st.integers(0, 2)),
+    )
+
+
+@st.composite
+def masked_tiles(draw):
+    tiles = draw(band_tiles())
+    alpha = draw(st.none() | st.integers(0, min(tiles.samples_per_tile - 1, 65_534)))
+    masks = draw(st.lists(masks_for(tiles), min_size=int(alpha is None), max_size=2))
+    return dataclasses.replace(tiles, alpha=alpha, masks=tuple(masks))
 
 
 @st.composite
@@ -79,12 +122,16 @@ def same(left: BandTiles, right: BandTiles) -> None:
                 assert two.byte_start.dtype == two.byte_count.dtype == np.int64
         elif name == "nodata":
             assert np.array(left.nodata).tobytes() == np.array(right.nodata).tobytes() or left.nodata is right.nodata
+        elif name == "masks":
+            assert len(left.masks) == len(right.masks)
+            for one, two in zip(left.masks, right.masks, strict=True):
+                same(one, two)
         elif name != "digest":
             assert getattr(left, name) == getattr(right, name), name
 
 
 @settings(deadline=None, max_examples=60)
-@given(band_tiles())
+@given(band_tiles() | masked_tiles())
 def test_unpack_gives_back_what_was_packed(tiles):
     packed = pack(tiles)
     same(tiles, unpack(packed))
@@ -92,7 +139,7 @@ def test_unpack_gives_back_what_was_packed(tiles):
 
 
 @settings(deadline=None, max_examples=60)
-@given(band_tiles(), st.booleans())
+@given(band_tiles() | masked_tiles(), st.booleans())
 def test_the_flag_changes_the_flag_and_nothing_else(tiles, ignore):
     packed = pack(tiles)
     flagged = with_flag(packed, ignore_nodata=ignore)
@@ -102,7 +149,7 @@ def test_the_flag_changes_the_flag_and_nothing_else(tiles, ignore):
 
 
 @settings(deadline=None, max_examples=60)
-@given(band_tiles(), st.data())
+@given(band_tiles() | masked_tiles(), st.data())
 def test_damage_is_refused(tiles, data):
     packed = bytearray(pack(tiles))
     at = data.draw(st.integers(1, len(packed) - 1))
@@ -114,7 +161,7 @@ def test_damage_is_refused(tiles, data):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.binary(max_size=300), st.booleans(), st.integers(1, 2))
+@given(st.binary(max_size=300), st.booleans(), st.integers(1, 3))
 def test_garbage_with_a_right_digest_is_refused(body, is_deflated, version):
     n_bytes = len(body)
     if is_deflated:
@@ -130,6 +177,49 @@ def test_garbage_with_a_right_digest_is_refused(body, is_deflated, version):
 def test_a_file_without_jpeg_keeps_the_first_version(tiles):
     needs_more = any(image.jpeg_tables or image.is_ycbcr for image in tiles.images)
     assert pack(tiles)[9] == (2 if needs_more else 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(masked_tiles())
+def test_masks_take_a_newer_version_and_leave_the_rest_of_the_table_alone(tiles):
+    packed = pack(tiles)
+    assert packed[9] == 3
+    assert file_identity(packed) == (tiles.file_size, tiles.etag, tiles.last_modified)
+    same(dataclasses.replace(tiles, masks=(), alpha=None), dataclasses.replace(unpack(packed), masks=(), alpha=None))
+
+
+def test_masks_of_other_sizes_and_impossible_alpha_are_refused():
+    tiles = masked_example()
+    larger = dataclasses.replace(tiles.masks[0].images[0], width=tiles.images[0].width + 1)
+    for wrong in (
+        dataclasses.replace(tiles, masks=(dataclasses.replace(tiles.masks[0], images=(larger,)),)),
+        dataclasses.replace(tiles, masks=(dataclasses.replace(tiles.masks[0], images=tiles.images * 2),)),
+        dataclasses.replace(tiles, alpha=1),
+    ):
+        with pytest.raises(FileFormatError, match=r"damaged: .*(mask of another size|alpha)"):
+            unpack(pack(wrong))
+
+
+def masked_example():
+    image = Image(
+        width=20, height=20, tile_width=32, tile_height=32, byte_start=np.array([99]), byte_count=np.array([50])
+    )
+    tiles = BandTiles(
+        dtype=np.dtype(np.uint8),
+        byte_order="<",
+        bits_per_sample=8,
+        compression=8,
+        predictor=1,
+        samples_per_tile=1,
+        planar=1,
+        nodata=None,
+        ignore_nodata=False,
+        images=(image,),
+        file_size=1000,
+        etag=None,
+        last_modified=None,
+    )
+    return dataclasses.replace(tiles, masks=(tiles,))
 
 
 def test_a_newer_version_says_to_upgrade():

@@ -84,6 +84,6 @@ def sha256(pixels: np.ndarray) -> str:
 def description(tiff: TiffFile, file_size: int) -> tuple:
     """All a parse says, comparable."""
     facts = (tiff.crs, tiff.transform, tiff.width, tiff.height, tiff.n_bands, str(tiff.dtype), repr(tiff.nodata))
-    notes = (tiff.descriptions, tiff.scales, tiff.offsets, tiff.datetime, tiff.n_masks)
+    notes = (tiff.descriptions, tiff.scales, tiff.offsets, tiff.datetime, len(tiff.masks), tiff.alpha)
     bands = {0, tiff.n_bands - 1}
     return *facts, *notes, [tiff.band_tiles(band, file_size=file_size, etag="e", last_modified=None) for band in bands]
