@@ -23,7 +23,7 @@ def assert_same(got: pl.DataFrame, wanted: pl.DataFrame, *, is_interpolated: boo
     got, wanted = (frame.select(sorted(frame.columns)) for frame in (got, wanted))
     assert got.schema == wanted.schema
     assert_frame_equal(got.select(~WITH_ROUNDING), wanted.select(~WITH_ROUNDING), check_exact=not is_interpolated)
-    assert_frame_equal(got.select(WITH_ROUNDING), wanted.select(WITH_ROUNDING), rel_tol=1e-6, abs_tol=0)
+    assert_frame_equal(got.select(WITH_ROUNDING), wanted.select(WITH_ROUNDING), rel_tol=1e-6, abs_tol=1e-8)
 
 
 CLOUD, SERIAL, ID = pl.col("cloud"), pl.col("serial"), pl.col("record_id")
@@ -88,6 +88,16 @@ def afters(question: eager.Question) -> dict[str, After]:
         "two_filters": lambda lf: lf.filter(pl.col("point") != 1).filter(pl.col(bands[-1]) > 2, CLOUD < 50),
         "computed_filter": lambda lf: lf.with_columns(n=pl.col(bands[0]).fill_null(0) + 1).filter(pl.col("n") > 1),
     }
+    if question.max_distance_pixels:
+        distance = pl.col(f"{bands[0]}_distance")
+        found |= {
+            "near": _filter(distance < 1),
+            "near_pruned": _filter(distance < 1, "point", bands[-1]),
+            "elsewhere_and_record": _filter((distance > 0) & (CLOUD < 50), "serial"),
+        }
+    if question.return_neighbourhood != "off":
+        block = pl.col(f"{bands[-1]}_neighbourhood")
+        found |= {"no_block": _filter(block.is_null()), "block_pruned": _filter(block.is_not_null(), "point")}
     return found
 
 

@@ -149,6 +149,11 @@ class World:
         named = {band for _, files in self.records for file in files for band in file.bands}
         return tuple(band for band in DTYPES if band in named)
 
+    def bands_of_all(self, bands: tuple[str, ...]) -> list[str]:
+        """Those bands that every record has."""
+        have = [{band for file in its_files for band in file.bands} for _, its_files in self.records]
+        return [band for band in bands if all(band in one for one in have)]
+
     @cached_property
     def eager(self) -> list[eager.Record]:
         return [
@@ -209,7 +214,7 @@ CALLER: dict[str, pl.DataType] = {
     "visited_day": pl.Date(),
     "limit": pl.Int64(),
 }
-TIMES = (None, day(1), day(2), day(2, 0), day(2, 22), day(3), day(3, 0), day(5), day(9))
+TIMES = (None, day(1), day(2), day(2, 0), day(2, 22), day(3, 0) - eager.TICK, day(3, 0), day(3), day(5), day(9))
 IDS = ("a", "b", "B", None)
 
 clear = eager.Validity(pl.col("scl").is_in([4, 5]), lambda v: None if v["scl"] is None else v["scl"] in (4, 5), ("scl",))
@@ -342,7 +347,7 @@ def questions(draw: st.DrawFn, world: World, match: str | None = None) -> eager.
         else "off",
         method=method,
         unscale=tuple(draw(st.sampled_from([(), (), bands[:1], bands]))),
-        grid=draw(st.sampled_from(["finest", "finest", "coarsest"])),
+        grid=draw(st.sampled_from(["finest", "finest", "coarsest", *world.bands_of_all(bands)])),
         record_columns=RECORD_COLUMNS,
     )
 
