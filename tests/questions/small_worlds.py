@@ -367,8 +367,8 @@ def rich_world() -> World:
         )
         scl = FileSpec(("scl",), crs, shift, (10, 7), 2.0, 0, 0.2, serial)
         temp = FileSpec(("temp",), crs, (shift[0] + 1, shift[1]), (12, 24), 1.0, -9_999.0, 0.4, serial)
-        times = [TIMES[at] for at in chance.integers(0, len(TIMES), 3)]
-        interval = sorted(times[1:]) if None not in times[1:] and serial % 3 == 1 else (None, None)
+        times = [None, *map(day, chance.integers(1, 6, 3))] if serial == 6 else list(map(day, chance.integers(1, 6, 3)))
+        interval = sorted(times[1:3]) if serial % 3 == 1 else (None, None)
         columns = {
             "id": IDS[serial % 4],
             "datetime": times[0],
@@ -387,6 +387,6 @@ def rich_world() -> World:
         row, col = chance.integers(-12, 88, 2) / 4
         x, y = eager._transformer(grid, "EPSG:32632").transform(left + col * size, top - row * size)
         x, y = {7: (None, y), 19: (x, float("nan")), 31: (0.0, 0.0)}.get(number, (x, y))
-        visited = TIMES[chance.integers(0, len(TIMES))]
+        visited = (None, *(day(at, 9 + at) for at in range(1, 8)))[chance.integers(0, 8)]
         its_points.append((number, x, y, visited, visited, days[number % 4], [None, 1, 3, 5][chance.integers(0, 4)]))
     return World(tuple(its_records), tuple(its_points), "EPSG:32632")
