@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -87,7 +87,7 @@ def planes_of(source: bytes | str, crs: str | None = None) -> list[Plane]:
 class _Named:
     path: str
 
-    def __enter__(self) -> _Named:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -251,7 +251,9 @@ class Look:
         if self.question.max_distance_pixels:
             for band in bands:
                 sheet = self.sheet(band)
-                together = [one for one in bands if self.sheet(one).grid == sheet.grid] if self.question.joint else [band]
+                together = (
+                    [one for one in bands if self.sheet(one).grid == sheet.grid] if self.question.joint else [band]
+                )
                 found[band] = self.nearest_pixel(together)
         for band in self.question.bands:
             self.values[band] = self.distances[band] = self.neighbourhoods[band] = None
@@ -279,7 +281,9 @@ class Look:
         return math.sqrt(self.squared_distance(band, pixel))
 
     def squared_distance(self, band: str, pixel: tuple[int, int]) -> Fraction:
-        away = [max(first - at, at - (first + 1), Fraction(0)) for at, first in zip(self.place(self.sheet(band)), pixel)]
+        away = [
+            max(first - at, at - (first + 1), Fraction(0)) for at, first in zip(self.place(self.sheet(band)), pixel)
+        ]
         return away[0] ** 2 + away[1] ** 2
 
     def nearest_pixel(self, bands: Sequence[str]) -> tuple[int, int] | None:

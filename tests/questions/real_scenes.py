@@ -1,7 +1,7 @@
 """Which records do real files make, when a few dates are needed at one place?
 
-Landsat and Sentinel-2 scenes, some of them moved by whole and half pixels and with bands in other roles, so that dates differ. Moving
-changes the raster column's ``transform`` here, and the reference's in the same way.
+Landsat and Sentinel-2 scenes, some of them moved by whole and half pixels and with bands in other roles, so that dates differ.
+Moving changes the raster column's ``transform`` here, and the reference's in the same way.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ ROLES: tuple[tuple[dict[str, str], tuple[float, float], dict[str, Any]], ...] = 
     ),
     (_landsat("B2", "B3"), (30, 30), {"id": "undated", "datetime": None, "cloud": 90}),
     (SENTINEL, (0, 0), {"id": "s2", "datetime": _day(2), "cloud": 0}),
-    ({"red": "rio-tiler__scene_band2.tif", **{"nir": SENTINEL["red"]}}, (0, 0), {"id": "s2", "datetime": _day(5), "cloud": 50}),
+    (
+        {"red": "rio-tiler__scene_band2.tif", "nir": SENTINEL["red"]},
+        (0, 0),
+        {"id": "s2", "datetime": _day(5), "cloud": 50},
+    ),
 )
 
 

@@ -217,7 +217,9 @@ CALLER: dict[str, pl.DataType] = {
 TIMES = (None, day(1), day(2), day(2, 0), day(2, 22), day(3, 0) - eager.TICK, day(3, 0), day(3), day(5), day(9))
 IDS = ("a", "b", "B", None)
 
-clear = eager.Validity(pl.col("scl").is_in([4, 5]), lambda v: None if v["scl"] is None else v["scl"] in (4, 5), ("scl",))
+clear = eager.Validity(
+    pl.col("scl").is_in([4, 5]), lambda v: None if v["scl"] is None else v["scl"] in (4, 5), ("scl",)
+)
 not_cloud = eager.Validity(pl.col("scl") != 9, lambda v: None if v["scl"] is None else v["scl"] != 9, ("scl",))
 clear_or_unknown = eager.Validity(
     pl.col("scl").is_null() | (pl.col("scl") == 4), lambda v: v["scl"] is None or v["scl"] == 4, ("scl",)
@@ -363,7 +365,10 @@ def rich_world() -> World:
         optical = (
             [FileSpec(("red", "nir"), crs, shift, shape, 1.0, 0, holes, serial)]
             if serial % 2
-            else [FileSpec((band,), crs, shift, shape, 1.0, NODATA[band][serial % 3], holes, serial) for band in ("red", "nir")]
+            else [
+                FileSpec((band,), crs, shift, shape, 1.0, NODATA[band][serial % 3], holes, serial)
+                for band in ("red", "nir")
+            ]
         )
         scl = FileSpec(("scl",), crs, shift, (10, 7), 2.0, 0, 0.2, serial)
         temp = FileSpec(("temp",), crs, (shift[0] + 1, shift[1]), (12, 24), 1.0, -9_999.0, 0.4, serial)
@@ -387,6 +392,6 @@ def rich_world() -> World:
         row, col = chance.integers(-12, 88, 2) / 4
         x, y = eager._transformer(grid, "EPSG:32632").transform(left + col * size, top - row * size)
         x, y = {7: (None, y), 19: (x, float("nan")), 31: (0.0, 0.0)}.get(number, (x, y))
-        visited = (None, *(day(at, 9 + at) for at in range(1, 8)))[chance.integers(0, 8)]
+        visited = (None, *(day(at, 10 + at % 2 * 12) for at in range(1, 8)))[chance.integers(0, 8)]
         its_points.append((number, x, y, visited, visited, days[number % 4], [None, 1, 3, 5][chance.integers(0, 4)]))
     return World(tuple(its_records), tuple(its_points), "EPSG:32632")

@@ -135,9 +135,7 @@ def test_the_worlds_hold_what_the_words_are_about(rich: Place, scenes: Place):
     """A difference in any word shows in the answers of both worlds."""
     for place, valid in ((rich, small.clear), (scenes, real.clear)):
 
-        def rows(
-            valid: eager.Validity | None, place: Place = place, **words: Any
-        ) -> list[tuple[Any, ...]]:
+        def rows(valid: eager.Validity | None, place: Place = place, **words: Any) -> list[tuple[Any, ...]]:
             question = eager.Question(
                 bands=("red", "nir"), crs=place.crs, valid=valid, record_columns=small.RECORD_COLUMNS, **words
             )

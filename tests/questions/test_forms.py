@@ -31,9 +31,7 @@ BANDS = ("red", "scl", "temp")
 
 
 def question(name: str, **words: Any) -> eager.Question:
-    return eager.Question(
-        bands=BANDS, crs=WORLD.crs, record_columns=small.RECORD_COLUMNS, **{**WORDS[name], **words}
-    )
+    return eager.Question(bands=BANDS, crs=WORLD.crs, record_columns=small.RECORD_COLUMNS, **{**WORDS[name], **words})
 
 
 def reference(asked: eager.Question, caller: pl.DataFrame = WORLD.caller) -> pl.DataFrame:
@@ -84,9 +82,7 @@ def test_a_collection_on_disk_gives_the_same_rows(name: str, engine: str, on_dis
 def test_rows_in_any_order_are_the_same_rows(name: str, engine: str):
     asked = question(name)
     words = asked.words()
-    query = WORLD.collection.raster.sample_points(
-        WORLD.caller, list(words.pop("bands")), maintain_order=False, **words
-    )
+    query = WORLD.collection.raster.sample_points(WORLD.caller, list(words.pop("bands")), maintain_order=False, **words)
     keys = ["point", "serial"]
     got = query.collect(engine=engine).sort(keys, nulls_last=True)
     assert_same(got, reference(asked).sort(keys, nulls_last=True), asked)

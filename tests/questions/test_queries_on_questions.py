@@ -82,9 +82,7 @@ def asked(name: str, unmatched: str) -> eager.Question:
 def reference(name: str, unmatched: str) -> pl.DataFrame:
     caller = world.points().rename(NAMES)
     dtypes = {one: world.RECORD_SCHEMA[output] for output, one in world.RECORD_NAMES.items()}
-    wanted = eager.answer(
-        asked(name, unmatched), caller, records(), dtypes=dict(world.DTYPES), record_dtypes=dtypes
-    )
+    wanted = eager.answer(asked(name, unmatched), caller, records(), dtypes=dict(world.DTYPES), record_dtypes=dtypes)
     wanted = wanted.rename({"swir": "swir_right", "platform": "platform_right"})
     wanted = wanted.rename({new: old for old, new in NAMES.items()})
     return wanted.select(~pl.selectors.ends_with("_distance"))
@@ -162,5 +160,3 @@ def test_a_random_query_agrees_with_the_reference(seed: int, collection: pl.Lazy
 def test_thousands_of_random_queries_agree_with_the_reference(block: int, collection: pl.LazyFrame):
     for seed in range(1_000 + 100 * block, 1_100 + 100 * block):
         check_random(seed, collection)
-
-

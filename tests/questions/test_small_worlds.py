@@ -6,7 +6,6 @@ from typing import Any
 
 import check_answers as check
 import eager_reference as eager
-import polars as pl
 import pytest
 import small_worlds as small
 from hypothesis import HealthCheck, given, note, settings

@@ -1,7 +1,7 @@
 """Are older records read only for the rows that newer ones leave open, and bands only where they can matter?
 
-Ten dates of one place, newest last. Clouds are rows of tiles: at date 9 the first two rows of tiles are cloudy, at date 8 the first
-one, at date 7 its first two tiles, at date 6 the first tile; before that the sky is clear.
+Ten dates of one place, newest last. Clouds are tiles: at date 9 the first two rows of tiles are cloudy, at date 8 the first row,
+at date 7 its first two tiles, at date 6 the first tile; before that the sky is clear.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ class Dates:
                 "id": [f"d{date}" for date in range(N_DATES)],
                 "datetime": [dt.datetime(2024, 5, 1 + date, tzinfo=dt.UTC) for date in range(N_DATES)],
                 "date": list(range(N_DATES)),
-                **{band: [f"{self.prefix}{band}-{date}.tif" for date in range(N_DATES)] for band in ("red", "nir", "scl")},
+                **{
+                    band: [f"{self.prefix}{band}-{date}.tif" for date in range(N_DATES)]
+                    for band in ("red", "nir", "scl")
+                },
             }
         ).rename({band: f"href_{band}" for band in ("red", "nir", "scl")})
         bands = {band: f"href_{band}" for band in ("red", "nir", "scl")}
@@ -138,9 +141,7 @@ def first_clear(tile: int) -> int:
     return next(date for date in range(N_DATES - 1, -1, -1) if tile >= CLOUDY.get(date, 0))
 
 
-LOOKED_AT: Tiles = {
-    date: {tile for tile in range(N_TILES) if first_clear(tile) <= date} for date in range(5, N_DATES)
-}
+LOOKED_AT: Tiles = {date: {tile for tile in range(N_TILES) if first_clear(tile) <= date} for date in range(5, N_DATES)}
 """What must be looked at, newest first: every tile until it is clear."""
 CHOSEN: Tiles = {date: {tile for tile in range(N_TILES) if first_clear(tile) == date} for date in range(5, N_DATES)}
 clear = pl.col("scl") == CLEAR
@@ -213,7 +214,9 @@ def test_a_pruned_band_that_decides_the_choice_is_still_read(dates: Dates, engin
     assert dates.read("red") == LOOKED_AT
 
 
-def test_a_band_that_cannot_change_the_choice_and_is_not_wanted_is_read_only_where_it_must_be(dates: Dates, engine: str):
+def test_a_band_that_cannot_change_the_choice_and_is_not_wanted_is_read_only_where_it_must_be(
+    dates: Dates, engine: str
+):
     asked = dates.collection.raster.sample_points(points(), ["red", "nir"], crs=32632, match="latest")
     got = asked.select("tile", "red").collect(engine=engine)
     # The near infrared is clear everywhere: the newest date counts for every row.

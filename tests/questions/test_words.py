@@ -97,7 +97,10 @@ def test_times_of_records_may_have_any_unit_and_zone(time: pl.Expr, engine: str)
     lf = WORLD.collection.with_columns(pl.col("datetime").dt.truncate("1ms")).with_columns(time)
     records = [
         eager.Record(
-            {**one.columns, "datetime": (t := one.columns["datetime"]) and t.replace(microsecond=t.microsecond // 1000 * 1000)},
+            {
+                **one.columns,
+                "datetime": (t := one.columns["datetime"]) and t.replace(microsecond=t.microsecond // 1000 * 1000),
+            },
             one.planes,
         )
         for one in WORLD.eager
@@ -109,7 +112,9 @@ def test_times_of_records_may_have_any_unit_and_zone(time: pl.Expr, engine: str)
 def test_a_collection_without_times_chooses_by_id(match: str, engine: str):
     question = asked(match=match, record_columns=("id", "serial"))
     lf = WORLD.collection.drop("datetime", "start_datetime", "end_datetime")
-    records = [eager.Record({"id": one.columns["id"], "serial": one.columns["serial"]}, one.planes) for one in WORLD.eager]
+    records = [
+        eager.Record({"id": one.columns["id"], "serial": one.columns["serial"]}, one.planes) for one in WORLD.eager
+    ]
     check.assert_same(query(question, lf).collect(engine=engine), reference(question, records))
 
 
