@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import from_url
 
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import split_options
+from polars_rasteret.fetch.stores import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,17 @@ class Listed:
     etag: str | None
 
 
+def list_files(
+    url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> list[Listed]:
+    """List files whose pixels are to be read, as `list_objects` does; `configure_store` counts where nothing else is said."""
+    if storage_options is None and credential_provider is None:
+        store, path, storage_options, credential_provider = configured(url)
+        if store is not None:
+            return _listed(store, path, url, url.removesuffix(path))
+    return list_objects(url, storage_options=storage_options, credential_provider=credential_provider)
+
+
 def list_objects(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> list[Listed]:
@@ -52,7 +64,10 @@ def list_objects(
         For a scheme that cannot be listed.
     """
     root, path = split_url(url)
-    store = _store(root, storage_options, credential_provider)
+    return _listed(_store(root, storage_options, credential_provider), path, url, f"{root}/")
+
+
+def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     wild = _WILD.search(path)
     prefix = path.rstrip("/") if wild is None else path[: wild.start()].rpartition("/")[0]
     try:
@@ -66,7 +81,7 @@ def list_objects(
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
-    listed = [Listed(f"{root}/{one['path']}", one["size"], one.get("e_tag")) for one in found]
+    listed = [Listed(base + one["path"], one["size"], one.get("e_tag")) for one in found]
     return sorted(listed, key=lambda one: one.href)
 
 
@@ -165,26 +180,54 @@ def _reason(error: Exception) -> str:
     return str(error).split("\n\nDebug source", 1)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A small object as it was read; `etag` and `modified` as the store tells them."""
+
+    data: bytes
+    etag: str | None
+    modified: dt.datetime
+
+
+class PutRefusedError(Exception):
+    """The object is not, or no more, what a conditional put expects."""
+
+
 def put_object(
-    href: str, data: bytes, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> None:
-    """Write one small object.
+    href: str,
+    data: bytes,
+    *,
+    over: Stored | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> Stored:
+    """Write one small object where none is, or in the place of `over`; a store that cannot tell writes it anyway.
 
     Raises
     ------
+    PutRefusedError
+        When something else is there.
     FetchError
         When the store refuses.
     """
     root, path = split_url(href)
+    store = _store(root, storage_options, credential_provider)
+    mode: Any = "create" if over is None else "overwrite" if over.etag is None else {"e_tag": over.etag}
     try:
-        obstore.put(_store(root, storage_options, credential_provider), path, data)
+        try:
+            result = obstore.put(store, path, data, mode=mode, use_multipart=False)
+        except (NotSupportedError, NotImplementedError):
+            result = obstore.put(store, path, data, use_multipart=False)
+    except (AlreadyExistsError, PreconditionError) as error:
+        raise PutRefusedError(href) from error
     except BaseError as error:
         raise FetchError(f"{href}: could not be written: {_reason(error)}") from error
+    return Stored(data, result["e_tag"], dt.datetime.now(dt.UTC))
 
 
 def get_object(
     href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> bytes | None:
+) -> Stored | None:
     """Read one small object; None when it is not there.
 
     Raises
@@ -194,7 +237,8 @@ def get_object(
     """
     root, path = split_url(href)
     try:
-        return bytes(obstore.get(_store(root, storage_options, credential_provider), path).bytes())
+        found = obstore.get(_store(root, storage_options, credential_provider), path)
+        return Stored(bytes(found.bytes()), found.meta["e_tag"], found.meta["last_modified"])
     except FileNotFoundError:
         return None
     except BaseError as error:

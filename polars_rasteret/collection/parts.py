@@ -20,6 +20,7 @@ import polars as pl
 from polars.exceptions import ComputeError
 
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.local_source import local_path
 
 if TYPE_CHECKING:
@@ -192,6 +193,11 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
         return [Part(path=url)]
     if scheme == "hf":
         return _by_polars(url, storage_options, credential_provider)
+    if scheme not in BUCKET_SCHEMES:
+        raise UsageError(
+            f"{url}: Polars reads and writes no Parquet at {scheme}://; expected a local path, s3, gs, az, hf or https "
+            "(files whose pixels are read may be anywhere that configure_store knows)"
+        )
     found = list_objects(url, storage_options=storage_options, credential_provider=credential_provider)
     if [one.href for one in found] == [url]:
         return [Part(path=url, identity=(found[0].size, found[0].etag))]

@@ -1,44 +1,36 @@
 """How is a frame of records written as a collection?
 
-One GeoParquet file, or a folder of immutable parts. A part appears whole; an overwrite is decided by one rename of a
-journal, so a killed writer leaves what was there or what was to come, never both.
+One GeoParquet file, or a folder of immutable parts, whose records lie along a curve. How files appear is `part_files`' business.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 import polars as pl
-from polars.exceptions import ComputeError
 
 from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bbox_series, bounds_array, with_places
-from polars_rasteret.collection.geoparquet import UNREAD, arrow_schema, file_metadata
-from polars_rasteret.collection.listing import delete_objects
+from polars_rasteret.collection.part_files import replace_parts, write_file, write_folder, write_remote
 from polars_rasteret.collection.parts import (
-    JOURNAL,
     Part,
     is_all_null,
     is_one_file,
     is_remote,
     parts_at,
     plain_path,
-    polars_options,
     read_schema,
 )
 from polars_rasteret.collection.scan import scan_collection, storage_dtype
 from polars_rasteret.collection.schemas import Columns, united_schema
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
 
 ROW_GROUP_SIZE = 512
@@ -126,11 +118,11 @@ def sink_collection(
         frame = _without_empty_intervals(frame)
     pieces = _pieces(frame, [] if frame.is_empty() else keys)
     if is_remote(target):
-        _write_remote(pieces, target, there if mode == "overwrite" else [], row_group_size, options)
+        write_remote(pieces, target, there if mode == "overwrite" else [], row_group_size, options)
     elif is_one_file(target):
-        _write_file(pieces[0][1], Path(target), replace=mode == "overwrite", row_group_size=row_group_size)
+        write_file(pieces[0][1], Path(target), replace=mode == "overwrite", row_group_size=row_group_size)
     else:
-        _write_folder(pieces, Path(target), overwrite=mode == "overwrite", row_group_size=row_group_size)
+        write_folder(pieces, Path(target), overwrite=mode == "overwrite", row_group_size=row_group_size)
 
 
 def write_parts(
@@ -156,13 +148,13 @@ def write_parts(
     placed = ((below, _sorted(_with_filterable_boxes(with_places(frame)))) for below, frame in pieces)
     if is_remote(target):
         options = {"storage_options": storage_options, "credential_provider": credential_provider}
-        _write_remote(placed, target, old, ROW_GROUP_SIZE, options)
+        write_remote(placed, target, old, ROW_GROUP_SIZE, options)
     elif is_one_file(target):
         for _, frame in placed:
-            _write_file(frame, Path(target), replace=True, row_group_size=ROW_GROUP_SIZE)
+            write_file(frame, Path(target), replace=True, row_group_size=ROW_GROUP_SIZE)
     else:
         files = [Path(part.path) for part in old]
-        _replace_parts(placed, Path(target), files, row_group_size=ROW_GROUP_SIZE)
+        replace_parts(placed, Path(target), files, row_group_size=ROW_GROUP_SIZE)
 
 
 def _check_words(mode: str, row_group_size: int, format_: str) -> None:
@@ -267,131 +259,3 @@ def _folder_name(value: object) -> str:
 def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
     order = curve_order(bounds_array(frame["bbox"]))
     return frame if np.array_equal(order, np.arange(len(order))) else frame[order]
-
-
-def _part_name() -> str:
-    """Name a part so that parts sort in the order in which they were written."""
-    return f"part-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.parquet"
-
-
-def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **options: Any) -> None:
-    unread = frame[UNREAD] if UNREAD in frame.columns else None
-    frame = frame.drop(UNREAD, strict=False)
-    frame.write_parquet(
-        file,
-        compression="zstd",
-        statistics=True,
-        row_group_size=row_group_size,
-        metadata=file_metadata(frame, bounds_array(frame["bbox"]), unread),
-        arrow_schema=arrow_schema(frame),
-        **options,
-    )
-
-
-def _temporary_name(folder: Path) -> Path:
-    """Give a name for a file to be that no reader takes for a part."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f".{secrets.token_hex(8)}.writing"
-
-
-def _write_whole(frame: pl.DataFrame, file: Path, row_group_size: int) -> None:
-    try:
-        with file.open("wb") as sink:
-            _write_parquet(frame, sink, row_group_size)
-            sink.flush()
-            os.fsync(sink.fileno())
-    except (OSError, ComputeError) as error:
-        raise FetchError(
-            f"{file.parent}: a part of {frame.height} records could not be written: {error}. What was there stays as it was; "
-            "free some space and call again, a build goes on where it was."
-        ) from error
-
-
-def _write_file(frame: pl.DataFrame, file: Path, *, replace: bool, row_group_size: int) -> None:
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder; its suffix says that it is one file. Choose another name.")
-    temporary = _temporary_name(file.parent)
-    try:
-        _write_whole(frame, temporary, row_group_size)
-        if replace:
-            temporary.replace(file)
-            return
-        try:
-            # Unlike a rename, a link refuses to replace what another writer put there meanwhile.
-            file.hardlink_to(temporary)
-        except FileExistsError as error:
-            raise UsageError(f"{file} exists already; another writer was faster") from error
-        except OSError:
-            temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_folder(
-    pieces: Sequence[tuple[str, pl.DataFrame]], folder: Path, *, overwrite: bool, row_group_size: int
-) -> None:
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
-    finish_overwrite(folder)
-    old = [Path(part.path) for part in parts_at(folder)] if overwrite else []
-    _replace_parts(pieces, folder, old, row_group_size=row_group_size)
-
-
-def _replace_parts(
-    pieces: Iterable[tuple[str, pl.DataFrame]], folder: Path, old: Sequence[Path], *, row_group_size: int
-) -> None:
-    moves: list[tuple[Path, Path]] = []
-    journal = _temporary_name(folder)
-    decided = False
-    try:
-        for below, frame in pieces:
-            moves.append((_temporary_name(folder / below), folder / below / _part_name()))
-            _write_whole(frame, moves[-1][0], row_group_size)
-        if len(moves) == 1 and not old:
-            moves[0][0].replace(moves[0][1])
-            return
-        words = {
-            "remove": [str(file.relative_to(folder)) for file in old],
-            "add": [[str(one.relative_to(folder)) for one in move] for move in moves],
-        }
-        with journal.open("w") as sink:
-            sink.write(json.dumps(words))
-            sink.flush()
-            os.fsync(sink.fileno())
-        # From this rename on, readers see the new parts and not the old ones.
-        journal.replace(folder / JOURNAL)
-        decided = True
-    finally:
-        if not decided:
-            for file in (journal, *(temporary for temporary, _ in moves)):
-                file.unlink(missing_ok=True)
-    finish_overwrite(folder)
-
-
-def finish_overwrite(folder: Path) -> None:
-    """Do what the journal of an overwrite has decided; nothing when there is none."""
-    journal = folder / JOURNAL
-    try:
-        decided = json.loads(journal.read_text())
-    except FileNotFoundError:
-        return
-    for temporary, final in decided["add"]:
-        if (folder / temporary).exists():
-            (folder / temporary).replace(folder / final)
-    for name in decided["remove"]:
-        (folder / name).unlink(missing_ok=True)
-    journal.unlink(missing_ok=True)
-
-
-def _write_remote(
-    pieces: Iterable[tuple[str, pl.DataFrame]],
-    target: str,
-    old: Sequence[Part],
-    row_group_size: int,
-    options: Mapping[str, Any],
-) -> None:
-    """Write parts with one PUT each, new ones before old ones go."""
-    for below, frame in pieces:
-        name = target if is_one_file(target) else "/".join(filter(None, [target.rstrip("/"), below, _part_name()]))
-        _write_parquet(frame, name, row_group_size, **polars_options(**options))
-    delete_objects([part.path for part in old if part.path != target], **options)

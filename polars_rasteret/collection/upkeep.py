@@ -6,6 +6,7 @@ writer leaves what was there. Reads no header and no pixel.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bounds_array, place_expression
 from polars_rasteret.collection.geoparquet import unread_files
 from polars_rasteret.collection.listing import list_objects
+from polars_rasteret.collection.part_files import finish_overwrite
 from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at, plain_path, polars_options
 from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import finish_overwrite, write_parts
+from polars_rasteret.collection.sink import write_parts
+from polars_rasteret.collection.turns import only_writer
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
@@ -72,26 +75,26 @@ def remove(
     if not isinstance(predicate, pl.Expr):
         raise UsageError(f"predicate is a {type(predicate).__name__}; expected an expression, like pl.col('id') == 'a'")
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    target, parts = settled_parts(path, **options)
-    rows = scan_collection(target, **options).with_row_index(_ROW).filter(predicate).select(_ROW).collect()
-    gone = rows[_ROW].to_numpy().astype(np.int64)
-    starts = np.cumsum([0, *(n_records(part, **options) for part in parts)])
-    number = np.searchsorted(starts, gone, side="right") - 1
-    concerned = np.unique(number).tolist()
-    emptied = [which for which in concerned if (number == which).sum() == starts[which + 1] - starts[which]]
-    # The columns of a collection without records are told by an empty part.
-    dropped = set(emptied if len(emptied) < len(parts) else emptied[1:])
+    with changing(path, **options) as (target, parts):
+        rows = scan_collection(target, **options).with_row_index(_ROW).filter(predicate).select(_ROW).collect()
+        gone = rows[_ROW].to_numpy().astype(np.int64)
+        starts = np.cumsum([0, *(n_records(part, **options) for part in parts)])
+        number = np.searchsorted(starts, gone, side="right") - 1
+        concerned = np.unique(number).tolist()
+        emptied = [which for which in concerned if (number == which).sum() == starts[which + 1] - starts[which]]
+        # The columns of a collection without records are told by an empty part.
+        dropped = set(emptied if len(emptied) < len(parts) else emptied[1:])
 
-    def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
-        for which in concerned:
-            if which not in dropped:
-                frame = read_part(parts[which], **options)
-                kept = np.ones(frame.height, dtype=bool)
-                kept[gone[number == which] - starts[which]] = False
-                yield folder_of(parts[which], target), frame.filter(pl.Series(kept))
+        def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
+            for which in concerned:
+                if which not in dropped:
+                    frame = read_part(parts[which], **options)
+                    kept = np.ones(frame.height, dtype=bool)
+                    kept[gone[number == which] - starts[which]] = False
+                    yield folder_of(parts[which], target), frame.filter(pl.Series(kept))
 
-    if concerned:
-        write_parts(pieces(), target, [parts[which] for which in concerned], **options)
+        if concerned:
+            write_parts(pieces(), target, [parts[which] for which in concerned], **options)
     return scan_collection(target, **options)
 
 
@@ -135,32 +138,29 @@ def compact(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    target, parts = settled_parts(path, **options)
-    if is_one_file(target):
-        return scan_collection(target, **options)
-    heights = [n_records(part, **options) for part in parts]
-    starts = np.cumsum([0, *heights])
-    scan = scan_collection(target, **options)
-    hive = list(dict.fromkeys(key for part in parts for key, _ in part.hive))
-    bounds = bounds_array(scan.select(place_expression(scan)).collect().to_series())
-    folders: dict[str, list[int]] = {}
-    for which, part in enumerate(parts):
-        folders.setdefault(folder_of(part, target), []).append(which)
-    joined = {below: held for below, held in folders.items() if len(held) > 1}
+    with changing(path, **options) as (target, parts):
+        starts = np.cumsum([0, *(n_records(part, **options) for part in parts)])
+        scan = scan_collection(target, **options)
+        hive = list(dict.fromkeys(key for part in parts for key, _ in part.hive))
+        bounds = bounds_array(scan.select(place_expression(scan)).collect().to_series())
+        folders: dict[str, list[int]] = {}
+        for which, part in enumerate(parts):
+            folders.setdefault(folder_of(part, target), []).append(which)
+        joined = {below: held for below, held in folders.items() if len(held) > 1}
 
-    def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
-        for below, held in joined.items():
-            rows = np.concatenate([np.arange(starts[which], starts[which + 1]) for which in held])
-            rows = rows[curve_order(bounds[rows])]
-            unread = pl.concat([read_unread(parts[which], **options) for which in held])
-            unread = unread.with_columns(pl.Series(_ROW, np.sort(rows), dtype=pl.UInt32)).drop_nulls()
-            for start in range(0, max(len(rows), 1), RECORDS_PER_PART):
-                some = pl.Series(_ROW, rows[start : start + RECORDS_PER_PART], dtype=pl.UInt32)
-                frame = scan.with_row_index(_ROW).filter(pl.col(_ROW).is_in(some.to_list())).collect()
-                yield below, frame.join(unread, on=_ROW, how="left", maintain_order="left").drop([_ROW, *hive])
+        def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
+            for below, held in joined.items():
+                rows = np.concatenate([np.arange(starts[which], starts[which + 1]) for which in held])
+                rows = rows[curve_order(bounds[rows])]
+                unread = pl.concat([read_unread(parts[which], **options) for which in held])
+                unread = unread.with_columns(pl.Series(_ROW, np.sort(rows), dtype=pl.UInt32)).drop_nulls()
+                for start in range(0, max(len(rows), 1), RECORDS_PER_PART):
+                    some = pl.Series(_ROW, rows[start : start + RECORDS_PER_PART], dtype=pl.UInt32)
+                    frame = scan.with_row_index(_ROW).filter(pl.col(_ROW).is_in(some.to_list())).collect()
+                    yield below, frame.join(unread, on=_ROW, how="left", maintain_order="left").drop([_ROW, *hive])
 
-    if joined:
-        write_parts(pieces(), target, [parts[which] for held in joined.values() for which in held], **options)
+        if joined:
+            write_parts(pieces(), target, [parts[which] for held in joined.values() for which in held], **options)
     return scan_collection(target, **options)
 
 
@@ -228,23 +228,28 @@ def list_collections(
     )
 
 
-def settled_parts(path: str | os.PathLike[str], **options: Any) -> tuple[str, list[Part]]:
-    """Give the plain path and the parts of a collection that is to be changed; an interrupted overwrite is finished first.
+@contextlib.contextmanager
+def changing(path: str | os.PathLike[str], **options: Any) -> Iterator[tuple[str, list[Part]]]:
+    """Give plain path and parts of a collection that nobody else changes meanwhile; an interrupted overwrite is finished first.
 
     Raises
     ------
     UsageError
-        When nothing is there.
+        When nothing is there, or another writer is at work (local folders only).
     """
     target = plain_path(path)
-    if not is_remote(target) and Path(target).is_dir():
-        finish_overwrite(Path(target))
-    parts = parts_at(target, **options)
-    if not parts:
-        raise UsageError(f"nothing is at {target}: expected a collection, a Parquet file or a folder that holds some")
-    if any(mark in target for mark in "*?[") and not Path(target).exists():
-        raise UsageError(f"{target} is a glob; a collection that is to be changed is one file or one folder")
-    return target, parts
+    is_folder = not is_remote(target) and Path(target).is_dir()
+    with only_writer(Path(target)) if is_folder else contextlib.nullcontext():
+        if is_folder:
+            finish_overwrite(Path(target))
+        parts = parts_at(target, **options)
+        if not parts:
+            raise UsageError(
+                f"nothing is at {target}: expected a collection, a Parquet file or a folder that holds some"
+            )
+        if any(mark in target for mark in "*?[") and not Path(target).exists():
+            raise UsageError(f"{target} is a glob; a collection that is to be changed is one file or one folder")
+        yield target, parts
 
 
 def read_part(part: Part, **options: Any) -> pl.DataFrame:

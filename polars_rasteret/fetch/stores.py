@@ -187,6 +187,23 @@ def source_for(href: str) -> RangeReader:
     return resolve(href)[0]
 
 
+def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Callable[[], Any] | None]:
+    """Give what `configure_store` was told of an href, for listing what is below it.
+
+    Returns
+    -------
+    store, path, storage_options, credential_provider
+        A ready obstore store (else None) and the path in it; the options of a store that is to be made (else none).
+    """
+    setting = _longest(_settings, href)
+    if setting is None:
+        return None, "", {}, None
+    store = setting.store if isinstance(setting.store, READY_STORES) else None
+    path = href if store is None else _key_in(store, setting.prefix, href.partition("://")[0])(href)
+    path = "" if path == href else path  # all that the store holds
+    return store, path, setting.storage_options, setting.credential_provider
+
+
 def store_identity(href: str) -> Hashable:
     """Give what tells the origin of an href apart from others: equal identity and equal href are the same file."""
     return _identity(href)[1]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.frame.reading import BandRows
     from polars_rasteret.frame.references import RasterColumn
 
 FINEST, COARSEST = "finest", "coarsest"
@@ -74,6 +75,35 @@ def grid_bands(
         named = next(at for at, column in enumerate(columns) if column.name == grid)
         chosen = np.where(has_raster[named], named, chosen)
     return np.where(has_raster.any(axis=0), chosen, -1)
+
+
+def shared_grids(bands: Sequence[BandRows]) -> list[NDArray[np.int64]]:
+    """Give a number to the grid of each band in each row: the same where grid and image size are the same.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Per band, shape (n_rows,): the first band on the same grid; -1 without a raster.
+    """
+    known: dict[tuple[object, ...], int] = {}
+    labels: list[NDArray[np.int64]] = []
+    keys: list[NDArray[np.int64]] = []
+    for at, band in enumerate(bands):
+        twin = next((one for one in range(at) if bands[one].windows is band.windows), None)
+        if twin is not None:  # shared because the grids are the same in every row
+            keys.append(keys[twin])
+            labels.append(labels[twin])
+            continue
+        column = band.column
+        grids = zip(column.crs, column.transform, column.width.tolist(), column.height.tolist(), strict=True)
+        number = [known.setdefault((crs, transform.tobytes(), *size), len(known)) for crs, transform, *size in grids]
+        ids = band.reference_id
+        keys.append(np.where(ids >= 0, np.array([*number, -1], np.int64)[ids], -1))
+        label = np.where(ids >= 0, at, -1)
+        for one in reversed(range(at)):
+            label = np.where((keys[one] == keys[at]) & (ids >= 0), labels[one], label)
+        labels.append(label)
+    return labels
 
 
 def _crs_differs(columns: Sequence[RasterColumn], reference_ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -64,6 +64,8 @@ class PatchAsk:
     band: BandRows
     place: Place
     size: int
+    is_own: bool
+    """Whether the band lies on the grid of the patches in all these rows."""
     is_wanted: NDArray[np.bool_]
     """Rows of the batch that may have a pixel of this band; elsewhere the patch is all invalid."""
 
@@ -73,7 +75,7 @@ class PatchAsk:
         rows = place.rows
         reference_id = np.where(self.is_wanted[rows], self.band.reference_id[rows], -1)
         row_start, col_start = place.row_start, place.col_start
-        if self.band.windows is not place.grid.windows:
+        if not self.is_own:
             reference_id, row_start, col_start = self._brought(reference_id)
             size = 1
         side = np.broadcast_to(np.int64(size), len(reference_id))

@@ -6,13 +6,13 @@ that the one before left open: bands that say what is valid, then the bands want
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
-from polars_rasteret.frame.grids import grid_bands
+from polars_rasteret.frame.grids import grid_bands, shared_grids
 from polars_rasteret.frame.patches import Patch, PatchAsk, Place, add_reason, read_patches
 
 if TYPE_CHECKING:
@@ -61,10 +61,12 @@ class PointAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """Bands that are read on one grid."""
+    """Bands that are read on one grid, in rows of which each band lies on that grid or on none of them does."""
 
     place: Place
     names: tuple[str, ...]
+    own: frozenset[str]
+    """Bands that lie on that grid themselves."""
 
 
 class PointSampler:
@@ -91,11 +93,14 @@ class PointSampler:
         judge: Judge | None = None,
         spending: Spending | None = None,
     ) -> None:
-        self.bands, self.sampling, self.options, self.judge, self.spending = bands, sampling, options, judge, spending
+        self.bands, self.sampling, self.judge, self.spending = bands, sampling, judge, spending
+        # What is in hand is bounded by chunks here; the answer itself, by whoever cut the rows.
+        self.options = replace(options, max_answer_bytes=max(options.max_answer_bytes, 2 * _CHUNK_BYTES))
         self.n_rows = len(next(iter(bands.values())).reference_id)
         self._errors: dict[int, str] = {}
         self._is_read = {name: band.is_read for name, band in bands.items()}
         self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
+        self._grid_of = dict(zip(bands, shared_grids(list(bands.values())), strict=True))
 
     def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:
         """Read the bands wanted.
@@ -115,8 +120,7 @@ class PointSampler:
         if must_count and not first:
             first, rest = rest[:1], rest[1:]
         if self.sampling.max_distance and self.sampling.joint:
-            grids = {id(self.bands[name].windows) for name in first}
-            joined = [name for name in rest if self.judge is not None or id(self.bands[name].windows) in grids]
+            joined = [name for name in rest if self.judge is not None or any(self._meet(name, one) for one in first)]
             first, rest = first + joined, [name for name in rest if name not in joined]
         for names in (first, rest) if must_count else (first,):
             rows = np.flatnonzero(~answer.counts)
@@ -143,22 +147,34 @@ class PointSampler:
                 col_start=place.col_start - reach,
             )
             reads += [
-                PatchAsk(band=self.bands[name], place=wide, size=size, is_wanted=self._is_read[name]).read()
+                PatchAsk(
+                    band=self.bands[name],
+                    place=wide,
+                    size=size,
+                    is_own=name in group.own,
+                    is_wanted=self._is_read[name],
+                ).read()
                 for name in group.names
             ]
         return reads
 
+    def _meet(self, one: str, other: str) -> bool:
+        grids, others = self._grid_of[one], self._grid_of[other]
+        return bool(((grids == others) & (grids >= 0)).any())
+
     def _sampled(self, names: Sequence[str], rows: Ints) -> dict[str, PointValues]:
         sampling = self.sampling
         found = {name: self._blank(self.bands[name]) for name in names}
-        groups = list(self._groups(names, rows))
-        patches = self._patches(groups, KERNEL_SIZE[sampling.method])
-        for group, of_group in zip(groups, patches, strict=True):
-            for name in group.names:
-                self._put_values(found[name], group.place, of_group[name])
-        if sampling.max_distance or sampling.neighbourhood != "off":
+        size = KERNEL_SIZE[sampling.method]
+        windows = self.bands[names[0]].windows
+        for chunk in _chunks(rows, windows.row_start[rows], windows.col_start[rows], size * size * len(self.bands)):
+            groups = list(self._groups(names, chunk))
+            patches = self._patches(groups, size)
             for group, of_group in zip(groups, patches, strict=True):
-                self._look_around(group, of_group, found)
+                for name in group.names:
+                    self._put_values(found[name], group.place, of_group[name])
+                if sampling.max_distance or sampling.neighbourhood != "off":
+                    self._look_around(group, of_group, found)
         return found
 
     def _blank(self, band: BandRows) -> PointValues:
@@ -177,23 +193,26 @@ class PointSampler:
 
     def _groups(self, names: Sequence[str], rows: Ints) -> Iterator[_Group]:
         """Cut the bands into groups that are read on one grid each: their own, or with a judge a common one."""
+        some: NDArray[np.bool_] = np.logical_or.reduce([self._is_read[name] for name in names])
+        rows = rows[some[rows]]
         if self.judge is None:
-            for windows in {id(self.bands[name].windows): name for name in reversed(names)}.values():
-                grid = self.bands[windows]
-                members = tuple(name for name in names if self.bands[name].windows is grid.windows)
-                some: NDArray[np.bool_] = np.logical_or.reduce([self._is_read[name] for name in members])
-                yield _Group(place=self._placed(grid, rows[some[rows]]), names=members)
+            for labels, alike in _alike([self._grid_of[name][rows] for name in names]):
+                for one in dict.fromkeys(label for label in labels if label >= 0):
+                    members = tuple(name for name, label in zip(names, labels, strict=True) if label == one)
+                    place = self._placed(self.bands[members[0]], rows[alike])
+                    yield _Group(place=place, names=members, own=frozenset(members))
             return
         known = list(self.bands)  # whatever is selected: the grid must not depend on it
-        some = np.logical_or.reduce([self._is_read[name] for name in names])
-        rows = rows[some[rows]]
         chosen = grid_bands(
             [self.bands[name].column for name in known],
             [self.bands[name].reference_id[rows] for name in known],
             self.sampling.grid,
         )
-        for one in np.unique(chosen[chosen >= 0]).tolist():
-            yield _Group(place=self._placed(self.bands[known[one]], rows[chosen == one]), names=tuple(names))
+        for (one, *labels), alike in _alike([chosen, *(self._grid_of[name][rows] for name in known)]):
+            if one >= 0:
+                own = frozenset(name for name, label in zip(known, labels, strict=True) if label == labels[one])
+                place = self._placed(self.bands[known[one]], rows[alike])
+                yield _Group(place=place, names=tuple(names), own=own)
 
     def _placed(self, grid: BandRows, rows: Ints) -> Place:
         windows = grid.windows
@@ -214,13 +233,14 @@ class PointSampler:
             return self._read(groups, size)
         results: list[dict[str, Patch]] = []
         for group in groups:
-            judging = _Group(place=group.place, names=self.judge.bands)
+            judging = replace(group, names=self.judge.bands)
             seen = self._read([judging], size, by_judge=True)[0] if self.judge.bands else {}
             accepted = self.judge.of(group.place.rows, seen, size)
             # Where no pixel is valid, no band is read.
             hopeful = np.flatnonzero(accepted.any(axis=(1, 2)))
             later = tuple(name for name in group.names if name not in seen)
-            rest = self._read([_Group(place=group.place.taken(hopeful), names=later)], size)[0] if later else {}
+            unread = replace(group, place=group.place.taken(hopeful), names=later)
+            rest = self._read([unread], size)[0] if later else {}
             patches = {}
             for name in group.names:
                 if name in rest:
@@ -237,7 +257,13 @@ class PointSampler:
     def _read(self, groups: Sequence[_Group], size: int, *, by_judge: bool = False) -> list[dict[str, Patch]]:
         wanted = self._has_raster if by_judge else self._is_read
         asks = [
-            PatchAsk(band=self.bands[name], place=group.place, size=size, is_wanted=wanted[name])
+            PatchAsk(
+                band=self.bands[name],
+                place=group.place,
+                size=size,
+                is_own=name in group.own,
+                is_wanted=wanted[name],
+            )
             for group in groups
             for name in group.names
         ]
@@ -267,7 +293,8 @@ class PointSampler:
         is_null = {name: is_met[name] & ~centres[name].valid[:, 0, 0] for name in group.names}
         some_null: NDArray[np.bool_] = np.logical_or.reduce(list(is_null.values()))
         is_open = np.ones_like(some_null) if sampling.neighbourhood == "always" else some_null
-        for chunk in self._chunks(place, np.flatnonzero(is_open), len(group.names)):
+        index = np.flatnonzero(is_open)
+        for chunk in _chunks(index, place.row_start[index], place.col_start[index], sampling.size**2 * len(self.bands)):
             part = place.taken(chunk)
             wide = Place(
                 grid=part.grid,
@@ -275,23 +302,13 @@ class PointSampler:
                 row_start=part.row_start - sampling.max_distance,
                 col_start=part.col_start - sampling.max_distance,
             )
-            patches = self._patches([_Group(place=wide, names=group.names)], sampling.size)[0]
+            patches = self._patches([replace(group, place=wide)], sampling.size)[0]
             searched = {name: is_null[name][chunk] for name in group.names}
             met = {name: is_met[name][chunk] for name in group.names}
             for name in group.names:
                 self._keep_around(found[name], part.rows, patches[name], searched[name], met[name])
             if sampling.max_distance:
                 self._search(part, patches, searched, met, found)
-
-    def _chunks(self, place: Place, index: Ints, n_bands: int) -> Iterator[Ints]:
-        """Cut patches into chunks of bounded size that lie close together."""
-        per_chunk = max(1, _CHUNK_BYTES // (self.sampling.size**2 * _PIXEL_BYTES * n_bands))
-        if len(index) > per_chunk:
-            reference = place.grid.reference_id[place.rows[index]]
-            near = (place.col_start[index] // 512, place.row_start[index] // 512, reference)
-            index = index[np.lexsort(near)]
-        for start in range(0, len(index), per_chunk):
-            yield index[start : start + per_chunk]
 
     def _keep_around(
         self, found: PointValues, rows: Ints, patch: Patch, is_null: NDArray[np.bool_], is_met: NDArray[np.bool_]
@@ -338,3 +355,25 @@ class PointSampler:
             one.valid[rows] = index[at] >= 0
             one.values[rows] = np.where(index[at] >= 0, flat[at, np.maximum(index[at], 0)], 0)
             one.distance[rows] = distance[at]
+
+
+def _chunks(index: Ints, row: Ints, col: Ints, n_pixels: int) -> Iterator[Ints]:
+    """Cut rows into chunks of bounded size, of pixels that lie close together."""
+    per_chunk = max(1, _CHUNK_BYTES // (n_pixels * _PIXEL_BYTES))
+    if len(index) > per_chunk:
+        index = index[np.lexsort((col // 512, row // 512))]
+    for start in range(0, len(index), per_chunk):
+        yield index[start : start + per_chunk]
+
+
+def _alike(columns: Sequence[Ints]) -> Iterator[tuple[list[int], Ints]]:
+    """Cut rows into those that have the same numbers in all columns; give these and the rows."""
+    code = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        low = int(column.min(initial=0))
+        code = code * (int(column.max(initial=0)) - low + 1) + (column - low)
+        if code.max(initial=0) > 0:
+            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+    for one in range(int(code.max(initial=-1)) + 1):
+        rows = np.flatnonzero(code == one)
+        yield [int(column[rows[0]]) for column in columns], rows

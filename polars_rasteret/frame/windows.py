@@ -167,7 +167,16 @@ def overlapping(column: RasterColumn, reference_id: NDArray[np.int64], windows: 
 def no_windows(n_rows: int) -> Windows:
     """Give rows that ask nothing."""
     zero = np.zeros(n_rows, np.int64)
-    return Windows(row_start=zero, col_start=zero, height=zero, width=zero, is_met=np.zeros(n_rows, np.bool_))
+    nowhere = np.full(n_rows, np.nan)
+    return Windows(
+        row_start=zero,
+        col_start=zero,
+        height=zero,
+        width=zero,
+        is_met=np.zeros(n_rows, np.bool_),
+        at_row=nowhere,
+        at_col=nowhere,
+    )
 
 
 class SharedWindows:

@@ -51,7 +51,8 @@ def build_from_files(
     into
         A folder that the collection is written to, in parts, as headers arrive. Records that are there are kept: the header of
         an unchanged file (size, and ETag or time) is not read again, a changed one's record is indexed anew, and a build that
-        was killed goes on where it was. A path that ends in ``.parquet`` is one file, written at the end. None: in memory.
+        was killed goes on where it was. A path that ends in ``.parquet`` is one file, written at the end; until then its parts
+        are in a folder beside it. None: in memory.
     on_error
         ``"null"``: a file that cannot be used keeps its record, with null rasters and the reason in ``header_error``;
         ``"raise"``: an error.
@@ -114,6 +115,7 @@ def build_from_files(
             keys=[(one, (href,)) for one, href in zip(ids.to_list(), hrefs, strict=True)],
             bands=None if wanted is None else list(wanted),
             indices=lambda _href: indices,
+            is_made_of_rasters=wanted is not None and datetime is not None,
             frame=frame,
         )
         return build_into(plan, into, progress=progress, listed=listed, **options)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_MAX_BANDS = 1_024
+"""Each is a column; a few damaged bytes can claim 65535 of them, which would take minutes and gigabytes."""
+
 FileIdentity: TypeAlias = "tuple[int | None, str | None, dt.datetime | None]"
 """Size, ETag and time of a file; None is unknown."""
 
@@ -183,6 +186,11 @@ def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
             except StopIteration as stop:
                 file = stop.value
                 break
+        if bands is None and file.n_bands > _MAX_BANDS:
+            raise FileFormatError(  # noqa: TRY301 - becomes a reason, like every other refusal
+                f"{href}: the file says it has {file.n_bands} bands; at most {_MAX_BANDS} become columns unasked. If that is "
+                "meant, name those you want: bands={'b7': 6}."
+            )
         tiles: dict[int, bytes] = {}
         refused: dict[int, str] = {}
         for band_index in range(file.n_bands) if bands is None else bands:

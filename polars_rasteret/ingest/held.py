@@ -22,7 +22,7 @@ from polars_rasteret.fetch.stores import head_read
 from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import raster_columns
-from polars_rasteret.tiff.tile_table import file_identity
+from polars_rasteret.tiff.tile_table import file_identity, unpack, with_flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +78,48 @@ def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[
             identity = (one["file_size"], one["etag"], one["last_modified"])
             held.append(HeldFile(row, one["band"], one["href"], one["band_index"] or 0, identity, is_unread=True))
     return frame["id"].cast(pl.String).to_list(), held
+
+
+def held_headers(part: Part, wanted: Mapping[str, Sequence[int]], **options: Any) -> dict[str, Header]:
+    """Give what the rasters of a part say of the files in `wanted`, where they say it of all bands named there.
+
+    What was set by hand for pixels (nodata and its flag) is left behind; descriptions and time of the file are not known.
+    """
+    names = raster_columns(read_schema(part, **options))
+    scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
+    hrefs = pl.Series(list(wanted), dtype=pl.String)
+    rasters: dict[str, dict[int, dict[str, Any]]] = {}
+    for name in names:
+        fields = pl.col(name).struct.unnest()
+        frame = (
+            scan.select(fields).filter(pl.col("href").is_in(hrefs.implode())).unique(["href", "band_index"]).collect()
+        )
+        for one in frame.iter_rows(named=True):
+            rasters.setdefault(one["href"], {}).setdefault(one["band_index"], one)
+    return {
+        href: _header_of(bands) for href, bands in rasters.items() if bands.keys() >= set(wanted[href]) and wanted[href]
+    }
+
+
+def _header_of(bands: Mapping[int, Mapping[str, Any]]) -> Header:
+    one = next(iter(bands.values()))
+    n_bands = max(bands) + 1
+    return Header(
+        href=one["href"],
+        crs=one["crs"],
+        transform=None if one["transform"] is None else tuple(one["transform"]),
+        width=one["width"],
+        height=one["height"],
+        n_bands=n_bands,
+        dtype=unpack(one["tiles"]).dtype,
+        descriptions=(None,) * n_bands,
+        scales=tuple(bands[index]["scale"] if index in bands else None for index in range(n_bands)),
+        offsets=tuple(bands[index]["offset"] if index in bands else None for index in range(n_bands)),
+        datetime=None,
+        tiles={index: with_flag(raster["tiles"], ignore_nodata=False) for index, raster in bands.items()},
+        refused={},
+        identity=file_identity(one["tiles"]),
+    )
 
 
 def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknown_is_same: bool) -> set[str]:

@@ -1,42 +1,40 @@
 """How does a build grow a collection on disk, part by part, so that it can be killed and go on?
 
-Every `RECORDS_PER_PART` records become a part, which appears whole. A marker names the parts that were there before: those that
-came since are of this build, and after a kill are taken as they are. Records of parts from before are kept when their files are
-unchanged. What a record is made of is the business of `files` and `tables`.
+Every `RECORDS_PER_PART` records become a part, which appears whole. Parts that came since the build began (see `marker`) are of
+this build, and after a kill are taken as they are. Records of parts from before are kept when their files are unchanged. What a
+record is made of is the business of `files` and `tables`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.collection.listing import delete_objects, get_object, put_object
-from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at, plain_path
+import polars as pl
+
+from polars_rasteret.collection.parts import Part, is_one_file, parts_at, plain_path
 from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import finish_overwrite, write_parts
+from polars_rasteret.collection.sink import write_parts
+from polars_rasteret.collection.upkeep import read_unread
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
-from polars_rasteret.ingest.held import HeldFile, files_to_read, held_files
+from polars_rasteret.ingest.held import HeldFile, files_to_read, held_files, held_headers
+from polars_rasteret.ingest.marker import Build, building
 from polars_rasteret.ingest.refresh import pixel_dtypes, rewrite
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
-    import polars as pl
 
     from polars_rasteret.collection.listing import Listed
 
 RECORDS_PER_PART = 2_000
 """Records of a part that a build writes; a kill loses at most the headers of three."""
-MARKER = "_build.json"
 
 Key = tuple[str | None, tuple[str, ...]]
 
@@ -51,6 +49,8 @@ class RecordPlan:
     """Columns to be; None: the files say."""
     indices: Callable[[str], Sequence[int] | None]
     """Bands to read of a file; None: all."""
+    is_made_of_rasters: bool
+    """A record needs nothing of a file but what a raster column holds: not its time, not the names of its bands."""
     frame: Callable[[Sequence[int], Mapping[str, Header | Unreadable], Mapping[str, np.dtype[Any]]], pl.DataFrame]
     """Records by number, with the headers of their files and the pixel dtypes of the collection so far."""
 
@@ -71,7 +71,7 @@ def build_into(
     plan
         What to build.
     into
-        Where. A path that ends in ``.parquet`` is written once, at the end.
+        Where. A path that ends in ``.parquet`` grows in a folder beside it, and is written at the end.
     progress
         Show a bar of files; None: what the options say.
     listed
@@ -85,40 +85,55 @@ def build_into(
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     target = plain_path(into)
     remember_stores(sorted({href for _, hrefs in plan.keys for href in hrefs}), storage_options, credential_provider)
-    if is_one_file(target):
-        if parts_at(target, **options):
-            raise UsageError(
-                f"into={target!r} exists already, and a single file does not grow; choose a folder, which a build adds to, "
-                "or another path"
-            )
-        n_per_part, before = max(len(plan.keys), 1), set[str]()
-    else:
-        n_per_part, before = RECORDS_PER_PART, _begin(target, options)
-    parts = parts_at(target, **options)
+    with building(target, options) as build:
+        _grow(plan, build, progress=progress, listed=listed or {}, options=options)
+        if is_one_file(target):
+            _put_together(build, target, options)
+    return scan_collection(target, **options)
+
+
+def _grow(
+    plan: RecordPlan,
+    build: Build,
+    *,
+    progress: bool | None,
+    listed: Mapping[str, Listed],
+    options: Mapping[str, Any],
+) -> None:
+    parts = parts_at(build.folder, **options)
     if any(part.hive for part in parts):
         raise UsageError(
-            f"into={target!r} is partitioned by {', '.join(key for key, _ in parts[0].hive)}; build without into= and append "
-            "with sink_collection(path, mode='append', partition_by=...)"
+            f"into={build.folder!r} is partitioned by {', '.join(key for key, _ in parts[0].hive)}, and a build writes "
+            "parts without hive folders; leave out into= and append with sink_collection(path, mode='append', partition_by=...)"
         )
     accepted = pixel_dtypes(parts, **options)
-    todo = _rows_to_make(
-        plan, parts, before, target, accepted=accepted, listed=listed or {}, progress=progress, options=options
-    )
-    for frame in _frames(plan, todo, n_per_part, accepted, progress):
-        write_parts([("", frame)], target, [], **options)
+    verdicts: dict[str, bool] = {}
+    todo = _rows_to_make(plan, build, parts, accepted, verdicts, listed=listed, progress=progress, options=options)
+    known = _known_headers(plan, build, todo, verdicts, options)
+    for frame in _frames(plan, todo, known, accepted, progress):
+        build.renew()
+        write_parts([("", frame)], build.folder, [], **options)
     if not todo and not parts:
-        write_parts([("", plan.frame([], {}, {}))], target, [], **options)
-    _end(target, options)
-    return scan_collection(target, **options)
+        write_parts([("", plan.frame([], {}, {}))], build.folder, [], **options)
+
+
+def _put_together(build: Build, target: str, options: Mapping[str, Any]) -> None:
+    """Make one file of the parts of a build; nothing when they are as they were."""
+    parts = parts_at(build.folder, **options)
+    if build.of is not None and len(parts) == len(build.before) and all(map(build.is_from_before, parts)):
+        return
+    unread = pl.concat([read_unread(part, **options) for part in parts])
+    frame = scan_collection(build.folder, **options).collect().with_columns(unread)
+    write_parts([("", frame)], target, [], **options)
 
 
 def _rows_to_make(
     plan: RecordPlan,
+    build: Build,
     parts: Sequence[Part],
-    before: set[str],
-    target: str,
-    *,
     accepted: Mapping[str, np.dtype[Any]],
+    verdicts: dict[str, bool],
+    *,
     listed: Mapping[str, Listed],
     progress: bool | None,
     options: Mapping[str, Any],
@@ -126,9 +141,8 @@ def _rows_to_make(
     """Give the records that no part holds; parts from before whose files changed are written anew on the way."""
     wanted = Counter(plan.keys)
     there: Counter[Key] = Counter()
-    verdicts: dict[str, bool] = {}
     for part in parts:
-        is_from_before = _name(part, target) in before
+        is_from_before = build.is_from_before(part)
         ids, held = held_files(part, identities=is_from_before, **options)
         of_row: list[list[HeldFile]] = [[] for _ in ids]
         for one in held:
@@ -138,7 +152,7 @@ def _rows_to_make(
             key = (ids[row], tuple(sorted({one.href for one in files})))
             if there[key] < wanted[key]:
                 there[key] += 1
-                _refuse_other_bands(plan, key, files, target)
+                _refuse_other_bands(plan, key, files, build.folder)
                 asked += files
         if is_from_before:
             for one in asked:
@@ -149,7 +163,7 @@ def _rows_to_make(
                     verdicts.setdefault(one.href, False)
             changed = files_to_read(asked, verdicts, unknown_is_same=True)
             if changed:
-                rewrite(part, target, held, changed, accepted, progress=progress, **options)
+                rewrite(part, build.folder, held, changed, accepted, progress=progress, **options)
     todo = []
     for row, key in enumerate(plan.keys):
         if there[key]:
@@ -169,22 +183,44 @@ def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[HeldFile], t
         )
 
 
+def _known_headers(
+    plan: RecordPlan, build: Build, todo: Sequence[int], verdicts: dict[str, bool], options: Mapping[str, Any]
+) -> dict[str, Header]:
+    """Give the headers of files that held records share with records to be, where the rasters hold all that is asked of them."""
+    if not plan.is_made_of_rasters:
+        return {}
+    wanted = {href: plan.indices(href) or () for row in todo for href in plan.keys[row][1]}
+    found: dict[str, Header] = {}
+    for part in parts_at(build.folder, **options) if wanted else ():
+        some = held_headers(part, wanted, **options)
+        if build.is_from_before(part):
+            asked = [HeldFile(0, None, href, 0, header.identity, is_unread=False) for href, header in some.items()]
+            changed = files_to_read(asked, verdicts, unknown_is_same=True)
+            some = {href: header for href, header in some.items() if href not in changed}
+        found |= some
+    return found
+
+
 def _frames(
-    plan: RecordPlan, todo: Sequence[int], n_per_part: int, accepted: dict[str, np.dtype[Any]], progress: bool | None
+    plan: RecordPlan,
+    todo: Sequence[int],
+    known: Mapping[str, Header],
+    accepted: dict[str, np.dtype[Any]],
+    progress: bool | None,
 ) -> Iterator[pl.DataFrame]:
     """Give the records of each part to be; a header is read once and held until its last record is made."""
-    chunks = [todo[start : start + n_per_part] for start in range(0, len(todo), n_per_part)]
+    chunks = [todo[start : start + RECORDS_PER_PART] for start in range(0, len(todo), RECORDS_PER_PART)]
     last: dict[str, int] = {}
     batches: list[list[str]] = []
     for number, rows in enumerate(chunks):
         batches.append([])
         for row in rows:
             for href in plan.keys[row][1]:
-                if href not in last:
+                if href not in last and href not in known:
                     batches[-1].append(href)
                 last[href] = number
     hrefs = [href for batch in batches for href in batch]
-    headers: dict[str, Header | Unreadable] = {}
+    headers: dict[str, Header | Unreadable] = {**known}
     with _bar(len(hrefs), progress) as arrived:
         read = read_headers_in_batches(
             hrefs, [plan.indices(href) for href in hrefs], [len(batch) for batch in batches], arrived=arrived
@@ -222,50 +258,3 @@ class _bar:  # noqa: N801 - reads as a verb
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-def _name(part: Part, target: str) -> str:
-    return part.path.removeprefix(target).strip("/")
-
-
-def _begin(target: str, options: Mapping[str, Any]) -> set[str]:
-    """Give the names of the parts that were there before this build, or before the interrupted one that it goes on with."""
-    if is_remote(target):
-        marker = f"{target.rstrip('/')}/{MARKER}"
-        told = get_object(marker, **options)
-        if told is None:
-            told = json.dumps({"before": [_name(part, target) for part in parts_at(target, **options)]}).encode()
-            put_object(marker, told, **options)
-        return set(json.loads(told)["before"])
-    folder = Path(target)
-    if folder.is_file():
-        raise UsageError(
-            f"into={target!r} is a file; a path without .parquet is a folder of parts. Choose another name."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    finish_overwrite(folder)
-    marker_file = folder / MARKER
-    if marker_file.exists():
-        for left in folder.glob(".*.writing"):
-            left.unlink(missing_ok=True)
-        return set(json.loads(marker_file.read_text())["before"])
-    before = [_name(part, target) for part in parts_at(target)]
-    temporary = folder / f".{secrets.token_hex(8)}.writing"
-    try:
-        with temporary.open("w") as sink:
-            json.dump({"before": before}, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
-        temporary.replace(marker_file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return set(before)
-
-
-def _end(target: str, options: Mapping[str, Any]) -> None:
-    if is_one_file(target):
-        return
-    if is_remote(target):
-        delete_objects([f"{target.rstrip('/')}/{MARKER}"], **options)
-    else:
-        (Path(target) / MARKER).unlink(missing_ok=True)

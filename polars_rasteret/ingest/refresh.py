@@ -18,7 +18,7 @@ from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.collection.parts import is_all_null, read_schema
 from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import write_parts
-from polars_rasteret.collection.upkeep import folder_of, read_part, settled_parts
+from polars_rasteret.collection.upkeep import changing, folder_of, read_part
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
 from polars_rasteret.ingest.held import HeldFile, bands_by_href, files_to_read, held_files, with_unread
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
@@ -85,15 +85,15 @@ def refresh(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    target, parts = settled_parts(path, **options)
-    accepted = pixel_dtypes(parts, **options)
-    verdicts: dict[str, bool] = {}
-    for part in parts:
-        _, held = held_files(part, **options)
-        remember_stores([one.href for one in held], storage_options, credential_provider)
-        hrefs = files_to_read(held, verdicts, unknown_is_same=False)
-        if hrefs:
-            rewrite(part, target, held, hrefs, accepted, progress=progress, **options)
+    with changing(path, **options) as (target, parts):
+        accepted = pixel_dtypes(parts, **options)
+        verdicts: dict[str, bool] = {}
+        for part in parts:
+            _, held = held_files(part, **options)
+            remember_stores([one.href for one in held], storage_options, credential_provider)
+            hrefs = files_to_read(held, verdicts, unknown_is_same=False)
+            if hrefs:
+                rewrite(part, target, held, hrefs, accepted, progress=progress, **options)
     return scan_collection(target, **options)
 
 

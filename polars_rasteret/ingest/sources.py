@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from polars_rasteret.collection.listing import Listed, list_objects
+from polars_rasteret.collection.listing import Listed, list_files
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.local_source import local_path
 
@@ -78,8 +78,12 @@ def is_remote(href: str) -> bool:
 
 
 def file_stem(href: str) -> str:
-    """Give the file name without folder, suffix, query and percent-encoding."""
-    name = unquote(urlsplit(href).path) if "://" in href else href
+    """Give the file name without folder and suffix; of a URL of the web without query and percent-encoding."""
+    if href.startswith("file://"):
+        name = local_path(href)
+    else:
+        # Keys of a bucket are as they are: "#" and "%20" are part of the name there.
+        name = unquote(urlsplit(href).path) if href.lower().startswith(("http://", "https://")) else href
     return Path(name.rstrip("/")).stem or href
 
 
@@ -131,7 +135,7 @@ def _expand_remote(
         return [source]
     found = [
         one
-        for one in list_objects(source, storage_options=storage_options, credential_provider=credential_provider)
+        for one in list_files(source, storage_options=storage_options, credential_provider=credential_provider)
         if not folder or one.href == source or one.href.lower().endswith(SUFFIXES)
     ]
     if not found:

@@ -132,6 +132,7 @@ def build_from_table(
             ],
             bands=list(planes),
             indices=lambda href: sorted(wanted[href]),
+            is_made_of_rasters=True,
             frame=make,
         )
         return build_into(plan, into, progress=progress, **options)

@@ -7,17 +7,20 @@ nodata means, is decided elsewhere.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import lerc, pictures
+from polars_rasteret.tiff import colours, lerc, pictures
 from polars_rasteret.tiff.inflate import LERC, NAMES, Bytes, Scratch, codecs, inflate
 from polars_rasteret.tiff.packed_bits import PACKED, widen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from polars_rasteret.tiff.tile_table import BandTiles, Image
@@ -26,6 +29,27 @@ __all__ = ["MAX_TILE_BYTES", "Scratch", "TileCodec"]
 
 MAX_TILE_BYTES = (1 << 31) - 1
 """Tiles that decode to more are refused."""
+BITS_REVERSED, INKS = 0x80, 0x40
+"""In the codec parameter: FillOrder 2, the lowest bit of each stored byte comes first; samples are CMYK."""
+_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _telling_of_memory(decode: Callable[P, R]) -> Callable[P, R]:
+    """Make running out of memory an error about the tile: one that claims to be huge must not end a whole query unexplained."""
+
+    @functools.wraps(decode)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return decode(*args, **kwargs)
+        except MemoryError as error:
+            raise FileFormatError(
+                f"a tile needs more memory than there is: {error or 'allocation failed'}. If its size is meant, write the "
+                "file with smaller tiles; else the file is damaged: get it again."
+            ) from error
+
+    return telling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +63,7 @@ class TileCodec:
     compression: int
     predictor: int
     codec_parameter: int
+    """LERC: the add-on; of YCbCr outside JPEG: which pixels share a colour; else 0."""
     samples: int
     tile_width: int
     tile_height: int
@@ -46,6 +71,10 @@ class TileCodec:
     is_ycbcr: bool = False
     packed_bits: int = 0
     """Bits per sample where samples do not fill bytes; else 0."""
+    is_cmyk: bool = False
+    """Samples are inks, to be converted to RGBA."""
+    is_reversed: bool = False
+    """Stored bytes have their lowest bit first."""
 
     @classmethod
     def for_image(cls, tiles: BandTiles, image: Image) -> Self:
@@ -69,7 +98,9 @@ class TileCodec:
             dtype=tiles.dtype,
             compression=image.compression,
             predictor=image.predictor,
-            codec_parameter=tiles.codec_parameter,
+            codec_parameter=tiles.codec_parameter & ~(BITS_REVERSED | INKS),
+            is_cmyk=bool(tiles.codec_parameter & INKS),
+            is_reversed=bool(tiles.codec_parameter & BITS_REVERSED),
             samples=tiles.samples_per_tile,
             tile_width=image.tile_width,
             tile_height=image.tile_height,
@@ -93,6 +124,7 @@ class TileCodec:
             return -(-self.tile_width * self.samples * self.packed_bits // 8)
         return self.tile_width * self.samples * self.stored.itemsize
 
+    @_telling_of_memory
     def decode(
         self,
         data: Bytes,
@@ -132,6 +164,20 @@ class TileCodec:
             row_stop = int(rows[-1]) + 1 if len(rows) else 0
             if row_stop > tile_rows:
                 raise IndexError(f"row {row_stop - 1} of a tile that has {tile_rows} rows")
+        if self.is_reversed:
+            data = _REVERSED[np.frombuffer(data, np.uint8)]
+        pixels = self._pixels(data, scratch, rows, row_stop, col_stop, tile_rows)
+        return colours.rgba_of_cmyk(pixels) if self.is_cmyk else pixels
+
+    def _pixels(  # noqa: PLR0917 - what `decode` was given
+        self,
+        data: Bytes,
+        scratch: Scratch,
+        rows: slice | NDArray[np.intp],
+        row_stop: int,
+        col_stop: int,
+        tile_rows: int,
+    ) -> NDArray[Any]:
         if self.compression == LERC:
             pixels = lerc.decode(
                 data,
@@ -140,8 +186,9 @@ class TileCodec:
                 shape=(tile_rows, self.tile_width, self.samples),
                 dtype=self.dtype,
                 max_rows=self.tile_height,
-            )
-            return pixels[rows, :col_stop]
+            )[rows, :col_stop]
+            # libtiff hands numbers in the byte order of the file to its LERC encoder, as if they were native.
+            return pixels if self.stored.isnative else pixels.byteswap()
         if self.compression in pictures.PICTURES:
             pixels = pictures.decode(
                 self.compression,
@@ -153,6 +200,10 @@ class TileCodec:
                 is_ycbcr=self.is_ycbcr,
             )
             return pixels[rows, :col_stop]
+        if self.codec_parameter:
+            n_bytes = colours.n_block_bytes(self.codec_parameter, row_stop, self.tile_width)
+            raw = inflate(self.compression, data, n_bytes, scratch)[:n_bytes]
+            return colours.rgb_of_ycbcr(raw, self.codec_parameter, row_stop, self.tile_width)[rows, :col_stop]
         raw = inflate(self.compression, data, row_stop * self.row_bytes, scratch)[: row_stop * self.row_bytes]
         if self.packed_bits:
             keep = min(col_stop, self.tile_width)

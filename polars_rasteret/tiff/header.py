@@ -17,6 +17,7 @@ from polars_rasteret.tiff import tags, tile_table
 from polars_rasteret.tiff.directories import Entries, directories, file_head
 from polars_rasteret.tiff.gdal_metadata import BandNotes, band_notes, nodata_of
 from polars_rasteret.tiff.georeference import crs_of, transform_of
+from polars_rasteret.tiff.inflate import LERC
 from polars_rasteret.tiff.known_bytes import ByteRange, KnownBytes
 from polars_rasteret.tiff.layout import ImageLayout, image_layout
 from polars_rasteret.tiff.masks import MASK, REDUCED, alpha_sample, mask_images
@@ -146,6 +147,11 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
         for (index, layout), its_tables in zip((*used, *masks), tables, strict=True)
     )
     full = images[0].layout
+    if shape.byte_order == ">" and full.samples.kind == "f" and LERC in {image.layout.compression for image in images}:
+        raise FileFormatError(
+            f"{href}: image 0 (directory 0) uses LERC with floats in big-endian order, which is not supported "
+            "(libtiff compresses them with their bytes swapped and loses some values). Convert what the file was made from."
+        )
     values = small[0]
     notes = band_notes(_text(values, tags.GDAL_METADATA)) if tags.GDAL_METADATA in values else BandNotes()
     bands = range(full.samples.n_samples)

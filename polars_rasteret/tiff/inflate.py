@@ -6,8 +6,12 @@ wanted byte:
 
 - libdeflate stops there with INSUFFICIENT_SPACE; everything but the last match (258 bytes) is written, unless a stored
   block does not fit, of which it writes nothing: a mark behind the wanted bytes tells the two apart. Undocumented.
-- ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit. Undocumented.
+- ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit, but it says the same of
+  a damaged block: two marks tell them apart. Undocumented.
 - LZW and LZMA stop there by design.
+- PackBits is decoded whole (64 bytes per byte at most), and so are LERC and pictures (``lerc``, ``pictures``).
+
+All bytes of a compressed tile are fetched; only uncompressed strips are read in part (``layout.is_chopped``).
 
 Both undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
 zlib's streaming decoder or a full decode takes their place. Nothing about pixels belongs here.
@@ -54,13 +58,22 @@ NAMES = {
     JPEGXL: "JPEG XL",
 }
 
-_DEFLATE_SLACK = 512
+_DEFLATE_SLACK = 9_216
+"""libdeflate reads up to 8 zero bytes behind data that were cut off, and these may decode to 32 matches of 258 bytes before it
+notices: what it makes up must not reach back to the wanted bytes when it says that the buffer is too small."""
 _MARK_START, _MARK_STOP = 64, 254
 _MARK = np.frombuffer(b"\xd3\x5a\x09\xc7\x81\xee\x2b\x66\x90\x17" * 19, np.uint8)
 """Lies that far behind the wanted bytes. libdeflate copies up to 64 bytes too many, and a Huffman block that runs out of
 space has written all but 258 bytes of the buffer: a mark that is whole means that a stored block stopped it earlier."""
-_ZSTD_SLACK = (1 << 17) + 64
+_ZSTD_SLACK = (1 << 18) + 512
+_ZSTD_MARKS = (slice(64, 128), slice((1 << 17) + 256, (1 << 17) + 320))
+"""Lie that far behind the wanted bytes. A sound block that does not fit begins behind both. A damaged one stops just like that,
+but anywhere; besides what it decoded, it has only written its literals (at most 128 KiB), too few to cover both marks."""
 _KEPT_BYTES = 1 << 26
+MOST_PER_BYTE = {LZW: 4_096, DEFLATE: 1_040, ADOBE_DEFLATE: 1_040, PACKBITS: 64, LZMA: 1 << 15, ZSTD: 1 << 15}
+"""A byte of data never decompresses to more: a longest LZW string, 258 bytes for 2 bits, 128 for 2 bytes, a block of one value.
+What a lying header wants beyond that is refused before memory is taken for it. LZMA by experience, with room."""
+_MOST_BESIDES = 1 << 17
 
 
 class Scratch:
@@ -89,6 +102,14 @@ def inflate(compression: int, data: Bytes, n_bytes: int, scratch: Scratch) -> ND
     FileFormatError
         The data is corrupt, or holds fewer bytes than wanted.
     """
+    most = n_bytes
+    if (per_byte := MOST_PER_BYTE.get(compression)) is not None:
+        most = per_byte * memoryview(data).nbytes + _MOST_BESIDES
+    if most < n_bytes:
+        raise FileFormatError(
+            f"a tile ({NAMES[compression]}, {memoryview(data).nbytes} bytes) cannot hold the {n_bytes} bytes of pixels "
+            f"that are expected; at most {most}. The file is damaged: get it again, or index it again if it was replaced."
+        )
     decoded = _INFLATERS[compression](data, n_bytes, scratch)
     if len(decoded) < n_bytes:
         raise FileFormatError(
@@ -127,12 +148,17 @@ def _zlib(data: Bytes, n_bytes: int) -> NDArray[np.uint8]:
 
 def _zstd(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
     out = scratch.buffer("inflate", n_bytes + _ZSTD_SLACK)
+    marks = [out[n_bytes:][part] for part in _ZSTD_MARKS]
+    for mark in marks:
+        mark[:] = _MARK[: len(mark)]
     try:
         decoded: NDArray[np.uint8] = codecs.zstd_decode(data, out=out)
     except codecs.ZstdError as error:
         if "too small" not in str(error):
             raise _corrupt(ZSTD, data, error) from error
         if _stops_early(ZSTD):
+            if any(np.array_equal(mark, _MARK[: len(mark)]) for mark in marks):
+                raise _corrupt(ZSTD, data, "a block of it is damaged") from error
             return out[:n_bytes]
         # A tile that is larger than it should be, or a release that decodes nothing into a short buffer.
         return _zstd_whole(data)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import lerc, pictures, tags
-from polars_rasteret.tiff.codec import MAX_TILE_BYTES
-from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LERC, LZMA, LZW, NAMES, NONE, ZSTD
+from polars_rasteret.tiff import colours, lerc, pictures, tags
+from polars_rasteret.tiff.codec import BITS_REVERSED, INKS, MAX_TILE_BYTES
+from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LERC, LZMA, LZW, NAMES, NONE, PACKBITS, ZSTD
 from polars_rasteret.tiff.packed_bits import PACKED, widened_dtype
 from polars_rasteret.tiff.tags import MAX_TABLE_BYTES
 
@@ -39,9 +39,9 @@ UNSUPPORTED_COMPRESSIONS = {
 _SAMPLE_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # 4: undefined; GDAL takes it for unsigned
 _BITS = {"u": tuple(sorted({8, 16, 32, 64} | PACKED)), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 _PREDICTED = frozenset({LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA})
-_YCBCR = 6
+_SEPARATED, _YCBCR = 5, 6
 _CHOP_BYTES = 1 << 18
-_MAX_CHOPPED_BYTES = 1 << 38
+_MAX_LOW_STRIPS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,16 +145,14 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
     photometric = number(tags.PHOTOMETRIC, 1)
     is_ycbcr = compression == JPEG and photometric == _YCBCR and samples.samples_per_tile == 3
     if not is_ycbcr:
-        _refuse_photometric(photometric, compression, samples, href, where)
+        _refuse_photometric(photometric, samples, href, where)
     _refuse_samples(compression, samples, href, where)
     jpeg_tables = values[tags.JPEG_TABLES].tobytes() if compression == JPEG and tags.JPEG_TABLES in values else b""
     if len(jpeg_tables) > pictures.MAX_JPEG_TABLES_BYTES:
         raise _unsupported(
             href, where, f"JPEGTables of {len(jpeg_tables)} bytes", f"at most {pictures.MAX_JPEG_TABLES_BYTES} are read"
         )
-    if number(tags.FILL_ORDER, 1) == 2:
-        raise _unsupported(href, where, "FillOrder 2 (least significant bit first)", "supported: 1")
-    is_tiled = tags.TILE_WIDTH in values
+    is_tiled = tags.TILE_WIDTH in values or tags.TILE_LENGTH in values  # one without the other is refused below
     if is_tiled:
         tile_width, tile_height = number(tags.TILE_WIDTH), number(tags.TILE_LENGTH)
     else:
@@ -174,9 +172,30 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
             "supported: 1, 2 (differences), 3 (floating point)",
         )
     parameters = values.get(tags.LERC_PARAMETERS)
-    add_on = int(parameters[1]) if compression == LERC and parameters is not None and len(parameters) > 1 else 0
-    if add_on not in lerc.ADD_ONS:
-        raise _unsupported(href, where, f"LERC add-on compression {add_on}", "supported: 0 none, 1 DEFLATE, 2 ZSTD")
+    parameter = int(parameters[1]) if compression == LERC and parameters is not None and len(parameters) > 1 else 0
+    if parameter not in lerc.ADD_ONS:
+        raise _unsupported(href, where, f"LERC add-on compression {parameter}", "supported: 0 none, 1 DEFLATE, 2 ZSTD")
+    if (
+        photometric == _SEPARATED
+        and number(tags.INK_SET, 1) == 1
+        and samples.n_samples >= 4
+        and (samples.kind, samples.bits) == ("u", 8)
+    ):
+        if samples.samples_per_tile != 4:
+            raise _unsupported(
+                href,
+                where,
+                f"CMYK colours (PhotometricInterpretation {_SEPARATED}) with {samples.n_samples} samples in "
+                f"{samples.n_planes} plane(s)",
+                "4 in one plane are converted to RGB",
+            )
+        parameter |= INKS
+    elif photometric == _YCBCR and not is_ycbcr:
+        parameter = _ycbcr_parameter(
+            values, samples, compression=compression, predictor=predictor, href=href, where=where
+        )
+    if number(tags.FILL_ORDER, 1) == 2 and compression != JPEG:  # libtiff leaves the bytes of JPEG alone
+        parameter |= BITS_REVERSED
     layout = ImageLayout(
         width=width,
         height=height,
@@ -185,7 +204,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
         is_tiled=is_tiled,
         compression=compression,
         predictor=predictor,
-        codec_parameter=add_on,
+        codec_parameter=parameter,
         samples=samples,
         jpeg_tables=jpeg_tables,
         is_ycbcr=is_ycbcr,
@@ -208,18 +227,23 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
 
 
 def is_chopped(layout: ImageLayout) -> bool:
-    """Say whether an uncompressed image of one strip is read as many small ones, which libtiff calls strip chopping."""
-    return (
-        layout.compression == NONE
-        and not layout.is_tiled
-        and layout.tile_height >= layout.height > 1
-        and 2 * _CHOP_BYTES < layout.raw_tile_bytes < _MAX_CHOPPED_BYTES
-    )
+    """Say whether tall uncompressed strips are read as many low ones, which libtiff calls strip chopping."""
+    if layout.compression != NONE or layout.is_tiled or layout.raw_tile_bytes <= 2 * _CHOP_BYTES:
+        return False
+    rows = chopped_rows(layout)
+    return rows < layout.tile_height and -(-layout.height // rows) * layout.samples.n_planes <= _MAX_LOW_STRIPS
 
 
 def chopped_rows(layout: ImageLayout) -> int:
-    """Rows of the small strips."""
-    return max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
+    """Rows of the low strips: of several tall ones a divisor, so that each tall strip begins with a low one.
+
+    Where the only divisors are far too small, the strips stay whole.
+    """
+    most = max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
+    if layout.n_tiles == 1:
+        return most
+    rows = next(rows for rows in range(most, 0, -1) if layout.tile_height % rows == 0)
+    return rows if 16 * rows > most else layout.tile_height
 
 
 def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href: str, where: str) -> SampleFormat:
@@ -239,6 +263,8 @@ def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href
             "all alike",
         )
     bits, code = bits_of.pop(), formats.pop()
+    if code == 2 and bits in PACKED:
+        code = 1  # as GDAL, which knows no signed numbers of such widths
     if code in {5, 6}:
         raise _unsupported(href, where, f"complex samples (SampleFormat {code})", "integers and floats are read")
     kind = _SAMPLE_KINDS.get(code)
@@ -257,17 +283,48 @@ def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href
     return SampleFormat(kind=kind, bits=bits, n_samples=n_samples, planar=planar if n_samples > 1 else 1)
 
 
-def _refuse_photometric(photometric: int, compression: int, samples: SampleFormat, href: str, where: str) -> None:
-    """Refuse colour spaces that GDAL converts to RGB; all others are read as the numbers they are."""
-    name = {_YCBCR: "YCbCr", 32844: "LogL", 32845: "LogLuv"}.get(photometric)
+def _refuse_photometric(photometric: int, samples: SampleFormat, href: str, where: str) -> None:
+    """Refuse colour spaces that GDAL converts in ways not followed here; all others are read as the numbers they are."""
+    name = {32844: "LogL", 32845: "LogLuv"}.get(photometric)
     if photometric == 8 and samples.bits == 8:
         name = "8-bit CIE L*a*b*"
-    if photometric == 5 and compression == JPEG:
-        name = "JPEG with CMYK"
     if name is not None:
         raise _unsupported(
             href, where, f"{name} colours (PhotometricInterpretation {photometric})", "no conversion to RGB is made"
         )
+
+
+def _ycbcr_parameter(
+    values: Mapping[int, np.ndarray[Any, Any]],
+    samples: SampleFormat,
+    *,
+    compression: int,
+    predictor: int,
+    href: str,
+    where: str,
+) -> int:
+    """Give the codec parameter of YCbCr outside JPEG: which pixels share a colour."""
+    sharing = tuple(int(n) for n in values.get(tags.YCBCR_SUBSAMPLING, np.array([2, 2])))
+    luma = values.get(tags.YCBCR_COEFFICIENTS, np.array(colours.LUMA))
+    black_white = values.get(tags.REFERENCE_BLACK_WHITE, np.array(colours.BLACK_WHITE))
+    is_usual = (
+        (samples.kind, samples.bits, samples.samples_per_tile) == ("u", 8, 3)
+        and (compression in _PREDICTED | {PACKBITS} or (compression == NONE and sharing == (1, 1)))
+        and predictor == 1
+        and sharing in colours.SUBSAMPLINGS
+        and len(luma) == 3
+        and np.allclose(luma, colours.LUMA, rtol=0, atol=1e-6)
+        and np.array_equal(black_white, colours.BLACK_WHITE)
+    )
+    if not is_usual:
+        raise _unsupported(
+            href,
+            where,
+            f"YCbCr colours (PhotometricInterpretation {_YCBCR}) with {NAMES[compression]}, predictor {predictor}, "
+            f"subsampling {sharing}, coefficients {luma.tolist()} or reference black and white {black_white.tolist()}",
+            "8 bits, interleaved, and the defaults of TIFF 6.0 are converted to RGB",
+        )
+    return 8 * sharing[0] + sharing[1]
 
 
 def _refuse_samples(compression: int, samples: SampleFormat, href: str, where: str) -> None:

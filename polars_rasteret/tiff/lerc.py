@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.inflate import DEFLATE, ZSTD, Bytes, Scratch, codecs
+from polars_rasteret.tiff.inflate import DEFLATE, MOST_PER_BYTE, ZSTD, Bytes, Scratch, codecs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +37,9 @@ def decode(
     if add_on:
         # A blob may be longer than raw pixels: its head, the mask and, for incompressible blocks, block heads.
         most = 2 * max_rows * columns * samples * dtype.itemsize + 65_536
+        most = min(most, MOST_PER_BYTE[DEFLATE if add_on == 1 else ZSTD] * memoryview(data).nbytes + 65_536)
         blob = inflate_all(DEFLATE if add_on == 1 else ZSTD, data, most, scratch)
-    n_rows, n_columns, n_depth, blob_dtype, n_valid = _head(memoryview(blob)[:64].tobytes())
+    n_rows, n_columns, n_depth, blob_dtype, n_valid = _head(memoryview(blob)[:96].tobytes())
     if (
         n_columns != columns
         or not rows <= n_rows <= max_rows
@@ -122,6 +123,14 @@ def _head(head: bytes) -> tuple[int, int, int, str, int]:
             (depth,) = struct.unpack_from("<i", head, at)
             at += 4
         n_valid, _, _, code = struct.unpack_from("<iiii", head, at)
+        if 0 < n_valid < rows * columns:
+            # The library would take the mask from memory that nobody has written.
+            (n_mask_bytes,) = struct.unpack_from("<i", head, at + (64 if version >= 6 else 40))
+            if n_mask_bytes <= 0:
+                raise FileFormatError(
+                    f"a LERC tile has {n_valid} valid pixels of {rows} x {columns}, and no mask that tells which. "
+                    "The file is damaged: get it again."
+                )
         return rows, columns, depth, _DTYPES[code], n_valid
     except (struct.error, IndexError) as error:
         raise FileFormatError(f"the head of a LERC tile is damaged: {error}. Get the file again.") from error

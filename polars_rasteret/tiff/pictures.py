@@ -27,6 +27,8 @@ MAX_JPEG_TABLES_BYTES = 65_534
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _MAX_SCANS = 100
 """Of a progressive JPEG, as in libtiff: each scan goes over the whole picture, however few bytes it has."""
+_MOST_JPEG_SAMPLES_PER_BYTE = 4_096
+"""A block of 64 samples takes at least a bit, and few of them are halved in both directions."""
 
 
 def decode(
@@ -69,6 +71,8 @@ def decode(
     # libtiff takes the first rows of a last strip that is too tall.
     if n_columns != columns or not rows <= n_rows <= max(max_rows, rows):
         raise _unexpected(compression, head, shape)
+    if compression == JPEG and not _is_whole_jpeg(data, n_rows * n_columns * samples):
+        raise _damaged(compression, data, "it ends too early")
     try:
         pixels = _pixels(compression, data, jpeg_tables, samples, is_ycbcr=is_ycbcr)
     except (RuntimeError, ValueError, MemoryError, LookupError, TypeError, struct.error, zlib.error) as error:
@@ -166,6 +170,12 @@ def _jpeg_frame(data: memoryview) -> tuple[int, int, int, int] | None:
         else:
             at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
     return None
+
+
+def _is_whole_jpeg(data: Bytes, n_samples: int) -> bool:
+    """Say whether a stream has an end, and could hold its samples: libjpeg fills in grey what is missing, without an error."""
+    held = bytes(data)
+    return b"\xff\xd9" in held and n_samples <= _MOST_JPEG_SAMPLES_PER_BYTE * len(held)
 
 
 def _webp_size(data: memoryview) -> tuple[int, int] | None:

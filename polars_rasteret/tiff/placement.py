@@ -71,10 +71,11 @@ def tile_placement(
     FileFormatError
         A table is missing, too short, or points beyond any file.
     """
-    names = (tags.TILE_OFFSETS, tags.STRIP_OFFSETS), (tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS)
-    if not layout.is_tiled:
-        names = tuple(pair[::-1] for pair in names)  # type: ignore[assignment]
-    start_table, count_table = (next((tables[tag] for tag in pair if tag in tables), None) for pair in names)
+    # To libtiff the two tags of a pair are one: where a file has both, the later one counts.
+    names = {tags.TILE_OFFSETS, tags.STRIP_OFFSETS}, {tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS}
+    start_table, count_table = (
+        next((table for tag, table in reversed(list(tables.items())) if tag in pair), None) for pair in names
+    )
     n_planes, n_tiles = layout.samples.n_planes, layout.n_tiles
     n_all = n_planes * n_tiles
     if start_table is None or len(start_table) < n_all:
@@ -92,17 +93,20 @@ def tile_placement(
         # As in GDAL, what a table is too short for is taken for sparse.
         byte_count = np.zeros(n_all, np.int64)
         byte_count[: len(count_table)] = _as_offsets(count_table[:n_all], href, where)
+        if n_all == 1 and not layout.is_tiled and not byte_count[0]:
+            # A lone strip is not sparse: libtiff takes the count for lost.
+            byte_count = _estimate_counts(layout, byte_start)
     byte_start = byte_start.reshape(n_planes, n_tiles)
     byte_count = byte_count.reshape(n_planes, n_tiles)
     tile_height = layout.tile_height
     if layout.compression == NONE:
         raw = _raw_counts(layout)
         # One strip: libtiff trusts the size of the image more than the count. Elsewhere more than a tile is of no use.
-        is_wrong = (byte_count > raw) | ((byte_count < raw) & (n_tiles == 1) & (not layout.is_tiled) & (byte_start > 0))
+        is_wrong = (byte_count > raw) | ((byte_count < raw) & (n_all == 1) & (not layout.is_tiled) & (byte_start > 0))
         byte_count = np.where(is_wrong, raw, byte_count)
-        if is_chopped(layout) and byte_count.all():
+        if is_chopped(layout) and ((byte_count == raw) | (byte_count == 0)).all():
             tile_height = chopped_rows(layout)
-            byte_start, byte_count = _chop(layout, tile_height, byte_start)
+            byte_start, byte_count = _chop(layout, tile_height, byte_start, byte_count)
     return TilePlacement(
         layout=layout,
         tile_height=tile_height,
@@ -142,9 +146,12 @@ def _estimate_counts(layout: ImageLayout, byte_start: NDArray[np.int64]) -> NDAr
     return counts
 
 
-def _chop(layout: ImageLayout, rows: int, byte_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _chop(
+    layout: ImageLayout, rows: int, byte_start: NDArray[np.int64], byte_count: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give starts and counts of strips of `rows` rows, shape (n_planes, n_strips); sparse strips stay sparse."""
     row_bytes = layout.samples.row_bytes(layout.width)
     first_row = np.arange(0, layout.height, rows, dtype=np.int64)
+    tall, row_in_tall = np.divmod(first_row, layout.tile_height)
     counts = np.minimum(rows, layout.height - first_row) * row_bytes
-    starts = byte_start[:, :1] + first_row * row_bytes
-    return starts, np.broadcast_to(counts, starts.shape).copy()
+    return byte_start[:, tall] + row_in_tall * row_bytes, np.where(byte_count[:, tall] == 0, 0, counts)

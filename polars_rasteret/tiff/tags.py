@@ -36,9 +36,13 @@ TILE_LENGTH = 323
 TILE_OFFSETS = 324
 TILE_BYTE_COUNTS = 325
 SUB_IFDS = 330
+INK_SET = 332
 EXTRA_SAMPLES = 338
 SAMPLE_FORMAT = 339
 JPEG_TABLES = 347
+YCBCR_COEFFICIENTS = 529
+YCBCR_SUBSAMPLING = 530
+REFERENCE_BLACK_WHITE = 532
 MODEL_PIXEL_SCALE = 33550
 MODEL_TIEPOINT = 33922
 MODEL_TRANSFORMATION = 34264
@@ -70,9 +74,13 @@ NAMES = {
     TILE_OFFSETS: "TileOffsets",
     TILE_BYTE_COUNTS: "TileByteCounts",
     SUB_IFDS: "SubIFDs",
+    INK_SET: "InkSet",
     EXTRA_SAMPLES: "ExtraSamples",
     SAMPLE_FORMAT: "SampleFormat",
     JPEG_TABLES: "JPEGTables",
+    YCBCR_COEFFICIENTS: "YCbCrCoefficients",
+    YCBCR_SUBSAMPLING: "YCbCrSubSampling",
+    REFERENCE_BLACK_WHITE: "ReferenceBlackWhite",
     MODEL_PIXEL_SCALE: "ModelPixelScale",
     MODEL_TIEPOINT: "ModelTiepoint",
     MODEL_TRANSFORMATION: "ModelTransformation",
@@ -90,7 +98,7 @@ TILE_TABLES = frozenset({STRIP_OFFSETS, STRIP_BYTE_COUNTS, TILE_OFFSETS, TILE_BY
 IMAGE_TAGS = frozenset(tag for tag in NAMES if tag < MODEL_PIXEL_SCALE) - {DATE_TIME, SUB_IFDS} | {LERC_PARAMETERS}
 """Tags needed of every image: its grid, its samples and where its tiles are."""
 
-INTEGER_TAGS = IMAGE_TAGS | {SUB_IFDS}
+INTEGER_TAGS = IMAGE_TAGS - {YCBCR_COEFFICIENTS, REFERENCE_BLACK_WHITE} | {SUB_IFDS}
 
 FILE_TAGS = frozenset(NAMES)
 """Tags needed of the first image: also where on Earth it is and what its values mean."""
@@ -100,7 +108,7 @@ TYPE_CODES = {
     2: "S1",  # ASCII
     3: "u2",  # SHORT
     4: "u4",  # LONG
-    5: "V8",  # RATIONAL: two LONGs; no tag read here uses it
+    5: "V8",  # RATIONAL: two LONGs
     6: "i1",  # SBYTE
     7: "u1",  # UNDEFINED
     8: "i2",  # SSHORT
@@ -139,6 +147,10 @@ class Entry:
 
     def values(self, data: bytes, byte_order: ByteOrder) -> np.ndarray[Any, Any]:
         """Read the numbers (or characters, dtype S1) from the bytes of the value."""
+        if TYPE_CODES[self.type_code] == "V8":
+            kind = "u4" if self.type_code == 5 else "i4"
+            fractions = np.frombuffer(data, np.dtype(kind).newbyteorder(byte_order), 2 * self.count).astype(np.float64)
+            return fractions[::2] / np.where(fractions[1::2] == 0, np.nan, fractions[1::2])
         return np.frombuffer(data, np.dtype(TYPE_CODES[self.type_code]).newbyteorder(byte_order), self.count)
 
 

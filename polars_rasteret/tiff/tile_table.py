@@ -114,7 +114,7 @@ class BandTiles:
     etag: str | None
     last_modified: dt.datetime | None
     codec_parameter: int = 0
-    """LERC: 0 none, 1 deflate, 2 zstd around the blob."""
+    """LERC: 0 none, 1 deflate, 2 zstd around the blob; else see ``codec``."""
     alpha: int | None = None
     """The sample of the same tiles that is 0 where the other samples mean nothing."""
     masks: tuple[BandTiles, ...] = ()
@@ -251,7 +251,7 @@ def unpack(tiles: bytes) -> BandTiles:
             raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
         read = _from_parts(body) if version == VERSION else _from_body(body, version)
         return replace(read, digest=digest, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
-    except (struct.error, zlib.error, ValueError, IndexError, OverflowError) as error:
+    except (struct.error, zlib.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise _damaged(str(error)) from error
 
 
@@ -329,7 +329,7 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         at += n_etag_bytes
     heads = [_IMAGE.unpack_from(body, at + index * _IMAGE.size) for index in range(n_images)]
     at += n_images * _IMAGE.size
-    if not heads or any(min(head[:4]) < 1 for head in heads):
+    if not heads or any(min(head[:4]) < 1 for head in heads) or not samples_per_tile:
         raise _damaged("it has an image without pixels")
     n_tiles = [-(-width // across) * -(-height // down) for width, height, across, down, *_ in heads]
     n_all = sum(n_tiles)
@@ -370,6 +370,10 @@ def _from_body(body: bytes, version: int) -> BandTiles:
             )
         )
         tile += n
+    # A negative number is the largest of all when it is taken for an unsigned one.
+    tables = (table.view(np.uint64) for image in images for table in (image.byte_start, image.byte_count))
+    if any(int(table.max()) >= MAX_BYTE_STOP for table in tables):
+        raise _damaged(f"its tables lead to bytes outside 0..{MAX_BYTE_STOP}")
     return BandTiles(
         dtype=dtype,
         byte_order=">" if is_big_endian else "<",

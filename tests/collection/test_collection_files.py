@@ -11,17 +11,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import shapely
 from collection_frames import grid_of_scenes, raster_column
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-import polars_rasteret.collection.sink as sink_module
+import polars_rasteret.collection.part_files as part_files_module
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import sink_collection
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import pixel_dtype, raster_dtype
+from polars_rasteret.testing import make_cog
 
 ENGINES = ["streaming", "in-memory"]
 
@@ -92,6 +94,33 @@ def test_geopandas_reads_it(tmp_path):
         np.testing.assert_allclose(bounds, list(boxes[name].values()))
     some = geopandas.read_parquet(tmp_path / "a.parquet", columns=["id", "geometry"], bbox=(0, 0, 25, 25))
     assert 0 < len(some) < 20
+
+
+@pytest.mark.parametrize("name", ["c", "c.parquet"])
+def test_geopandas_and_duckdb_read_what_a_build_wrote(tmp_path, name):
+    pd = pytest.importorskip("pandas")
+    geopandas, duckdb = pytest.importorskip("geopandas"), pytest.importorskip("duckdb")
+    files = {f"{n}.tif": make_cog(np.ones((1, 32, 32)), transform=(10.0, 0.0, 3e5, 0.0, -10.0, 5e6)) for n in range(3)}
+    for file, data in files.items():
+        (tmp_path / file).write_bytes(data)
+    hrefs = [*(str(tmp_path / file) for file in files), str(tmp_path / "gone.tif")]
+    for some in (hrefs[:2], hrefs):
+        built = pr.build_from_files(some, into=tmp_path / name).collect().sort("id")
+    parts = [part.path for part in parts_at(tmp_path / name)]
+    found = pd.concat([geopandas.read_parquet(part) for part in parts]).sort_values("id")
+    assert found.crs.to_authority() == ("OGC", "CRS84")
+    assert found["id"].tolist() == built["id"].to_list() == ["0", "1", "2", "gone"]
+    assert found.geometry.isna().tolist() == [False, False, False, True]
+    assert shapely.to_wkb(found.geometry.to_numpy()).tolist() == built["geometry"].to_list()
+    assert found["b1"].iloc[0]["href"] == hrefs[0]
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "select id, bbox.xmin, b1.width, header_error is null from read_parquet(?) order by id",
+            [parts],
+        ).fetchall()
+    assert [row[0] for row in rows] == built["id"].to_list()
+    assert [row[1] for row in rows] == built["bbox"].struct.field("xmin").to_list()
+    assert [row[2:] for row in rows] == [(32, True)] * 3 + [(None, False)]
 
 
 def test_duckdb_reads_it(tmp_path):
@@ -311,7 +340,7 @@ def test_a_writer_killed_anywhere_leaves_the_old_rows_or_the_new_ones(tmp_path, 
         return wrapped
 
     with monkeypatch.context() as patch:
-        patch.setattr(sink_module, "_write_whole", effect(sink_module._write_whole))
+        patch.setattr(part_files_module, "_write_whole", effect(part_files_module._write_whole))
         patch.setattr(Path, "replace", effect(Path.replace))
         patch.setattr(Path, "unlink", effect(Path.unlink))
         try:
@@ -337,14 +366,15 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path):
     code = f"""
         import os, sys
         import polars as pl
+        import polars_rasteret.collection.part_files as part_files
         import polars_rasteret.collection.sink as sink
         from polars_rasteret.collection.scan import scan_collection
-        write = sink._write_parquet
+        write = part_files._write_parquet
         def dying(frame, file, *args, **kwargs):
             file.write(b"PAR1 half a file")
             file.flush()
             os._exit(9)
-        sink._write_parquet = dying
+        part_files._write_parquet = dying
         frame = scan_collection({str(tmp_path / "c")!r})
         sink.sink_collection(frame, {str(tmp_path)!r} + "/" + sys.argv[1], mode=sys.argv[2])
     """

@@ -11,7 +11,7 @@ from collection_frames import grid_of_scenes
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-import polars_rasteret.collection.sink as sink_module
+import polars_rasteret.collection.part_files as part_files_module
 import polars_rasteret.collection.upkeep as upkeep_module
 from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bounds_array
@@ -71,7 +71,7 @@ def test_a_full_disk_leaves_the_collection(folder, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sink_module, "_write_parquet", full)
+    monkeypatch.setattr(part_files_module, "_write_parquet", full)
     for change in (lambda: pr.compact(folder), lambda: pr.remove(folder, pl.col("n") == 3)):
         with pytest.raises(OSError, match="No space left"):
             change()

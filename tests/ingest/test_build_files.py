@@ -338,5 +338,7 @@ def test_into_writes_a_collection_and_scans_it(tmp_path):
     made = build_from_files(tmp_path / "scenes", into=tmp_path / "out.parquet")
     assert {one.name for one in tmp_path.iterdir()} == {"scenes", "out.parquet"}
     assert made.collect()["id"].to_list() == ["a"]
-    with pytest.raises(UsageError, match="exists already"):
-        build_from_files(tmp_path / "scenes", into=tmp_path / "out.parquet")
+    write_scene(tmp_path / "scenes" / "b.tif")
+    again = build_from_files(tmp_path / "scenes", into=tmp_path / "out.parquet")
+    assert again.collect()["id"].sort().to_list() == ["a", "b"]
+    assert {one.name for one in tmp_path.iterdir()} == {"scenes", "out.parquet"}

@@ -184,7 +184,7 @@ def test_a_decompression_bomb_takes_no_more_memory_than_the_tile(compression):
     codec = codec_of(compression, 1, "u1", "<", (16, 16, 1))
     found = codec.decode(data, scratch, rows=slice(0, 16), col_stop=16, tile_rows=16)
     assert not found.any()
-    assert sum(len(held) for held in scratch._buffers.values()) <= 200_000 + 64 * len(data) * (compression == 32773)
+    assert sum(len(held) for held in scratch._buffers.values()) <= 300_000 + 64 * len(data) * (compression == 32773)
 
 
 def lzw_stream(codes: list[int]) -> bytes:

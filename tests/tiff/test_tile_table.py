@@ -29,7 +29,7 @@ def images(draw):
     if draw(st.booleans()):
         start = draw(hnp.arrays(np.int64, n, elements=st.integers(0, 1 << 50)))
     else:
-        start = draw(st.integers(0, 1 << 50)) + np.cumsum(count + draw(st.integers(-5, 20))) - count
+        start = draw(st.integers(1 << 20, 1 << 50)) + np.cumsum(count + draw(st.integers(-5, 20))) - count
     return Image(
         width=width,
         height=height,
