@@ -11,103 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import polars as pl
-import pyproj
-import rasterio
-from rasterio.io import MemoryFile
+from eager_planes import Place, Plane, cubic_weights, linear_weights
 
 TICK = dt.timedelta(microseconds=1)
-Place = tuple[Fraction, Fraction]
-"""A position on a grid: row and column with their fractions; pixel ``i`` spans ``[i, i + 1)``."""
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """One band of one record as rasterio reads it."""
-
-    values: np.ndarray
-    is_valid: np.ndarray
-    transform: tuple[float, ...]
-    crs: str
-    scale: float
-    offset: float
-
-    @property
-    def grid(self) -> tuple[Any, ...]:
-        return (self.crs, self.transform, self.values.shape)
-
-    def place(self, x: float | None, y: float | None, crs: str) -> Place | None:
-        moved = _moved(x, y, self.crs if crs == "native" else crs, self.crs)
-        return None if moved is None else self.place_of(*map(Fraction, moved))
-
-    def place_of(self, x: Fraction, y: Fraction) -> Place:
-        a, b, c, d, e, f = map(Fraction, self.transform)
-        if b == d == 0:
-            return (y - f) / e, (x - c) / a
-        determinant = a * e - b * d
-        return (a * (y - f) - d * (x - c)) / determinant, (e * (x - c) - b * (y - f)) / determinant
-
-    def center(self, row: int, col: int) -> tuple[Fraction, Fraction]:
-        a, b, c, d, e, f = map(Fraction, self.transform)
-        half = Fraction(1, 2)
-        return a * (col + half) + b * (row + half) + c, d * (col + half) + e * (row + half) + f
-
-    def pixel(self, row: int, col: int) -> int | float | None:
-        """Value of a pixel, None where it is null: nodata, masked, NaN or outside of the image."""
-        height, width = self.values.shape
-        if not (0 <= row < height and 0 <= col < width and self.is_valid[row, col]):
-            return None
-        return self.values[row, col].item()
-
-    def holds(self, place: Place | None) -> bool:
-        height, width = self.values.shape
-        return place is not None and 0 <= place[0] < height and 0 <= place[1] < width
-
-
-def planes_of(source: bytes | str, crs: str | None = None) -> list[Plane]:
-    """Read all bands of a file; `crs` names its CRS where rasterio words it otherwise than the caller."""
-    with MemoryFile(source) if isinstance(source, bytes) else _Named(source) as file, file.open() as dataset:
-        found = []
-        for band in range(1, dataset.count + 1):
-            values = dataset.read(band)
-            is_valid = dataset.read_masks(band) != 0
-            if values.dtype.kind == "f":
-                is_valid &= ~np.isnan(values)
-            scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
-            name = crs or dataset.crs.to_string()
-            found.append(Plane(values, is_valid, tuple(dataset.transform[:6]), name, scale, offset))
-        return found
-
-
-@dataclass
-class _Named:
-    path: str
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def open(self) -> Any:
-        return rasterio.open(self.path)
-
-
-@cache
-def _transformer(source: str, target: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(source, target, always_xy=True)
-
-
-def _moved(x: float | None, y: float | None, source: str, target: str) -> tuple[float, float] | None:
-    if x is None or y is None:
-        return None
-    if source != target:
-        x, y = _transformer(source, target).transform(x, y)
-    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +213,7 @@ class Look:
         (row, row_part), (col, col_part) = (
             (math.floor(at - Fraction(1, 2)), float((at - Fraction(1, 2)) % 1)) for at in self.place(self.sheet(band))
         )
-        weights_of = {"bilinear": _linear_weights, "cubic": _cubic_weights}[self.question.method]
+        weights_of = {"bilinear": linear_weights, "cubic": cubic_weights}[self.question.method]
         total = weight_sum = 0.0
         for row_step, row_weight in weights_of(row_part).items():
             for col_step, col_weight in weights_of(col_part).items():
@@ -376,22 +285,6 @@ def _interval_of(at: dt.datetime | dt.date | None) -> tuple[dt.datetime, dt.date
         return None if at is None else (at, at)
     start = dt.datetime(at.year, at.month, at.day, tzinfo=dt.UTC)
     return start, start + dt.timedelta(days=1) - TICK
-
-
-def _linear_weights(part: float) -> dict[int, float]:
-    return {0: 1 - part, 1: part}
-
-
-def _cubic_weights(part: float) -> dict[int, float]:
-    """Cubic convolution with a = -0.5 (Catmull-Rom)."""
-
-    def kernel(away: float) -> float:
-        away = abs(away)
-        if away < 1:
-            return 1.5 * away**3 - 2.5 * away**2 + 1
-        return -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2 if away < 2 else 0.0
-
-    return {step: kernel(step - part) for step in (-1, 0, 1, 2)}
 
 
 def looks(question: Question, caller: pl.DataFrame, records: Sequence[Record]) -> list[tuple[int, Look | None]]:

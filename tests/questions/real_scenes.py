@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import eager_planes
 import eager_reference as eager
 import numpy as np
 import polars as pl
@@ -70,8 +71,8 @@ def _moved_by(transform: Any, shift: tuple[float, float]) -> tuple[float, ...]:
 
 
 @cache
-def _planes(path: Path) -> list[eager.Plane]:
-    return eager.planes_of(str(path))
+def _planes(path: Path) -> list[eager_planes.Plane]:
+    return eager_planes.planes_of(str(path))
 
 
 def records(folder: Path) -> list[eager.Record]:
@@ -113,7 +114,7 @@ def points() -> pl.DataFrame:
         ("EPSG:32629", (199_980.0, 2_800_020.0, 109_800.0, 109_800.0), 20),
     ):
         for u, v in chance.random((n, 2)) * 1.3 - 0.15:
-            lon, lat = eager._transformer(crs, "EPSG:4326").transform(left + u * width, top - v * height)
+            lon, lat = eager_planes.transformer(crs, "EPSG:4326").transform(left + u * width, top - v * height)
             x.append(lon)
             y.append(lat)
     n = len(x)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import check_answers as check
+import eager_planes
 import eager_reference as eager
 import frame_world as world
 import polars as pl
@@ -63,7 +64,9 @@ def records() -> list[eager.Record]:
         planes = {}
         for band in world.BANDS:
             if (grid := world.grids().get((scene.serial, band))) is not None:
-                planes[band] = eager.Plane(grid.values, grid.valid, tuple(grid.transform[:6]), grid.crs, 1.0, 0.0)
+                planes[band] = eager_planes.Plane(
+                    grid.values, grid.valid, tuple(grid.transform[:6]), grid.crs, 1.0, 0.0
+                )
         found.append(eager.Record(columns, planes))
     return found
 
