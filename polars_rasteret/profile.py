@@ -20,16 +20,19 @@ _open: list[profile] = []
 
 _COUNTS = ("requests", "bytes", "tiles", "cache_hits", "shared_tiles", "retries", "decoded_tiles", "decoded_bytes")
 _SECONDS = ("plan_s", "wait_s", "decode_s")
+_HOST_COUNTS = ("requests", "bytes", "retries", "failures")
 
 
-def record(**amounts: float) -> None:
-    """Add amounts (counts or seconds, by name) to every open profile."""
+def record(*, host: str | None = None, **amounts: float) -> None:
+    """Add amounts (counts or seconds, by name) to every open profile, and to those of a host."""
     if not _open:
         return
     with _lock:
         for one in _open:
             for name, amount in amounts.items():
                 one.amounts[name] += amount
+                if host is not None:
+                    one.hosts[host][name] += amount
 
 
 def record_error(reason: str) -> None:
@@ -55,6 +58,7 @@ class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
 
     def __init__(self) -> None:
         self.amounts: defaultdict[str, float] = defaultdict(float)
+        self.hosts: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.reasons: list[str] = []
         self._started = 0.0
         self._elapsed: float | None = None
@@ -93,3 +97,23 @@ class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
             counts = {name: [int(self.amounts[name])] for name in _COUNTS}
             seconds = {name: [float(self.amounts[name])] for name in _SECONDS}
         return pl.DataFrame({**counts, "errors": [len(self.reasons)], "elapsed_s": [elapsed], **seconds})
+
+    @property
+    def by_host(self) -> pl.DataFrame:
+        """One row per host or bucket that was asked, the one that gave most bytes first.
+
+        Columns ``host`` (``https://host``, ``s3://bucket``, ``file``), ``requests``, ``bytes``, ``retries``, ``failures``
+        (requests that brought nothing usable, whether tried again or not), all Int64, and ``request_s``: seconds in requests,
+        summed over the ones that ran side by side.
+        """
+        with _lock:
+            rows = [
+                {
+                    "host": host,
+                    **{name: int(amounts[name]) for name in _HOST_COUNTS},
+                    "request_s": float(amounts["request_s"]),
+                }
+                for host, amounts in self.hosts.items()
+            ]
+        schema = {"host": pl.String(), **dict.fromkeys(_HOST_COUNTS, pl.Int64()), "request_s": pl.Float64()}
+        return pl.DataFrame(rows, schema=schema).sort("bytes", "host", descending=[True, False])

@@ -14,6 +14,7 @@ import datetime as dt
 import hashlib
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -55,6 +56,8 @@ class Fault:
     """Send this many body bytes, then close the connection."""
     shorten_to: int | None = None
     """Answer honestly formatted, but with only this many bytes."""
+    lengthen_by: int = 0
+    """Send this many bytes more than the head says of the range."""
     shift: int = 0
     """Answer another range, this many bytes further on."""
     reset: bool = False
@@ -74,6 +77,8 @@ class RangeServer:
         last_modified: dt.datetime | None = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC),
         if_match: bool = True,
         latency_s: float = 0.0,
+        protocol: str = "HTTP/1.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.files: dict[str, bytes | Path] = dict(files or {})
         self.etag, self.if_match, self.last_modified, self.latency_s = etag, if_match, last_modified, latency_s
@@ -84,9 +89,12 @@ class RangeServer:
         self.most_running = 0
         self.lock = threading.Lock()
         self.closing = threading.Event()
-        handler = type("Handler", (_Handler,), {"owner": self})
+        handler = type("Handler", (_Handler,), {"owner": self, "protocol_version": protocol})
         self._server = _Server(("127.0.0.1", 0), handler)
-        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            # The handshake is made by the thread of the connection, so that a slow client does not block the others.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.origin = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
 
     def url(self, name: str) -> str:
         return f"{self.origin}/{quote(name)}"
@@ -176,9 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             start = seen.byte_start + fault.shift
             body = data[start : seen.byte_stop + fault.shift][: fault.shorten_to]
-            self._send(
-                206, body, {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{len(data)}", **headers}, fault
-            )
+            said = {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{len(data)}", **headers}
+            self._send(206, body + b"!" * fault.lengthen_by, said, fault)
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], fault: Fault) -> None:
         self.send_response(status)

@@ -1,9 +1,9 @@
-"""How does the interpreter end while Polars still runs our code?
+"""How does our code end early, when the interpreter ends or the user presses Ctrl-C while Polars still runs it?
 
 Polars' streaming engine answers ``head`` as soon as it has its rows and leaves the thread that runs a Python source or callback
 running. If the interpreter ends meanwhile, CPython (before 3.14) ends that thread when it asks for the GIL, and unwinding
 through Rust aborts the process (measured: exit code 134 in 7 of 8 runs). So runs are counted, and at exit told to stop and waited
-for, briefly. Nothing else belongs here.
+for, briefly. A wait looks for Ctrl-C as well, in the way that the faces have told. Nothing else belongs here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch import process
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -38,14 +41,55 @@ class _Runs:
 _runs = _Runs()
 
 
-def is_stopping() -> bool:
-    """Say whether the interpreter is ending, so that long work should stop."""
-    return _runs.is_stopping
+_looks: list[Callable[[], object]] = []
+_n_interrupts = 0
+
+
+def look_while_waiting(look: Callable[[], object]) -> None:
+    """Have every wait for pixels call `look` now and then, on the thread that waits (not the main one); it raises to end it."""
+    _looks.append(look)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Give what a wait calls now and then, to end when nobody needs it any more.
+
+    Ctrl-C ends every wait that had begun when the first one noticed: Polars forgets it as soon as the query has returned, which
+    may be before the other threads of the query have looked.
+
+    Raises
+    ------
+    FetchError
+        When the interpreter is ending (from what is given).
+    KeyboardInterrupt
+        When Ctrl-C was pressed (from what is given).
+    """
+    global _n_interrupts  # noqa: PLW0603 - a fact of the process
+    before = _n_interrupts
+    # On the main thread Python raises by itself; asking there, too, would raise twice, the second time amid the tidying up.
+    looks = [] if threading.current_thread() is threading.main_thread() else _looks
+
+    def check() -> None:
+        if _runs.is_stopping:
+            raise FetchError(
+                "the interpreter is ending; the read was stopped. Wait for queries before the script ends."
+            )
+        if _n_interrupts != before:
+            raise KeyboardInterrupt
+        for look in looks:
+            look()
+
+    try:
+        yield check
+    except KeyboardInterrupt:
+        _n_interrupts += 1
+        raise
 
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Count a callback while it runs."""
+    """Count a callback while it runs; refuse in a forked child, where its own queries would hang."""
+    process.check()
     with _runs.lock:
         _runs.running += 1
     try:

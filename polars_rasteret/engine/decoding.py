@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.scatter import place_points, place_rectangles
-from polars_rasteret.engine.at_exit import is_stopping
-from polars_rasteret.errors import FetchError, FileFormatError
+from polars_rasteret.engine.at_exit import interruptible
+from polars_rasteret.engine.progress import shown
+from polars_rasteret.errors import FileFormatError
 from polars_rasteret.profile import record
 from polars_rasteret.tiff.codec import Scratch
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     """Read, index among its distinct tiles, why."""
 
 _WAKE_S = 0.2
-"""How often the wait wakes to let Ctrl-C in and the progress bar move."""
+"""How often the wait wakes to look for Ctrl-C and move the progress bar."""
 _TILES_PER_TURN = 32
 """A decode thread serves one call for at most so many tiles before it looks at other calls."""
 
@@ -117,6 +118,7 @@ class DecodeCall:
         self._changed = threading.Condition(threading.Lock())
         self._n_serving = 0
         self._n_left = self._n_tiles = len(jobs.file_id)
+        self._n_bytes = 0
         self._fault: BaseException | None = None
         self._closed = False
 
@@ -128,28 +130,21 @@ class DecodeCall:
         Raises
         ------
         BaseException
-            A fault of ours on a decode thread; Ctrl-C.
+            A fault of ours on a decode thread; Ctrl-C, on whatever thread this is.
         """
-        bar = _progress_bar(self._n_tiles) if progress else None
-        shown = 0
-        try:
+        told = told_bytes = 0
+        with shown(self._n_tiles, progress=progress) as tell, interruptible() as check:
             while True:
                 with self._changed:
                     if self._n_left and not self._closed:
                         self._changed.wait(_WAKE_S)
-                    done, ended = self._n_tiles - self._n_left, self._closed or not self._n_left
-                if bar is not None:
-                    bar.update(done - shown)
-                    shown = done
+                    n_done, n_bytes = self._n_tiles - self._n_left, self._n_bytes
+                    ended = self._closed or not self._n_left
+                tell(n_done - told, n_bytes - told_bytes)
+                told, told_bytes = n_done, n_bytes
                 if ended:
                     break
-                if is_stopping():
-                    raise FetchError(
-                        "the interpreter is ending; the read was stopped. Wait for queries before the script ends."
-                    )
-        finally:
-            if bar is not None:
-                bar.close()
+                check()
         if self._fault is not None:
             raise self._fault
 
@@ -179,7 +174,7 @@ class DecodeCall:
 
     def serve(self, scratch: Scratch) -> bool:
         """Decode some of what arrived; give whether to come back."""
-        n_placed, n_bytes, seconds = 0, 0, 0.0
+        n_placed, n_compressed, n_bytes, seconds = 0, 0, 0, 0.0
         for _ in range(_TILES_PER_TURN):
             try:
                 job, data, done = self._inbox.popleft()
@@ -190,6 +185,7 @@ class DecodeCall:
                 if not self._closed:
                     n_bytes += self._decode(job, data, scratch)
                     n_placed += 1
+                n_compressed += len(data)
             except FileFormatError as error:
                 self.fail(job, error)
             except BaseException as error:  # noqa: BLE001 - a fault of ours must reach the caller, not end this thread
@@ -205,12 +201,13 @@ class DecodeCall:
             if not more:
                 self._n_serving -= 1
         if n_placed:
-            self._finish(n_placed, stop=False)
+            self._finish(n_placed, n_bytes=n_compressed, stop=False)
         return more
 
-    def _finish(self, n_tiles: int, *, stop: bool) -> None:
+    def _finish(self, n_tiles: int, *, stop: bool, n_bytes: int = 0) -> None:
         with self._changed:
             self._n_left -= n_tiles
+            self._n_bytes += n_bytes
             self._closed = self._closed or stop
             if self._closed or not self._n_left:
                 self._changed.notify_all()
@@ -290,9 +287,3 @@ def _start_over() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_over)
-
-
-def _progress_bar(n_tiles: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=n_tiles, unit="tile", desc="read")

@@ -2,7 +2,7 @@
 
 =================  =======================================================================================================
 `scheduler`        when which request is sent, by which thread, and who gets the tiles (`jobs`: its records)
-`pool`             which request may start now, and in which thread
+`pool`             which request may start now, and in which thread (`throttle`: how many one store gets at once)
 `wanted`           which tiles a call wants, and who answers for their files
 `clock`            whose deadline has passed, and whose next attempt is due
 `tile_table`       where a tile is: in the `cache`, on its way, or nowhere yet

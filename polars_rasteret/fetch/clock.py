@@ -120,7 +120,7 @@ class Clock:
             job = heapq.heappop(self._waiting)[2]
             if job.finished:
                 continue
-            if all(call.abandoned for call in job.calls):
+            if job.is_unwanted:
                 self._give_up(job)
                 continue
             self._put_back(job)
@@ -131,7 +131,7 @@ class Clock:
         late: list[Late] = []
         for job in list(self.started):
             # A caller that went away may leave a running request to end; it no longer needs one that waits.
-            gone = all(call.abandoned for call in job.calls)
+            gone = job.is_unwanted
             expired = [call for call in job.calls if not call.abandoned and job.deadline_of(call) + _GRACE_S <= now]
             for call in expired:
                 del job.calls[call]
@@ -139,7 +139,7 @@ class Clock:
                     index = flight.forget(call)
                     if index is not None:
                         late.append((call, index, job))
-            if (expired and all(call.abandoned for call in job.calls)) or (gone and job.state is State.DELAYED):
+            if (expired and job.is_unwanted) or (gone and job.state is State.DELAYED):
                 self._give_up(job)
         return late
 

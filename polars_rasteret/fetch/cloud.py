@@ -14,6 +14,7 @@ import obstore.exceptions
 from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.httpx_source import plain_client
 from polars_rasteret.fetch.obstore_source import NO_RETRIES, ObstoreSource, client_options
 
 if TYPE_CHECKING:
@@ -91,12 +92,10 @@ def httpx_client(client: Mapping[str, Any]) -> httpx.Client:
     headers = dict(client.get("default_headers", {}))
     if "user_agent" in client:
         headers["User-Agent"] = client["user_agent"]
-    return httpx.Client(
-        follow_redirects=True,
+    return plain_client(
         headers=headers,
         proxy=client.get("proxy_url"),
         verify=str(client.get("allow_invalid_certificates", False)).lower() != "true",
-        limits=httpx.Limits(max_connections=256, max_keepalive_connections=64),
     )
 
 

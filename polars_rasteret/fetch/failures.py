@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 # 408 timeout, 425 too early, 429 slow down; every 5xx but "not implemented" may pass.
 _PASSING_STATUS = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505})
+_OVERLOAD_STATUS = frozenset({429, 503})
 
 _SECRET_IN_URL = re.compile(r"(?i)([?&][^=&]*(?:sig|signature|token|key|secret|password|credential)[^=&]*=)[^&\s]+")
 _USER_IN_URL = re.compile(r"(://)[^/@\s]+@")
 _STATUS = re.compile(r"status code:? (\d{3})")
+_ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
 
 
@@ -31,15 +33,25 @@ class TransientFetchError(FetchError):
     ----------
     retry_after_s
         Seconds the server asked to wait, where it said so.
+    is_overload
+        The server said that it has too much to do, or would not take the connection: it should get less at once.
     """
 
     retry_after_s: float | None = None
+    is_overload = False
 
     @classmethod
     def after(cls, message: str, retry_after_s: float | None) -> TransientFetchError:
         """Give the error with the wait the server asked for."""
         error = cls(message)
         error.retry_after_s = retry_after_s
+        return error
+
+    @classmethod
+    def overload(cls, message: str, retry_after_s: float | None = None) -> TransientFetchError:
+        """Give the error of a server that should get less at once."""
+        error = cls.after(message, retry_after_s)
+        error.is_overload = True
         return error
 
 
@@ -72,9 +84,8 @@ def status_failure(
     where = range_words(href, byte_start, byte_stop)
     came = f"the server answered {status}{f' ({shown(detail)})' if detail else ''}"
     if status in _PASSING_STATUS:
-        return TransientFetchError.after(
-            f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s
-        )
+        make = TransientFetchError.overload if status in _OVERLOAD_STATUS else TransientFetchError.after
+        return make(f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s)
     if status == 412:
         return changed(href, byte_start, byte_stop, "the server answered 412, its ETag is another one")
     if status == 416:
@@ -120,9 +131,9 @@ def short_body(href: str, byte_start: int, byte_stop: int, *, n_bytes: int) -> T
     )
 
 
-def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> FetchError:
-    """Give the error for an answer that carries another range."""
-    return FetchError(
+def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> TransientFetchError:
+    """Give the error for an answer that carries another range; another machine behind the same name may do better."""
+    return TransientFetchError(
         f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {came}. "
         "Its Range support is broken; serve the file from another place."
     )
@@ -151,12 +162,16 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
         if int(found[1]) == byte_start and int(found[2]) < byte_stop:
             return short_body(href, byte_start, byte_stop, n_bytes=int(found[2]) - byte_start)
         return wrong_range(href, byte_start, byte_stop, came=f"{found[1]}..{found[2]}")
+    if _ENDS_BEFORE.search(summary):
+        return status_failure(href, byte_start, byte_stop, status=416, detail=summary)
     if "kind: Timeout" in text:
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
     if isinstance(error, obstore.exceptions.GenericError) and "HttpError" in text:
-        cause = re.search(r"(?:dns error|message: \"[^\"]+\"|IncompleteBody|error: \"[^\"]+\")", text)
+        cause = re.search(
+            r"(?:dns error|message: \"[^\"]+\"|IncompleteBody|InvalidCertificate|error: \"[^\"]+\")", text
+        )
         detail = f"{summary} ({cause[0]})" if cause else summary
-        return TransientFetchError(f"{where}, the connection failed: {detail}. Check the host name and the network.")
+        return _broken(where, detail, before_answer="kind: Request" in text)
     return FetchError(f"{where}, the store failed: {summary}. Check pr.configure_store for this prefix.")
 
 
@@ -169,8 +184,16 @@ def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) 
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
     detail = f"{type(error).__name__}: {shown(str(error))}"
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
-        return TransientFetchError(f"{where}, the connection failed: {detail}. Check the host name and the network.")
+        # h11 says so in words only.
+        silent = isinstance(error, httpx.ConnectError | httpx.ReadError) or "without sending a response" in detail
+        return _broken(where, detail, before_answer=silent)
     return FetchError(f"{where}, the request failed: {detail}. Check the URL.")
+
+
+def _broken(where: str, detail: str, *, before_answer: bool) -> TransientFetchError:
+    # Servers with a limit on connections refuse or reset those beyond it.
+    make = TransientFetchError.overload if before_answer else TransientFetchError
+    return make(f"{where}, the connection failed: {detail}. Check the host name and the network.")
 
 
 def foreign_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:

@@ -11,8 +11,9 @@ import datetime as dt
 import re
 import threading
 import time
+import weakref
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -29,6 +30,8 @@ from polars_rasteret.fetch.failures import (
 from polars_rasteret.fetch.sources import Answer, GetByRead, is_strong
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from polars_rasteret.fetch.obstore_source import ObstoreSource
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -40,11 +43,16 @@ class HttpxSource(GetByRead):
     Parameters
     ----------
     client
-        Used as it is configured (headers, authentication, proxies, redirects); None makes one on first use.
+        Used as it is configured (headers, authentication, proxies, redirects), and left open: it is the caller's.
+    make_client
+        Makes the client on first use where none is given; it is closed with this source.
     """
 
-    def __init__(self, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self, client: httpx.Client | None = None, make_client: Callable[[], httpx.Client] | None = None
+    ) -> None:
         self._client = client
+        self._make_client = make_client or plain_client
         self._lock = threading.Lock()
 
     def read(
@@ -59,7 +67,9 @@ class HttpxSource(GetByRead):
     ) -> Answer:
         """Give one range; of a 200 with the whole file, take the slice and hang up."""
         deadline = time.monotonic() + timeout_s
-        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0), read=timeout_s)
+        # As for obstore: a connection that gives nothing for half of the time is given up, so that another one has the rest.
+        half_s = max(timeout_s / 2, 0.05)
+        timeout = httpx.Timeout(timeout_s, connect=min(half_s, 10.0), read=half_s)
         headers = {"Range": f"bytes={byte_start}-{byte_stop - 1}", "Accept-Encoding": "identity"}
         if etag is not None and is_strong(etag):
             headers["If-Match"] = etag
@@ -74,9 +84,15 @@ class HttpxSource(GetByRead):
             with self._lock:
                 if self._client is None:
                     process.claim()
-                    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-                    self._client = httpx.Client(follow_redirects=True, limits=limits)
+                    self._client = client = self._make_client()
+                    weakref.finalize(self, client.close)
         return self._client
+
+
+def plain_client(**how: Any) -> httpx.Client:
+    """Give a client for many requests at once that follows redirects."""
+    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+    return httpx.Client(follow_redirects=True, limits=limits, **how)
 
 
 class HttpSource(GetByRead):
@@ -97,10 +113,11 @@ class HttpSource(GetByRead):
             try:
                 return self._quick.read(href, byte_start, byte_stop, etag=etag, timeout_s=timeout_s, attempt=0)
             except RangeIgnoredError:
-                self._ignores_range = True
                 n_before = 1
         left_s = max(timeout_s - (time.monotonic() - began), 0.001)
         answer = self._thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
+        # Once is no rule: one machine of many may answer so, or one that is busy.
+        self._ignores_range = answer.is_whole_file
         answer.n_requests += n_before
         return answer
 
@@ -141,7 +158,7 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
         length = headers.get("Content-Length", "")
         size = int(length) if length.isdigit() and "Content-Encoding" not in headers else None
         data = _body(href, byte_start, byte_stop, response, deadline, skip=byte_start)
-        return Answer(data, size, etag, modified)
+        return Answer(data, size, etag, modified, is_whole_file=True)
     raise status_failure(
         href, byte_start, byte_stop, status=status, detail=response.reason_phrase, retry_after_s=_wait_s(headers)
     )
@@ -150,9 +167,11 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
 def _body(
     href: str, byte_start: int, byte_stop: int, response: httpx.Response, deadline: float, *, skip: int
 ) -> bytearray:
-    """Collect the wanted bytes behind `skip` others; leave as soon as they are there, whatever follows."""
+    """Collect the wanted bytes behind `skip` others; of a whole file, leave as soon as they are there, whatever follows."""
     data = bytearray()
-    n_wanted = byte_stop - byte_start
+    is_part = response.status_code == 206
+    # A part that is longer than it says is not to be trusted: one byte more is kept, as proof.
+    n_wanted = byte_stop - byte_start + is_part
     for chunk in response.iter_bytes():
         if time.monotonic() > deadline:
             raise TransientFetchError(
@@ -164,7 +183,7 @@ def _body(
             continue
         data += memoryview(chunk)[skip : skip + n_wanted - len(data)]
         skip = 0
-        if len(data) == n_wanted and response.status_code == 200:
+        if len(data) == n_wanted:
             break
     return data
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from polars_rasteret.errors import FetchError
     from polars_rasteret.fetch.cache import TileKey
     from polars_rasteret.fetch.sources import FileKey, RangeReader
+    from polars_rasteret.fetch.throttle import Throttle
 
     Done = Callable[[], None]
     Deliver = Callable[[int, memoryview, Done], None]
@@ -25,17 +26,27 @@ if TYPE_CHECKING:
 class Call:
     """One caller's wish for many tiles: where they go, and how patient it is."""
 
-    __slots__ = ("abandoned", "deliver", "fail", "pending", "queued", "retries", "timeout_s")
+    __slots__ = ("abandoned", "deliver", "fail", "lanes", "retries", "timeout_s")
 
     def __init__(self, deliver: Deliver, fail: Fail, *, timeout_s: float, retries: int) -> None:
         self.deliver = deliver
         self.fail = fail
         self.timeout_s = timeout_s
         self.retries = retries
+        self.lanes: dict[RangeReader, Lane] = {}
+        self.abandoned = False
+
+
+class Lane:
+    """The requests of one call to one source that have not begun; lanes are served in turn."""
+
+    __slots__ = ("pending", "queued", "throttle")
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
         self.pending: deque[Job] = deque()
         self.queued = False
-        """Whether the call stands in the scheduler's rotation."""
-        self.abandoned = False
+        """Whether it stands in the rotation."""
 
 
 class Flight:
@@ -70,9 +81,10 @@ class Flight:
 class State(Enum):
     """Where a request that has not ended is."""
 
-    QUEUED = 0
-    RUNNING = 1
-    DELAYED = 2
+    NEW = 0
+    QUEUED = 1
+    RUNNING = 2
+    DELAYED = 3
 
 
 class Job:
@@ -87,6 +99,7 @@ class Job:
         "finished",
         "flights",
         "lost",
+        "n_cuts",
         "owner",
         "source",
         "started_at",
@@ -115,7 +128,9 @@ class Job:
         self.attempt = 0
         self.started_at: float | None = None
         self.finished = False
-        self.state = State.QUEUED
+        self.state = State.NEW
+        self.n_cuts = 0
+        """How often its source's limit had been cut when the attempt started."""
         self.lost = False
         """Everybody gave up on it while its thread was still waiting for the source."""
 
@@ -123,6 +138,11 @@ class Job:
     def n_bytes(self) -> int:
         """Length of the range."""
         return self.byte_stop - self.byte_start
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether every call that waited for it went away."""
+        return all(call.abandoned for call in self.calls)
 
     def time_left_s(self) -> float:
         """Give what is left for an attempt that starts now: until the most patient caller's deadline."""

@@ -1,7 +1,8 @@
 """Which request may start now, and in which thread?
 
-Requests wait in the queues of their calls; calls are served in turn. A request starts when a thread is free and its bytes fit
-into what may be in flight. Threads are started while there is work for them, and end when there has been none for a while.
+Requests wait in lanes, one per call and source, which are served in turn. A request starts when a thread is free, its source
+gets no more at once than it can bear (`throttle`), and its bytes fit into what may be in flight. Threads are started while there
+is work for them, and end when there has been none for a while.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.jobs import Release, State
+from polars_rasteret.fetch.failures import TransientFetchError
+from polars_rasteret.fetch.jobs import Lane, Release, State
+from polars_rasteret.fetch.throttle import Throttle
 from polars_rasteret.options import process_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polars_rasteret.fetch.jobs import Call, Job
+    from polars_rasteret.fetch.sources import RangeReader
 
 _IDLE_S = 20.0
 """A thread without work stays this long."""
@@ -45,13 +50,23 @@ class FetchPool:
         Does one request and tells its outcome (lock not held).
     starts
         Called with a request before its first attempt (lock held).
+    drop
+        Called with a request that nobody wants any more when its turn comes (lock held).
     """
 
-    def __init__(self, lock: threading.Lock, *, run: Callable[[Job], None], starts: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        lock: threading.Lock,
+        *,
+        run: Callable[[Job], None],
+        starts: Callable[[Job], None],
+        drop: Callable[[Job], None],
+    ) -> None:
         self._lock = lock
         self._work = threading.Condition(lock)
-        self._run, self._starts = run, starts
-        self._rotation: deque[Call] = deque()
+        self._run, self._starts, self._drop = run, starts, drop
+        self._rotation: deque[Lane] = deque()
+        self._throttles: WeakKeyDictionary[RangeReader, Throttle] = WeakKeyDictionary()
         self._given_back: deque[int] = deque()
         self._bytes_in_flight = 0
         self._bytes_held = 0
@@ -71,14 +86,28 @@ class FetchPool:
         """Queue requests of a call; `start_threads` must follow."""
         if self.closing:
             raise FetchError("the interpreter is exiting, so nothing more is fetched; read before the program ends")
-        call.pending.extend(jobs)
-        self._queued(call, len(jobs))
+        for job in jobs:
+            lane = call.lanes.get(job.source)
+            if lane is None:
+                lane = call.lanes[job.source] = Lane(self._throttles.setdefault(job.source, Throttle()))
+            lane.pending.append(job)
+            job.state = State.QUEUED
+            if not lane.queued:
+                lane.queued = True
+                self._rotation.append(lane)
+        self.n_pending += len(jobs)
+        self._wake(len(jobs))
 
     def put_back(self, job: Job) -> None:
-        """Queue a request again, before the others of its call; `start_threads` must follow."""
+        """Queue a request again, before the others of its lane; `start_threads` must follow."""
         job.state = State.QUEUED
-        job.owner.pending.appendleft(job)
-        self._queued(job.owner, 1)
+        lane = job.owner.lanes[job.source]
+        lane.pending.appendleft(job)
+        if not lane.queued:
+            lane.queued = True
+            self._rotation.append(lane)
+        self.n_pending += 1
+        self._wake(1)
 
     def forget(self, job: Job) -> None:
         """Give up a request that has just been finished without its thread."""
@@ -89,14 +118,21 @@ class FetchPool:
             job.lost = True
             self.n_lost += 1
             self._bytes_in_flight -= job.n_bytes
+            self._throttles[job.source].ended()
             self._wake(1)
 
-    def ended(self, job: Job) -> bool:
+    def ended(self, job: Job, error: FetchError | None) -> bool:
         """Book the end of one attempt; False: it had been given up."""
         self.n_running -= 1
         if job.lost:
             self.n_lost -= 1
             return False
+        throttle = self._throttles[job.source]
+        if error is None:
+            throttle.went_well(process_options().max_concurrency)
+        elif isinstance(error, TransientFetchError) and error.is_overload:
+            throttle.slow_down(job.n_cuts)
+        throttle.ended()
         self._bytes_in_flight -= job.n_bytes
         if self._short_of_bytes:
             self._wake(1)
@@ -131,13 +167,6 @@ class FetchPool:
             if alone:
                 raise
 
-    def _queued(self, call: Call, n_jobs: int) -> None:
-        self.n_pending += n_jobs
-        if not call.queued:
-            call.queued = True
-            self._rotation.append(call)
-        self._wake(n_jobs)
-
     def _wake(self, n_threads: int) -> None:
         if self._n_idle:
             self._work.notify(n_threads)
@@ -171,15 +200,23 @@ class FetchPool:
 
     def _admitted(self) -> Job | None:
         rotation = self._rotation
-        while rotation:
-            call = rotation[0]
-            if not call.pending:
+        n_full = 0
+        while n_full < len(rotation):
+            lane = rotation[0]
+            if not lane.pending:
                 rotation.popleft()
-                call.queued = False
+                lane.queued = False
                 continue
-            job = call.pending[0]
+            job = lane.pending[0]
             if job.finished:
-                call.pending.popleft()
+                lane.pending.popleft()
+                continue
+            if job.is_unwanted:
+                self._drop(job)
+                continue
+            if not lane.throttle.has_room():
+                rotation.rotate(-1)
+                n_full += 1
                 continue
             if not self._has_room(job):
                 # Said before counting: whoever gives back after the count sees that it is awaited.
@@ -188,17 +225,22 @@ class FetchPool:
                 if not self._has_room(job):
                     return None
             self._short_of_bytes = False
-            call.pending.popleft()
+            lane.pending.popleft()
             rotation.rotate(-1)
-            self.n_pending -= 1
-            self.n_running += 1
-            self._bytes_in_flight += job.n_bytes
-            job.state = State.RUNNING
-            if job.started_at is None:
-                self._starts(job)
+            self._start(job, lane.throttle)
             return job
         self._short_of_bytes = False
         return None
+
+    def _start(self, job: Job, throttle: Throttle) -> None:
+        self.n_pending -= 1
+        self.n_running += 1
+        self._bytes_in_flight += job.n_bytes
+        throttle.started()
+        job.n_cuts = throttle.n_cuts
+        job.state = State.RUNNING
+        if job.started_at is None:
+            self._starts(job)
 
     def _has_room(self, job: Job) -> bool:
         fits = self._bytes_in_flight + job.n_bytes <= process_options().max_bytes_in_flight

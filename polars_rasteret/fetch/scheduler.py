@@ -4,7 +4,7 @@ One scheduler serves the process. Nothing is held while a consumer works: a fetc
 request that waits for another attempt has neither thread nor bytes in flight, and a caller that goes away is just not told.
 
 A call's tiles are looked up in chunks (`tile_table`): cached ones are handed over at once, ones on their way get one more
-waiter, the rest is led: cut into requests and queued. Threads take requests from the calls in turn.
+waiter, the rest is led: cut into requests and queued. Threads take requests from the calls and sources in turn.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.clock import Clock
 from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
-from polars_rasteret.fetch.jobs import Call, Job, nothing
+from polars_rasteret.fetch.jobs import Call, Job, State, nothing
 from polars_rasteret.fetch.pool import FetchPool
 from polars_rasteret.fetch.retries import backoff_s
 from polars_rasteret.fetch.sources import FileKey, checked
+from polars_rasteret.fetch.stores import origin
 from polars_rasteret.fetch.tile_table import Found, TileTable
 from polars_rasteret.fetch.wanted import WantedTiles
 from polars_rasteret.options import process_options
@@ -87,7 +88,7 @@ class Scheduler:
         self._lock = threading.Lock()
         self._table = TileTable()
         self._clock = Clock(self._lock, put_back=self._put_back, give_up=self._give_up, tell=self._tell_late)
-        self._pool = FetchPool(self._lock, run=self._run, starts=self._clock.start)
+        self._pool = FetchPool(self._lock, run=self._run, starts=self._clock.start, drop=self._give_up)
 
     def fetch(
         self,
@@ -150,9 +151,9 @@ class Scheduler:
                 self._submit(call, tiles.cut(call, led, found.flights, request))
             for index, data in itertools.chain(found.cached, found.empty):
                 deliver(index, data, nothing)
-        except BaseException as error:
+        except BaseException:
             # Also for Ctrl-C: what this call led must not be awaited by others for ever.
-            self._withdraw(call, found, error)
+            self._withdraw(call, tiles, found)
             raise
         return ticket
 
@@ -193,12 +194,8 @@ class Scheduler:
 
     def _submit(self, call: Call, jobs: list[Job]) -> None:
         with self._lock:
+            _board(jobs)
             self._pool.enter(call, jobs)
-            for job in jobs:
-                for flight in job.flights:
-                    flight.job = job
-                    for other, _ in flight.others or ():
-                        job.calls.setdefault(other, 0.0)
         self._pool.start_threads()
 
     def _abandon(self, call: Call) -> None:
@@ -206,48 +203,74 @@ class Scheduler:
             if call.abandoned:
                 return
             call.abandoned = True
-            for job in call.pending:
-                if all(other.abandoned for other in job.calls):
-                    self._give_up(job)
-            call.pending = deque(job for job in call.pending if not job.finished)
+            for lane in call.lanes.values():
+                for job in lane.pending:
+                    if job.is_unwanted:
+                        self._give_up(job)
+                lane.pending = deque(job for job in lane.pending if not job.finished)
             self._clock.look_soon()
 
-    def _withdraw(self, call: Call, found: Found, error: BaseException) -> None:
+    def _withdraw(self, call: Call, tiles: WantedTiles, found: Found) -> None:
+        """Go away before the requests were queued; whoever has come to wait for one of the tiles takes it over."""
         self._abandon(call)
         with self._lock:
-            orphans = [flight for flight in found.flights if flight.job is None]
-            self._table.land(orphans)
-            failed = [waiter for flight in orphans for waiter in flight.waiters()]
-        _fail_all(failed, FetchError(f"another read that was to fetch this tile was stopped: {error!r}. Read again."))
+            orphans = [one for one in found.flights if one.job is None or one.job.state is State.NEW]
+            taken_over = False
+            for flight in orphans:
+                if self._pool.closing or not flight.waiters():
+                    self._table.land([flight])
+                    continue
+                taken_over = True
+                heir, file_id = flight.waiters()[0][0], int(tiles.file_id[flight.index])
+                _, start, stop = flight.key
+                job = Job(
+                    heir,
+                    tiles.sources[file_id],
+                    tiles.files[file_id],
+                    byte_start=start,
+                    byte_stop=stop,
+                    flights=[flight],
+                )
+                _board([job])
+                self._pool.enter(heir, [job])
+        if taken_over:
+            self._pool.start_threads()
 
     def _run(self, job: Job) -> None:
         """Make one attempt, and tell its outcome; a fetch thread."""
         file, start, stop = job.file, job.byte_start, job.byte_stop
+        host, began = origin(file.href), time.monotonic()
+        n_requests, n_bytes = 1, 0
+        failure: FetchError | None = None
         try:
             answer = job.source.read(
                 file.href, start, stop, etag=file.etag, timeout_s=job.time_left_s(), attempt=job.attempt
             )
-            # Counted before anybody is told: a profile may end with the last tile.
-            record(requests=answer.n_requests, bytes=memoryview(answer.data).nbytes)
-        except Exception as error:  # noqa: BLE001 - whatever a caller's source raises must reach its waiters, not end the thread
-            record(requests=1)
-            self._failed(
-                job, error if isinstance(error, FetchError) else foreign_failure(file.href, start, stop, error)
-            )
-            return
-        try:
+            n_requests, n_bytes = answer.n_requests, memoryview(answer.data).nbytes
             data = checked(file, start, stop, answer)
         except FetchError as error:
-            self._failed(job, error)
-        else:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever a caller's source raises must reach its waiters, not end the thread
+            failure = foreign_failure(file.href, start, stop, error)
+        # Counted before anybody is told: a profile may end with the last tile.
+        record(
+            host=host,
+            requests=n_requests,
+            bytes=n_bytes,
+            failures=int(failure is not None),
+            request_s=time.monotonic() - began,
+        )
+        if failure is None:
             self._arrived(job, data)
+        else:
+            self._failed(job, failure)
 
     def _arrived(self, job: Job, data: memoryview) -> None:
         start = job.byte_start
         views = [data[a - start : b - start] for _, a, b in (flight.key for flight in job.flights)]
         handed: list[tuple[Call, int, memoryview, int]] = []
         with self._lock:
-            if not self._pool.ended(job):
+            if not self._pool.ended(job, None):
                 return
             self._table.keep(job, views, process_options().cache_bytes)
             for flight, view in zip(self._finish(job), views, strict=True):
@@ -268,7 +291,7 @@ class Scheduler:
 
     def _failed(self, job: Job, error: FetchError) -> None:
         with self._lock:
-            if not self._pool.ended(job):
+            if not self._pool.ended(job, error):
                 return
             waiting = [call for call in job.calls if not call.abandoned]
             if isinstance(error, TransientFetchError):
@@ -276,7 +299,7 @@ class Scheduler:
                 if any(job.attempt < call.retries and next_at < job.deadline_of(call) for call in waiting):
                     job.attempt += 1
                     self._clock.delay(job, next_at)
-                    record(retries=1)
+                    record(host=origin(job.file.href), retries=1)
                     return
             failed = [waiter for flight in self._finish(job) for waiter in flight.waiters()]
         _fail_all(failed, _last_words(error, job))
@@ -303,6 +326,15 @@ class Scheduler:
             where = (job.file.href, job.byte_start, job.byte_stop)
             _fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=job.attempt + 1))
         self._pool.start_threads()
+
+
+def _board(jobs: Sequence[Job]) -> None:
+    """Tell flights which request brings them, and the requests who waits."""
+    for job in jobs:
+        for flight in job.flights:
+            flight.job = job
+            for other, _ in flight.others or ():
+                job.calls.setdefault(other, 0.0)
 
 
 def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:

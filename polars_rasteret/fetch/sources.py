@@ -59,6 +59,8 @@ class Answer:
     etag: str | None = None
     last_modified: dt.datetime | None = None
     n_requests: int = 1
+    is_whole_file: bool = False
+    """The server ignored the range and sent everything."""
 
 
 class RangeReader(Protocol):

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from obstore import store as obstore_store
 
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES, bucket_key, cloud_source, httpx_client, split_options
 from polars_rasteret.fetch.failures import BeyondEndError, TransientFetchError, shown
@@ -223,7 +223,7 @@ def resolve(href: str) -> tuple[RangeReader, Hashable]:
 
 def _identity(href: str) -> tuple[_Setting | None, tuple[int, str]]:
     setting = _longest(_settings, href) if _settings else None
-    return setting, (0 if setting is None else setting.number, _origin(href))
+    return setting, (0 if setting is None else setting.number, origin(href))
 
 
 def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
@@ -243,11 +243,12 @@ def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
     """
     options = current_options()
     source = source_for(href)
+    host = origin(href)
     deadline = time.monotonic() + options.timeout_s
     attempt = 0
     while True:
         left_s = options.timeout_s if attempt == 0 else deadline - time.monotonic()
-        n_bytes = 0
+        began, n_bytes, failures = time.monotonic(), 0, 0
         try:
             answer = source.read(href, byte_start, byte_stop, etag=None, timeout_s=left_s, attempt=attempt)
             data = bytes(answer.data)
@@ -259,13 +260,17 @@ def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
         except BeyondEndError:
             return HeadAnswer(b"", None, None, None)
         except TransientFetchError as error:
+            failures = 1
             wait_s = backoff_s(attempt, error, random.random())  # noqa: S311 - jitter
             attempt += 1
             if attempt > options.retries or time.monotonic() + wait_s >= deadline:
                 raise
-            record(retries=1)
+            record(host=host, retries=1)
+        except FetchError:
+            failures = 1
+            raise
         finally:
-            record(requests=1, bytes=n_bytes)
+            record(host=host, requests=1, bytes=n_bytes, failures=failures, request_s=time.monotonic() - began)
         time.sleep(wait_s)
 
 
@@ -278,7 +283,7 @@ def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:
     return value
 
 
-def _origin(href: str) -> str:
+def origin(href: str) -> str:
     """Give what one connection pool serves: scheme and host, scheme and bucket, or "file"."""
     found = _SCHEME.match(href)
     if found is None:
@@ -328,7 +333,7 @@ def _http_source(origin: str, options: Mapping[str, Any]) -> HttpSource:
             retry_config=NO_RETRIES,
         )
 
-    return HttpSource(ObstoreSource(make_store, decoded_path), HttpxSource(httpx_client(client) if client else None))
+    return HttpSource(ObstoreSource(make_store, decoded_path), HttpxSource(make_client=lambda: httpx_client(client)))
 
 
 def _key_in(store: Any, prefix: str, scheme: str) -> Callable[[str], str]:

@@ -73,9 +73,11 @@ class TileTable:
                 continue
             flight = flights.get(key)
             if flight is None:
-                flights[key] = flight = Flight(key, call, index)
-                found.led.append(index)
+                # Noted before others can see it: Ctrl-C may come between any two lines of a main thread.
+                flight = Flight(key, call, index)
                 found.flights.append(flight)
+                found.led.append(index)
+                flights[key] = flight
                 continue
             found.n_shared += 1
             if flight.others is None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
-from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS
+from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, pieces, unit_bytes
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
 
@@ -56,6 +58,7 @@ class BatchedColumns:
 
     def schema(self) -> pl.Schema:
         """Give the schema of the answer, as an IO source must."""
+        process.check()  # in a forked child the query would hang in Polars before it reaches our own check
         return self._schemas[0]
 
     @cached_property
@@ -119,7 +122,9 @@ class BatchedColumns:
         for batch in plan.collect_batches(maintain_order=True):
             start = 0
             while start < batch.height:
-                size = max(1, int(self.max_answer_bytes // max(1, row_bytes or _UNKNOWN_ROW_BYTES)))
+                guess = row_bytes or _UNKNOWN_ROW_BYTES
+                allowed = unit_bytes(np.full(batch.height, guess), self.max_answer_bytes)
+                size = max(1, int(allowed // max(1, guess)))
                 if ramps_up:
                     size, limit = min(size, limit), limit * RAMP_FACTOR
                 part = batch.slice(start, size)
@@ -131,7 +136,9 @@ class BatchedColumns:
                 frame = answer.select(cs.by_name(*wanted)).collect()
                 if row_bytes is None or row_bytes < frame.estimated_size() // max(1, part.height):
                     row_bytes = max(1, int(frame.estimated_size()) // max(1, part.height))
-                yield frame if condition is None else frame.lazy().filter(condition).collect()
+                if condition is not None:
+                    frame = frame.lazy().filter(condition).collect()
+                yield from pieces(frame, np.full(frame.height, guess)) if allowed < self.max_answer_bytes else (frame,)
 
 
 def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:

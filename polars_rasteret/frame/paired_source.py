@@ -23,7 +23,7 @@ from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_n
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.records import collect_records
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
-from polars_rasteret.frame.units import PairedRows, units
+from polars_rasteret.frame.units import PairedRows, pieces, unit_bytes, units
 from polars_rasteret.frame.validity import CONTEXT, Judge
 from polars_rasteret.frame.waves import choose_by_reading
 from polars_rasteret.geo.crs import NATIVE
@@ -271,13 +271,19 @@ class _Answer:
         """Read every row, unit by unit."""
         values = self._values()
         row_bytes = self.settled.reader.row_bytes(rows, values) + self._key_bytes()
-        for unit in units(row_bytes, max_bytes=self.question.options.max_answer_bytes, ramps_up=self._ramps_up()):
-            part = rows.taken(unit)
-            columns, errors = {}, {}
-            if values:
-                answer = self._read(part, must_count=False)
-                columns, errors = answer.columns, answer.errors
-            yield self._filtered(self._frame(part, columns, errors))
+        allowed = unit_bytes(row_bytes, self.question.options.max_answer_bytes)
+        is_cut = allowed < self.question.options.max_answer_bytes
+        for unit in units(row_bytes, max_bytes=allowed, ramps_up=self._ramps_up()):
+            # Nothing here holds the frame of a unit while the next one is read.
+            if is_cut:
+                yield from pieces(self._read_unit(rows.taken(unit)), row_bytes[unit])
+            else:
+                yield self._read_unit(rows.taken(unit))
+
+    def _read_unit(self, rows: PairedRows) -> pl.DataFrame:
+        answer = self._read(rows, must_count=False) if self._values() else None
+        columns, errors = ({}, {}) if answer is None else (answer.columns, answer.errors)
+        return self._filtered(self._frame(rows, columns, errors))
 
     def _read_chosen(
         self, rows: PairedRows, of_targets: range, n_rows: int | None

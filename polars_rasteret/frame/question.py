@@ -14,6 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
 from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype, check_tolerance
 from polars_rasteret.frame.records import checked_raster_columns
 from polars_rasteret.frame.targets import TargetColumns, target_columns
@@ -153,6 +154,7 @@ class Question:
 
     def schema(self) -> pl.Schema:
         """Give the schema of the answer, as an IO source must."""
+        process.check()  # in a forked child the query would hang in Polars before it reaches our own check
         return self.settled.schema
 
     def _free_name(self, name: str, taken: Mapping[str, pl.DataType]) -> str:

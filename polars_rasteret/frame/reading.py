@@ -6,6 +6,7 @@ fetched and decoded once. It knows windows and columns, and nothing of pairs, pr
 
 from __future__ import annotations
 
+import mmap
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
+
+
+_OWN_PAGES_BYTES = 8_000_000
+"""From here on the C library keeps what was freed, as long as anything younger lies behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +194,7 @@ def _outs(
     values = valid = None
     for at, dtype in enumerate(wanted):
         if values is None or not stack:
-            values = np.zeros(n_rows * n_pixels * side_by_side, dtype)
+            values = _zeros(n_rows * n_pixels * side_by_side, dtype)
             valid = np.zeros(len(values), np.bool_) if want_valid else None
         first = at * n_pixels if stack else 0
         outs.append(
@@ -200,6 +205,16 @@ def _outs(
             )
         )
     return outs
+
+
+def _zeros(n_values: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give zeros; large ones in pages of their own, which go back to the system whatever lies around them."""
+    if n_values * dtype.itemsize < _OWN_PAGES_BYTES:
+        return np.zeros(n_values, dtype)
+    pages = mmap.mmap(-1, n_values * dtype.itemsize)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # as NumPy does for its own
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype)
 
 
 def warn_of_errors(errors: Mapping[int, str], what: str) -> None:

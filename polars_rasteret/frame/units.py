@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from polars_rasteret.geo.moved import Areas, Points
     from polars_rasteret.options import ReadOptions
 
+_WIDE_ROW_BYTES = 4096
+"""From here on a row holds windows rather than values."""
+_UNITS_AT_ONCE = 4
+_PIECE_BYTES = 16_000_000
+
 RAMP_START_ROWS = 16
 RAMP_FACTOR = 4
 TOO_LARGE = (
@@ -167,6 +172,35 @@ class Reader(Protocol):
     def needs_pixels(self, names: AbstractSet[str]) -> bool:
         """Say whether these columns cost requests."""
         ...
+
+
+def unit_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
+    """Give the allowance of one unit.
+
+    Polars reads on while a sink writes, so several units are in memory at once. Wide rows that need more than one unit get
+    smaller ones, then: they have few tiles in common. Narrow rows have many, and take little memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit_bytes(np.full(1000, 500_000), 512_000_000), unit_bytes(np.full(2000, 500_000), 512_000_000)
+    (512000000, 128000000)
+    """
+    whole = int(row_bytes.sum())
+    if whole <= max_answer_bytes or whole < _WIDE_ROW_BYTES * len(row_bytes):
+        return max_answer_bytes
+    return max(max_answer_bytes // _UNITS_AT_ONCE, 1)
+
+
+def pieces(frame: pl.DataFrame, row_bytes: NDArray[np.int64]) -> Iterator[pl.DataFrame]:
+    """Cut the frame of a unit of wide rows: Polars holds a number of frames before a sink, whatever their size."""
+    n_rows = frame.height
+    if not n_rows or int(row_bytes.sum()) < _WIDE_ROW_BYTES * len(row_bytes):
+        yield frame
+        return
+    step = max(1, int(_PIECE_BYTES // max(1.0, float(row_bytes.mean()))))
+    for start in range(0, n_rows, step):
+        yield frame.slice(start, step)
 
 
 def units(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:

@@ -108,6 +108,13 @@ class TileCodec:
             is_ycbcr=image.is_ycbcr,
             packed_bits=tiles.bits_per_sample if tiles.dtype.kind == "u" and tiles.bits_per_sample in PACKED else 0,
         )
+        sharing = divmod(codec.codec_parameter, 8)
+        is_rgb = codec.samples == 3 and codec.dtype == np.uint8
+        if image.compression != LERC and codec.codec_parameter and not (sharing in colours.SUBSAMPLINGS and is_rgb):
+            raise FileFormatError(
+                f"tiles are said to share a colour among {sharing[0]} x {sharing[1]} of {codec.samples} samples; no file has "
+                "such. The tile table is damaged: index the file again."
+            )
         n_bytes = max(codec.row_bytes, image.tile_width * codec.samples * codec.dtype.itemsize) * image.tile_height
         if n_bytes > MAX_TILE_BYTES:
             raise FileFormatError(

@@ -20,6 +20,7 @@ zlib's streaming decoder or a full decode takes their place. Nothing about pixel
 from __future__ import annotations
 
 import functools
+import lzma
 import zlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -185,12 +186,12 @@ def _lzw(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
     return decoded
 
 
-def _lzma(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+def _lzma(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:  # noqa: ARG001
+    # imagecodecs goes on into a stream that follows the tile's own; libtiff does not.
     try:
-        decoded: NDArray[np.uint8] = codecs.lzma_decode(data, out=scratch.buffer("inflate", n_bytes))
-    except codecs.LzmaError as error:
+        return np.frombuffer(lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(data, n_bytes), np.uint8)
+    except (lzma.LZMAError, EOFError) as error:
         raise _corrupt(LZMA, data, error) from error
-    return decoded
 
 
 def _packbits(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:

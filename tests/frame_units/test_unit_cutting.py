@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, PairedRows, units
+from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, PairedRows, pieces, unit_bytes, units
 from polars_rasteret.frame.windows import Windows
 
 ROW_BYTES = st.lists(st.integers(0, 1_000), max_size=300).map(lambda sizes: np.array(sizes, np.int64))
@@ -63,3 +64,23 @@ def test_taken_rows_keep_target_record_and_windows_together(pairs, data):
         np.testing.assert_array_equal(part.windows["b"].is_met, record[index] >= 0)
         assert part.windows["a"] is part.windows["b"]  # what is planned once stays planned once
         assert len(part) == len(target[index])
+
+
+@given(st.integers(1, 3000), st.integers(1, 600_000), st.integers(1, 600_000_000))
+def test_only_wide_rows_that_do_not_fit_one_unit_get_smaller_ones(n_rows, row_bytes, max_answer_bytes):
+    allowed = unit_bytes(np.full(n_rows, row_bytes), max_answer_bytes)
+    assert 1 <= allowed <= max_answer_bytes
+    if n_rows * row_bytes <= max_answer_bytes or row_bytes < 4096:
+        assert allowed == max_answer_bytes
+    elif max_answer_bytes >= 4:
+        assert allowed <= max_answer_bytes / 2
+
+
+@given(st.integers(0, 500), st.integers(1, 3_000_000))
+def test_pieces_are_the_frame_again_and_small_where_rows_are_wide(n_rows, row_bytes):
+    frame = pl.DataFrame({"row": np.arange(n_rows)})
+    cut = list(pieces(frame, np.full(n_rows, row_bytes)))
+    assert pl.concat(cut).equals(frame)
+    if row_bytes < 4096:
+        assert len(cut) == 1
+    assert row_bytes < 4096 or all(one.height <= max(1, 16_000_000 // row_bytes) for one in cut)

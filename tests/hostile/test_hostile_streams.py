@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import zlib
 
 import imagecodecs
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.inflate import DEFLATE, ZSTD, Scratch, inflate
+from polars_rasteret.tiff.inflate import DEFLATE, LZMA, ZSTD, Scratch, inflate
 
 STRIPES = np.repeat(np.arange(100) % 2 * 255, 25).astype(np.uint8).tobytes()
 
@@ -57,3 +58,10 @@ def test_streams_with_a_changed_byte(compression, encode):
         for n_bytes in (100_000, 300_000):
             n_read += check(compression, changed, n_bytes)
     assert n_read > 20
+
+
+def test_an_lzma_stream_does_not_go_on_into_the_next_one():
+    one = lzma.compress(STRIPES)
+    assert inflate(LZMA, one, 700, Scratch())[:700].tobytes() == STRIPES[:700]
+    with pytest.raises(FileFormatError, match="holds 2500 bytes"):
+        inflate(LZMA, one + one, len(STRIPES) + 1, Scratch())
