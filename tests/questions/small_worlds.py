@@ -269,7 +269,8 @@ def files(draw: st.DrawFn, crs: str) -> tuple[FileSpec, ...]:
         found.append(FileSpec(("scl",), crs, scl_shift, size, coarse, nodata, draw(st.sampled_from([0.0, 0.3])), seed))
     if draw(st.sampled_from([True, False, False])):
         nodata = draw(st.sampled_from(NODATA["temp"]))
-        found.append(FileSpec(("temp",), crs, shift, shape, 1.0, nodata, holes, seed + 1))
+        away = draw(st.sampled_from([0.0, 0.0, 0.5, 3.0]))
+        found.append(FileSpec(("temp",), crs, (shift[0] + away, shift[1]), shape, 1.0, nodata, holes, seed + 1))
     return tuple(found)
 
 
@@ -371,8 +372,8 @@ def rich_world() -> World:
                 for band in ("red", "nir")
             ]
         )
-        scl = FileSpec(("scl",), crs, shift, (10, 7), 2.0, 0, 0.2, serial)
-        temp = FileSpec(("temp",), crs, (shift[0] + 1, shift[1]), (12, 24), 1.0, -9_999.0, 0.4, serial)
+        scl = FileSpec(("scl",), crs, (shift[0] - 4 * (serial % 2), shift[1]), (10, 7), 2.0, 0, 0.2, serial)
+        temp = FileSpec(("temp",), crs, (shift[0] + 1.5, shift[1] + 0.25), (12, 24), 1.0, -9_999.0, 0.4, serial)
         times = [None, *map(day, chance.integers(1, 6, 3))] if serial == 6 else list(map(day, chance.integers(1, 6, 3)))
         interval = sorted(times[1:3]) if serial % 3 == 1 else (None, None)
         columns = {
