@@ -147,11 +147,17 @@ class _Handler(BaseHTTPRequestHandler):
             owner.requests.append(seen)
             owner.n_running += 1
             owner.most_running = max(owner.most_running, owner.n_running)
+        self._is_running = True
         try:
             self._answer(seen)
         finally:
-            with owner.lock:
-                owner.n_running -= 1
+            self._ends()
+
+    def _ends(self) -> None:
+        """Count the request no more: its client may send the next one as soon as the answer is on its way."""
+        with self.owner.lock:
+            self.owner.n_running -= self._is_running
+            self._is_running = False
 
     def _answer(self, seen: Seen) -> None:
         owner = self.owner
@@ -188,6 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(206, body + b"!" * fault.lengthen_by, said, fault)
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], fault: Fault) -> None:
+        self._ends()
         self.send_response(status)
         for name, value in {
             "Content-Type": "application/octet-stream",

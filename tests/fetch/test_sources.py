@@ -247,7 +247,7 @@ def test_a_server_that_stalls_is_left_at_the_deadline(server, fault, suffix):
     server.fault = lambda _seen: fault
     began = time.monotonic()
     _, error = one(FileKey(server.url("f.bin") + suffix), timeout_s=0.6)
-    assert 0.5 < time.monotonic() - began < 5
+    assert 0.3 < time.monotonic() - began < 5  # attempts get half of what is left each, so the last may end early
     assert "in time" in str(error) or "timeout_s" in str(error)
 
 
