@@ -32,6 +32,12 @@ class Plane:
     def grid(self) -> tuple[Any, ...]:
         return (self.crs, self.transform, self.values.shape)
 
+    @property
+    def pixel_size(self) -> float:
+        """Area of a pixel."""
+        a, b, _, d, e, _ = self.transform
+        return abs(a * e - b * d)
+
     def place(self, x: float | None, y: float | None, crs: str) -> Place | None:
         found = moved(x, y, self.crs if crs == "native" else crs, self.crs)
         return None if found is None else self.place_of(*map(Fraction, found))

@@ -124,7 +124,7 @@ class Look:
         present = [name for name in names if name in self.record.planes]
         if self.question.grid in names:
             return self.record.planes[self.question.grid]
-        sizes = [abs(self.record.planes[name].transform[0] * self.record.planes[name].transform[4]) for name in present]
+        sizes = [self.record.planes[name].pixel_size for name in present]
         best = min(sizes) if self.question.grid == "finest" else max(sizes)
         return self.record.planes[present[sizes.index(best)]]
 
@@ -171,8 +171,6 @@ class Look:
             if found[band] is not None:
                 self.values[band] = self.value(band, found[band])
                 self.distances[band] = self.distance(band, found[band])
-            if self.values[band] is None:
-                self.distances[band] = None
             if self.question.return_neighbourhood == "always" or self.pixel(band, *pixels[band]) is None:
                 self.neighbourhoods[band] = self.neighbourhood(band, pixels[band])
         return self
@@ -360,7 +358,7 @@ def _long(
                 "point_index": index,
                 "point_x": row["x"],
                 "point_y": row["y"],
-                "point_crs": int(question.crs.removeprefix("EPSG:")),
+                "point_crs": None if question.crs == "native" else int(question.crs.removeprefix("EPSG:")),
                 "record_id": record.get("id"),
                 "datetime": time and time.astimezone(dt.UTC).replace(tzinfo=None),
                 "collection": record.get("collection"),

@@ -62,11 +62,25 @@ class FileSpec:
     nodata: float | None
     holes: float
     seed: int
+    turn: str = "north_up"
 
     @property
     def href(self) -> str:
         names = (*self.bands, self.crs.removeprefix("EPSG:"), *self.shift, *self.shape, self.step, self.nodata)
-        return PREFIX + "-".join(map(str, (*names, self.holes, self.seed))) + ".tif"
+        return PREFIX + "-".join(map(str, (*names, self.holes, self.seed, self.turn))) + ".tif"
+
+    @property
+    def transform(self) -> Affine:
+        left, top, size = CORNERS[self.crs]
+        step = self.step * size
+        x, y = left + self.shift[1] * size, top - self.shift[0] * size
+        match self.turn:
+            case "south_up":
+                return Affine(step, 0, x, 0, step, y - step * self.shape[0])
+            case "turned":  # and a little aside, so that no point lies on a border, where rounding would decide
+                return Affine(0.8 * step, 0.6 * step, x + 0.123 * step, 0.6 * step, -0.8 * step, y - 4.077 * step)
+            case _:
+                return Affine(step, 0, x, 0, -step, y)
 
 
 class Files(Mapping[str, bytes]):
@@ -96,13 +110,9 @@ def planes_of(spec: FileSpec) -> tuple[eager_planes.Plane, ...]:
 
 
 def _written(spec: FileSpec) -> bytes:
-    left, top, size = CORNERS[spec.crs]
     height, width = spec.shape
     rng = np.random.default_rng([spec.seed, *map(ord, "".join(spec.bands))])
     first = spec.bands[0]
-    transform = Affine(
-        spec.step * size, 0, left + spec.shift[1] * size, 0, -spec.step * size, top - spec.shift[0] * size
-    )
     with MemoryFile() as memory:
         with memory.open(
             driver="GTiff",
@@ -111,7 +121,7 @@ def _written(spec: FileSpec) -> bytes:
             count=len(spec.bands),
             dtype=NUMPY[first],
             crs=spec.crs,
-            transform=transform,
+            transform=spec.transform,
             nodata=spec.nodata,
             tiled=True,
             blockxsize=16,
@@ -253,13 +263,14 @@ def files(draw: st.DrawFn, crs: str) -> tuple[FileSpec, ...]:
     holes = draw(st.sampled_from([0.1, 0.3, 0.5, 0.9, 1.0]))
     seed = draw(st.integers(0, 3))
     found = []
+    turn = draw(st.sampled_from(["north_up"] * 6 + ["south_up", "turned"]))
     optical = draw(st.sampled_from([("red", "nir"), ("red", "nir"), ("red",), ()]))
     if len(optical) == 2 and draw(st.booleans()):
-        found.append(FileSpec(optical, crs, shift, shape, 1.0, draw(st.sampled_from(NODATA["red"])), holes, seed))
+        found.append(FileSpec(optical, crs, shift, shape, 1.0, draw(st.sampled_from(NODATA["red"])), holes, seed, turn))
     else:
         for band in optical:
             nodata = draw(st.sampled_from(NODATA[band]))
-            found.append(FileSpec((band,), crs, shift, shape, 1.0, nodata, holes, seed))
+            found.append(FileSpec((band,), crs, shift, shape, 1.0, nodata, holes, seed, turn))
     if draw(st.sampled_from([True, True, False])) or not found:
         coarse = draw(st.sampled_from([2.0, 2.0, 1.0, 3.0]))
         # Half a coarse image: some points lie on the fine image only.
