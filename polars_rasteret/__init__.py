@@ -6,11 +6,11 @@ arrows of import pointing up the list only::
     errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts
     geo/         pure geometry on arrays: affine grids, CRSs, geometries, footprints
     tiff/        the format, no I/O: header, georeference, tile table, codec
-    plan/        pure: windows and masks to tiles to requests, pairs by boxes
+    plan/        pure: windows and masks to tiles to requests, pairs by boxes, bills
     fetch/       pixel bytes: sources, stores, scheduler, cache (the only effects)
     assemble/    pure: pixels into answers, masks and casts
     engine       windows in, pixels out: the only module that knows all stages
-    frame/       the Polars faces: expressions, verbs, predicate splitting, units
+    frame/       the Polars faces: expressions, verbs, predicate splitting, units, estimates
     collection/  scan, sink and questions of collections
     ingest/      files and tables into collections
     namespaces   registers ``.raster``
@@ -25,7 +25,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret import errors
-from polars_rasteret.namespaces import normalized_difference, raster, read_window, sample_points
+from polars_rasteret.namespaces import (
+    bits,
+    normalized_difference,
+    raster,
+    read_window,
+    sample_points,
+    solar_day,
+    weighted_mean,
+)
 from polars_rasteret.options import options
 from polars_rasteret.profile import profile
 
@@ -34,16 +42,19 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.scan import scan_collection
     from polars_rasteret.collection.upkeep import compact, list_collections, remove
     from polars_rasteret.fetch.stores import configure_store
+    from polars_rasteret.frame.estimate import estimate
     from polars_rasteret.ingest.files import build_from_files
     from polars_rasteret.ingest.refresh import refresh
     from polars_rasteret.ingest.tables import build_from_table
 
 __all__ = [
+    "bits",
     "build_from_files",
     "build_from_table",
     "compact",
     "configure_store",
     "errors",
+    "estimate",
     "list_collections",
     "normalized_difference",
     "options",
@@ -54,7 +65,9 @@ __all__ = [
     "remove",
     "sample_points",
     "scan_collection",
+    "solar_day",
     "testing",
+    "weighted_mean",
 ]
 
 __version__ = "0.1.0"
@@ -64,6 +77,7 @@ _LAZY = {
     "build_from_table": "polars_rasteret.ingest.tables",
     "compact": "polars_rasteret.collection.upkeep",
     "configure_store": "polars_rasteret.fetch.stores",
+    "estimate": "polars_rasteret.frame.estimate",
     "list_collections": "polars_rasteret.collection.upkeep",
     "refresh": "polars_rasteret.ingest.refresh",
     "remove": "polars_rasteret.collection.upkeep",

@@ -10,18 +10,47 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 OnError = Literal["raise", "null"]
 
+_BUDGETS = ("budget_bytes", "budget_requests", "budget_usd")
 _PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_bytes"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """Marks the options of a query that is estimated: its reads are written down instead of made."""
+
+    ledger: str
+    """Where they are written down."""
+    read: int
+    """Which of the written reads of the query this is."""
+    in_batches: bool = False
+    """Whether Polars decides which rows are read together (expressions), not we."""
+
+
+_dry_pickles: contextvars.ContextVar[Callable[[], DryRun] | None] = contextvars.ContextVar(
+    "polars_rasteret_dry_pickles", default=None
+)
+
+
+@contextmanager
+def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
+    """Let options that are pickled in this block come back marked, each with a mark of its own, and without budgets."""
+    token = _dry_pickles.set(mark)
+    try:
+        yield
+    finally:
+        _dry_pickles.reset(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +73,18 @@ class ReadOptions:
     """What a failed read becomes: an error, or a null with its reason told."""
     budget_bytes: int | None = None
     """A read that would fetch more is refused."""
+    budget_requests: int | None = None
+    """The same for requests; further attempts after failures do not count."""
+    budget_usd: float | None = None
+    """The same for dollars, by the prices that ``configure_store`` was told."""
     progress: bool = False
     """Show a bar of tiles and bytes."""
     max_gap_bytes: int = 16_384
     """Unwanted bytes between two tiles below which they share a request."""
     max_request_bytes: int = 4_194_304
     """A request is not grown beyond this by joining tiles (one larger tile is still one request)."""
+    dry_run: DryRun | None = None
+    """Set in the copy of a query that `estimate` runs, never by a caller."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -68,11 +103,35 @@ class ReadOptions:
             raise UsageError(f"timeout_s is {self.timeout_s!r}; expected seconds above 0")
         if self.on_error not in ("raise", "null"):
             raise UsageError(f"on_error is {self.on_error!r}; expected 'raise' or 'null'")
-        budget = self.budget_bytes
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 0):
-            raise UsageError(f"budget_bytes is {self.budget_bytes!r}; expected bytes, 0 or more, or None")
+        for name, what, kinds in (
+            ("budget_bytes", "bytes", int),
+            ("budget_requests", "a whole number", int),
+            ("budget_usd", "dollars", int | float),
+        ):
+            budget = getattr(self, name)
+            if budget is not None and (isinstance(budget, bool) or not isinstance(budget, kinds) or not budget >= 0):
+                raise UsageError(f"{name} is {budget!r}; expected {what}, 0 or more, or None")
         if not isinstance(self.progress, bool):
             raise UsageError(f"progress is {self.progress!r}; expected True or False")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is any budget."""
+        return any(getattr(self, name) is not None for name in _BUDGETS)
+
+    def without_budget(self) -> ReadOptions:
+        """Give the same options for a reader that watches its budget itself."""
+        return dataclasses.replace(self, budget_bytes=None, budget_requests=None, budget_usd=None)
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ReadOptions], tuple[dict[str, Any]]]:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if (mark := _dry_pickles.get()) is not None:
+            values |= {"dry_run": mark(), **dict.fromkeys(_BUDGETS)}
+        return _options_of, (values,)
+
+
+def _options_of(values: dict[str, Any]) -> ReadOptions:
+    return ReadOptions(**values)
 
 
 _lock = threading.Lock()
@@ -103,7 +162,7 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     **changes
         Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
         belong to the process), ``max_answer_bytes``, ``timeout_s``, ``retries``, ``on_error``, ``budget_bytes``,
-        ``progress``.
+        ``budget_requests``, ``budget_usd``, ``progress``.
 
     Raises
     ------
@@ -118,7 +177,7 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     """
 
     def __init__(self, **changes: Any) -> None:
-        known = {field.name for field in dataclasses.fields(ReadOptions)}
+        known = {field.name for field in dataclasses.fields(ReadOptions)} - {"dry_run"}
         if unknown := sorted(changes.keys() - known):
             raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self._layer = dict(changes)

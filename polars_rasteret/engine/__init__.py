@@ -1,15 +1,20 @@
 """The engine: the only part that knows all stages from windows to pixels.
 
-``reading`` runs the stages, ``decoding`` is the pool that decodes while the caller waits, ``tables`` remembers unpacked tables.
+``reading`` runs the stages, ``decoding`` is the pool that decodes while the caller waits, ``tables`` remembers unpacked tables,
+``ledger`` takes what an estimate would read.
 """
 
-from polars_rasteret.engine.reading import Bill, WindowAnswer, bill_of, check_budget, read_windows
-from polars_rasteret.engine.spending import Spending
+from polars_rasteret.engine.ledger import Ledger, ledger_of, open_ledger
+from polars_rasteret.engine.reading import WindowAnswer, bill_of, read_windows
+from polars_rasteret.engine.spending import NOTHING, Bill, Budget, Spending, check_budget
 from polars_rasteret.engine.tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
 __all__ = [
+    "NOTHING",
     "Bill",
+    "Budget",
+    "Ledger",
     "Out",
     "PixelReference",
     "Spending",
@@ -17,6 +22,8 @@ __all__ = [
     "WindowRead",
     "bill_of",
     "check_budget",
+    "ledger_of",
+    "open_ledger",
     "read_windows",
     "unpacked",
 ]

@@ -14,7 +14,9 @@ import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
 from polars_rasteret.engine.decoding import DecodeCall, Target
-from polars_rasteret.errors import BudgetError, UsageError
+from polars_rasteret.engine.ledger import ledger_of
+from polars_rasteret.engine.spending import Bill, Budget, check_budget
+from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
@@ -51,15 +53,6 @@ class WindowAnswer:
     """Window to reason; only with ``on_error="null"``; such a window is all invalid."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What a read costs when nothing is cached."""
-
-    tiles: int
-    requests: int
-    bytes: int
-
-
 def read_windows(
     reads: Sequence[WindowRead],
     options: ReadOptions,
@@ -78,14 +71,14 @@ def read_windows(
     advice
         The next step that the error names when the answers would exceed ``options.max_answer_bytes``.
     spending
-        Takes the place of ``options.budget_bytes`` where several reads share a budget.
+        Takes the place of the budget in `options` where several reads share one.
 
     Raises
     ------
     UsageError
         Before any request: too large an answer, a cast that could lose a value, a level that does not exist.
     BudgetError
-        Before any request: the bytes to fetch exceed ``options.budget_bytes``.
+        Before any request: what is to be fetched exceeds the budget.
     FetchError, FileFormatError
         The first failure, with ``options.on_error == "raise"``.
     """
@@ -94,8 +87,13 @@ def read_windows(
     masks = mask_reads(reads)
     jobs = jobs_of(plan_reads([*reads, *(mask.read for mask in masks)]))
     _check_dtypes(reads)
-    if options.budget_bytes is not None and spending is None:
-        check_budget(_bill(jobs, options), options.budget_bytes)
+    if options.dry_run is not None:
+        ledger_of(options.dry_run).add(
+            jobs, options.dry_run, group=_grouping(options), max_gap_bytes=options.max_gap_bytes
+        )
+        return [_dry_answer(plan) for plan in jobs.plans[: len(reads)]]
+    if spending is None and (budget := Budget.of(options)) is not None:
+        check_budget(_bill(jobs, options), budget)
     fills = [_fills(plan.read) for plan in jobs.plans]
     answers = [_blank_answer(plan, fill) for plan, fill in zip(jobs.plans, fills, strict=True)]
     targets = [
@@ -163,7 +161,10 @@ def _bill(jobs: Jobs, options: ReadOptions) -> Bill:
     request_id = _grouping(options)(jobs.file_id, jobs.byte_start, jobs.byte_stop)
     first = np.flatnonzero(np.diff(request_id, prepend=-1))
     n_bytes = np.maximum.reduceat(jobs.byte_stop, first) - jobs.byte_start[first] if len(first) else first
-    return Bill(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()))
+    usd = 0.0
+    if (budget := Budget.of(options)) is not None:
+        usd = budget.price([jobs.hrefs[one] for one in jobs.file_id[first].tolist()], n_bytes, np.ones_like(n_bytes))
+    return Bill(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()), usd=usd)
 
 
 def _grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:
@@ -194,15 +195,6 @@ def _check_dtypes(reads: Sequence[WindowRead]) -> None:
             check_lossless(native, read.dtype, label=read.label, href=shown(href))
 
 
-def check_budget(bill: Bill, budget_bytes: int) -> None:
-    """Refuse a bill that exceeds the budget, with the bill in the message."""
-    if bill.bytes > budget_bytes:
-        raise BudgetError(
-            f"this read needs {bill.tiles:,} tiles in {bill.requests:,} requests, {bill.bytes:,} bytes; budget_bytes "
-            f"allows {budget_bytes:,}. Nothing was fetched. Read less, or raise the budget."
-        )
-
-
 def _fills(read: WindowRead) -> NDArray[Any]:
     """Give what stands outside the image, per reference and at the end (index -1) for no reference."""
     fills = [fill_value(one.tiles, one.nodata, read.fill, read.dtype, label=read.label) for one in read.references]
@@ -231,6 +223,15 @@ def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
             values[offset[window] : offset[window + 1]] = fills[read.reference_id[window]]
     valid = np.zeros(n_pixels, np.bool_) if read.want_valid else None
     return WindowAnswer(values=values, valid=valid, offset=offset, errors={})
+
+
+def _dry_answer(plan: ReadPlan) -> WindowAnswer:
+    """Give an answer without pixels: nothing is valid. Memory of zeros that nobody looks at costs nothing."""
+    read, n_pixels = plan.read, int(plan.offset[-1])
+    if read.out is not None:
+        return WindowAnswer(values=read.out.values, valid=read.out.valid, offset=plan.offset, errors={})
+    valid = np.zeros(n_pixels, np.bool_) if read.want_valid else None
+    return WindowAnswer(values=np.zeros(n_pixels, read.dtype), valid=valid, offset=plan.offset, errors={})
 
 
 def _hide(answer: WindowAnswer, seen: NDArray[np.bool_], mask: WindowRead, read: WindowRead) -> None:

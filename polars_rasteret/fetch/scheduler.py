@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.jobs import Deliver, Fail, Flight
     from polars_rasteret.options import ReadOptions
 
+    Admit = Callable[[int, Sequence[FileKey], NDArray[np.int64], NDArray[np.int64]], None]
     Group = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
 
 __all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache", "process_scheduler"]
@@ -101,7 +102,7 @@ class Scheduler:
         deliver: Deliver,
         fail: Fail,
         options: ReadOptions,
-        admit: Callable[[int, int, int], None] | None = None,
+        admit: Admit | None = None,
     ) -> FetchTicket:
         """Fetch tiles; returns when cached ones are delivered and the others are queued.
 
@@ -123,8 +124,8 @@ class Scheduler:
         options
             ``timeout_s`` and ``retries`` of this call.
         admit
-            ``admit(n_tiles, n_requests, n_bytes)``, before anything is requested; raises to refuse. What is cached, or fetched
-            for others already, does not count.
+            ``admit(n_tiles, files, file, n_bytes)``, with the file and the bytes of each request, before anything is requested;
+            raises to refuse. What is cached, or fetched for others already, does not count.
 
         Raises
         ------
@@ -147,7 +148,7 @@ class Scheduler:
                 if admit is not None:
                     first = np.flatnonzero(np.diff(request, prepend=-1))
                     n_bytes = np.maximum.reduceat(byte_stop[led], first) - byte_start[led][first]
-                    admit(len(led), len(first), int(n_bytes.sum()))
+                    admit(len(led), files, file_id[led][first], n_bytes)
                 self._submit(call, tiles.cut(call, led, found.flights, request))
             for index, data in itertools.chain(found.cached, found.empty):
                 deliver(index, data, nothing)

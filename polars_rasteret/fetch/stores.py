@@ -46,6 +46,12 @@ class Prices:
     usd_per_gb: float | None = None
     usd_per_1000_requests: float | None = None
 
+    def of(self, *, n_bytes: int, n_requests: int) -> float | None:
+        """Give the dollars for so much; one price alone leaves the other at 0, none at all gives None."""
+        if self.usd_per_gb is None and self.usd_per_1000_requests is None:
+            return None
+        return n_bytes / 1e9 * (self.usd_per_gb or 0.0) + n_requests / 1e3 * (self.usd_per_1000_requests or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class HeadAnswer:

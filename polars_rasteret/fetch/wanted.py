@@ -54,10 +54,7 @@ class WantedTiles:
         versions: dict[int, Hashable] = {}
         begins = np.flatnonzero(np.diff(file_id, prepend=file_id[:1] - 1))
         for one in file_id[begins].tolist():
-            file = files[one]
-            sources[one], identity = resolve(file.href)
-            version = (file.etag,) if is_strong(file.etag) else (file.file_size, file.last_modified)
-            versions[one] = (identity, file.href, *version)
+            sources[one], versions[one] = _source_and_version(files[one])
         return cls(files, sources, versions, file_id, byte_start, byte_stop)
 
     def keys(self, numbers: dict[int, int], low: int, high: int) -> list[TileKey]:
@@ -81,6 +78,23 @@ class WantedTiles:
             Job(call, self.sources[one], self.files[one], byte_start=start, byte_stop=stop, flights=flights[first:last])
             for one, start, stop, first, last in columns
         ]
+
+
+def version_of(file: FileKey) -> Hashable:
+    """Give what tells a file, as it was indexed, apart from all others: the cache keeps its tiles under it.
+
+    Raises
+    ------
+    UsageError
+        For an href that nothing reads.
+    """
+    return _source_and_version(file)[1]
+
+
+def _source_and_version(file: FileKey) -> tuple[RangeReader, Hashable]:
+    source, identity = resolve(file.href)
+    version = (file.etag,) if is_strong(file.etag) else (file.file_size, file.last_modified)
+    return source, (identity, file.href, *version)
 
 
 def _check_ranges(file_id: NDArray[np.int64], byte_start: NDArray[np.int64], byte_stop: NDArray[np.int64]) -> None:

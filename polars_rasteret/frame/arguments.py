@@ -1,7 +1,4 @@
-"""Are the arguments of a read face valid, and which of them come with a later version?
-
-The signatures are complete so that code written today keeps working; what is not built yet is refused by name.
-"""
+"""Are the arguments of a read face valid, and in which form are they used?"""
 
 from __future__ import annotations
 
@@ -14,14 +11,6 @@ from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def refuse_later(what: str, **arguments: tuple[object, object]) -> None:
-    """Refuse arguments whose value differs from the default that is built: ``name=(value, default)``."""
-    for name, (value, default) in arguments.items():
-        is_other = default is None or isinstance(value, pl.Expr) or value != default  # an expression cannot be compared
-        if value is not default and is_other:
-            raise UsageError(f"{what}: {name}={value!r} is not available yet in this version; leave it at {default!r}")
 
 
 def check_choice(what: str, name: str, value: object, choices: Sequence[object]) -> None:
@@ -60,16 +49,28 @@ def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def check_fill(what: str, fill_value: Any, unscale: object) -> None:
-    """Refuse a fill that is no number, or whose place in an unscaled answer is not settled yet."""
-    if fill_value is None:
-        return
-    if not is_number(fill_value):
-        raise UsageError(f"{what}: fill_value={fill_value!r}; expected a number")
-    if unscale:
+def checked_resolution(what: str, resolution: Any, shape: object) -> tuple[float, float] | None:
+    """Take the size of a pixel: one number, or one in x and one in y."""
+    if resolution is None:
+        return None
+    if shape is not None:
+        raise UsageError(f"{what}: both shape and resolution are given; pass one of them")
+    try:
+        x, y = (resolution, resolution) if is_number(resolution) else resolution
+    except (TypeError, ValueError):
+        x = y = None
+    if not (is_number(x) and is_number(y) and 0 < x < float("inf") and 0 < y < float("inf")):
         raise UsageError(
-            f"{what}: fill_value with unscale is not available yet in this version; fill the answer instead"
+            f"{what}: resolution={resolution!r}; expected the size of a pixel, a number above 0 or (x, y), in units of the "
+            "raster's CRS"
         )
+    return float(x), float(y)
+
+
+def check_fill(what: str, fill_value: Any) -> None:
+    """Refuse a fill that is no number."""
+    if fill_value is not None and not is_number(fill_value):
+        raise UsageError(f"{what}: fill_value={fill_value!r}; expected a number")
 
 
 def checked_bands(what: str, bands: Any) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ their answers, so that the result may go to a sink.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, pieces, unit_bytes
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
 
@@ -43,6 +45,26 @@ def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
     return register_io_source(source, schema=source.schema, validate_schema=True, explain_name="RASTER with_columns")
 
 
+def as_columns(exprs: Iterable[Any], named_exprs: Mapping[str, Any]) -> list[pl.Expr]:
+    """Take what Polars' own ``with_columns`` takes: expressions, names, other values, and iterables of them."""
+    columns = [_as_column(value) for value in _flattened(exprs)]
+    return [*columns, *(_as_column(value).alias(name) for name, value in named_exprs.items())]
+
+
+def _flattened(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | pl.Series):
+            yield from value
+        else:
+            yield value
+
+
+def _as_column(value: Any) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    return pl.col(value) if isinstance(value, str) else pl.lit(value)
+
+
 def _is_row_separable(expr: pl.Expr) -> bool:
     try:
         return bool(expr.meta.is_row_separable())
@@ -50,7 +72,7 @@ def _is_row_separable(expr: pl.Expr) -> bool:
         return True  # it calls Python (ours does), and Polars cannot say without a schema
 
 
-class BatchedColumns:
+class BatchedColumns(Watched):
     """The IO source of ``with_columns``."""
 
     def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], max_answer_bytes: int) -> None:

@@ -75,7 +75,7 @@ def unscaled_windows(band: BandAnswer) -> NDArray[Any]:
     scale, offset = band.rows.scale_and_offset()
     n_pixels = np.diff(band.answer.offset)
     values = band.answer.values * np.repeat(scale, n_pixels) + np.repeat(offset, n_pixels)
-    return values.astype(np.float32)
+    return _filled(values.astype(np.float32), band)
 
 
 def _unscaled_arrays(band: BandAnswer) -> NDArray[Any]:
@@ -84,7 +84,14 @@ def _unscaled_arrays(band: BandAnswer) -> NDArray[Any]:
     if not band.rows.unscale:
         return values
     scale, offset = band.rows.scale_and_offset()
-    return (values * scale[:, None] + offset[:, None]).astype(np.float32)
+    return _filled((values * scale[:, None] + offset[:, None]).astype(np.float32), band)
+
+
+def _filled(values: NDArray[Any], band: BandAnswer) -> NDArray[Any]:
+    """Put the fill, which is in units of the answer, where the image has no pixel."""
+    if band.outside is not None:
+        values.reshape(-1)[band.outside] = band.fill
+    return values
 
 
 def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Series:
@@ -94,7 +101,15 @@ def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Ser
     reference = np.where(band.rows.reference_id >= 0, band.rows.reference_id, 0)
     transform = np.full((len(is_null), 6), np.nan)
     crs: list[str | None] = [None] * len(is_null)
-    if column.references:
+    height, width = windows.height, windows.width
+    if band.grids is not None:
+        height, width, transform, crs = (
+            band.grids.height,
+            band.grids.width,
+            band.grids.transform,
+            band.grids.crs.tolist(),
+        )
+    elif column.references:
         transform = window_transform(column.transform[reference], windows.row_start, windows.col_start)
         crs = [
             None if null else column.crs[one] for null, one in zip(is_null.tolist(), reference.tolist(), strict=True)
@@ -104,8 +119,8 @@ def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Ser
         name,
         values,
         offset,
-        height=windows.height,
-        width=windows.width,
+        height=height,
+        width=width,
         transform=transform,
         crs=crs,
         is_valid=band.answer.valid if masked else None,

@@ -6,6 +6,7 @@ and column pruning below it. Dtypes of results are expressions too, resolved bef
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,7 +14,7 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.arguments import checked_bands
-from polars_rasteret.frame.reading import BandAnswer, BandRows, check_same_grids, read_bands
+from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.windows import SharedWindows
     from polars_rasteret.options import ReadOptions
 
-_ADVICE = (
+ADVICE = (
     "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
     "or raise pr.options(max_answer_bytes=...)"
 )
@@ -47,19 +48,17 @@ def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscal
 
 
 def read_columns(
-    columns: Sequence[RasterColumn],
-    shared: SharedWindows,
-    options: ReadOptions,
-    *,
-    unscale: bool,
-    line_up: bool = False,
-    **how: Any,
+    columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
 ) -> tuple[list[BandAnswer], dict[int, str]]:
-    """Read windows of some columns together; each row is its own target."""
-    bands = asked_rows(columns, shared, unscale=unscale)
-    if line_up:
-        check_same_grids(bands)
-    return read_bands(bands, options, advice=_ADVICE, **how)
+    """Read windows of some columns together."""
+    return read_bands(asked_rows(columns, shared, unscale=unscale), in_batches(options), advice=ADVICE, **how)
+
+
+def in_batches(options: ReadOptions) -> ReadOptions:
+    """Say, where the query is estimated, that Polars decides which rows are read together."""
+    if options.dry_run is None:
+        return options
+    return replace(options, dry_run=replace(options.dry_run, in_batches=True))
 
 
 def band_expressions(what: str, bands: Any) -> list[pl.Expr]:

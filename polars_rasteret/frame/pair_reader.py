@@ -36,7 +36,6 @@ class PairReader:
 
     bands: Mapping[str, pl.DataType]
     as_points: bool
-    areas_hint: str = ""
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
@@ -51,7 +50,12 @@ class PairReader:
             return windows_of_points(column, reference_id, targets, target)
         return windows_of_areas(column, reference_id, targets, target)
 
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+    def row_bytes(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        judging: Sequence[str] = (),  # noqa: ARG002
+    ) -> NDArray[np.int64]:
         """Give the size of a row: references are views, whatever the size of their tile tables."""
         return np.full(len(rows), 125 * len(wanted), np.int64)
 
@@ -91,7 +95,6 @@ class PairReader:
         options: ReadOptions,  # noqa: ARG002
         *,
         judging: Sequence[str] = (),  # noqa: ARG002
-        at_most: bool = True,  # noqa: ARG002
     ) -> Bill:
         """Give nothing: references cost nothing."""
         return Bill(tiles=0, requests=0, bytes=0)

@@ -7,6 +7,7 @@ on the caller's frame, in the collection scan, on pairs before any request, and 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,19 +15,21 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polars_rasteret.engine import Bill, Spending, check_budget
+from polars_rasteret.engine import NOTHING, Spending, check_budget, ledger_of, open_ledger
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.keys import KeyColumns
 from polars_rasteret.frame.moments import AT, at_intervals, widened
 from polars_rasteret.frame.pairing import candidate_pairs, covering_rows, with_unmatched
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
-from polars_rasteret.frame.question import READ_ERROR
+from polars_rasteret.frame.question import READ_ERROR, schema_here
 from polars_rasteret.frame.records import collect_records
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
 from polars_rasteret.frame.units import PairedRows, pieces, unit_bytes, units
 from polars_rasteret.frame.validity import CONTEXT, Judge
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.waves import choose_by_reading
 from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.options import DryRun
 from polars_rasteret.plan.choice import Intervals, candidates, within
 from polars_rasteret.plan.pairs import covering_boxes, target_runs
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import Bill
     from polars_rasteret.frame.question import Question, Settled
     from polars_rasteret.frame.records import Records
     from polars_rasteret.frame.units import ReadAnswer
@@ -44,7 +48,7 @@ _MAX_PAIRS = 2**23
 """Candidate pairs looked at together: bounds the memory of pairing, and keeps a million points in one piece."""
 
 
-class PairedSource:
+class PairedSource(Watched):
     """The IO source of a verb that pairs records with a table."""
 
     def __init__(self, question: Question) -> None:
@@ -55,7 +59,7 @@ class PairedSource:
         question = self.question
         return register_io_source(
             self,
-            schema=question.schema,
+            schema=partial(schema_here, question.settled.schema),
             validate_schema=True,
             is_pure=True,
             explain_name=f"RASTER {question.verb}",
@@ -107,8 +111,9 @@ class _Answer:
     def __init__(self, question: Question, settled: Settled, split: SplitPredicate, wanted: list[str]) -> None:
         self.question, self.settled, self.split, self.wanted = question, settled, split, wanted
         self.keys: KeyColumns
+        self.options = question.options.without_budget()
         self.spending: Spending | None = None
-        """What the reads may fetch together, where that is not known before."""
+        """What the reads may fetch together."""
         self.needed = {*wanted, *root_names(split.pairs), *root_names(split.pixels), *root_names(split.records)}
 
     def frames(self, n_rows: int | None) -> Iterator[pl.DataFrame]:
@@ -122,7 +127,6 @@ class _Answer:
             target_frame,
             settled.where,
             as_points=settled.reader.as_points,
-            resampled_areas_hint=settled.reader.areas_hint,
         )
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
         at = None if settled.at is None else at_intervals(target_frame[AT])
@@ -137,10 +141,12 @@ class _Answer:
             period=_period(question.match, at, reach),
             target_crs=targets.crs,
         )
+        if (run := question.options.dry_run) is not None:
+            ledger_of(run).name_records(records.files(), are_chosen=question.match != "all")
         pairs = candidate_pairs(targets, bounds, records)
         self.keys = KeyColumns(target_frame, records)
         runs = self._runs(targets, pairs, records, (at, reach), n_rows)
-        if question.options.budget_bytes is not None:
+        if question.options.has_budget:
             runs = self._billed(runs)
         for rows, of_targets in runs:
             if question.match == "all":
@@ -232,29 +238,34 @@ class _Answer:
         return rows.taken(np.flatnonzero(kept))
 
     def _billed(self, given: Iterator[tuple[PairedRows, range]]) -> Iterator[tuple[PairedRows, range]]:
-        """Refuse the answer before its first request if what it surely costs exceeds the budget; else watch what is spent."""
+        """Refuse the answer before its first request if what it surely costs exceeds the budget; watch what is spent."""
         question, reader, validity = self.question, self.settled.reader, self.settled.validity
-        budget = question.options.budget_bytes
-        assert budget is not None
-        is_exact = question.match == "all" and validity is None and not reader.costs_vary and not self.split.pixels
-        if not is_exact:
-            self.spending = Spending(budget)
+        self.spending = Spending.of(question.options)
+        assert self.spending is not None
         is_unread = question.match == "all" and not self._values()
         if is_unread or self.split.pixels:  # how far the read goes depends on the pixels
             return given
         runs = list(given)
-        judging = () if validity is None else validity.bands
-        certain = Bill(tiles=0, requests=0, bytes=0)
+        if question.match == "all" and validity is None and not reader.costs_vary:
+            check_budget(self._exact_bill(runs), self.spending.budget)
+            return iter(runs)
+        certain = NOTHING
         for rows, _ in runs:
             sure = rows if question.match == "all" else rows.taken(np.unique(rows.target, return_index=True)[1])
-            bill = reader.bill(sure, self._values(), question.options, judging=judging, at_most=is_exact)
-            certain = Bill(
-                tiles=certain.tiles + bill.tiles,
-                requests=certain.requests + bill.requests,
-                bytes=certain.bytes + bill.bytes,
-            )
-        check_budget(certain, budget)
+            certain += reader.bill(sure, self._values(), question.options, judging=self._judging())
+        check_budget(certain, self.spending.budget)
         return iter(runs)
+
+    def _exact_bill(self, runs: list[tuple[PairedRows, range]]) -> Bill:
+        """Add up what the units of the answer will fetch, by planning them as they will be read."""
+        assert self.spending is not None
+        with open_ledger() as (name, ledger):
+            options, self.options = self.options, replace(self.options, dry_run=DryRun(ledger=name, read=0))
+            for rows, _ in runs:
+                for _ in self._read_all(rows):
+                    pass
+            self.options = options
+            return ledger.bill(self.spending.budget)
 
     def _values(self) -> set[str]:
         """Name what is to be read, as the reader calls it."""
@@ -270,7 +281,7 @@ class _Answer:
     def _read_all(self, rows: PairedRows) -> Iterator[pl.DataFrame]:
         """Read every row, unit by unit."""
         values = self._values()
-        row_bytes = self.settled.reader.row_bytes(rows, values) + self._key_bytes()
+        row_bytes = self.settled.reader.row_bytes(rows, values, self._judging()) + self._key_bytes()
         allowed = unit_bytes(row_bytes, self.question.options.max_answer_bytes)
         is_cut = allowed < self.question.options.max_answer_bytes
         for unit in units(row_bytes, max_bytes=allowed, ramps_up=self._ramps_up()):
@@ -293,7 +304,10 @@ class _Answer:
         values = self._values()
         dtypes = {name: reader.outputs[name] for name in reader.outputs if name in values and name != READ_ERROR}
         target_bytes = np.full(len(of_targets), self._key_bytes(), np.int64)
-        np.maximum.at(target_bytes, rows.target - of_targets.start, reader.row_bytes(rows, values))
+        row_bytes = reader.row_bytes(
+            rows, {*values, *reader.outputs}, self._judging()
+        )  # all bands say whether a row counts
+        np.maximum.at(target_bytes, rows.target - of_targets.start, row_bytes)
         ramps_up = self._ramps_up() or n_rows is not None
         for unit in units(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
             targets = np.arange(of_targets[unit.start], of_targets[unit.stop - 1] + 1, dtype=np.int64)
@@ -310,6 +324,10 @@ class _Answer:
             if n_rows is not None and n_rows <= 0:
                 return
 
+    def _judging(self) -> tuple[str, ...]:
+        """Name the bands that say what is valid."""
+        return () if self.settled.validity is None else self.settled.validity.bands
+
     def _key_bytes(self) -> int:
         return self.keys.row_bytes({name for name in self.needed if name not in self.settled.values})
 
@@ -318,7 +336,7 @@ class _Answer:
         return self.settled.reader.read(
             rows,
             self._values(),
-            replace(self.question.options, budget_bytes=None),
+            self.options,
             judge=None if validity is None else Judge(validity, rows, self.keys),
             spending=self.spending,
             must_count=must_count,

@@ -46,7 +46,6 @@ class PointReader:
     tells_errors: bool
     sampling: Sampling
     as_points: bool = True
-    areas_hint: str = ""
 
     def __post_init__(self) -> None:
         check_grid("sample_points", self.sampling.grid, list(self.bands))
@@ -80,7 +79,12 @@ class PointReader:
             exactly=self.sampling.max_distance > 0 or self.sampling.method != "nearest",
         )
 
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
+    def row_bytes(
+        self,
+        rows: PairedRows,
+        wanted: AbstractSet[str],
+        judging: Sequence[str] = (),  # noqa: ARG002
+    ) -> NDArray[np.int64]:
         """Give the size of a row: a value and its validity per band, and of each pixel of its neighbourhood."""
         n_bytes = 0
         n_around = 0 if self.sampling.neighbourhood == "off" else self.sampling.size**2
@@ -92,7 +96,7 @@ class PointReader:
     @property
     def costs_vary(self) -> bool:
         """Whether surroundings are read only where a pixel is null."""
-        return bool(self.sampling.max_distance) or self.sampling.neighbourhood == "if_center_nodata"
+        return self.sampling.costs_vary
 
     def read(
         self,
@@ -141,13 +145,11 @@ class PointReader:
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),
-        at_most: bool = True,
     ) -> Bill:
-        """Give what `read` would fetch with an empty cache: at most, or for sure."""
-        chosen = self._chosen(wanted) or list(self.bands)[:1]
-        names = list(dict.fromkeys([*judging, *chosen])) if at_most else list(judging) or chosen
+        """Give what `read` would surely fetch with an empty cache: pixels without surroundings, or what says they are valid."""
+        names = list(judging) or self._chosen(wanted) or list(self.bands)[:1]
         bands = self._asked(rows, list(dict.fromkeys([*self.bands, *judging])))
-        return bill_of(PointSampler(bands, self.sampling, options).reads(names, at_most=at_most), options)
+        return bill_of(PointSampler(bands, self.sampling, options).reads(names), options)
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:
         """Say whether any of the columns is read."""

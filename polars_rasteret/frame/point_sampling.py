@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
+from polars_rasteret.engine import ledger_of
 from polars_rasteret.frame.grids import grid_bands, shared_grids
 from polars_rasteret.frame.patches import Patch, PatchAsk, Place, add_reason, read_patches
 
@@ -100,6 +101,8 @@ class PointSampler:
         self._errors: dict[int, str] = {}
         self._is_read = {name: band.is_read for name, band in bands.items()}
         self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
+        if options.dry_run is not None and (sampling.costs_vary or (judge is not None and judge.bands)):
+            ledger_of(options.dry_run).is_upper = True
         self._grid_of = dict(zip(bands, shared_grids(list(bands.values())), strict=True))
 
     def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:
@@ -132,31 +135,19 @@ class PointSampler:
                 answer.counts |= one.valid
         return answer
 
-    def reads(self, names: Sequence[str], *, at_most: bool) -> list[WindowRead]:
-        """Give what `sample` asks of some bands, without reading: of each point's pixels, or `at_most` of its surroundings."""
-        how = self.sampling
-        reach = how.max_distance if at_most else 0
-        size = KERNEL_SIZE[how.method] if not reach else how.size
-        reads = []
-        for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64)):
-            place = group.place
-            wide = Place(
-                grid=place.grid,
-                rows=place.rows,
-                row_start=place.row_start - reach,
-                col_start=place.col_start - reach,
-            )
-            reads += [
-                PatchAsk(
-                    band=self.bands[name],
-                    place=wide,
-                    size=size,
-                    is_own=name in group.own,
-                    is_wanted=self._is_read[name],
-                ).read()
-                for name in group.names
-            ]
-        return reads
+    def reads(self, names: Sequence[str]) -> list[WindowRead]:
+        """Give what `sample` asks of some bands, without reading: each point's pixels, without surroundings."""
+        return [
+            PatchAsk(
+                band=self.bands[name],
+                place=group.place,
+                size=KERNEL_SIZE[self.sampling.method],
+                is_own=name in group.own,
+                is_wanted=self._is_read[name],
+            ).read()
+            for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64))
+            for name in group.names
+        ]
 
     def _meet(self, one: str, other: str) -> bool:
         grids, others = self._grid_of[one], self._grid_of[other]
@@ -238,6 +229,8 @@ class PointSampler:
             accepted = self.judge.of(group.place.rows, seen, size)
             # Where no pixel is valid, no band is read.
             hopeful = np.flatnonzero(accepted.any(axis=(1, 2)))
+            if self.options.dry_run is not None and self.judge.bands:  # any of them may turn out to be valid
+                hopeful = np.arange(len(accepted))
             later = tuple(name for name in group.names if name not in seen)
             unread = replace(group, place=group.place.taken(hopeful), names=later)
             rest = self._read([unread], size)[0] if later else {}

@@ -152,11 +152,6 @@ class Question:
         check_at_dtype(self.verb, dtype)
         return at
 
-    def schema(self) -> pl.Schema:
-        """Give the schema of the answer, as an IO source must."""
-        process.check()  # in a forked child the query would hang in Polars before it reaches our own check
-        return self.settled.schema
-
     def _free_name(self, name: str, taken: Mapping[str, pl.DataType]) -> str:
         if name not in taken:
             return name
@@ -183,3 +178,9 @@ class Question:
                 f"{', '.join(schema)}"
             )
         return [name for name in dict.fromkeys(names) if name in schema]
+
+
+def schema_here(schema: pl.Schema) -> pl.Schema:
+    """Give the schema of an answer, as an IO source must; a small function, because Polars pickles it beside the source."""
+    process.check()  # in a forked child the query would hang in Polars before it reaches our own check
+    return schema

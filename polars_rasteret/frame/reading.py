@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Spending, WindowAnswer
+    from polars_rasteret.frame.onto_grids import AnswerGrids
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.windows import Windows
     from polars_rasteret.options import ReadOptions
@@ -65,6 +66,42 @@ class BandAnswer:
     answer: WindowAnswer
     is_read: NDArray[np.bool_]
     """Rows that were read without an error."""
+    grids: AnswerGrids | None = None
+    """The grids of the answers, where these are not the windows as they are."""
+    outside: NDArray[np.bool_] | None = None
+    """Like the values: pixels that get `fill` once the values are unscaled."""
+    fill: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOut:
+    """Where the answers of one band go."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+    start: NDArray[np.int64]
+    """Of each row's pixels."""
+    size: NDArray[np.int64]
+    stride: int | None
+    """From one row to the next, where all have the same size."""
+
+    def pixels(self, row: int) -> slice:
+        """Give the place of a row's pixels."""
+        return slice(int(self.start[row]), int(self.start[row] + self.size[row]))
+
+    def part(self, first_row: int) -> Out:
+        """Give the place of the rows from `first_row` on, as the engine takes it."""
+        assert self.stride is not None
+        first = first_row * self.stride
+        return Out(
+            values=self.values[first:],
+            valid=None if self.valid is None else self.valid[first:],
+            stride=self.stride,
+        )
+
+    def offset(self) -> NDArray[np.int64]:
+        """Give where each answer begins when they lie side by side, and where the last ends."""
+        return np.concatenate([[0], np.cumsum(self.size)]).astype(np.int64)
 
 
 def window_reads(
@@ -93,7 +130,9 @@ def window_reads(
                 )
         row_start, col_start, height, width = shared[key]
         dtype = (dtypes or {}).get(band.column.name, band.column.dtype)
-        _check_fill(fill_value, dtype, band.column.name)
+        # The fill of an unscaled answer is in its units: it comes when the values are unscaled.
+        fill = None if band.unscale else fill_value
+        check_fill_fits(fill, dtype, band.column.name)
         reads.append(
             WindowRead(
                 label=band.column.name,
@@ -104,7 +143,7 @@ def window_reads(
                 height=height,
                 width=width,
                 dtype=dtype,
-                fill=None if fill_value is None else dtype.type(fill_value),
+                fill=None if fill is None else dtype.type(fill),
                 want_valid=want_valid,
                 out=out,
             )
@@ -135,7 +174,7 @@ def read_bands(
     dtypes
         Result dtype by band where it is not the band's own pixel dtype (``stack=True``).
     fill_value
-        For pixels outside of the image.
+        For pixels outside of the image; in units of the answer where that is unscaled.
     want_valid
         Whether the validity of every pixel is needed.
     advice
@@ -154,54 +193,99 @@ def read_bands(
     errors
         Reasons by row, with ``on_error="null"``.
     """
-    outs = _outs(bands, dtypes or {}, shape, stack=stack, want_valid=want_valid, options=options, advice=advice)
+    outs: list[Out | None] = [None] * len(bands)
+    if shape is not None:
+        sizes = [np.full(len(band.reference_id), shape[0] * shape[1]) for band in bands]
+        how = {"stack": stack, "want_valid": want_valid, "options": options, "advice": advice}
+        outs = [one.part(0) for one in answer_outs(bands, dtypes or {}, sizes, is_regular=True, **how)]  # type: ignore[arg-type]
     reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
     answers = read_windows(reads, options, advice=advice, spending=spending)
     errors: dict[int, str] = {}
     results = []
     for band, answer in zip(bands, answers, strict=True):
         is_read = band.is_read
-        for row, reason in answer.errors.items():
-            is_read[row] = False
-            errors[row] = f"{errors[row]}; {reason}" if row in errors else reason
-        results.append(BandAnswer(rows=band, answer=answer, is_read=is_read))
+        is_read[list(answer.errors)] = False
+        join_reasons(errors, answer.errors)
+        outside = _outside(band, shape) if band.unscale and fill_value is not None else None
+        results.append(BandAnswer(rows=band, answer=answer, is_read=is_read, outside=outside, fill=fill_value))
     return results, errors
 
 
-def _outs(
+def join_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:
+    """Add the reasons of one band to those of all."""
+    for row, reason in more.items():
+        errors[row] = f"{errors[row]}; {reason}" if row in errors else reason
+
+
+def _outside(band: BandRows, shape: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """Say which pixels of the answers lie outside of the image; with `shape`, rows that are not read have a place too."""
+    windows, column, is_read = band.windows, band.column, band.is_read
+    parts = [np.zeros(0, np.bool_)]
+    for row in range(len(is_read)):
+        if not is_read[row]:
+            parts.append(np.zeros(0 if shape is None else shape[0] * shape[1], np.bool_))
+            continue
+        reference = band.reference_id[row]
+        rows = np.arange(windows.height[row]) + windows.row_start[row]
+        cols = np.arange(windows.width[row]) + windows.col_start[row]
+        inside_rows = (rows >= 0) & (rows < column.height[reference])
+        inside_cols = (cols >= 0) & (cols < column.width[reference])
+        parts.append(~(inside_rows[:, None] & inside_cols).reshape(-1))
+    return np.concatenate(parts)
+
+
+def answer_outs(
     bands: Sequence[BandRows],
     dtypes: Mapping[str, np.dtype[Any]],
-    shape: tuple[int, int] | None,
+    sizes: Sequence[NDArray[np.int64]],
     *,
+    is_regular: bool,
     stack: bool,
     want_valid: bool,
     options: ReadOptions,
     advice: str,
-) -> list[Out | None]:
-    """Make the arrays that windows of one shape are written into; 0 where nothing is read."""
-    if shape is None:
-        return [None] * len(bands)
-    n_rows, n_pixels = len(bands[0].reference_id), shape[0] * shape[1]
+) -> list[AnswerOut]:
+    """Make the arrays that answers are written into; 0 where nothing is read.
+
+    Parameters
+    ----------
+    bands, dtypes, want_valid, options, advice
+        As in `read_bands`.
+    sizes
+        Per band, the pixels of each row.
+    is_regular
+        Whether all rows of all bands have the same size.
+    stack
+        Whether all bands of a row lie side by side in one array; they must be regular.
+    """
     wanted = [dtypes.get(band.column.name, band.column.dtype) for band in bands]
-    n_bytes = n_rows * n_pixels * sum(dtype.itemsize + want_valid for dtype in wanted)
+    n_bytes = sum(
+        float(size.sum(dtype=np.float64)) * (dtype.itemsize + want_valid)
+        for size, dtype in zip(sizes, wanted, strict=True)
+    )
     if n_bytes > options.max_answer_bytes:
         raise UsageError(
             f"the answer would take {n_bytes / 1e6:,.1f} MB, more than max_answer_bytes "
             f"({options.max_answer_bytes / 1e6:,.1f} MB) allows at once; {advice}"
         )
-    side_by_side = len(bands) if stack else 1
-    outs: list[Out | None] = []
+    n_rows = len(bands[0].reference_id)
+    outs: list[AnswerOut] = []
     values = valid = None
-    for at, dtype in enumerate(wanted):
+    for at, (size, dtype) in enumerate(zip(sizes, wanted, strict=True)):
+        n_pixels = int(size[0]) if is_regular and n_rows else 0
+        side_by_side = len(bands) if stack else 1
         if values is None or not stack:
-            values = _zeros(n_rows * n_pixels * side_by_side, dtype)
+            values = _zeros(int(size.sum()) * side_by_side, dtype)
             valid = np.zeros(len(values), np.bool_) if want_valid else None
         first = at * n_pixels if stack else 0
+        stride = n_pixels * side_by_side if is_regular else None
         outs.append(
-            Out(
+            AnswerOut(
                 values=values[first:],
                 valid=None if valid is None else valid[first:],
-                stride=n_pixels * side_by_side,
+                start=np.arange(n_rows) * stride if stride is not None else np.cumsum(size) - size,
+                size=size,
+                stride=stride,
             )
         )
     return outs
@@ -229,32 +313,6 @@ def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
         )
 
 
-def check_same_grids(bands: Sequence[BandRows]) -> None:
-    """Refuse bands whose pixels do not line up where they would be given as one window.
-
-    Raises
-    ------
-    UsageError
-        When bands of one row lie on different grids.
-    """
-    first = bands[0]
-    for other in bands[1:]:
-        if other.windows is first.windows:
-            continue  # shared because the grids are the same
-        both = first.is_read & other.is_read
-        ours, theirs = first.reference_id[both], other.reference_id[both]
-        pairs = np.unique(np.stack([ours, theirs], axis=1), axis=0).tolist() if len(ours) else []
-        for one, two in pairs:
-            same_crs = first.column.crs[one] == other.column.crs[two]
-            if not (
-                same_crs and np.array_equal(first.column.transform[one], other.column.transform[two], equal_nan=True)
-            ):
-                raise UsageError(
-                    f"{first.column.name} and {other.column.name} of {first.column.references[one].href} lie on different pixel "
-                    "grids, and bringing one onto the other is not available yet in this version; read them in separate calls"
-                )
-
-
 def stack_dtype(columns: Sequence[RasterColumn]) -> np.dtype[np.generic]:
     """Give the dtype that holds every band of a stack.
 
@@ -272,7 +330,8 @@ def stack_dtype(columns: Sequence[RasterColumn]) -> np.dtype[np.generic]:
     return dtype
 
 
-def _check_fill(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:
+def check_fill_fits(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:
+    """Refuse a fill that is no value of a dtype."""
     if fill_value is None:
         return
     if dtype.kind == "f":

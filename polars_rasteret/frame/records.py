@@ -27,7 +27,7 @@ from polars_rasteret.plan.pairs import unwrapped
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,6 +48,8 @@ class Records:
     """The candidate records, in the order in which their rows come out: time, then id, then collection order."""
 
     n_records: int
+    ids: pl.Series
+    """Null where a record has none."""
     columns: pl.DataFrame
     """Record columns under their output names; a frame without columns has no height."""
     rasters: Mapping[str, RasterColumn]
@@ -62,6 +64,12 @@ class Records:
 
     def __len__(self) -> int:
         return self.n_records
+
+    def files(self) -> Iterator[tuple[str | None, list[str]]]:
+        """Give the id of each record, and the hrefs of its bands."""
+        for record, name in enumerate(self.ids):
+            at = [(one, int(one.reference_id[record])) for one in self.rasters.values()]
+            yield name, [one.references[reference].href for one, reference in at if reference >= 0]
 
 
 def checked_raster_columns(schema: Mapping[str, pl.DataType], bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -149,6 +157,7 @@ def collect_records(
         boxes, owner = _boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
     return Records(
         n_records=frame.height,
+        ids=frame[_ID].cast(pl.String),
         columns=frame[list(outputs)] if outputs else pl.DataFrame(),
         rasters=rasters,
         boxes=boxes,
@@ -213,7 +222,7 @@ def _boxes_of_rasters(
         if not len(present):
             continue
         if native:
-            of_reference = _native_bounds(column)
+            of_reference = native_bounds(column)
         else:
             of_reference = image_footprints(column.crs, column.transform, column.width, column.height).bounds
         boxes.append(of_reference[column.reference_id[present]])
@@ -225,7 +234,8 @@ def _boxes_of_rasters(
     return _padded(all_boxes), all_owners
 
 
-def _native_bounds(column: RasterColumn) -> NDArray[np.float64]:
+def native_bounds(column: RasterColumn) -> NDArray[np.float64]:
+    """Give the bounds of each reference in its own CRS, shape (n_references, 4); NaN without georeferencing."""
     zero = np.zeros(len(column.width))
     rows = np.stack([zero, zero, column.height, column.height], axis=1).astype(np.float64)
     cols = np.stack([zero, column.width, zero, column.width], axis=1).astype(np.float64)

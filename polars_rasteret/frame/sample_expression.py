@@ -24,6 +24,7 @@ from polars_rasteret.frame.elementwise import (
     band_name,
     check_unscale,
     common_dtype,
+    in_batches,
     known_crs,
     mapped,
     pixel_dtype_of,
@@ -36,6 +37,7 @@ from polars_rasteret.frame.reading import stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import raster_column
 from polars_rasteret.frame.sampling import Sampling, checked_sampling
 from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import SharedWindows, windows_of_points
 from polars_rasteret.options import OnError, ReadOptions, current_options
 
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SamplePoints:
+class _SamplePoints(Watched):
     """Callback: raster columns, then x and y (or a point geometry), to values."""
 
     n_bands: int
@@ -110,7 +112,8 @@ class _SamplePoints:
             )
             return [point_column(answer, answer.rows.column.name) for answer in answers], errors
         bands = {one.column.name: one for one in asked_rows(columns, shared, unscale=self.unscale)}
-        answer = PointSampler(bands, sampling, self.options, spending=self.spending).sample(list(bands), list(bands))
+        sampler = PointSampler(bands, sampling, in_batches(self.options), spending=self.spending)
+        answer = sampler.sample(list(bands), list(bands))
         values = [sampled_columns(bands[name], answer.bands[name], sampling)[name] for name in bands]
         return values, answer.errors
 
@@ -146,7 +149,7 @@ def sample_points(
         sampling=sampling,
         form=form,
         options=options,
-        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
+        spending=Spending.of(options),
     )
     is_float = unscale or method != "nearest"
     if form == "single":

@@ -30,6 +30,11 @@ class Sampling:
         return self.method == "nearest" and not self.max_distance and self.neighbourhood == "off"
 
     @property
+    def costs_vary(self) -> bool:
+        """Whether surroundings are read only where a pixel is null."""
+        return bool(self.max_distance) or self.neighbourhood == "if_center_nodata"
+
+    @property
     def size(self) -> int:
         """Pixels per side of the surroundings."""
         return 2 * self.max_distance + 1

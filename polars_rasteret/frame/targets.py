@@ -246,9 +246,7 @@ def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
     return Areas(wkb_array(geometry), crs)
 
 
-def targets_of(
-    frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool, resampled_areas_hint: str = ""
-) -> Points | Areas:
+def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None) -> Points | Areas:
     """Give the targets of a collected frame.
 
     Parameters
@@ -259,14 +257,14 @@ def targets_of(
         Which they are.
     as_points
         Every target must be a point; else geometries are taken by their outline (coordinate columns are points all
-        the same).
+        the same). None: as points where all of them are.
     """
     if columns.geometry is None:
         return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index]  # both are set
     geometry = frame[columns.geometry]
+    if as_points is None:
+        as_points = _are_points(geometry)
     if as_points:
-        if resampled_areas_hint and not _are_points(geometry):
-            raise UsageError(resampled_areas_hint)
         return points_of_geometry(geometry, columns.crs)
     return areas_of_geometry(geometry, columns.crs)
 

@@ -107,13 +107,8 @@ class Reader(Protocol):
     """What a verb does with paired rows."""
 
     @property
-    def as_points(self) -> bool:
-        """Whether every target must be a point."""
-        ...
-
-    @property
-    def areas_hint(self) -> str:
-        """What to say of a target that is no point where every one must be; empty: the geometry says it."""
+    def as_points(self) -> bool | None:
+        """Whether every target must be a point; None: they are taken as points where all of them are."""
         ...
 
     @property
@@ -127,13 +122,13 @@ class Reader(Protocol):
         """Give the window each row asks of a band."""
         ...
 
-    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str]) -> NDArray[np.int64]:
-        """Give the size of each row's answer."""
+    def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str], judging: Sequence[str] = ()) -> NDArray[np.int64]:
+        """Give the size of each row's answer, and of what is in hand for it: `judging` bands say what is valid."""
         ...
 
     @property
     def costs_vary(self) -> bool:
-        """Whether what is read depends on the pixels themselves, so that `bill` is an upper bound."""
+        """Whether what is read depends on the pixels themselves, so that `bill` is a part of it."""
         ...
 
     def read(
@@ -156,16 +151,13 @@ class Reader(Protocol):
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),
-        at_most: bool = True,
     ) -> Bill:
-        """Give what `read` would fetch with an empty cache: at most, or for sure.
+        """Give what `read` would surely fetch with an empty cache, whatever the pixels are.
 
         Parameters
         ----------
         judging
             Bands that say what is valid.
-        at_most
-            False leaves out what depends on pixels.
         """
         ...
 

@@ -7,7 +7,7 @@ null, the pixel counts as nodata in every band.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -105,7 +105,7 @@ class Judge:
         self._context = keys.frame(rows, {*validity.targets, *named}).rename(named, strict=False)
 
     def of(self, rows: NDArray[np.int64], patches: Mapping[str, Patch], size: int) -> NDArray[np.bool_]:
-        """Say which pixels are valid, shape ``(n, size, size)``.
+        """Say which pixels of patches are valid, shape ``(n, size, size)``.
 
         Parameters
         ----------
@@ -116,20 +116,26 @@ class Judge:
         size
             Of the patches.
         """
-        n_pixels = size * size
-        context = self._context[rows]
-        if n_pixels != 1:
-            context = context[np.repeat(np.arange(len(rows)), n_pixels)]
-        bands = [
-            scalar_series(name, patches[name].values.reshape(-1), patches[name].valid.reshape(-1))
-            for name in self.bands
-        ]
-        frame = context.with_columns(bands)
+        bands = {name: (patches[name].values.reshape(-1), patches[name].valid.reshape(-1)) for name in self.bands}
+        return self.of_pixels(np.repeat(rows, size * size), bands).reshape(-1, size, size)
+
+    def of_pixels(
+        self, rows: NDArray[np.int64], bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]]
+    ) -> NDArray[np.bool_]:
+        """Say which pixels are valid.
+
+        Parameters
+        ----------
+        rows
+            Row of the batch of each pixel.
+        bands
+            Values and validity of each pixel, of the bands that the expression names.
+        """
+        frame = self._context[rows].with_columns([scalar_series(name, *bands[name]) for name in self.bands])
         result = frame.lazy().select(self._expr.alias("valid")).collect()["valid"].fill_null(value=False)
-        if len(result) not in (1, len(rows) * n_pixels):
+        if len(result) not in (1, len(rows)):
             raise UsageError(
-                f"valid={str(self._expr)[:200]} gave {len(result)} values for {len(rows) * n_pixels} pixels; expected an "
-                "elementwise expression"
+                f"valid={str(self._expr)[:200]} gave {len(result)} values for {len(rows)} pixels; expected an elementwise "
+                "expression"
             )
-        flat = np.broadcast_to(result.to_numpy(), len(rows) * n_pixels)
-        return np.array(flat).reshape(-1, size, size)
+        return np.array(np.broadcast_to(result.to_numpy(), len(rows)))

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.frame.arguments import check_choice, check_fill, checked_bands, checked_shape, refuse_later
+from polars_rasteret.frame.arguments import (
+    check_choice,
+    check_fill,
+    checked_bands,
+    checked_resolution,
+    checked_shape,
+    is_number,
+)
+from polars_rasteret.frame.grids import check_grid
+from polars_rasteret.frame.lining_up import check_resampling, methods_of
 from polars_rasteret.frame.long_layout import INDEX, long_layout, record_columns, with_raster_crs
 from polars_rasteret.frame.pair_reader import PairReader
 from polars_rasteret.frame.paired_source import PairedSource
@@ -57,10 +66,12 @@ class Pairing:
         check_choice(what, "match", self.match, ("all", "latest", "earliest", "nearest"))
         check_choice(what, "unmatched", self.unmatched, ("null", "drop"))
         check_choice(what, "on_error", self.on_error, (None, "raise", "null"))
-        if what == "read_windows":
-            refuse_later(what, match=(self.match, "all"), min_valid_fraction=(self.min_valid_fraction, None))
-            if self.valid is not None:
-                raise UsageError(f"{what}: valid= is not available yet in this version; use it with sample_points")
+        fraction = self.min_valid_fraction
+        if fraction is not None and (self.match == "all" or not is_number(fraction) or not 0 <= fraction <= 1):
+            raise UsageError(
+                f"{what}: min_valid_fraction={fraction!r} with match={self.match!r}; expected 0 to 1 with 'latest', 'earliest' "
+                "or 'nearest': it says which record is chosen"
+            )
         return self
 
 
@@ -90,22 +101,35 @@ class _PointReaderOf:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WindowReaderOf:
     shape: tuple[int, int] | None
+    resolution: tuple[float, float] | None
+    coverage: str | None
+    grid: str
+    resampling: Any
     masked: bool | str
     fill_value: float | None
+    min_valid_fraction: float | None
     stack: bool
     unscale: bool | tuple[str, ...]
     tells_errors: bool
 
     def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
+        check_grid("read_windows", self.grid, list(bands))
+        check_resampling("read_windows", self.resampling, list(bands))
         return WindowReader(
             bands=bands,
             shape=self.shape,
+            resolution=self.resolution,
+            coverage=self.coverage,
+            grid=self.grid,
+            resampling=methods_of(self.resampling, list(bands)),
             masked=self.masked,
             fill_value=self.fill_value,
+            min_valid_fraction=self.min_valid_fraction,
             stack=self.stack,
             unscale=_unscaled("read_windows", self.unscale, bands),
             tells_errors=self.tells_errors,
-            as_points=self.shape is not None,
+            # A point has a window where there is a shape; else it is the smallest area.
+            as_points=None if self.shape is not None else False,
         )
 
 
@@ -185,25 +209,24 @@ def read_windows(
     """Build the frame behind ``.raster.read_windows``."""
     what = "read_windows"
     check_choice(what, "masked", masked, (False, True, "column"))
-    refuse_later(
-        what,
-        resolution=(resolution, None),
-        coverage=(coverage, None),
-        grid=(grid, "finest"),
-        resampling=(resampling, "nearest"),
-    )
-    check_fill(what, fill_value, unscale)
+    check_choice(what, "coverage", coverage, (None, "center", "all_touched"))
+    check_fill(what, fill_value)
     size = checked_shape(what, shape)
+    pixel_size = checked_resolution(what, resolution, size)
+    instead = " instead of resolution" if pixel_size is not None else ""
     if stack and size is None:
-        raise UsageError(f"{what}: stack=True needs a known size: pass shape=(height, width) with point geometries")
+        raise UsageError(f"{what}: stack=True needs a known size: pass shape=(height, width){instead}")
     if masked == "column" and size is None:
-        raise UsageError(
-            f"{what}: masked='column' needs a known size: pass shape=(height, width) with point geometries"
-        )
+        raise UsageError(f"{what}: masked='column' needs a known size: pass shape=(height, width){instead}")
     reader = _WindowReaderOf(
         shape=size,
+        resolution=pixel_size,
+        coverage=coverage,
+        grid=grid,
+        resampling=resampling,
         masked=masked,
         fill_value=fill_value,
+        min_valid_fraction=pairing.min_valid_fraction,
         stack=stack,
         unscale=_names(what, unscale),
         tells_errors=_tells_errors(pairing),

@@ -15,24 +15,30 @@ from polars_rasteret.engine import Spending
 from polars_rasteret.engine.at_exit import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import struct_series, window_struct_fields
-from polars_rasteret.frame.arguments import as_expr, check_fill, checked_shape, is_number, refuse_later
+from polars_rasteret.frame.arguments import as_expr, check_fill, checked_resolution, checked_shape, is_number
 from polars_rasteret.frame.columns import stacked_column, window_array_column, window_struct_column
 from polars_rasteret.frame.elementwise import (
+    ADVICE,
     NO_CRS,
     as_dtype_expr,
+    asked_rows,
     band_name,
     check_unscale,
     common_dtype,
+    in_batches,
     known_crs,
     mapped,
     pixel_dtype_of,
-    read_columns,
     same_length,
     settled_crs,
 )
-from polars_rasteret.frame.reading import BandAnswer, stack_dtype, warn_of_errors
+from polars_rasteret.frame.grids import FINEST, check_grid
+from polars_rasteret.frame.lining_up import OntoGrid, are_windows, check_resampling, line_up, may_need_grids, methods_of
+from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands, stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import RasterColumn, raster_column
+from polars_rasteret.frame.resampled import read_onto_grids
 from polars_rasteret.frame.targets import areas_of_geometry, geometry_crs, points_of_geometry, stated_crs, wkb_array
+from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import (
     SharedWindows,
     Windows,
@@ -41,18 +47,20 @@ from polars_rasteret.frame.windows import (
     windows_of_areas,
     windows_of_images,
     windows_of_points,
+    windows_on_grids,
+    with_own_grid,
 )
 from polars_rasteret.geo.geometry import are_points
 from polars_rasteret.options import OnError, ReadOptions, current_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadWindow:
+class _ReadWindow(Watched):
     """Callback: raster columns, then what says where, to windows."""
 
     n_bands: int
@@ -60,7 +68,11 @@ class _ReadWindow:
     box: tuple[float, float, float, float] | None
     crs: str | None
     shape: tuple[int, int] | None
-    arrays: bool
+    resolution: tuple[float, float] | None
+    resizes: bool
+    """Whether windows are brought to `shape`; else it is a size that they have."""
+    resampling: str | Mapping[str, str]
+    grid: str
     masked: bool
     fill_value: float | None
     unscale: bool
@@ -82,20 +94,21 @@ class _ReadWindow:
         is_stack = self.form == "stack"
         if is_stack and not self.unscale:
             dtypes = {column.name: stack_dtype(columns) for column in columns}
-        answers, errors = read_columns(
-            columns,
-            shared,
-            self.options,
-            unscale=self.unscale,
-            # A window in pixels means what each band makes of it, except in a stack.
-            line_up=is_stack or (self.shape is not None and self.where != "window"),
-            want_valid=self.masked,
-            dtypes=dtypes,
-            fill_value=self.fill_value,
-            spending=self.spending,
-            shape=self.shape if self.arrays else None,
-            stack=is_stack and not self.unscale,
-        )
+        bands = asked_rows(columns, shared, unscale=self.unscale)
+        how: dict[str, Any] = {
+            "want_valid": self.masked,
+            "dtypes": dtypes,
+            "fill_value": self.fill_value,
+            "spending": self.spending,
+            "shape": self.shape,
+            "stack": is_stack and not self.unscale,
+            "advice": ADVICE,
+        }
+        onto, options = self._lined_up(bands), in_batches(self.options)
+        if onto is None:
+            answers, errors = read_bands(bands, options, **how)
+        else:
+            answers, errors = read_onto_grids(onto, options, **how)
         warn_of_errors(errors, "read_window")
         name = inputs[0].name
         if self.form == "single":
@@ -106,54 +119,67 @@ class _ReadWindow:
         result = stacked_column(answers, "pixels", self.shape, masked=self.masked)
         return result if return_dtype is None else result.cast(return_dtype)
 
+    def _lined_up(self, bands: list[BandRows]) -> list[OntoGrid] | None:
+        """Say what is resampled; None when nothing is."""
+        if self.shape is None and self.resolution is None:
+            return None
+        # A window in pixels means what each band makes of it, except in a stack.
+        together = self.form == "stack" or self.where != "window"
+        if not may_need_grids(bands if together else bands[:1], self.resolution):
+            return None
+        onto = line_up(
+            bands,
+            grid=self.grid if together else None,
+            shape=self.shape,
+            resolution=self.resolution,
+            methods=methods_of(self.resampling, [band.column.name for band in bands]),
+        )
+        return None if self.shape is not None and are_windows(onto) else onto
+
     def _column(self, answer: BandAnswer, name: str) -> pl.Series:
-        if self.arrays:
-            assert self.shape is not None
+        if self.shape is not None:
             return window_array_column(answer, name, self.shape, masked=self.masked)
         return window_struct_column(answer, name, masked=self.masked)
 
     def _windows(self, where: Sequence[pl.Series], n_rows: int) -> Callable[[RasterColumn, NDArray[np.int64]], Windows]:
         rows = np.arange(n_rows, dtype=np.int64)
+        has_own_grid = self.resizes or self.resolution is not None
         if self.where == "image":
-            return windows_of_images
+            return lambda column, reference_id: _own(windows_of_images(column, reference_id), has_own_grid)
         if self.where == "window":
             window = np.stack([_whole_numbers(one) for one in where], axis=1)
             is_null = np.logical_or.reduce([one.is_null().to_numpy() for one in where])
-            self._check_sizes(window[~is_null])
+            has_size = self.shape is None or (self._sizes(window[~is_null]) == self.shape).all()
             window[is_null] = 0  # an empty window, which meets nothing
-            return lambda column, reference_id: given_windows(column, reference_id, window)
+            return lambda column, reference_id: _own(
+                given_windows(column, reference_id, window), self.resolution is not None or not has_size
+            )
         if self.where == "box":
             from shapely import box, to_wkb
 
             areas = areas_of_geometry(pl.Series([to_wkb(box(*self.box))], dtype=pl.Binary), known_crs(self.crs))  # type: ignore[misc]
-            return lambda column, reference_id: windows_of_areas(column, reference_id, areas, np.zeros_like(rows))
-        geometry = where[0]
-        crs = stated_crs(self.crs, geometry_crs(geometry.dtype), what="read_window")
-        if self.shape is not None:
+            rows = np.zeros_like(rows)
+        else:
+            geometry = where[0]
+            crs = stated_crs(self.crs, geometry_crs(geometry.dtype), what="read_window")
             is_there = geometry.is_not_null().to_numpy()
-            if not are_points(wkb_array(geometry)[is_there]).all():
-                raise UsageError(
-                    "read_window: shape= on boxes and polygons (resampling) is not available yet in this version; "
-                    "leave shape out for the raster's own pixels, or pass point geometries"
+            if self.shape is not None and are_points(wkb_array(geometry)[is_there]).all():
+                points, shape = points_of_geometry(geometry, crs), self.shape
+                # Unlike a sample, a window around a point outside of the image may still overlap it.
+                return lambda column, reference_id: overlapping(
+                    column, reference_id, windows_of_points(column, reference_id, points, rows, shape=shape)
                 )
-            points, shape = points_of_geometry(geometry, crs), self.shape
-            # Unlike a sample, a window around a point outside of the image may still overlap it.
-            return lambda column, reference_id: overlapping(
-                column, reference_id, windows_of_points(column, reference_id, points, rows, shape=shape)
-            )
-        areas = areas_of_geometry(geometry, crs)
+            areas = areas_of_geometry(geometry, crs)
+        if has_own_grid:
+            return lambda column, reference_id: windows_on_grids(column, reference_id, areas, rows, shape=self.shape)
         return lambda column, reference_id: windows_of_areas(column, reference_id, areas, rows)
 
-    def _check_sizes(self, window: NDArray[np.int64]) -> None:
-        if self.shape is None or not self.arrays:
-            return
-        sizes = np.stack([window[:, 1] - window[:, 0], window[:, 3] - window[:, 2]], axis=1)
-        if (sizes != self.shape).any():
-            at = int(np.flatnonzero((sizes != self.shape).any(axis=1))[0])
-            raise UsageError(
-                f"read_window: a window of {sizes[at, 0]} x {sizes[at, 1]} pixels does not have shape={self.shape}; resampling "
-                "is not available yet in this version, so give windows of that size or leave shape out"
-            )
+    def _sizes(self, window: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.stack([window[:, 1] - window[:, 0], window[:, 3] - window[:, 2]], axis=1)
+
+
+def _own(windows: Windows, has_own_grid: bool) -> Windows:
+    return with_own_grid(windows) if has_own_grid else windows
 
 
 def read_window(
@@ -164,19 +190,23 @@ def read_window(
     crs: Any,
     shape: Any,
     resolution: Any,
-    resampling: str,
+    resampling: Any,
     masked: bool,
     fill_value: float | None,
     unscale: bool,
     on_error: OnError | None,
     form: Literal["single", "struct", "stack"],
+    grid: str = FINEST,
 ) -> pl.Expr:
     """Build the expression behind ``.raster.read_window`` and ``pr.read_window``."""
     what = "read_window"
-    refuse_later(what, resolution=(resolution, None), resampling=(resampling, "nearest"))
+    names = [band_name(band) for band in bands] if form != "single" else []
     check_unscale(what, unscale)
-    check_fill(what, fill_value, unscale)
+    check_fill(what, fill_value)
+    check_resampling(what, resampling, names)
+    check_grid(what, grid, names)
     shape = checked_shape(what, shape)
+    resolution = checked_resolution(what, resolution, shape)
     if bounds is not None and window is not None:
         raise UsageError(f"{what}: both bounds and window are given; pass one of them")
     where: list[pl.Expr] = []
@@ -192,21 +222,12 @@ def read_window(
             where = [as_expr(bounds, f"{what}: bounds")]
         elif crs is None:
             raise UsageError(f"{what}: {NO_CRS}")
-    if shape is not None and kind in ("image", "box"):
-        raise UsageError(
-            f"{what}: shape= on {'whole images' if kind == 'image' else 'boxes'} (resampling) is not available yet in this "
-            "version; leave shape out for the raster's own pixels"
-        )
-    if shape is not None and numbers_shape is not None and shape != numbers_shape:
-        raise UsageError(
-            f"{what}: the window has {numbers_shape[0]} x {numbers_shape[1]} pixels and shape={shape}; resampling is not "
-            "available yet in this version, so leave shape out"
-        )
     # A window of numbers has a known size: read together, bands come as arrays by themselves.
-    size = shape if shape is not None or form == "single" else numbers_shape
+    size = shape if shape is not None or form == "single" or resolution is not None else numbers_shape
     if form == "stack" and size is None:
         raise UsageError(
-            f"{what}: stack=True needs a known size: pass shape=(height, width) or window= of four numbers"
+            f"{what}: stack=True needs a known size: pass shape=(height, width)"
+            + (" instead of resolution" if resolution is not None else " or window= of four numbers")
         )
     options = current_options(on_error=on_error)
     callback = _ReadWindow(
@@ -215,13 +236,16 @@ def read_window(
         box=box,
         crs=settled_crs(crs),
         shape=size,
-        arrays=size is not None,
+        resolution=resolution,
+        resizes=shape is not None,
+        resampling=resampling,
+        grid=grid,
         masked=masked,
         fill_value=fill_value,
         unscale=unscale,
         form=form,
         options=options,
-        spending=None if options.budget_bytes is None else Spending(options.budget_bytes),
+        spending=Spending.of(options),
     )
 
     def value_dtype(pixel: Any) -> Any:

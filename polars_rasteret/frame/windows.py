@@ -6,7 +6,7 @@ the row, and verbs, where pairs say which record meets which target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,13 @@ class Windows:
     at_row: NDArray[np.float64] | None = None
     at_col: NDArray[np.float64] | None = None
     """Where exactly a point is on the grid, in pixels; None where nobody asked."""
+    extent: NDArray[np.float64] | None = None
+    """Where answers have a grid of their own: ``row_start, row_stop, col_start, col_stop`` that it covers exactly, in fractions
+    of pixels, shape (n, 4). None: the windows are given as they are."""
+    as_is: NDArray[np.bool_] | None = None
+    """With `extent`: windows that are given as they are all the same (those around points)."""
+    areas: Areas | None = None
+    """What the windows were made of, where it has an outline."""
 
     def taken(self, index: NDArray[np.int64]) -> Windows:
         """Give the windows of some rows."""
@@ -48,7 +55,23 @@ class Windows:
             is_met=self.is_met[index],
             at_row=None if self.at_row is None else self.at_row[index],
             at_col=None if self.at_col is None else self.at_col[index],
+            extent=None if self.extent is None else self.extent[index],
+            as_is=None if self.as_is is None else self.as_is[index],
+            areas=self.areas,
         )
+
+    def extents(self) -> NDArray[np.float64]:
+        """Give `extent`, of whole pixels where there is none."""
+        if self.extent is not None:
+            return self.extent
+        edges = (self.row_start, self.row_start + self.height, self.col_start, self.col_start + self.width)
+        return np.stack(edges, axis=1).astype(np.float64)
+
+    def are_as_is(self) -> NDArray[np.bool_]:
+        """Say which windows are given as they are."""
+        if self.extent is None:
+            return np.ones(len(self.is_met), np.bool_)
+        return np.zeros(len(self.is_met), np.bool_) if self.as_is is None else self.as_is
 
 
 def windows_of_points(
@@ -107,13 +130,29 @@ def windows_of_points(
 
 
 def windows_of_areas(
-    column: RasterColumn, reference_id: NDArray[np.int64], areas: Areas, target: NDArray[np.int64]
+    column: RasterColumn,
+    reference_id: NDArray[np.int64],
+    areas: Areas,
+    target: NDArray[np.int64],
+    *,
+    has_own_grid: bool = False,
 ) -> Windows:
-    """Give the smallest windows that hold the areas, clipped to the image; empty where they do not meet."""
+    """Give the smallest windows that hold the areas, clipped to the image; empty where they do not meet.
+
+    Parameters
+    ----------
+    column, reference_id, target
+        As in `windows_of_points`.
+    areas
+        What `target` counts.
+    has_own_grid
+        Whether the answers have a grid of their own: also give the exact extents.
+    """
     windows = np.zeros((len(target), 4), np.int64)
+    extents = np.zeros((len(target), 4))
     height, width = _sizes(column, reference_id)
     for crs, rows in _rows_by_crs(column, reference_id, areas.crs):
-        windows[rows] = areas.windows(
+        windows[rows], extents[rows] = areas.windows_and_extents(
             crs, target[rows], _transforms(column, reference_id, rows), width[rows], height[rows]
         )
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
@@ -125,7 +164,40 @@ def windows_of_areas(
         height=np.where(is_met, row_stop - row_start, 0),
         width=np.where(is_met, col_stop - col_start, 0),
         is_met=is_met,
+        extent=extents if has_own_grid else None,
+        areas=areas,
     )
+
+
+def windows_on_grids(
+    column: RasterColumn,
+    reference_id: NDArray[np.int64],
+    areas: Areas,
+    target: NDArray[np.int64],
+    *,
+    shape: tuple[int, int] | None,
+) -> Windows:
+    """Give what answers with a grid of their own cover: areas exactly, points by the native window of `shape` around them."""
+    windows = windows_of_areas(column, reference_id, areas, target, has_own_grid=True)
+    at = np.flatnonzero(areas.is_point[target])
+    if not len(at) or shape is None:
+        return windows
+    points, index = areas.points(target[at])
+    around = overlapping(
+        column, reference_id[at], windows_of_points(column, reference_id[at], points, index, shape=shape)
+    )
+    return replaced(windows, at, around)
+
+
+def replaced(windows: Windows, at: NDArray[np.int64], others: Windows) -> Windows:
+    """Give the windows with some of them replaced by others that are given as they are."""
+    columns = {}
+    for name in ("row_start", "col_start", "height", "width", "is_met"):
+        columns[name] = getattr(windows, name).copy()
+        columns[name][at] = getattr(others, name)
+    extent, as_is = windows.extents(), windows.are_as_is().copy()
+    extent[at], as_is[at] = others.extents(), True
+    return Windows(**columns, extent=extent, as_is=as_is, areas=windows.areas)
 
 
 def windows_of_images(column: RasterColumn, reference_id: NDArray[np.int64]) -> Windows:
@@ -133,6 +205,11 @@ def windows_of_images(column: RasterColumn, reference_id: NDArray[np.int64]) -> 
     height, width = _sizes(column, reference_id)
     zero = np.zeros(len(reference_id), np.int64)
     return Windows(row_start=zero, col_start=zero, height=height, width=width, is_met=reference_id >= 0)
+
+
+def with_own_grid(windows: Windows) -> Windows:
+    """Let windows of whole pixels be resampled to the grid of the answer."""
+    return replace(windows, extent=windows.extents())
 
 
 def given_windows(column: RasterColumn, reference_id: NDArray[np.int64], window: NDArray[np.int64]) -> Windows:

@@ -13,7 +13,8 @@ import numpy as np
 import shapely
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.crs import LONLAT, transform_xy
+from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, transform_xy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,39 @@ def image_footprints(
                 # A site's own CRS with no way to the Earth: the image can be read by pixel and in native coordinates.
                 continue
     return Footprints(geometry=geometry, bounds=bounds)
+
+
+def image_bounds(
+    target_crs: str,
+    crs: Sequence[str | None],
+    transform: NDArray[np.float64],
+    width: NDArray[np.int64],
+    height: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Give the bounds of images in any CRS, edges cut into `EDGE_STEPS` pieces; parameters as in `image_footprints`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 4)
+        minx, miny, maxx, maxy; NaN where a part of the outline has no place in `target_crs`, or the image has no CRS. In
+        longitude and latitude minx > maxx across the antimeridian.
+    """
+    if target_crs in LONLAT_NAMES:
+        return image_footprints(crs, transform, width, height).bounds
+    bounds = np.full((len(crs), 4), np.nan)
+    col, row = ring_fractions()
+    for name in dict.fromkeys(one for one in crs if one is not None):
+        chosen = np.array([one == name for one in crs]) & np.isfinite(transform).all(axis=1)
+        rows, cols = row * height[chosen, None], col * width[chosen, None]
+        x, y = map_coordinates(transform[chosen, None, :], rows, cols)
+        moved = transform_xy(name, target_crs, x.ravel(), y.ravel())
+        x, y = moved[0].reshape(x.shape), moved[1].reshape(y.shape)
+        if is_geographic(target_crs):
+            bounds[chosen] = lonlat_rings(x, y)[1]
+        else:
+            found = np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
+            bounds[chosen] = np.where(np.isfinite(found).all(axis=1)[:, None], found, np.nan)
+    return bounds
 
 
 def ring_fractions(steps: int = EDGE_STEPS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -85,7 +85,8 @@ class Areas:
         self._geometries = geometries
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
         # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
-        is_point = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
+        self.is_point: NDArray[np.bool_] = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
+        is_point = self.is_point
         self._tolerance = np.where(is_point, 0.0, BORDER_TOLERANCE_PX)
         # Only the outline matters for a window; straight edges get points because they bend in another CRS.
         with np.errstate(invalid="ignore"):  # geometries of infinities
@@ -97,6 +98,7 @@ class Areas:
         dense = geometries.copy()
         step = longest / _SEGMENTS_PER_SIDE if step is None else step
         dense[has_length] = shapely.segmentize(geometries[has_length], step[has_length])
+        self._dense = dense
         xy, owner = shapely.get_coordinates(dense, return_index=True)
         self._points = Points(np.ascontiguousarray(xy[:, 0]), np.ascontiguousarray(xy[:, 1]), crs)
         counts = np.bincount(owner, minlength=len(geometries)) if len(geometries) else np.zeros(0, np.int64)
@@ -104,6 +106,29 @@ class Areas:
 
     def __len__(self) -> int:
         return len(self.bounds)
+
+    def points(self, index: NDArray[np.int64]) -> tuple[Points, NDArray[np.int64]]:
+        """Give points, and which of them each of the geometries `index`, all points that are not empty, is."""
+        return self._points, self._start[index]
+
+    def outline(self, crs: str, index: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64], bool]]:
+        """Give the lines of one geometry in `crs`: x, y, and whether they enclose something, per ring or line.
+
+        Coordinates may be infinite where they have no place in `crs`.
+        """
+        at = np.arange(self._start[index], self._start[index + 1])
+        x, y = self._points.in_crs(crs, at)
+        lines, start = [], 0
+        parts = self._dense[index : index + 1]
+        while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
+            parts = shapely.get_parts(parts)
+        for part in parts:
+            is_area = shapely.get_dimensions(part) == 2
+            for line in shapely.get_rings(part) if is_area else [part]:
+                stop = start + shapely.get_num_coordinates(line)
+                lines.append((x[start:stop], y[start:stop], bool(is_area)))
+                start = stop
+        return lines
 
     def bounds_in(self, crs: str) -> NDArray[np.float64]:
         """Give the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where there is none."""
@@ -140,7 +165,21 @@ class Areas:
         ndarray of int64, shape (k, 4)
             ``row_start, row_stop, col_start, col_stop``, not clipped to the image; all zero where the geometry does not meet it.
         """
-        windows, has_place = self.outline_windows(crs, index, transform)
+        return self.windows_and_extents(crs, index, transform, width, height)[0]
+
+    def windows_and_extents(
+        self,
+        crs: str,
+        index: NDArray[np.int64],
+        transform: NDArray[np.float64],
+        width: NDArray[np.int64],
+        height: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Give the `windows`, and the same in fractions of pixels: exactly from border to border of the outlines.
+
+        Where a geometry has no width or no height, and where it has no place on the grid, the extent is that of the window.
+        """
+        windows, extents, has_place = self.outline_windows(crs, index, transform)
         row_start, row_stop, col_start, col_stop = windows.T
         is_inside = has_place & (row_start >= 0) & (row_stop <= height) & (col_start >= 0) & (col_stop <= width)
         # What reaches beyond the image is cut there first: far away, the outline may leave the domain of the projection, its few
@@ -151,7 +190,8 @@ class Areas:
         todo = np.flatnonzero(exists & ~is_inside & ~is_plain & ~is_point)
         if len(todo):
             windows[todo] = self._cut_windows(crs, index[todo], transform[todo], width[todo], height[todo])
-        return windows
+        flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX) | ~has_place[:, None]
+        return windows, np.where(np.repeat(flat, 2, axis=1), windows, extents)
 
     def _cut_windows(
         self,
@@ -179,7 +219,7 @@ class Areas:
         size = np.sqrt(shapely.area(images))
         parts = shapely.intersection(areas, shapely.buffer(images, _REACH * size))
         cut = Areas(shapely.to_wkb(parts), self.crs, size / _SEGMENTS_PER_IMAGE)
-        found, has_place = cut.outline_windows(crs, np.arange(len(parts), dtype=np.int64), transform[has_image])
+        found, _, has_place = cut.outline_windows(crs, np.arange(len(parts), dtype=np.int64), transform[has_image])
         is_met = shapely.intersects(areas, images)
         whole = windows[has_image]
         windows[has_image] = np.where(is_met[:, None], np.where(has_place[:, None], found, whole), 0)
@@ -187,8 +227,8 @@ class Areas:
 
     def outline_windows(
         self, crs: str, index: NDArray[np.int64], transform: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Give the windows that hold the outlines, and whether every point of an outline has a place on its grid."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Give the windows that hold the outlines, their extents, and whether every point of an outline has a place."""
         n_coordinates = self._start[index + 1] - self._start[index]
         start = np.concatenate([[0], np.cumsum(n_coordinates)]).astype(np.int64)
         owner = np.repeat(np.arange(len(index)), n_coordinates)
@@ -210,7 +250,11 @@ class Areas:
         # A line or point on a pixel border still touches the pixel that starts there.
         windows[has_place, 1] = np.maximum(windows[has_place, 1], windows[has_place, 0] + 1)
         windows[has_place, 3] = np.maximum(windows[has_place, 3], windows[has_place, 2] + 1)
-        return windows, has_place
+        extents = np.where(has_place[:, None], np.stack([first_row, last_row, first_col, last_col], axis=1), 0.0)
+        whole = np.round(extents)
+        # Corners of boxes are often corners of pixels that went through a projection or a text file.
+        is_whole = np.abs(extents - whole) <= BORDER_TOLERANCE_PX
+        return windows, np.where(is_whole, whole, extents), has_place
 
 
 def _reduced(reduce: np.ufunc, values: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -6,6 +6,13 @@ Importing this registers it. Nothing imports it but the package itself.
 from __future__ import annotations
 
 from polars_rasteret.namespaces.frames import raster
-from polars_rasteret.namespaces.functions import normalized_difference, read_window, sample_points
+from polars_rasteret.namespaces.functions import (
+    bits,
+    normalized_difference,
+    read_window,
+    sample_points,
+    solar_day,
+    weighted_mean,
+)
 
-__all__ = ["normalized_difference", "raster", "read_window", "sample_points"]
+__all__ = ["bits", "normalized_difference", "raster", "read_window", "sample_points", "solar_day", "weighted_mean"]

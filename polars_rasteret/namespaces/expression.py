@@ -100,7 +100,7 @@ class RasterExpr:
         window: Any = None,
         crs: Any = None,
         shape: tuple[int, int] | None = None,
-        resolution: float | None = None,
+        resolution: float | tuple[float, float] | None = None,
         resampling: str = "nearest",
         masked: bool = False,
         fill_value: float | None = None,
@@ -113,22 +113,28 @@ class RasterExpr:
         ----------
         bounds
             A geometry column, a bbox struct column, or ``(minx, miny, maxx, maxy)``, in map space: the smallest pixel window
-            that contains it, clipped to the image. With `shape`, point geometries: the unclipped window whose pixel
-            ``(height // 2, width // 2)`` holds the point.
+            that contains it, clipped to the image. With `shape` or `resolution`, exactly the bounding box in the raster's CRS,
+            unclipped, resampled from the best overview. A point geometry with `shape`: the raster's own pixels, those of the
+            unclipped window whose pixel ``(height // 2, width // 2)`` holds the point.
         window
-            Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped. Works without
-            georeferencing. Neither: the whole image.
+            Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped, and resampled
+            where its size is not `shape`. Works without georeferencing. Neither: the whole image.
         crs
-            Of `bounds`; None: taken from GeoArrow metadata, else an error.
+            Of `bounds`; None: taken from GeoArrow metadata, else an error. Edges are followed densely into the raster's CRS.
         shape
             ``(height, width)`` of the arrays wanted.
-        resolution, resampling
-            For resampled windows; not available yet.
+        resolution
+            Instead: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as a whole number of pixels over
+            the box allows.
+        resampling
+            As in rasterio and GDAL: ``"nearest"``, ``"bilinear"``, ``"cubic"``, ``"cubic_spline"``, ``"lanczos"``,
+            ``"average"``, ``"mode"``. Null pixels are left out and the others' weights renormalised; values keep the pixel
+            dtype, rounded and clamped.
         masked
             Make null pixels (nodata, NaN, hidden by the file's mask or alpha band) null elements; else the file's own values are
             kept and no mask is read.
         fill_value
-            For pixels outside of the image; else nodata, else 0.
+            For pixels outside of the image; else nodata, else 0. Of an unscaled window in the units of the answer.
         unscale
             Give ``value * scale + offset`` as Float32.
         on_error
@@ -148,6 +154,12 @@ class RasterExpr:
         >>> chip = pl.col("red").raster.read_window(window=(0, 2, 0, 3))
         >>> scenes.select(chip).unnest("red").select("pixels", "height", "width").collect().row(0)
         ([1000, 1001, 1002, 1064, 1065, 1066], 2, 3)
+
+        The same place at half the resolution:
+
+        >>> half = pl.col("red").raster.read_window(window=(0, 4, 0, 6), shape=(2, 3), resampling="average")
+        >>> scenes.select(half).collect().item().to_list()
+        [[1033, 1035, 1037], [1161, 1163, 1165]]
         """
         from polars_rasteret.frame import window_expression
 
@@ -196,3 +208,103 @@ class RasterExpr:
         from polars_rasteret.frame.metadata import with_metadata
 
         return with_metadata(self._expr, nodata=nodata, scale=scale, offset=offset)
+
+    def bounds(self, crs: Any = None) -> pl.Expr:
+        """Give where each row's image lies; nothing is read.
+
+        Parameters
+        ----------
+        crs
+            Of the bounds wanted: edges are densified, because they bend in another CRS. None: each raster's own.
+
+        Returns
+        -------
+        polars.Expr
+            Struct of ``xmin``, ``ymin``, ``xmax``, ``ymax``, which also serves as a ``geometry`` of boxes. Null where the
+            raster is null, has no georeferencing, or has no place in `crs`. In longitude and latitude ``xmin > xmax`` across
+            the antimeridian.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.bounds()).unnest("red").collect().row(0)
+        (500000.0, 4999360.0, 500640.0, 5000000.0)
+        """
+        from polars_rasteret.frame.grid_expression import bounds
+
+        return bounds(self._expr, crs)
+
+    def pixel_size(self) -> pl.Expr:
+        """Give the size of a pixel of each row's raster, in units of its CRS; nothing is read.
+
+        Returns
+        -------
+        polars.Expr
+            Struct of ``x`` and ``y`` (Float64): the lengths of a pixel's sides, also on a rotated grid. Null where the raster is
+            null or has no georeferencing.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.pixel_size()).collect().item()
+        {'x': 10.0, 'y': 10.0}
+        """
+        from polars_rasteret.frame.grid_expression import pixel_size
+
+        return pixel_size(self._expr)
+
+    def overviews(self) -> pl.Expr:
+        """List the overviews of each row's raster, the largest first; nothing is read.
+
+        Returns
+        -------
+        polars.Expr
+            List of Struct: ``level`` (1 is the largest overview; 0 would be the image itself), ``height``, ``width`` and
+            ``decimation`` (all UInt32). Empty without overviews, null where the raster is null.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.overviews()).collect().item().to_list()
+        []
+        """
+        from polars_rasteret.frame.grid_expression import overviews
+
+        return overviews(self._expr)
+
+    def row_col(self, x: Any, y: Any = None, *, crs: Any = None) -> pl.Expr:
+        """Give the pixel of each row's raster that holds a point; nothing is read.
+
+        Parameters
+        ----------
+        x, y, crs
+            As in `sample_points`.
+
+        Returns
+        -------
+        polars.Expr
+            Struct of ``row`` and ``col`` (Int64): the floor of the inverse affine, whether or not that pixel lies inside of the
+            image. Null where the raster or the point is null, or the point has no place in the raster's CRS.
+
+        Raises
+        ------
+        UsageError
+            When the CRS is not known, or a raster has none.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> scenes.select(pl.col("red").raster.row_col(500_015, 5_000_005, crs=32632)).collect().item()
+        {'row': -1, 'col': 1}
+        """
+        from polars_rasteret.frame.grid_expression import row_col
+
+        return row_col(self._expr, x, y, crs)

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from polars_rasteret.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polars_rasteret.options import OnError
 
     Method = Literal["nearest", "bilinear", "cubic"]
+
+_MOST_BITS = 64
+_SOLAR_US_PER_DEGREE = 240_000_000
+"""The sun takes four minutes for a degree."""
 
 
 def sample_points(
@@ -83,8 +89,9 @@ def read_window(
     shape: tuple[int, int] | None = None,
     stack: bool = False,
     crs: Any = None,
-    resolution: float | None = None,
-    resampling: str = "nearest",
+    resolution: float | tuple[float, float] | None = None,
+    resampling: Any = "nearest",
+    grid: str = "finest",
     masked: bool = False,
     fill_value: float | None = None,
     unscale: bool = False,
@@ -96,11 +103,17 @@ def read_window(
     ----------
     bands
         Names of raster columns.
-    bounds, window, shape, crs, resolution, resampling, masked, fill_value, unscale, on_error
+    bounds, window, shape, crs, resolution, masked, fill_value, unscale, on_error
         As in the expression ``pl.col(band).raster.read_window``. A `window` of four numbers has a known size and gives arrays
         by itself.
     stack
         Give one array instead of a Struct; needs a known size.
+    grid
+        With `shape`, `resolution` or `stack`, all bands of a row are given on the grid of one: ``"finest"`` or ``"coarsest"``
+        (of the first where they are the same), or a band. A `window` in pixels means what each band makes of it, except in a
+        stack.
+    resampling
+        As in the expression; or a dict by band, whose bands that it does not name are ``"nearest"``.
 
     Returns
     -------
@@ -130,6 +143,7 @@ def read_window(
         unscale=unscale,
         on_error=on_error,
         form="stack" if stack else "struct",
+        grid=grid,
     )
 
 
@@ -157,3 +171,102 @@ def normalized_difference(a: str | pl.Expr, b: str | pl.Expr) -> pl.Expr:
     first, second = ((pl.col(one) if isinstance(one, str) else one).cast(pl.Float32) for one in (a, b))
     total = first + second
     return pl.when(total != 0).then((first - second) / total)
+
+
+def bits(expr: str | pl.Expr, first: int, count: int = 1) -> pl.Expr:
+    """Give the number that some bits of an integer hold, as in quality bands.
+
+    Parameters
+    ----------
+    expr
+        Column name or integer expression.
+    first
+        The lowest bit of the field; 0 is the least significant.
+    count
+        Bits in the field.
+
+    Returns
+    -------
+    polars.Expr
+        An integer, 0 to ``2**count - 1``; null where `expr` is null.
+
+    Raises
+    ------
+    UsageError
+        For bits that no integer has.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_rasteret as pr
+    >>> qa = pl.DataFrame({"qa": [0b0000_1000, 0b1100_0000, None]}, schema={"qa": pl.UInt16})
+    >>> qa.select(cloud=pr.bits("qa", 3), confidence=pr.bits("qa", 6, 2)).rows()
+    [(1, 0), (0, 3), (None, None)]
+    """
+    for name, value, least in (("first", first, 0), ("count", count, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"bits: {name}={value!r}; expected a whole number, {least} or more")
+    if first + count > _MOST_BITS:
+        raise UsageError(f"bits: first={first} and count={count} reach beyond bit {_MOST_BITS - 1}, the last one of 64")
+    number = pl.col(expr) if isinstance(expr, str) else expr
+    # Floor division moves bits down for negative numbers, too.
+    moved: pl.Expr = number // 2**first
+    return moved & pl.lit(2**count - 1)
+
+
+def solar_day(datetime: str | pl.Expr, lon: str | float | pl.Expr) -> pl.Expr:
+    """Give the day at a longitude by the sun, so that scenes of one overpass share their day.
+
+    Parameters
+    ----------
+    datetime
+        Column name or expression; a naive time counts as UTC.
+    lon
+        Degrees east: a column name, a number or an expression.
+
+    Returns
+    -------
+    polars.Expr
+        Date: that of UTC, moved by 4 minutes per degree; null where either is null.
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> import polars as pl
+    >>> import polars_rasteret as pr
+    >>> scenes = pl.DataFrame({"datetime": [dt.datetime(2024, 5, 1, 23, 30)], "lon": [151.2]})
+    >>> scenes.select(pr.solar_day("datetime", "lon")).item()
+    datetime.date(2024, 5, 2)
+    """
+    time = pl.col(datetime) if isinstance(datetime, str) else datetime
+    east = pl.col(lon) if isinstance(lon, str) else lon if isinstance(lon, pl.Expr) else pl.lit(float(lon))
+    moved = time.dt.epoch("us") + (east * _SOLAR_US_PER_DEGREE).cast(pl.Int64)
+    return moved.cast(pl.Datetime("us")).dt.date()
+
+
+def weighted_mean(value: str | pl.Expr, weight: str | pl.Expr = "coverage") -> pl.Expr:
+    """Give the mean of values by weights, for instance of pixels by how much of each a zone covers.
+
+    Parameters
+    ----------
+    value, weight
+        Column names or expressions; a row with a null in either does not count.
+
+    Returns
+    -------
+    polars.Expr
+        Float64, one value per group; null where the weights that count sum to 0.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_rasteret as pr
+    >>> pixels = pl.DataFrame({"red": [10, 20, None], "coverage": [1.0, 0.25, 1.0]})
+    >>> pixels.select(pr.weighted_mean("red")).item()
+    12.0
+    """
+    values = (pl.col(value) if isinstance(value, str) else value).cast(pl.Float64)
+    weights = (pl.col(weight) if isinstance(weight, str) else weight).cast(pl.Float64)
+    product = values * weights
+    total = weights.filter(product.is_not_null()).sum()
+    return pl.when(total != 0).then(product.sum() / total)

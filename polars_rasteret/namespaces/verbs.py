@@ -5,13 +5,12 @@ Methods are thin: they say what a call gives and hand it on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    import polars as pl
 
     from polars_rasteret.frame.question import Unmatched
     from polars_rasteret.options import OnError
@@ -253,7 +252,7 @@ class Verbs:
         bands: str | Sequence[str] | None = None,
         *,
         shape: tuple[int, int] | None = None,
-        resolution: float | None = None,
+        resolution: float | tuple[float, float] | None = None,
         coverage: Literal["center", "all_touched"] | None = None,
         masked: bool | Literal["column"] = False,
         fill_value: float | None = None,
@@ -277,7 +276,7 @@ class Verbs:
         resampling: Any = "nearest",
         unscale: Unscale = False,
     ) -> pl.LazyFrame:
-        """Give the window of each record around each point, or over each area, on the raster's own grid.
+        """Give the window of each record around each point, or over each area.
 
         Parameters
         ----------
@@ -286,28 +285,42 @@ class Verbs:
         bands
             Names of raster columns; None: all.
         shape
-            ``(height, width)``: with points, the window whose pixel ``(height // 2, width // 2)`` holds the point, outside of
-            the image filled. Without it, the smallest window that contains the area, clipped to the image.
+            ``(height, width)``. Points: the raster's own pixels, those of the window whose pixel ``(height // 2, width // 2)``
+            holds the point. Areas: exactly their box in the raster's CRS, resampled from the best overview. Outside of the image
+            both are filled. Without `shape`: the smallest window of the raster's own pixels, clipped to the image.
+        resolution
+            Instead: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as whole pixels allow.
+        coverage
+            Blank pixels whose centre the area does not cover, or with ``"all_touched"`` those that it does not touch, as if they
+            lay outside of the image. A point keeps its whole window.
         masked
-            True: null pixels (nodata, NaN, hidden by the file's mask or alpha band) are null elements. ``"column"``: adds
-            ``{band}_valid`` (needs `shape`).
+            True: null pixels are null elements. ``"column"``: adds ``{band}_valid`` (needs `shape`).
         fill_value
-            For pixels outside of the image; else nodata, else 0.
+            For pixels outside, or not covered; else nodata, else 0. Of unscaled bands in the units of the answer.
+        grid
+            With `shape` or `resolution` all bands of a row share a grid: the ``"finest"``, the ``"coarsest"``, or that of a band.
+        resampling
+            A method as in the expression ``read_window``, or a dict of them by band (nearest for the others): for areas on a
+            grid of their own, and for bands that come onto the grid of another.
         stack
             Give one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
         unscale
             True or names of bands: give ``value * scale + offset`` as Float32.
-        x, y, geometry, crs, match, unmatched, record_columns, suffix, on_error, budget_bytes
+        valid
+            As in `sample_points`, pixel by pixel on the grid that all bands of the row share: what is not valid is null with
+            `masked`, and does not count for `match`.
+        min_valid_fraction
+            With `match`: the share of the window's pixels (with `coverage`: of those covered) that must be valid in some band for
+            a record to count, 0 to 1; None: any pixel.
+        x, y, geometry, crs, match, at, tolerance, unmatched, record_columns, suffix, on_error, maintain_order, budget_bytes
             As in `sample_points`.
-        resolution, coverage, at, tolerance, valid, min_valid_fraction, maintain_order, grid, resampling
-            Further words of the interface; values other than the defaults are refused by name until they are available.
 
         Returns
         -------
         polars.LazyFrame
             One row per area and covering record: the caller's columns, record columns, and per band an
-            ``Array(pixel dtype, shape)`` with ``transform`` and ``raster_crs``, or without `shape` a Struct of ``pixels``,
-            ``height``, ``width``, ``transform``, ``crs``.
+            ``Array(pixel dtype, shape)``, or without `shape` a Struct of ``pixels``, ``height``, ``width``, ``transform``,
+            ``crs``; with `shape` or `resolution` also ``transform`` and ``raster_crs`` of the grid that the bands share.
 
         Examples
         --------
@@ -374,22 +387,6 @@ class Verbs:
         >>> chips.select("id", "chip").collect().height
         2
         """
-        from polars_rasteret.frame.batched import with_columns
+        from polars_rasteret.frame.batched import as_columns, with_columns
 
-        columns = [_as_column(value) for value in _flattened(exprs)]
-        named = [_as_column(value).alias(name) for name, value in named_exprs.items()]
-        return with_columns(self._lf, [*columns, *named])
-
-
-def _flattened(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, Iterable) and not isinstance(value, str | bytes | pl.Series):
-            yield from value
-        else:
-            yield value
-
-
-def _as_column(value: Any) -> pl.Expr:
-    if isinstance(value, pl.Expr):
-        return value
-    return pl.col(value) if isinstance(value, str) else pl.lit(value)
+        return with_columns(self._lf, as_columns(exprs, named_exprs))

@@ -115,6 +115,11 @@ class TileCodec:
                 f"tiles are said to share a colour among {sharing[0]} x {sharing[1]} of {codec.samples} samples; no file has "
                 "such. The tile table is damaged: index the file again."
             )
+        if codec.is_cmyk and not (codec.samples == 4 and codec.dtype == np.uint8):
+            raise FileFormatError(
+                f"tiles of {codec.samples} samples of {codec.dtype} are said to be inks; expected 4 of 8 bits. The tile table is "
+                "damaged: index the file again."
+            )
         n_bytes = max(codec.row_bytes, image.tile_width * codec.samples * codec.dtype.itemsize) * image.tile_height
         if n_bytes > MAX_TILE_BYTES:
             raise FileFormatError(

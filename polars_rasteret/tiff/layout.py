@@ -304,11 +304,14 @@ def _ycbcr_parameter(
     where: str,
 ) -> int:
     """Give the codec parameter of YCbCr outside JPEG: which pixels share a colour."""
-    sharing = tuple(int(n) for n in values.get(tags.YCBCR_SUBSAMPLING, np.array([2, 2])))
+    shares = values.get(tags.YCBCR_SUBSAMPLING, np.array([2, 2]))
     luma = values.get(tags.YCBCR_COEFFICIENTS, np.array(colours.LUMA))
     black_white = values.get(tags.REFERENCE_BLACK_WHITE, np.array(colours.BLACK_WHITE))
+    sharing: tuple[int, ...] = tuple(shares.tolist())
     is_usual = (
-        (samples.kind, samples.bits, samples.samples_per_tile) == ("u", 8, 3)
+        shares.dtype.kind in "iu"
+        and all(one.dtype.kind in "iuf" for one in (luma, black_white))
+        and (samples.kind, samples.bits, samples.samples_per_tile) == ("u", 8, 3)
         and (compression in _PREDICTED | {PACKBITS} or (compression == NONE and sharing == (1, 1)))
         and predictor == 1
         and sharing in colours.SUBSAMPLINGS

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.codec import TileCodec
+from polars_rasteret.tiff.codec import INKS, TileCodec
 from polars_rasteret.tiff.tile_table import BandTiles, Image, file_identity, pack, unpack, with_flag
 
 DTYPES = ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"]
@@ -226,6 +226,12 @@ def masked_example():
 @pytest.mark.parametrize("parameter", [1, 8, 40, 63])
 def test_colours_shared_among_impossible_pixels_are_damage(parameter):
     tiles = dataclasses.replace(masked_example(), samples_per_tile=3, codec_parameter=parameter)
+    with pytest.raises(FileFormatError, match="damaged"):
+        TileCodec.for_image(tiles, tiles.images[0])
+
+
+def test_inks_that_are_not_four_bytes_are_damage():
+    tiles = dataclasses.replace(masked_example(), samples_per_tile=3, codec_parameter=INKS)
     with pytest.raises(FileFormatError, match="damaged"):
         TileCodec.for_image(tiles, tiles.images[0])
 

@@ -1,0 +1,348 @@
+"""What are the pixels of a window on another grid?
+
+Both grids have parallel axes, so rows and columns are resampled one after the other. The methods are those of GDAL's RasterIO:
+where the answer is coarser than its source, kernels widen with it; null pixels are left out and the other weights count for them;
+values are rounded and clamped to the pixel dtype. Pure NumPy: nothing is read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+METHODS = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode")
+"""Names as in rasterio."""
+_KERNEL_RADIUS = {"bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3}
+ON_BORDER = 1e-10
+"""A centre this close before the border of a source pixel lies in the next one (as in GDAL)."""
+_NEARLY = 1e-8
+"""A target pixel that reaches less far into a source pixel does not touch it (as in GDAL)."""
+_BLOCK_PIXELS = 1 << 20
+"""Pixels that are in work at a time, of the source or taken from it."""
+
+
+class Axis(NamedTuple):
+    """How the rows, or the columns, of a target lie on those of its source.
+
+    All but the first two may be arrays with one entry per window in `source_spans`.
+    """
+
+    start: Any
+    """Where the target begins, in source pixels; any number."""
+    step: Any
+    """Source pixels from one target pixel to the next; more than 0."""
+    n_target: Any
+    n_source: Any
+    """Pixels of the whole source image; beyond them is nothing."""
+
+    def centres(self) -> Floats:
+        """Give the centre of each target pixel, in source pixels."""
+        centres: Floats = (np.arange(self.n_target) + 0.5) * self.step + self.start + ON_BORDER
+        return centres
+
+    def is_inside(self) -> Booleans:
+        """Say which target pixels have their centre in the image."""
+        centres = self.centres()
+        inside: Booleans = (centres >= 0) & (centres < self.n_source)
+        return inside
+
+
+def reach(method: str, step: Any) -> Any:
+    """Give how many source pixels around its centre a target pixel is made of."""
+    radius = _KERNEL_RADIUS.get(method)
+    return np.maximum(step, 1.0) * radius if radius else np.asarray(step) / 2
+
+
+def source_spans(method: str, axis: Axis) -> tuple[Any, Any]:
+    """Give the source pixels ``first:stop`` that the target needs; equal where it needs none.
+
+    Parameters
+    ----------
+    method
+        One of `METHODS`.
+    axis
+        Of one window, or arrays of many.
+    """
+    first = axis.start + 0.5 * axis.step - reach(method, axis.step)
+    stop = axis.start + (axis.n_target - 0.5) * axis.step + reach(method, axis.step)
+    first, stop = np.floor(first), np.floor(stop) + 2
+    first = np.clip(first, 0, axis.n_source).astype(np.int64)
+    return first, np.maximum(np.clip(stop, 0, axis.n_source).astype(np.int64), first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Pixels of a part of an image."""
+
+    values: NDArray[Any]
+    """Shape (n_rows, n_cols)."""
+    valid: Booleans | None
+    """The same shape; needed by all methods but nearest and by answers that tell validity."""
+    first_row: int
+    first_col: int
+    """Where the part begins in the image."""
+
+
+def resampled(
+    source: Source, rows: Axis, cols: Axis, method: str, nodata: Any
+) -> tuple[NDArray[Any], Booleans | None, tuple[slice, slice]]:
+    """Give the values of the target, which are valid (None when the source does not say), and the part inside of the image.
+
+    Parameters
+    ----------
+    source
+        Holds at least the pixels of `source_spans`.
+    rows, cols
+        Of the target.
+    method
+        One of `METHODS`.
+    nodata
+        Stands where no valid pixel takes part, in the pixel dtype; None: the nearest pixel's own value does.
+    """
+    # What lies outside is at both ends, never between.
+    part = (_run(rows.is_inside()), _run(cols.is_inside()))
+    shape = (int(rows.n_target), int(cols.n_target))
+    values = np.zeros(shape, source.values.dtype)
+    valid = None if source.valid is None else np.zeros(shape, np.bool_)
+    if not values[part].size:
+        return values, valid, part
+    near = _nearest(source, rows, cols, part)
+    values[part] = source.values[near]
+    if method == "nearest":
+        if valid is not None and source.valid is not None:
+            valid[part] = source.valid[near]
+        return values, valid, part
+    assert source.valid is not None
+    assert valid is not None
+    if nodata is not None:
+        values[part] = nodata
+    _mix(source, (rows, cols), method, part, nodata=nodata, out=(values[part], valid[part]))
+    return values, valid, part
+
+
+def _run(is_inside: Booleans) -> slice:
+    inside = np.flatnonzero(is_inside)
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+
+
+def _nearest(source: Source, rows: Axis, cols: Axis, part: tuple[slice, slice]) -> tuple[Any, ...]:
+    return np.ix_(
+        np.floor(rows.centres()[part[0]]).astype(np.int64) - source.first_row,
+        np.floor(cols.centres()[part[1]]).astype(np.int64) - source.first_col,
+    )
+
+
+def _mix(
+    source: Source,
+    axes: tuple[Axis, Axis],
+    method: str,
+    part: tuple[slice, slice],
+    *,
+    nodata: Any,
+    out: tuple[NDArray[Any], Booleans],
+) -> None:
+    """Mix the target pixels in `part` and write them, in blocks of rows that bound the memory in work."""
+    assert source.valid is not None
+    row_taps, col_taps = (
+        _taps(method, axis, one, first)
+        for axis, one, first in zip(axes, part, (source.first_row, source.first_col), strict=True)
+    )
+    per_row = max(source.values.shape[1] * max(float(axes[0].step), 1.0), row_taps.pixel.shape[1] * col_taps.pixel.size)
+    step = max(1, int(_BLOCK_PIXELS / per_row))
+    values, valid = out
+    for first in range(0, len(values), step):
+        block = slice(first, min(first + step, len(values)))
+        taps = row_taps.of_targets(block)
+        top, bottom = int(taps.pixel.min()), int(taps.pixel.max()) + 1
+        down = Taps(taps.pixel - top, taps.weight, taps.is_used)
+        mixed, is_mixed = _MIXERS[method](source.values[top:bottom], source.valid[top:bottom], down, col_taps)
+        np.copyto(values[block], rounded(mixed, is_mixed, values.dtype, nodata), where=is_mixed)
+        valid[block] = is_mixed
+
+
+class Taps(NamedTuple):
+    """The source pixels of each target pixel of an axis; all of shape (n_target, n_taps)."""
+
+    pixel: Ints
+    weight: Floats
+    is_used: Booleans
+    """Taps beyond the reach, or beyond the image, are there only because rows of a table are equally long."""
+
+    def of_targets(self, part: slice) -> Taps:
+        """Give those of some target pixels."""
+        return Taps(self.pixel[part], self.weight[part], self.is_used[part])
+
+
+def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
+    target = np.arange(part.start, part.stop)
+    if method in _KERNEL_RADIUS:
+        centre = (target + 0.5) * axis.step + axis.start
+        reaching = reach(method, axis.step)
+        start = np.floor(centre - reaching + 0.5)
+        stop = np.trunc(centre + reaching + 0.5)
+    else:
+        left, right = axis.start + target * axis.step, axis.start + (target + 1) * axis.step
+        start, stop = np.trunc(left + _NEARLY), np.ceil(right - _NEARLY)
+        stop = np.where(stop == start, stop + 1, stop)
+    start, stop = np.maximum(start, 0).astype(np.int64), np.minimum(stop, axis.n_source).astype(np.int64)
+    index = start[:, None] + np.arange(max(int((stop - start).max()), 1))
+    is_used = index < stop[:, None]
+    if method in _KERNEL_RADIUS:
+        scale = min(1.0, 1.0 / axis.step)
+        weight = KERNELS[method]((index + 0.5 - centre[:, None]) * scale)
+    else:  # the share of each source pixel that the target pixel covers
+        weight = np.minimum(index + 1, right[:, None]) - np.maximum(index, left[:, None])
+        weight = np.where((stop - start == 1)[:, None], 1.0, weight)
+    weight = np.where(is_used, weight, 0.0)
+    return Taps(np.where(is_used, index, start[:, None]) - first, weight, is_used)
+
+
+def _convolved(
+    values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, *, has_negative: bool = False
+) -> tuple[Floats, Booleans]:
+    """Filter along rows, then along columns; after each, the weights of null pixels go to the others."""
+    is_whole = bool(valid.all())
+    image = values.astype(np.float64) if is_whole else np.where(valid, values, 0).astype(np.float64)
+    for taps in (across, down):  # each pass turns the image, so that both take rows
+        image = image.T
+        mixed = np.zeros((len(taps.pixel), image.shape[1]))
+        if is_whole:
+            total = taps.weight.sum(axis=1)
+            weight = taps.weight / np.where(total == 0, 1.0, total)[:, None]
+            for at in range(taps.pixel.shape[1]):
+                mixed += weight[:, at, None] * image[taps.pixel[:, at]]
+            image = mixed
+            continue
+        valid = valid.T
+        total = np.zeros(mixed.shape)
+        run, longest = np.zeros(mixed.shape, np.int64), np.zeros(mixed.shape, np.int64)
+        for at in range(taps.pixel.shape[1]):
+            here = valid[taps.pixel[:, at]]
+            total += taps.weight[:, at, None] * here
+            mixed += taps.weight[:, at, None] * image[taps.pixel[:, at]]
+            if has_negative:
+                run = np.where(here & taps.is_used[:, at, None], run + 1, 0)
+                np.maximum(longest, run, out=longest)
+        valid = total > 0
+        if has_negative:
+            valid &= longest >= (taps.is_used.sum(axis=1) // 2)[:, None]
+        image = np.where(valid, mixed / np.where(valid, total, 1.0), 0.0)
+    return image, np.ones(image.shape, np.bool_) if is_whole else valid
+
+
+def _averaged(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[Floats, Booleans]:
+    """Weigh every valid pixel with the area that the target pixel covers."""
+    total = _weighted(_weighted(np.where(valid, values, 0).astype(np.float64), across), down)
+    weight = _weighted(_weighted(valid.astype(np.float64), across), down)
+    has_weight = weight > 0
+    return total / np.where(has_weight, weight, 1.0), has_weight
+
+
+def _weighted(image: Floats, taps: Taps) -> Floats:
+    """Sum the weighted columns of an image; rows and columns change places."""
+    image = image.T
+    total = np.zeros((len(taps.pixel), image.shape[1]))
+    for at in range(taps.pixel.shape[1]):
+        total += taps.weight[:, at, None] * image[taps.pixel[:, at]]
+    return total
+
+
+def _most_frequent(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[NDArray[Any], Booleans]:
+    """Give the value that most pixels have; of equally frequent ones that which was so first, row by row."""
+    n_taps = down.pixel.shape[1] * across.pixel.shape[1]
+    row = np.repeat(down.pixel, across.pixel.shape[1], axis=1)[:, None, :]
+    col = np.tile(across.pixel, (1, down.pixel.shape[1]))[None, :, :]
+    is_used = np.repeat(down.is_used, across.pixel.shape[1], axis=1)[:, None, :]
+    is_used = is_used & np.tile(across.is_used, (1, down.pixel.shape[1]))[None, :, :] & valid[row, col]
+    found = values[row, col]
+    # Sorted by value, the used ones first; a pixel's place in the run of its value is how often the value came until then.
+    order = np.argsort(found, axis=2, kind="stable")
+    order = np.take_along_axis(order, np.argsort(~np.take_along_axis(is_used, order, 2), axis=2, kind="stable"), 2)
+    ranked, used = np.take_along_axis(found, order, 2), np.take_along_axis(is_used, order, 2)
+    is_first = np.ones(ranked.shape, np.bool_)
+    is_first[:, :, 1:] = ranked[:, :, 1:] != ranked[:, :, :-1]
+    place = np.arange(n_taps)
+    count = np.where(used, place - np.maximum.accumulate(np.where(is_first, place, 0), axis=2) + 1, 0)
+    # The first in reading order whose count is the greatest.
+    score = np.where(count == count.max(axis=2, keepdims=True), order, n_taps)
+    best = score.argmin(axis=2)[:, :, None]
+    chosen: NDArray[Any] = np.take_along_axis(ranked, best, 2)[:, :, 0]
+    return chosen, np.asarray(is_used.any(axis=2))
+
+
+def _bilinear(x: Floats) -> Floats:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+def _cubic(x: Floats) -> Floats:
+    x = np.abs(x)
+    near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def _cubic_spline(x: Floats) -> Floats:
+    x = np.abs(x)
+    near, far = 2 / 3 + x * x * (0.5 * x - 1.0), np.maximum(2.0 - x, 0.0) ** 3 / 6
+    return np.where(x <= 1, near, far)
+
+
+def _lanczos(x: Floats) -> Floats:
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
+
+
+KERNELS: dict[str, Callable[[Floats], Floats]] = {
+    "bilinear": _bilinear,
+    "cubic": _cubic,
+    "cubic_spline": _cubic_spline,
+    "lanczos": _lanczos,
+}
+_with_negative = partial(_convolved, has_negative=True)
+_MIXERS: dict[str, Callable[[NDArray[Any], Booleans, Taps, Taps], tuple[NDArray[Any], Booleans]]] = {
+    "bilinear": _convolved,
+    "cubic": _with_negative,
+    "cubic_spline": _convolved,
+    "lanczos": _with_negative,
+    "average": _averaged,
+    "mode": _most_frequent,
+}
+"""Mix rows of pixels, which are valid, with taps down and across. Kernels with negative weights need half of their pixels valid,
+side by side."""
+
+
+def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodata: Any) -> NDArray[Any]:
+    """Bring mixed values into the pixel dtype: rounded half away from zero and clamped; none becomes nodata by chance."""
+    if mixed.dtype == dtype and mixed.dtype.kind != "f":
+        return mixed  # chosen, not mixed
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            result = mixed.astype(dtype)
+    else:
+        limits = np.iinfo(dtype)
+        whole = np.trunc(np.where(is_mixed, mixed, 0.0) + np.copysign(0.5, mixed))
+        # The limits of 64 bits are no doubles: at and beyond them, the cast is not defined.
+        is_high, is_low = whole >= float(limits.max), whole <= float(limits.min)
+        result = np.where(is_high | is_low, 0.0, whole).astype(dtype)
+        result[is_high], result[is_low] = limits.max, limits.min
+    if nodata is not None and nodata == nodata:  # noqa: PLR0124 - NaN
+        result = np.where(result == nodata, _beside(nodata, dtype), result)
+    return result
+
+
+def _beside(nodata: Any, dtype: np.dtype[Any]) -> Any:
+    """Give the value next to nodata (as in GDAL)."""
+    if dtype.kind == "f":
+        most = np.finfo(dtype).max
+        return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata == most else most))
+    return dtype.type(int(nodata) - 1 if nodata == np.iinfo(dtype).max else int(nodata) + 1)

@@ -1,0 +1,169 @@
+"""What would the reads of a query that is estimated fetch?
+
+A dry run plans every read and writes its tiles down here, call by call, in place of fetching them. What the calls cost
+together is told by ``plan.bills``; nothing is fetched here.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.engine.spending import Bill
+from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.sources import FileKey
+from polars_rasteret.fetch.wanted import version_of
+from polars_rasteret.plan.bills import PlannedCall, file_bills
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine.spending import Budget
+    from polars_rasteret.options import DryRun
+    from polars_rasteret.plan.jobs import Jobs, ReadPlan
+
+    Ints = NDArray[np.int64]
+    ImageKey = tuple[str, int, int]
+    """href, band index, level."""
+
+
+@dataclass(slots=True, eq=False)
+class Ledger:
+    """The calls of a dry run."""
+
+    calls: list[PlannedCall] = field(default_factory=list)
+    hrefs: list[str] = field(default_factory=list)
+    """Per distinct file."""
+    images: set[ImageKey] = field(default_factory=set)
+    """Whose tiles are wanted."""
+    links: set[tuple[str, str]] = field(default_factory=set)
+    """Files that were read for the same row: they belong to one record."""
+    records: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    """File to the number and id of its record, where a verb told them; the first one counts."""
+    is_upper: bool = False
+    """Whether a read may end with fewer tiles than are written down."""
+    _numbers: dict[Hashable, int] = field(default_factory=dict)
+    _n_records: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, jobs: Jobs, run: DryRun, *, group: Callable[[Ints, Ints, Ints], Ints], max_gap_bytes: int) -> None:
+        """Write down what a read would fetch.
+
+        Raises
+        ------
+        UsageError
+            For hrefs that nothing reads.
+        """
+        versions = [
+            version_of(FileKey(href=href, etag=one.etag, file_size=one.file_size, last_modified=one.last_modified))
+            for href, one in zip(jobs.hrefs, jobs.files, strict=True)
+        ]
+        images = {key for plan in jobs.plans for key in _images(plan)}
+        links = _links(jobs.plans)
+        decoded = _decoded_bytes(jobs)
+        with self._lock:
+            numbers = np.empty(len(versions), np.int64)
+            for at, version in enumerate(versions):
+                numbers[at] = self._numbers.setdefault(version, len(self.hrefs))
+                if numbers[at] == len(self.hrefs):
+                    self.hrefs.append(jobs.hrefs[at])
+            self.images |= images
+            self.links |= links
+            self.calls.append(
+                PlannedCall(
+                    run=run.read,
+                    in_batches=run.in_batches,
+                    group=group,
+                    max_gap_bytes=max_gap_bytes,
+                    file=numbers[jobs.file_id],
+                    byte_start=jobs.byte_start,
+                    byte_stop=jobs.byte_stop,
+                    decoded_bytes=decoded,
+                )
+            )
+
+    def name_records(self, records: Iterable[tuple[str | None, Iterable[str]]], *, are_chosen: bool) -> None:
+        """Take note of records: the id of each, its files, and whether pixel values choose among them."""
+        with self._lock:
+            self.is_upper |= are_chosen
+            for name, hrefs in records:
+                for href in hrefs:
+                    self.records.setdefault(href, (self._n_records, name))
+                self._n_records += 1
+
+    def bill(self, budget: Budget) -> Bill:
+        """Give what all calls cost together where every tile is fetched once, in dollars too where the budget asks for it."""
+        bills = file_bills(self.calls, len(self.hrefs), cache_bytes=sys.maxsize)
+        return Bill(
+            tiles=int(bills.tiles.sum()),
+            requests=int(bills.requests.sum()),
+            bytes=int(bills.bytes.sum()),
+            usd=budget.price(self.hrefs, bills.bytes, bills.requests),
+        )
+
+
+_ledgers: dict[str, Ledger] = {}
+
+
+@contextmanager
+def open_ledger() -> Iterator[tuple[str, Ledger]]:
+    """Give a ledger and the name by which the marks of options find it."""
+    name, ledger = uuid.uuid4().hex, Ledger()
+    _ledgers[name] = ledger
+    try:
+        yield name, ledger
+    finally:
+        del _ledgers[name]
+
+
+def ledger_of(run: DryRun) -> Ledger:
+    """Find the ledger of a dry run.
+
+    Raises
+    ------
+    UsageError
+        When the estimate has ended: its copy of the query is not for reading.
+    """
+    ledger = _ledgers.get(run.ledger)
+    if ledger is None:
+        raise UsageError("this query is a copy that pr.estimate made; it cannot read. Run the query itself.")
+    return ledger
+
+
+def _images(plan: ReadPlan) -> Iterator[ImageKey]:
+    for grid in np.unique(plan.grid).tolist():
+        reference, image = plan.references[grid], plan.images[grid]
+        level = next(at for at, one in enumerate(reference.tiles.images) if one is image)
+        yield reference.href, reference.band_index, level
+
+
+def _links(plans: Sequence[ReadPlan]) -> set[tuple[str, str]]:
+    """Give the files that rows of a call read together, each with the first one of its row."""
+    links: set[tuple[str, str]] = set()
+    reads = [plan.read for plan in plans]
+    for read in reads[1:]:
+        first = reads[0]
+        both = (first.reference_id >= 0) & (read.reference_id >= 0)
+        pairs = np.unique(np.stack([first.reference_id[both], read.reference_id[both]], axis=1), axis=0)
+        links |= {(first.references[one].href, read.references[two].href) for one, two in pairs.tolist()}
+    return links
+
+
+def _decoded_bytes(jobs: Jobs) -> Ints:
+    """Give the size of each tile once decompressed: that of its first use."""
+    use = jobs.first_use[:-1]
+    sizes = np.empty(len(use), np.int64)
+    for at, (read, tile) in enumerate(zip(jobs.use_read[use].tolist(), jobs.use_tile[use].tolist(), strict=True)):
+        plan = jobs.plans[read]
+        grid = int(plan.grid[tile])
+        tiles, image = plan.references[grid].tiles, plan.images[grid]
+        sizes[at] = image.tile_width * tiles.samples_per_tile * tiles.dtype.itemsize
+    return sizes * jobs.use_tile_rows[use]

@@ -1,0 +1,108 @@
+"""How does Polars tell a plan, and what can be read from it?
+
+The text form of a plan is not the same in every version of Polars: whoever reads it must take what is not known for the worst.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import polars as pl
+
+_FRAME = '"df":['
+_ENDING = "slice["
+_PAIR = "python[raster pair]"
+
+
+def plan_text(plan: pl.LazyFrame | pl.Expr) -> str:
+    """Give a plan, or an expression, as JSON."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the text form is deprecated for storing plans
+        if isinstance(plan, pl.LazyFrame):
+            return plan.serialize(format="json")
+        return plan.meta.serialize(format="json")
+
+
+def is_frame(lf: pl.LazyFrame) -> bool:
+    """Say whether a plan is a frame in memory and nothing else; telling it as JSON would take long."""
+    text = lf.explain(optimized=False)
+    return text.startswith("DF [") and "\n" not in text
+
+
+def without_frames(text: str) -> str:
+    """Cut out the bytes of frames in memory, which are long and say nothing here."""
+    parts, start = [], 0
+    while (at := text.find(_FRAME, start)) >= 0:
+        parts.append(text[start:at] + '"df":[')
+        start = text.index("]", at)
+    return "".join([*parts, text[start:]])
+
+
+def as_bytes(value: Any) -> bytes:
+    """Give the bytes that JSON tells as numbers, those of all parts together."""
+    if isinstance(value, list) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
+        return bytes(value)
+    if isinstance(value, dict):
+        return b"".join(as_bytes(one) for one in value.values())
+    return b"".join(as_bytes(one) for one in value) if isinstance(value, list) else b""
+
+
+def holds_ours(function: Any) -> bool:
+    """Say whether a pickled function knows of this package."""
+    pickled = as_bytes(function)
+    return b"polars_rasteret" in pickled or b"polars-rasteret" in pickled
+
+
+def plans_in(node: Any) -> list[Any]:
+    """Give what looks like the steps below a step."""
+    if isinstance(node, list):
+        return [one for part in node for one in plans_in(part)]
+    if not isinstance(node, dict):
+        return []
+    below = [node[name] for name in ("input", "input_left", "input_right", "dsl") if isinstance(node.get(name), dict)]
+    return below + [one for one in node.get("inputs", []) if isinstance(one, dict)]
+
+
+def named_columns(selector: Any) -> set[str] | None:
+    """Give the columns that a selector names, None where it may take any."""
+    if isinstance(selector, dict) and set(selector) == {"ByName"}:
+        return set(selector["ByName"]["names"])
+    return None
+
+
+def output_names(expr: Any) -> frozenset[str] | None:
+    """Give the names of what an expression makes, None where they are not plain."""
+    if not isinstance(expr, dict) or len(expr) != 1:
+        return None
+    kind, body = next(iter(expr.items()))
+    if kind == "Alias":
+        return frozenset({body[1]})
+    if kind == "Column":
+        return None if body.startswith("^") else frozenset({body})
+    if kind == "Selector":
+        names = named_columns(body)
+        return None if names is None else frozenset(names)
+    below = {"Cast": "expr", "BinaryExpr": "left", "Ternary": "truthy"}.get(kind)
+    if below is not None:
+        return output_names(body[below])
+    if kind in {"AnonymousFunction", "Function"} and body["input"]:
+        return output_names(body["input"][0])
+    if kind == "Agg" and isinstance(body, dict) and len(body) == 1:
+        return output_names(next(iter(body.values())))
+    return None
+
+
+def ends_early(lf: pl.LazyFrame, *, pairs_read: bool) -> bool:
+    """Say whether, after Polars has moved limits down as far as it can, one is left above a source or callback in Python."""
+    lines = lf.explain(optimized=True).splitlines()
+    for at, line in enumerate(lines):
+        if not line.lstrip().lower().startswith(_ENDING):
+            continue
+        depth = len(line) - len(line.lstrip())
+        for below in lines[at + 1 :]:
+            if len(below) - len(below.lstrip()) <= depth:
+                break
+            if "python" in below.lower() and (pairs_read or not below.lower().lstrip().startswith(_PAIR)):
+                return True
+    return False

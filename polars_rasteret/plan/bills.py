@@ -1,0 +1,174 @@
+"""What do planned reads cost together, and is that certain?
+
+Reads of one source follow each other, so what each still has to fetch is known. Where Polars decides which rows are read
+together, or several reads share a file, the tiles are certain, but not which of them share a request, and with it the bytes
+between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
+
+LATENCY_S = 0.08
+"""Of one request to a store; for files on this machine `LOCAL_LATENCY_S`."""
+BYTES_PER_S = 60e6
+"""Of all requests together; for files on this machine `LOCAL_BYTES_PER_S`."""
+LOCAL_LATENCY_S = 0.0002
+LOCAL_BYTES_PER_S = 1e9
+DECODED_BYTES_PER_S = 400e6
+"""Of one core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlannedCall:
+    """The distinct tiles of one read, sorted by file and byte."""
+
+    run: int
+    """Reads with the same number follow each other."""
+    in_batches: bool
+    """Whether Polars decides which rows are read together."""
+    group: Callable[[Ints, Ints, Ints], Ints]
+    """Cuts tiles into requests, as the fetch does."""
+    max_gap_bytes: int
+    file: Ints
+    byte_start: Ints
+    byte_stop: Ints
+    decoded_bytes: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FileBills:
+    """Costs per file, int64, shape (n_files,)."""
+
+    tiles: Ints
+    requests: Ints
+    bytes: Ints
+    decoded_bytes: Ints
+    is_exact: bool
+    """False: tiles and bytes are not less than what is fetched, and may be more."""
+
+
+def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int, is_upper: bool = False) -> FileBills:
+    """Add up what calls fetch from a cold cache.
+
+    Parameters
+    ----------
+    calls
+        In the order in which they were planned.
+    n_files
+        Files are numbered from 0.
+    cache_bytes
+        Of the tiles that are kept between calls.
+    is_upper
+        Whether some of the tiles may not be fetched, which leaves gaps elsewhere.
+    """
+    is_first = _first_wanted(calls)
+    bills = _added_up(calls, is_first, n_files)
+    repeats = not all(first.all() for first in is_first)
+    if repeats and int(bills.bytes.sum()) > cache_bytes:  # what one call leaves in the cache may be gone for the next
+        bills = _added_up(calls, [np.ones_like(first) for first in is_first], n_files)
+        return _widened(calls, bills, np.ones(n_files, np.bool_), is_kept=False)
+    undecided = np.ones(n_files, np.bool_) if is_upper else _undecided(calls, n_files)
+    return _widened(calls, bills, undecided, is_kept=True)
+
+
+def seconds(*, requests: int, n_bytes: int, decoded_bytes: int, at_once: int, n_cores: int, is_local: bool) -> float:
+    """Guess the time of a read: waves of requests, then the link or the decoding, whichever is slower.
+
+    Examples
+    --------
+    >>> seconds(requests=64, n_bytes=120_000_000, decoded_bytes=0, at_once=32, n_cores=2, is_local=False)
+    2.16
+    """
+    latency, rate = (LOCAL_LATENCY_S, LOCAL_BYTES_PER_S) if is_local else (LATENCY_S, BYTES_PER_S)
+    return -(-requests // at_once) * latency + max(n_bytes / rate, decoded_bytes / (DECODED_BYTES_PER_S * n_cores))
+
+
+def _first_wanted(calls: Sequence[PlannedCall]) -> list[Bools]:
+    """Say of each tile of each call whether no call before wanted it."""
+    if not calls:
+        return []
+    file, start, stop = (
+        np.concatenate([getattr(one, name) for one in calls]) for name in ("file", "byte_start", "byte_stop")
+    )
+    order = np.lexsort((stop, start, file))  # stable: the calls of a tile stay in order
+    is_new = np.ones(len(order), np.bool_)
+    is_new[1:] = (np.diff(file[order]) != 0) | (np.diff(start[order]) != 0) | (np.diff(stop[order]) != 0)
+    is_first = np.empty(len(order), np.bool_)
+    is_first[order] = is_new
+    return np.split(is_first, np.cumsum([len(one.file) for one in calls])[:-1])
+
+
+def _added_up(calls: Sequence[PlannedCall], fetched: Sequence[Bools], n_files: int) -> FileBills:
+    tiles, requests, n_bytes, decoded = (np.zeros(n_files, np.int64) for _ in range(4))
+    for call, is_fetched in zip(calls, fetched, strict=True):
+        file, start, stop = (column[is_fetched] for column in (call.file, call.byte_start, call.byte_stop))
+        if not len(file):
+            continue
+        first = np.flatnonzero(np.diff(call.group(file, start, stop), prepend=-1))
+        np.add.at(tiles, file, 1)
+        np.add.at(decoded, file, call.decoded_bytes[is_fetched])
+        np.add.at(requests, file[first], 1)
+        np.add.at(n_bytes, file[first], np.maximum.reduceat(stop, first) - start[first])
+    return FileBills(tiles=tiles, requests=requests, bytes=n_bytes, decoded_bytes=decoded, is_exact=True)
+
+
+def _undecided(calls: Sequence[PlannedCall], n_files: int) -> Bools:
+    """Say which files are read in batches that Polars makes, or by several reads that may run at the same time."""
+    reader = np.full(n_files, -1, np.int64)
+    undecided = np.zeros(n_files, np.bool_)
+    for call in calls:
+        files = np.unique(call.file)
+        undecided[files] |= call.in_batches | ((reader[files] >= 0) & (reader[files] != call.run))
+        reader[files] = call.run
+    return undecided
+
+
+def _widened(calls: Sequence[PlannedCall], bills: FileBills, undecided: Bools, *, is_kept: bool) -> FileBills:
+    """Raise the bytes of undecided files to the most that any cut into requests can move."""
+    if not undecided.any():
+        return bills
+    file, start, stop = (
+        np.concatenate([getattr(one, name) for one in calls]) for name in ("file", "byte_start", "byte_stop")
+    )
+    max_gap_bytes = max(one.max_gap_bytes for one in calls)
+    order = np.lexsort((stop, start, file))
+    file, start, stop = file[order], start[order], stop[order]
+    n_bytes, is_exact = bills.bytes.copy(), is_kept
+    borders = [0, *(np.flatnonzero(np.diff(file)) + 1).tolist(), len(file)]
+    for low, high in pairwise(borders):
+        if low == high or not undecided[file[low]]:
+            continue
+        spans = np.stack([start[low:high], stop[low:high]], axis=1)
+        spans, count = np.unique(spans, axis=0, return_counts=True)
+        wasted = _wasted(spans[:, 0], spans[:, 1], max_gap_bytes)
+        times = np.ones_like(count) if is_kept else count
+        if wasted.any() or (spans[1:, 0] < spans[:-1, 1]).any():
+            is_exact = False
+        n_bytes[file[low]] = int(((spans[:, 1] - spans[:, 0] + wasted) * times).sum())
+    return FileBills(
+        tiles=bills.tiles,
+        requests=bills.requests,
+        bytes=n_bytes,
+        decoded_bytes=bills.decoded_bytes,
+        is_exact=is_exact,
+    )
+
+
+def _wasted(start: Ints, stop: Ints, max_gap_bytes: int) -> Ints:
+    """Give, for each tile of one file, the most bytes that may be fetched between it and a later one in the same request."""
+    last = np.searchsorted(start, stop + max_gap_bytes, side="right") - 1
+    is_later = last > np.arange(len(start))
+    return np.where(is_later, np.maximum(start[last] - stop, 0), 0)

@@ -1,0 +1,68 @@
+"""Does the bill of a query that nobody thought of hold: exact where it says so, never too small?
+
+The queries are those of `test_random_queries`, in one unit or many.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from test_random_queries import query
+from test_shapes import ENGINES, FACES, FORMS, UNMATCHED
+
+import polars_rasteret as pr
+from polars_rasteret.engine import at_exit
+from polars_rasteret.fetch.scheduler import process_scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+
+def moved(lf: pl.LazyFrame, engine: str) -> tuple[int, int]:
+    """Give the tiles and bytes that a query fetches with a cold cache, with what it leaves running under a limit."""
+    process_scheduler().clear_cache()
+    with pr.profile() as p:
+        lf.collect(engine=engine)
+        while at_exit._runs.running or process_scheduler().state().n_running:
+            time.sleep(0.002)
+    told = p.summary().row(0, named=True)
+    return told["tiles"] - told["cache_hits"] - told["shared_tiles"], told["bytes"]
+
+
+def check(seed: int, collections: Mapping[str, pl.LazyFrame]) -> str:
+    chance = random.Random(-seed)
+    face = chance.choice([*FACES, "verb", "verb"])
+    unmatched, form = chance.choice(UNMATCHED), chance.choice(FORMS)
+    with pr.options(max_answer_bytes=chance.choice([3_000, 500_000_000])):
+        asked = query(seed, FACES[face](collections[form], unmatched))
+    bill = pr.estimate(asked)
+    for engine in ENGINES:
+        tiles, n_bytes = moved(asked, engine)
+        where = f"seed {seed}, {face}, {unmatched}, {form}, {engine}:\n{asked.explain(optimized=False)}"
+        if bill.bound == "exact":
+            assert (bill.tiles, bill.bytes) == (tiles, n_bytes), where
+        if bill.bound == "upper":
+            assert tiles <= bill.tiles, where
+            assert n_bytes <= bill.bytes, where
+    return bill.bound
+
+
+def test_random_queries_cost_what_their_bills_say(collections: Mapping[str, pl.LazyFrame]):
+    assert {check(seed, collections) for seed in range(40)} == {"exact", "upper"}
+
+
+@pytest.mark.parametrize("seed", [233, 246])
+def test_a_limit_above_steps_that_polars_does_once_is_not_exact(seed: int, collections: Mapping[str, pl.LazyFrame]):
+    check(seed, collections)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_thousands_of_random_queries_cost_what_their_bills_say(block: int, collections: Mapping[str, pl.LazyFrame]):
+    for seed in range(1_000 + 100 * block, 1_100 + 100 * block):
+        check(seed, collections)
