@@ -192,3 +192,19 @@ def test_a_wrong_word_is_refused_by_name_before_any_pixel(words: dict[str, Any],
     )
     assert isinstance(error, pr.errors.UsageError | pl.exceptions.ColumnNotFoundError), repr(error)
     assert named in str(error)
+
+
+@pytest.mark.parametrize("words", [{}, {"match": "latest"}, {"max_distance_pixels": 2}, {"method": "bilinear"}])
+def test_right_and_lower_edges_are_outside(words: dict[str, Any], engine: str):
+    """The example scenes are 64 pixels of 10 m each way from (500000, 5000000)."""
+    inside = [(0, 0), (0, 630), (630, 0), (639.5, 639.5), (320, 0)]
+    outside = [(640, 0), (0, 640), (640, 640), (640, 320), (320, 640), (-0.5, 0), (0, -0.5)]
+    points = pl.DataFrame(
+        [(500_000.0 + x, 5_000_000.0 - y) for x, y in inside + outside], schema=["x", "y"], orient="row"
+    )
+    lf = pr.testing.example_scenes()
+    for target in (points, points.reverse()):
+        got = lf.raster.sample_points(target, ["red"], crs=32632, **words).collect(engine=engine)
+        answered = got.filter(pl.col("record_id").is_not_null()).unique(["x", "y"]).height
+        unanswered = got.filter(pl.col("record_id").is_null() & pl.col("red").is_null()).height
+        assert (answered, unanswered) == (len(inside), len(outside))
