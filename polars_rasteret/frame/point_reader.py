@@ -13,7 +13,6 @@ import polars as pl
 
 from polars_rasteret.engine import Bill, bill_of
 from polars_rasteret.frame.columns import point_column, sampled_columns
-from polars_rasteret.frame.grids import check_grid
 from polars_rasteret.frame.point_sampling import PointSampler
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.reading import BandRows, read_bands
@@ -46,9 +45,6 @@ class PointReader:
     tells_errors: bool
     sampling: Sampling
     as_points: bool = True
-
-    def __post_init__(self) -> None:
-        check_grid("sample_points", self.sampling.grid, list(self.bands))
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:

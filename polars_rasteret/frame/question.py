@@ -15,6 +15,7 @@ import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
+from polars_rasteret.frame.grids import check_grid
 from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype, check_tolerance
 from polars_rasteret.frame.records import checked_raster_columns
 from polars_rasteret.frame.targets import TargetColumns, target_columns
@@ -84,6 +85,7 @@ class Question:
     at: Any
     tolerance: str | None
     valid: pl.Expr | None
+    grid: str
     unmatched: Unmatched
     record_columns: Any
     suffix: str
@@ -122,6 +124,7 @@ class Question:
                 self.verb, self.valid, target_schema=target_schema, record_schema=record_schema, outputs=records
             )
         judging = () if validity is None else validity.bands
+        check_grid(self.verb, self.grid, [*bands, *judging])
         return Settled(
             where=where,
             target_schema=target_schema,

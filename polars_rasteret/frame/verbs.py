@@ -18,7 +18,7 @@ from polars_rasteret.frame.arguments import (
     checked_shape,
     is_number,
 )
-from polars_rasteret.frame.grids import check_grid
+from polars_rasteret.frame.grids import FINEST
 from polars_rasteret.frame.lining_up import check_resampling, methods_of
 from polars_rasteret.frame.long_layout import INDEX, long_layout, record_columns, with_raster_crs
 from polars_rasteret.frame.pair_reader import PairReader
@@ -113,7 +113,6 @@ class _WindowReaderOf:
     tells_errors: bool
 
     def __call__(self, bands: Mapping[str, pl.DataType]) -> Reader:
-        check_grid("read_windows", self.grid, list(bands))
         check_resampling("read_windows", self.resampling, list(bands))
         return WindowReader(
             bands=bands,
@@ -174,7 +173,7 @@ def sample_points(
         ),
     )
     if layout == "wide":
-        return _paired(what, lf, points, bands, pairing, reader_of=reader)
+        return _paired(what, lf, points, bands, pairing, reader_of=reader, grid=grid)
     if pairing.record_columns != DEFAULT_RECORD_COLUMNS:
         raise UsageError(f"{what}: layout='long' has record columns of its own; leave record_columns out")
     names = checked_raster_columns(lf.collect_schema(), None if bands is None else checked_bands(what, bands))
@@ -186,6 +185,7 @@ def sample_points(
         names,
         replace(pairing, record_columns=record_columns(records, names)),
         reader_of=reader,
+        grid=grid,
     )
     return long_layout(question)
 
@@ -231,7 +231,7 @@ def read_windows(
         unscale=_names(what, unscale),
         tells_errors=_tells_errors(pairing),
     )
-    return _paired(what, lf, aois, bands, pairing, reader_of=reader)
+    return _paired(what, lf, aois, bands, pairing, reader_of=reader, grid=grid)
 
 
 def _paired(
@@ -242,8 +242,9 @@ def _paired(
     pairing: Pairing,
     *,
     reader_of: ReaderOf,
+    grid: str = FINEST,
 ) -> pl.LazyFrame:
-    return PairedSource(_question(verb, lf, targets, bands, pairing, reader_of=reader_of)).scan()
+    return PairedSource(_question(verb, lf, targets, bands, pairing, reader_of=reader_of, grid=grid)).scan()
 
 
 def _question(
@@ -254,6 +255,7 @@ def _question(
     pairing: Pairing,
     *,
     reader_of: ReaderOf,
+    grid: str,
 ) -> Question:
     process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     words = pairing.checked(verb)
@@ -271,6 +273,7 @@ def _question(
         at=words.at,
         tolerance=words.tolerance,
         valid=words.valid,
+        grid=grid,
         unmatched=words.unmatched,
         record_columns=words.record_columns,
         suffix=words.suffix,

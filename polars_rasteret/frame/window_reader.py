@@ -125,7 +125,7 @@ class WindowReader:
         """Give the size of each row's windows, validity and what they are resampled from included."""
         size = np.full(len(rows), 128, np.int64)
         chosen = self._chosen(wanted)
-        onto = self._onto(rows, [*chosen, *judging]) if judging else self._lined_up(rows, chosen)
+        onto = self._onto(rows, [*chosen, *judging], judging) if judging else self._lined_up(rows, chosen)
         if onto is not None:
             size += np.sum([one.source_bytes() for one in onto], axis=0, dtype=np.int64)
         for band in (*chosen, *judging):
@@ -173,7 +173,7 @@ class WindowReader:
         else:
             answer = ReadAnswer(columns={}, errors={})
         if self._has_grid and not wanted.isdisjoint({"transform", "raster_crs"}):
-            answer.columns.update(self._grid(rows))
+            answer.columns.update(self._grid(rows, () if judge is None else judge.bands))
         return answer
 
     def _stride(self, chosen: list[str]) -> int | None:
@@ -200,7 +200,7 @@ class WindowReader:
             kept = np.flatnonzero(PixelRows(size=size).any_of_row(accepted) | (self.min_valid_fraction == 0))
         part = rows.taken(kept)
         names = list(self.bands) if must_count else chosen
-        onto = [one for one in self._onto(part, list(self.bands)) if one.rows.column.name in names]
+        onto = self._onto(part, names, () if judge is None else judge.bands)
         answers: list[BandAnswer] = []
         if onto and len(part):
             answers, more = read_onto_grids(onto, options, **self._how(names, spending, want_valid=True))
@@ -230,7 +230,7 @@ class WindowReader:
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[int, str]]:
         """Give the pixels of each row, which of them may count, and the reasons of those that could not be judged."""
         judging = [] if judge is None else list(judge.bands)
-        onto = self._onto(rows, list(dict.fromkeys([*self.bands, *judging])))
+        onto = self._onto(rows, [*self.bands, *judging], judging)
         grids = onto[0].grids
         size = np.where(grids.has_grid, grids.height * grids.width, 0)
         if self.shape is not None:
@@ -247,9 +247,9 @@ class WindowReader:
         stride = None if self.shape is None else self.shape[0] * self.shape[1]
         return size, accepted_pixels(judge, PixelRows(size=size), seen, stride), errors
 
-    def _onto(self, rows: PairedRows, bands: list[str]) -> list[OntoGrid]:
-        """Say what bands read to come onto the grid of all."""
-        every = band_rows(rows, list(dict.fromkeys([*self.bands, *bands])), self.unscale)
+    def _onto(self, rows: PairedRows, bands: Sequence[str], judging: Sequence[str]) -> list[OntoGrid]:
+        """Say what bands read to come onto the grid of all: of those asked for, and of those that say what is valid."""
+        every = band_rows(rows, list(dict.fromkeys([*self.bands, *judging])), self.unscale)
         onto = line_up(every, grid=self.grid, shape=self.shape, resolution=self.resolution, methods=self.resampling)
         return [one for one in onto if one.rows.column.name in bands]
 
@@ -331,7 +331,7 @@ class WindowReader:
     ) -> Bill:
         """Give what `read` would surely fetch with an empty cache."""
         if judging:
-            return bill_of(source_reads(self._onto(rows, list(judging)), want_valid=True), options)
+            return bill_of(source_reads(self._onto(rows, judging, judging), want_valid=True), options)
         chosen = self._chosen(wanted)
         onto = self._lined_up(rows, chosen)
         if onto is not None:
@@ -360,9 +360,9 @@ class WindowReader:
                 )
         return columns
 
-    def _grid(self, rows: PairedRows) -> dict[str, pl.Series]:
+    def _grid(self, rows: PairedRows, judging: Sequence[str]) -> dict[str, pl.Series]:
         """Give transform and CRS of the grid that all bands of a row share."""
-        bands = band_rows(rows, list(self.bands), self.unscale)
+        bands = band_rows(rows, list(dict.fromkeys([*self.bands, *judging])), self.unscale)
         grids = answer_grids(bands, self.grid, shape=self.shape, resolution=self.resolution)
         has_transform: NDArray[np.bool_] = np.asarray(np.isfinite(grids.transform).all(axis=1))
         return {

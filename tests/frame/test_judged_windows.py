@@ -124,6 +124,25 @@ def test_the_share_is_one_of_the_pixels_that_the_area_covers(scenes, engine):
         assert got["record_id"].to_list() == [expected]
 
 
+@pytest.mark.parametrize("grid", ["finest", "coarsest", "SCL", "red"])
+@pytest.mark.parametrize("bands", [["red"], ["SCL"]])
+def test_windows_are_judged_on_the_grid_that_bands_and_masks_share(scenes, engine, bands, grid):
+    box = (2, 10, 4, 12)
+    aoi = shapely.box(LEFT + box[2] * 10, TOP - box[1] * 10, LEFT + box[3] * 10, TOP - box[0] * 10)
+    valid = CLEAR & (pl.col("red") > 0)
+    got = scenes.raster.read_windows([aoi], bands, crs=32632, valid=valid, masked=True, grid=grid).collect(
+        engine=engine
+    )
+    is_fine = grid in {"finest", "red"}
+    for record in range(3):
+        value = got[bands[0]][record]
+        ok, red, scl = clear(record), RED[record], CLASS[record].repeat(2, axis=0).repeat(2, axis=1)
+        picked = (slice(None), slice(None)) if is_fine else (slice(1, None, 2), slice(1, None, 2))
+        array = red if bands == ["red"] else scl
+        assert (value["height"], value["width"]) == ((8, 8) if is_fine else (4, 4))
+        assert value["pixels"] == pixels(cut(array, box)[picked], cut(ok, box)[picked])
+
+
 def test_a_record_without_a_clear_pixel_gives_only_its_mask(scenes, store, engine):
     with pr.options(cache_bytes=0):
         store.requests.clear()
