@@ -187,11 +187,12 @@ class Look:
     def distance(self, band: str, pixel: tuple[int, int]) -> float:
         return math.sqrt(self.squared_distance(band, pixel))
 
-    def squared_distance(self, band: str, pixel: tuple[int, int]) -> Fraction:
+    def squared_distance(self, band: str, pixel: tuple[int, int]) -> float:
+        """In doubles: pixels whose distances differ by less than those can tell are equally far."""
         away = [
             max(first - at, at - (first + 1), Fraction(0)) for at, first in zip(self.place(self.sheet(band)), pixel)
         ]
-        return away[0] ** 2 + away[1] ** 2
+        return float(away[0]) ** 2 + float(away[1]) ** 2
 
     def nearest_pixel(self, bands: Sequence[str]) -> tuple[int, int] | None:
         own = self.own_pixel(bands[0])
