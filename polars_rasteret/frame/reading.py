@@ -293,11 +293,12 @@ def answer_outs(
 
 def _zeros(n_values: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Give zeros; large ones in pages of their own, which go back to the system whatever lies around them."""
-    if n_values * dtype.itemsize < _OWN_PAGES_BYTES:
+    n_bytes = n_values * dtype.itemsize
+    if n_bytes < _OWN_PAGES_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(n_values, dtype)
-    pages = mmap.mmap(-1, n_values * dtype.itemsize)
-    if hasattr(mmap, "MADV_HUGEPAGE"):  # as NumPy does for its own
-        pages.madvise(mmap.MADV_HUGEPAGE)
+    # Private, because only such pages can be huge: every page that is touched first costs time.
+    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, dtype)
 
 
