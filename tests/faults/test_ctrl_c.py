@@ -70,8 +70,17 @@ print(json.dumps({"raised": n_raised, "after_s": returned - pressed[0], "left": 
 """
 
 
-@pytest.mark.parametrize("face", ["verb", "expression", "batched"])
-@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+@pytest.mark.parametrize(
+    ("face", "engine"),
+    [
+        ("verb", "streaming"),
+        ("expression", "streaming"),
+        ("expression", "in-memory"),
+        ("batched", "streaming"),
+        pytest.param("verb", "in-memory", marks=pytest.mark.slow),
+        pytest.param("batched", "in-memory", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_returns_within_two_seconds_and_leaves_the_process_usable(engine, face):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, engine, face], capture_output=True, text=True, timeout=100, check=False

@@ -12,7 +12,7 @@ import pytest
 from fault_plans import Faults, http_date, refuse_above
 from polars.testing import assert_frame_equal
 from range_server import Fault, RangeServer
-from workloads import EACH_TILE_ALONE, ENGINES, FACES, sample
+from workloads import EACH_TILE_ALONE, FACES_ON_ENGINES, sample
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduler import clear_cache, process_scheduler
@@ -153,8 +153,7 @@ def test_nothing_outlives_its_deadline(archive, server):
         assert time.monotonic() - started < 3.5
 
 
-@pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
 @pytest.mark.parametrize("most", [2, 6])
 def test_a_server_that_takes_few_requests_at_once_gets_few(archive, most, face, engine):
     with RangeServer(archive.files, latency_s=0.005) as server:

@@ -7,8 +7,7 @@ import pytest
 from fault_plans import KINDS, Faults
 from workloads import (
     EACH_TILE_ALONE,
-    ENGINES,
-    FACES,
+    FACES_ON_ENGINES,
     N_POINTS,
     N_WINDOWS,
     check_null,
@@ -25,8 +24,7 @@ WITHIN_S = 60.0
 """Deadlines count from the start of a request, and requests wait for their turn: 512 of them, 32 at a time."""
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
 def test_points_are_exact_or_the_error_names_the_bytes(archive, server, face, engine):
     records, points = archive.records(server.origin + "/"), archive.points(N_POINTS)
     server.fault = faults = Faults(1)
@@ -36,8 +34,7 @@ def test_points_are_exact_or_the_error_names_the_bytes(archive, server, face, en
     assert sum(faults.n.values()) > 50
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
 def test_windows_are_exact_or_the_error_names_the_bytes(archive, server, face, engine):
     records, points = archive.records(server.origin + "/"), archive.points(N_WINDOWS)
     server.fault = faults = Faults(2)
@@ -47,8 +44,7 @@ def test_windows_are_exact_or_the_error_names_the_bytes(archive, server, face, e
     assert sum(faults.n.values()) > 50
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
 def test_with_enough_attempts_every_answer_is_exact(archive, server, face, engine):
     records, points = archive.records(server.origin + "/"), archive.points(N_POINTS)
     server.fault = Faults(3, kinds=tuple(kind for kind in KINDS if kind not in ("no answer", "stall in the body")))
@@ -58,8 +54,7 @@ def test_with_enough_attempts_every_answer_is_exact(archive, server, face, engin
     assert outcome == "exact"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
 @pytest.mark.parametrize("what", ["points", "windows"])
 def test_every_null_has_its_reason(archive, server, what, face, engine):
     records = archive.records(server.origin + "/")
@@ -71,8 +66,7 @@ def test_every_null_has_its_reason(archive, server, what, face, engine):
     assert check_null(asked, truth, engine, face, within_s=WITHIN_S) > 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
 @pytest.mark.parametrize("change", ["bytes", "size", "time"])
 def test_replaced_files_are_a_stale_index(archive, server, change, face, engine):
     records, points = archive.records(server.origin + "/"), archive.points(500)

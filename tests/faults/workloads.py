@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 from small_archive import BANDS, N_SCENES
 
@@ -18,8 +19,13 @@ from polars_rasteret.fetch.scheduler import clear_cache
 if TYPE_CHECKING:
     from small_archive import Archive
 
-ENGINES = ("streaming", "in-memory")
-FACES = ("verb", "expression")
+FACES_ON_ENGINES = [
+    ("verb", "streaming"),
+    ("expression", "in-memory"),
+    pytest.param("verb", "in-memory", marks=pytest.mark.slow),
+    pytest.param("expression", "streaming", marks=pytest.mark.slow),
+]
+"""Faults take their time: the suite runs each face and each engine once, `-m slow` the other half."""
 N_POINTS, N_WINDOWS, WINDOW = 10_000, 200, 48
 EACH_TILE_ALONE = {"max_request_bytes": 1, "max_gap_bytes": 0}
 
