@@ -47,7 +47,7 @@ class Watch:
                 self.most[name] = max(most, getattr(state, name))
 
 
-@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+@pytest.mark.parametrize("engine", ["streaming", pytest.param("in-memory", marks=pytest.mark.slow)])
 def test_process_limits_hold_under_64_queries(archive, engine):
     limits = {"max_concurrency": 12, "max_bytes_in_flight": 150_000, "cache_bytes": 400_000}
     with RangeServer(archive.files, latency_s=0.002) as server:

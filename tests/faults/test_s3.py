@@ -183,7 +183,9 @@ def test_credentials_may_come_from_a_callable(bucket, records, archive):
         pr.configure_store(f"s3://{BUCKET}/", storage_options=bucket.options)
 
 
-@pytest.mark.parametrize(("face", "engine"), [("verb", "streaming"), ("expression", "in-memory")])
+@pytest.mark.parametrize(
+    ("face", "engine"), [("verb", "streaming"), pytest.param("expression", "in-memory", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("what", ["points", "windows"])
 def test_answers_are_exact_or_the_error_names_the_bytes(bucket, records, archive, what, face, engine):
     points = archive.points(N_POINTS if what == "points" else N_WINDOWS)

@@ -154,7 +154,7 @@ def test_nothing_outlives_its_deadline(archive, server):
 
 
 @pytest.mark.parametrize(("face", "engine"), FACES_ON_ENGINES)
-@pytest.mark.parametrize("most", [2, 6])
+@pytest.mark.parametrize("most", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_server_that_takes_few_requests_at_once_gets_few(archive, most, face, engine):
     with RangeServer(archive.files, latency_s=0.005) as server:
         records = archive.records(server.origin + "/").collect().lazy()

@@ -11,7 +11,7 @@ import small_worlds as small
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-quick = settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(deadline=None, max_examples=2_500, suppress_health_check=list(HealthCheck))
 
 
