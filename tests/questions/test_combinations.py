@@ -108,12 +108,12 @@ def after(number: int) -> list[str]:
     return [names[number % len(names)]]
 
 
-@pytest.mark.parametrize(("number", "words"), [named(*one) for one in some(SMALL, 36)])
+@pytest.mark.parametrize(("number", "words"), [named(*one) for one in some(SMALL, 24)])
 def test_a_combination_on_the_rich_world(number: int, words: dict[str, Any], rich: Place):
     rich.check(number, words, after(number))
 
 
-@pytest.mark.parametrize(("number", "words"), [named(*one) for one in some(REAL, 24)])
+@pytest.mark.parametrize(("number", "words"), [named(*one) for one in some(REAL, 16)])
 def test_a_combination_on_real_scenes(number: int, words: dict[str, Any], scenes: Place):
     scenes.check(number, words, after(number))
 
