@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,15 @@ import polars as pl
 
 from polars_rasteret.collection.extent import bounds_array, crs, place_expression
 from polars_rasteret.collection.geoparquet import total_bounds
+from polars_rasteret.frame.facts import Facts
 from polars_rasteret.schema import pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
     import datetime as dt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Description(Facts):
     """What `describe` found; prints as a table and renders as HTML in a notebook."""
 
     n_records: int
@@ -50,19 +50,6 @@ class Description:
             missing = f" ({self.n_missing[band]:,} missing)" if self.n_missing[band] else ""
             facts[f"band {band}"] = f"{dtype}{missing}"
         return pl.DataFrame({"what": list(facts), "value": list(facts.values())})
-
-    def __repr__(self) -> str:
-        width = max(len(what) for what in self.table["what"])
-        return "\n".join(f"{what:<{width}}  {value}" for what, value in self.table.iter_rows())
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(what)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for what, value in self.table.iter_rows()
-        )
-        return f"<table>{rows}</table>"
 
 
 def describe(lf: pl.LazyFrame) -> Description:

@@ -6,7 +6,6 @@ certain that is.
 
 from __future__ import annotations
 
-import html
 import io
 import itertools
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.stores import origin, prices_for
 from polars_rasteret.frame.dependence import dependence
+from polars_rasteret.frame.facts import Facts
 from polars_rasteret.options import DryRun, pickled_dry, process_options
 from polars_rasteret.plan.bills import FileBills, file_bills, seconds
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Bound = Literal["exact", "upper", "unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Estimate(Facts):
     """What a query will read with an empty cache; prints as a table and renders as HTML in a notebook."""
 
     records: int
@@ -72,19 +72,6 @@ class Estimate:
             "bound": self.bound,
         }
         return pl.DataFrame({"what": list(facts), "value": list(facts.values())})
-
-    def __repr__(self) -> str:
-        width = max(len(what) for what in self.table["what"])
-        return "\n".join(f"{what:<{width}}  {value}" for what, value in self.table.iter_rows())
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(what)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for what, value in self.table.iter_rows()
-        )
-        return f"<table>{rows}</table>"
 
 
 def estimate(query: pl.LazyFrame) -> Estimate:
