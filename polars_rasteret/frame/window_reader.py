@@ -197,7 +197,7 @@ class WindowReader:
         if options.dry_run is not None:
             ledger_of(options.dry_run).is_upper = True
         elif must_count:  # a record without a pixel that may count is not read on
-            kept = np.flatnonzero(PixelRows(size=size).any_of_row(accepted) | (self.min_valid_fraction == 0))
+            kept = np.flatnonzero(PixelRows(size=size).any_of_row(accepted))
         part = rows.taken(kept)
         names = list(self.bands) if must_count else chosen
         onto = self._onto(part, names, () if judge is None else judge.bands)
@@ -260,12 +260,13 @@ class WindowReader:
         n_covered: NDArray[np.int64],
         stride: int | None,
     ) -> NDArray[np.bool_]:
-        """Say which rows count: those with enough pixels that are valid in any band."""
+        """Say which rows count: those with a pixel that is valid in any band, and with enough of them."""
         some = np.zeros(int(pixels.size.sum()), np.bool_)
         for band in answers:
             some |= pixels.valid_of(band, stride)
         n_valid = pixels.count(some)
-        return n_valid > 0 if self.min_valid_fraction is None else n_valid >= self.min_valid_fraction * n_covered
+        # Divided, not multiplied: 55 of 100 pixels are 0.55, but 0.55 * 100 is more than 55.
+        return (n_valid > 0) & (n_valid / np.maximum(n_covered, 1) >= (self.min_valid_fraction or 0))
 
     def _spread(
         self, columns: dict[str, pl.Series], chosen: list[str], kept: NDArray[np.int64], n_rows: int

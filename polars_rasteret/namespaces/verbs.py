@@ -311,7 +311,7 @@ class Verbs:
             `masked`, and does not count for `match`.
         min_valid_fraction
             With `match`: the share of the window's pixels (with `coverage`: of those covered) that must be valid in some band for
-            a record to count, 0 to 1; None: any pixel.
+            a record to count, 0 to 1; None: any pixel. A record without a valid pixel never counts.
         x, y, geometry, crs, match, at, tolerance, unmatched, record_columns, suffix, on_error, maintain_order, budget_bytes
             As in `sample_points`.
 

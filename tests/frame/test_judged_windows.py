@@ -101,7 +101,7 @@ def test_the_first_record_with_enough_clear_pixels_is_chosen(scenes, engine, mat
         chosen = None
         for record in order:
             share = cut(clear(record), box).mean()
-            if share > 0 if fraction is None else share >= fraction:
+            if share > 0 and share >= (fraction or 0):
                 chosen = record
                 break
         assert got["record_id"][row] == (None if chosen is None else "abc"[chosen])
@@ -122,6 +122,43 @@ def test_the_share_is_one_of_the_pixels_that_the_area_covers(scenes, engine):
             [triangle], ["red"], crs=32632, match="latest", valid=CLEAR, coverage="center", min_valid_fraction=fraction
         ).collect(engine=engine)
         assert got["record_id"].to_list() == [expected]
+
+
+@pytest.mark.parametrize("shape", [None, (12, 12), (5, 7)])
+@pytest.mark.parametrize("coverage", [None, "center", "all_touched"])
+@pytest.mark.parametrize("fraction", [None, 0, 0.0, 0.01, 1.0])
+def test_a_record_without_a_valid_pixel_never_counts(scenes, engine, fraction, coverage, shape):
+    west = shapely.box(LEFT + 40, TOP - 200, LEFT + 160, TOP - 80)  # the newest is cloudy here
+    sliver = shapely.box(LEFT + 41, TOP - 204, LEFT + 44, TOP - 201)  # holds no centre of a pixel
+    beyond = shapely.box(LEFT - 400, TOP - 200, LEFT - 100, TOP - 80)  # off the image
+    words = {"match": "latest", "valid": CLEAR, "min_valid_fraction": fraction, "unmatched": "null", "shape": shape}
+    got = scenes.raster.read_windows([west, sliver, beyond], ["red"], crs=32632, coverage=coverage, **words).collect(
+        engine=engine
+    )
+    assert got["record_id"][0] != "c"
+    if coverage == "center" and shape is None:
+        assert got["record_id"][1] is None
+    assert got["record_id"][2] is None
+    cloudy = scenes.filter(pl.col("id") == "c").raster.read_windows(
+        [west, sliver], ["red"], crs=32632, coverage=coverage, **words
+    )
+    assert cloudy.collect(engine=engine)["record_id"].to_list() == [None, None]
+
+
+def test_a_share_is_met_exactly_by_that_many_pixels():
+    values = np.zeros((10, 10), np.uint8)
+    windows = [shapely.box(LEFT, TOP - 100, LEFT + 100, TOP)]
+    for n_valid in range(1, 101):
+        values.reshape(-1)[:n_valid] = 1
+        pr.configure_store(
+            "memory://exact-share/", store=MemorySource({"memory://exact-share/a.tif": make_cog(values, nodata=0)})
+        )
+        scene = pr.build_from_files(["memory://exact-share/a.tif"], bands=["b"])
+        for fraction, counts in ((n_valid / 100, True), (np.nextafter(n_valid / 100, 2), False)):
+            if fraction > 1:
+                continue
+            got = scene.raster.read_windows(windows, ["b"], crs=32632, match="latest", min_valid_fraction=fraction)
+            assert got.collect().height == counts
 
 
 @pytest.mark.parametrize("grid", ["finest", "coarsest", "SCL", "red"])
