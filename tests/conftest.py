@@ -1,22 +1,49 @@
-"""Where do tests find the shared data?"""
+"""Where do tests find the files whose pixels rasterio has told?
+
+`tests/data` is part of the repository: a clone proves exactness with it, and a file missing there is a failure. Where a larger
+set of the same kind lies beside the repository, tests read that one in its place; it contains all files of `tests/data`.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUNDLED_DATA = Path(__file__).resolve().parent / "data"
+LARGER_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def bundled_data() -> Path:
+    return BUNDLED_DATA
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    if not SHARED_DATA.is_dir():
-        pytest.skip(f"the shared test data is not at {SHARED_DATA}")
-    return SHARED_DATA
+    """Folder with `tiff`, `derived`, `broken` and `reference.json`: the larger set where it is, else the bundled one."""
+    return LARGER_DATA if (LARGER_DATA / "reference.json").is_file() else BUNDLED_DATA
 
 
 @pytest.fixture(scope="session")
 def reference(shared_data: Path) -> dict[str, dict]:
+    """What rasterio and tifffile say of each file of `shared_data`, by its name."""
     return json.loads((shared_data / "reference.json").read_text())["files"]
+
+
+@pytest.fixture(scope="session")
+def shared_file(shared_data: Path) -> Callable[[str], Path]:
+    """Give the path of a file by its name; skip the test where only the larger set has the file."""
+
+    def path_of(name: str) -> Path:
+        path = shared_data / name
+        if shared_data == BUNDLED_DATA and not path.exists():
+            pytest.skip(f"{name} is not bundled: it is large, and smaller files show the same features")
+        return path
+
+    return path_of

@@ -19,10 +19,12 @@ from polars_rasteret.ingest.files import build_from_files
 from polars_rasteret.profile import profile
 from polars_rasteret.schema import RECORD_COLUMNS, pixel_dtype, raster_dtype
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 
-def test_naip_files_of_three_zones_become_three_records(shared_data):
-    paths = sorted((shared_data / "tiff").glob("naip__*"))
-    found = build_from_files(shared_data / "tiff" / "naip__*").collect()
+
+def test_naip_files_of_three_zones_become_three_records():
+    paths = sorted(EXAMPLES.glob("m_*.tif"))
+    found = build_from_files(EXAMPLES / "m_*.tif").collect()
     assert found.columns == [*RECORD_COLUMNS, "b1", "b2", "b3", "b4"]
     assert {name: found.schema[name] for name in RECORD_COLUMNS} == RECORD_COLUMNS
     assert found.schema["b1"] == raster_dtype(pl.UInt8())

