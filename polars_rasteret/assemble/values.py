@@ -1,6 +1,7 @@
 """Which value means nothing, and what stands where nothing was read?
 
-Scalars are converted exactly or not at all. Masking compares in the native dtype, before any cast.
+Scalars are converted exactly or not at all (an override of float pixels is rounded). Masking compares in the native dtype,
+before any cast, and as GDAL compares.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import lossless_supertype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from polars_rasteret.tiff.tile_table import BandTiles
@@ -53,10 +56,11 @@ def _exact(plain: float, dtype: np.dtype[Any]) -> np.generic | None:
 def masking_value(tiles: BandTiles, override: Scalar | None) -> np.generic | None:
     """Give the native value that means nodata; None when no pixel value does.
 
-    A non-null override replaces the file's value; one that the native dtype cannot hold matches no pixel.
+    A non-null override replaces the file's value. Integers that cannot hold it exactly have no pixel that matches;
+    floats round it, as GDAL does.
     """
     if override is not None:
-        return exact_scalar(override, tiles.dtype)
+        return tiles.dtype.type(override) if tiles.dtype.kind == "f" else exact_scalar(override, tiles.dtype)
     return None if tiles.ignore_nodata else tiles.nodata
 
 
@@ -100,13 +104,65 @@ def check_lossless(native: np.dtype[Any], result: np.dtype[Any], *, label: str, 
 
 
 def validity(pixels: NDArray[Any], nodata: np.generic | None, out: NDArray[np.bool_]) -> None:
-    """Write which native `pixels` carry a value: not `nodata`, not NaN."""
+    """Write which native `pixels` carry a value: not `nodata` (floats: nor near it, as in GDAL), not NaN."""
     if pixels.dtype.kind != "f":
         if nodata is None:
             out[...] = True
         else:
             np.not_equal(pixels, nodata, out=out)
         return
-    np.equal(pixels, pixels, out=out)  # NaN is not equal to itself
-    if nodata is not None and nodata == nodata:  # noqa: PLR0124 - NaN
-        out &= pixels != nodata
+    if nodata is None or nodata != nodata:  # noqa: PLR0124 - NaN
+        np.equal(pixels, pixels, out=out)  # NaN is not equal to itself
+        return
+    (low, high), *others = _equal_ranges(nodata)
+    np.less(pixels, low, out=out)  # NaN is neither below nor above
+    out |= pixels > high
+    for low, high in others:
+        out &= (pixels < low) | (pixels > high)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _equal_ranges(nodata: np.generic) -> tuple[tuple[np.generic, np.generic], ...]:
+    """Give the ranges (lowest, highest) of floats that GDAL takes for a nodata value, not NaN.
+
+    GDAL's `ARE_REAL_EQUAL` calls a and b equal where |a - b| < 2 e |a + b| in the arithmetic of the dtype, e being the
+    epsilon of a float32 for doubles too. Where a + b overflows, that is all numbers up to the largest, too.
+    """
+    kind: Any = type(nodata)
+    size: Any = abs(nodata)  # type: ignore[arg-type]
+    if size == 0 or np.isinf(size):
+        return ((nodata, nodata),)
+    largest = kind(np.finfo(kind).max)
+    epsilon, two = kind(np.finfo(np.float32).eps), kind(2)
+
+    def is_equal(other: Any) -> bool:
+        return bool(abs(other - size) < epsilon * abs(other + size) * two)
+
+    with np.errstate(over="ignore", under="ignore"):
+        first_over = _first(lambda other: bool(np.isinf(other + size)), kind(0), largest)
+        low = _first(lambda other: bool(other == size) or is_equal(other), kind(0), size)
+        if first_over is not None and first_over <= size:
+            ranges = [(low, largest)]
+        else:
+            end = size * two if first_over is None else min(size * two, np.nextafter(first_over, kind(0)))
+            first_above = _first(lambda other: bool(other > size) and not is_equal(other), size, end)
+            ranges = [(low, largest if first_above is None else np.nextafter(first_above, kind(0)))]
+            if first_over is not None and first_above is not None:
+                ranges.append((first_over, largest))
+    return tuple(ranges if nodata > 0 else [(-most, -least) for least, most in ranges])  # type: ignore[operator]
+
+
+def _first(is_true: Callable[[Any], bool], low: Any, high: Any) -> Any:
+    """Give the first float of `low` to `high`, not negative, from which on a condition holds; None where it never does."""
+    kind = type(low)
+    words = np.dtype(f"u{low.itemsize}")
+    start, stop = int(low.view(words)), int(high.view(words))
+    if not is_true(high):
+        return None
+    while start < stop:
+        middle = (start + stop) // 2
+        if is_true(words.type(middle).view(kind)):
+            stop = middle
+        else:
+            start = middle + 1
+    return words.type(stop).view(kind)

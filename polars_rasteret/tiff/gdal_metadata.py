@@ -15,6 +15,8 @@ from xml.sax.saxutils import unescape
 import numpy as np
 
 _MAX_TEXT = 1 << 24
+_NUMBER = re.compile(r"-?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*(\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +60,49 @@ def band_notes(text: str) -> BandNotes:
 
 
 def nodata_of(text: str, dtype: np.dtype[Any]) -> int | float | None:
-    """Read GDAL_NODATA for pixels of `dtype`; None where no pixel can equal it or the text is no number."""
-    text = text.strip()
+    """Read GDAL_NODATA for pixels of `dtype`; None where no pixel can equal it.
+
+    As GDAL 3.10 does: the leading number counts, whatever follows it, and a text without one means 0. Integers of
+    8 bytes are read as whole numbers, which stop at the limits of the dtype; for all others the number is read as a
+    double, and cut to a whole number or rounded to the dtype.
+    """
     if not text:
         return None
-    # The C library of old Windows compilers writes 1.#INF, -1.#IND, 1.#QNAN.
-    text = re.sub(
-        r"^([+-]?)1\.#(INF|IND|QNAN|SNAN).*", lambda found: f"{found[1]}{'inf' if found[2] == 'INF' else 'nan'}", text
-    )
-    try:
-        value: int | float = int(text)
-    except ValueError:
-        try:
-            value = float(text)
-        except ValueError:
-            return None
+    if dtype.kind != "f" and dtype.itemsize == 8:
+        return _whole(text, np.iinfo(dtype))
+    value = _leading_double(text)
     if dtype.kind == "f":
-        return _float_nodata(float(value), dtype)
-    if isinstance(value, float):
-        if not math.isfinite(value) or not value.is_integer():
-            return None
-        value = int(value)
+        with np.errstate(over="ignore"):
+            return float(dtype.type(value))
     limits = np.iinfo(dtype)
-    return value if limits.min <= value <= limits.max else None
+    return int(value) if limits.min <= value <= limits.max else None
 
 
-def _float_nodata(value: float, dtype: np.dtype[Any]) -> float | None:
-    if dtype.itemsize < 8 and math.isfinite(value):
-        largest = float(np.finfo(dtype).max)
-        if abs(value) > largest:
-            # Decimal digits of the largest float32, rounded up by the program that wrote them.
-            return math.copysign(largest, value) if abs(value) <= largest * (1 + 1e-6) else None
-        return float(dtype.type(value))
-    return value
+def _whole(text: str, limits: Any) -> int:
+    """Read a whole number as strtoll and strtoull of C do: unsigned ones wrap where they are negative."""
+    found = _WHOLE.match(text)
+    if found is None:
+        return 0
+    # More digits than Python converts are beyond the limits too.
+    size = int(found[2][:40])
+    value = -size if found[1] == "-" else size
+    least, most = int(limits.min), int(limits.max)
+    if least == 0:
+        return value % (most + 1) if size <= most else most
+    return min(max(value, least), most)
+
+
+def _leading_double(text: str) -> float:
+    text = text.lstrip(" \t\n\r")
+    # What the C library of old Windows compilers writes, then what GDAL knows as a whole word.
+    if text.startswith(("1.#QNAN", "1.#SNAN", "-1.#QNAN", "-1.#IND")):
+        return math.nan
+    if text.upper().startswith(("1.#INF", "-1.#INF")):
+        return -math.inf if text[0] == "-" else math.inf
+    unsigned = text.removeprefix("+")
+    if unsigned in {"nan", "NaN"}:
+        return math.nan
+    if unsigned.removeprefix("-") in {"inf", "Inf", "INF", "Infinity"}:
+        return -math.inf if unsigned[0] == "-" else math.inf
+    found = _NUMBER.match(unsigned)
+    return float(found[0].replace(",", ".")) if found else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, SBYTE, SSHORT, SLONG, FLOAT, DOUBLE, IFD = 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13
 LONG8, SLONG8, IFD8 = 16, 17, 18
-CODES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
 
 def tiff_of(
@@ -21,7 +21,10 @@ def tiff_of(
     offset_type: int = LONG,
     count_type: int | None = LONG,
 ) -> bytes:
-    """Write one image: pieces (strips or tiles), then the directory; RATIONAL values are given as fractions of 10000."""
+    """Write one image: pieces (strips or tiles), then the directory.
+
+    RATIONAL values are given as fractions of 10000, ASCII as bytes.
+    """
     head = 16 if is_big else 8
     starts = np.cumsum([head, *map(len, pieces)])
     body = b"".join(pieces)
@@ -36,6 +39,8 @@ def tiff_of(
         if kind == RATIONAL:
             pairs = [part for number in numbers for part in (round(number * 10_000), 10_000)]
             data = struct.pack(f"{byte_order}{len(pairs)}I", *pairs)
+        elif kind == ASCII:
+            data = bytes(numbers)
         else:
             data = struct.pack(f"{byte_order}{len(numbers)}{CODES[kind]}", *numbers)
         entries += struct.pack(byte_order + ("HHQ" if is_big else "HHI"), tag, kind, len(numbers))
