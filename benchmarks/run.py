@@ -24,7 +24,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import against
 import engines
+from against import BEFORE
 from corpus import DATA_VARIABLE, default_data_dir, ensure_corpus
 from servers import StaticServer, latency_proxy, static_server
 from targets import TARGETS, Target
@@ -112,12 +114,15 @@ class Comparison:
 
     def _child(self, *arguments: str) -> dict[str, Any] | None:
         """Run ``measure.py``; None and a line in `failures` when it tells nothing."""
-        python = (
-            self.given.rasteret_python if "rasteret" in arguments and self.given.rasteret_python else sys.executable
-        )
+        engine = arguments[1]
+        python = self.given.rasteret_python if engine == "rasteret" and self.given.rasteret_python else sys.executable
         command = [python, str(MEASURE), *arguments]
+        package = self.given.against if engine == BEFORE else HERE.parent
+        environment = {**os.environ, "PYTHONPATH": str(package)} if engine.startswith((OURS, BEFORE)) else None
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=self.given.timeout, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=self.given.timeout, check=False, env=environment
+            )
         except subprocess.TimeoutExpired:
             self.failures.append(f"{' '.join(arguments)}: no answer after {self.given.timeout} s")
             return None
@@ -131,6 +136,9 @@ class Comparison:
         return (
             result if "skipped" in result or arguments[0] == "prepare" else {**result, "exit_status": done.returncode}
         )
+
+
+Selected = dict[tuple[str, str, str], list[Measurement]]
 
 
 def check_answers(measurements: list[Measurement]) -> list[str]:
@@ -159,6 +167,17 @@ def paired_ratio(ours: list[Measurement], peer: list[Measurement]) -> float | No
     return statistics.median(ratios) if ratios else None
 
 
+def ratios_to_before(select: Selected) -> dict[tuple[str, str], list[float]]:
+    """Give our wall time over that of the other checkout in each round, by (title of the workload, link)."""
+    found = {}
+    for (link, workload, engine), ones in select.items():
+        before = {one.round: one.wall_s for one in ones}
+        ours = select.get((link, workload, OURS), [])
+        if engine == BEFORE and (ratios := [one.wall_s / before[one.round] for one in ours if one.round in before]):
+            found[TITLES[workload], link] = ratios
+    return found
+
+
 def _number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
@@ -173,6 +192,8 @@ def report(comparison: Comparison, present: list[str]) -> str:
     # The targets are for full workloads; a tenth has other proportions.
     targets = {} if comparison.given.quick else TARGETS
     text = [_heading(comparison), "## Ours / peer\n", *_ratio_table(select, present, shown, targets)]
+    if ratios := ratios_to_before(select):
+        text += ["\n## Here / before\n", *against.table(ratios, against.described(comparison.given.against))]
     for link in comparison.urls:
         text += [f"\n## {_link_title(link)}\n", *_wall_table(select, present, shown, link)]
     text += ["\n## Index of the corpus, built before the clock\n", *_index_table(comparison)]
@@ -202,9 +223,6 @@ def _heading(comparison: Comparison) -> str:
 
 def _link_title(link: str) -> str:
     return "Loopback without latency" if link == "direct" else "20-40 ms before every answer"
-
-
-Selected = dict[tuple[str, str, str], list[Measurement]]
 
 
 def _ratio_table(
@@ -349,11 +367,19 @@ def _arguments() -> argparse.Namespace:
         f"or links ({', '.join(LINKS)}), mixed; a kind that is not named is complete",
     )
     parser.add_argument("--rasteret-python", metavar="PATH", help="an interpreter (3.12 or later) that has rasteret")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of this project: its package runs as `before` in the same rounds",
+    )
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one measurement")
     parser.add_argument("--save", action="store_true", help="write RESULTS.md as well")
     given = parser.parse_args()
     if given.quick:
         given.rounds = 1
+    if given.against is not None and not (given.against / "polars_rasteret" / "__init__.py").is_file():
+        parser.error(f"--against: there is no polars_rasteret in {given.against}")
     named = [name for name in given.only.split(",") if name]
     kinds = {"engine": tuple(engines.NAMES), "workload": WORKLOADS + EXTRA_WORKLOADS, "link": LINKS}
     if unknown := set(named) - {name for names in kinds.values() for name in names}:
@@ -361,6 +387,10 @@ def _arguments() -> argparse.Namespace:
     complete = {**kinds, "workload": WORKLOADS}
     for kind, names in kinds.items():
         setattr(given, kind, [name for name in names if name in named] or list(complete[kind]))
+    if given.against is None:
+        given.engine = [name for name in given.engine if name != BEFORE]
+    elif BEFORE not in given.engine:
+        given.engine.append(BEFORE)
     return given
 
 

@@ -1,4 +1,7 @@
-"""One driver per engine; `NAMES` says where each one is, in the order of the tables."""
+"""One driver per engine; `NAMES` says where each one is, in the order of the tables.
+
+``before`` is our driver with the package of another checkout (``run.py --against``).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
 NAMES = {
     "ours": "engines.ours",
     "ours-engine": "engines.ours_engine",
+    "before": "engines.ours",
     "rasterio": "engines.rasterio_engine",
     "async-geotiff": "engines.async_geotiff_engine",
     "rasteret": "engines.rasteret_engine",
