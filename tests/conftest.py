@@ -7,16 +7,27 @@ set of the same kind lies beside the repository, tests read that one in its plac
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BUNDLED_DATA = Path(__file__).resolve().parent / "data"
 LARGER_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """End what a test leaves behind: under a limit Polars leaves a source running, and may pull it again after the answer."""
+    yield
+    if "polars_rasteret.fetch.scheduler" in sys.modules:
+        import quiet
+
+        quiet.end_all_reads()
 
 
 @pytest.fixture(scope="session")

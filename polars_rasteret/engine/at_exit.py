@@ -35,6 +35,8 @@ class _Runs:
         self.lock = threading.Lock()
         self.running = 0
         self.suspended = 0
+        self.generation = 0
+        """Sources of an earlier generation end when Polars pulls them again."""
         self.is_stopping = False
 
 
@@ -103,8 +105,9 @@ def guarded(frames: Iterator[T]) -> Iterator[T]:
     """Pass on what a source yields, counted while it runs and while Polars may pull again; at exit it ends early."""
     with _runs.lock:
         _runs.suspended += 1
+        generation = _runs.generation
     try:
-        while not _runs.is_stopping:
+        while generation == _runs.generation:
             with running():
                 try:
                     frame = next(frames)
@@ -116,8 +119,20 @@ def guarded(frames: Iterator[T]) -> Iterator[T]:
             _runs.suspended -= 1
 
 
+def end_sources() -> None:
+    """Let every source that has begun end at its next pull: Polars may pull one that it left behind a query's `head`."""
+    with _runs.lock:
+        _runs.generation += 1
+
+
+def is_running() -> bool:
+    """Tell whether a source or a callback runs now."""
+    return _runs.running > 0
+
+
 def _wait() -> None:
     _runs.is_stopping = True
+    end_sources()
     started = time.monotonic()
     while (waited := time.monotonic() - started) < _RUNNING_S:
         if not _runs.running and (not _runs.suspended or waited > _SUSPENDED_S):

@@ -1,49 +1,48 @@
-"""A store that writes down what it is asked, a collection in it, and both engines."""
+"""A store that writes down what it is asked, a collection in it, and both engines. Each test has a store of its own."""
 
 from __future__ import annotations
 
-import time
+import itertools
 
 import estimate_world as world
 import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.engine import at_exit
-from polars_rasteret.fetch.scheduler import process_scheduler
 from polars_rasteret.testing import MemorySource, RecordingSource
 
-
-@pytest.fixture(scope="session")
-def files():
-    return world.files()
+_numbers = itertools.count()
 
 
 @pytest.fixture
-def source(files):
-    source = RecordingSource(MemorySource(files))
-    pr.configure_store(world.PREFIX, store=source)
+def prefix() -> str:
+    return f"memory://estimate-{next(_numbers)}/"
+
+
+@pytest.fixture
+def source(prefix):
+    source = RecordingSource(MemorySource({prefix + name: data for name, data in world.files().items()}))
+    pr.configure_store(prefix, store=source)
     yield source
-    # Under a limit, Polars leaves a source running when it has its rows: what it still reads belongs to this test.
-    deadline = time.monotonic() + 5
-    while at_exit._runs.running or process_scheduler().state().n_running:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    pr.configure_store(world.PREFIX)
+    pr.configure_store(prefix)
 
 
 @pytest.fixture(scope="session")
-def collection(files):
-    pr.configure_store(world.PREFIX, store=MemorySource(files))
-    built = pr.build_from_table(world.table(), bands=world.BANDS, on_error="raise").collect()
-    pr.configure_store(world.PREFIX)
+def collection():
+    """The collection in a store that only its build sees; hrefs start with the prefix of that store."""
+    prefix = "memory://estimate-build/"
+    pr.configure_store(prefix, store=MemorySource({prefix + name: data for name, data in world.files().items()}))
+    built = pr.build_from_table(world.table(prefix), bands=world.BANDS, on_error="raise").collect()
+    pr.configure_store(prefix)
     return built
 
 
 @pytest.fixture
-def scenes(source, collection) -> pl.LazyFrame:
-    process_scheduler().clear_cache()
-    return collection.lazy()
+def scenes(source, prefix, collection) -> pl.LazyFrame:
+    """The collection in the store of this test."""
+    name = pl.field("href").str.split("/").list.last()
+    moved = pl.concat_str(pl.lit(prefix), name).alias("href")
+    return collection.with_columns(pl.col(band).struct.with_fields(moved) for band in world.BANDS).lazy()
 
 
 @pytest.fixture(params=["in-memory", "streaming"])

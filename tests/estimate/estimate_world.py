@@ -18,7 +18,6 @@ import rasterio.shutil
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
-PREFIX = "memory://estimate-tests/"
 SIZE, TILE, EPSG = 512, 128, 32632
 N_TILES = (SIZE // TILE) ** 2
 RECORDS = ("a", "b", "c")
@@ -54,6 +53,7 @@ def _tiff(pixels, *, driver="GTiff", mask=None, **profile):
 
 @cache
 def files():
+    """Give the content of each file by its name."""
     found = {}
     for seed, record in enumerate(RECORDS):
         rng = np.random.default_rng(seed)
@@ -61,17 +61,18 @@ def files():
         noise[:, 100:140, 100:140] = 0
         steps = np.kron(rng.integers(1, 9, (2, 32, 32)), np.ones((16, 16))).astype("uint8")
         clear = np.kron(rng.integers(0, 2, (1, 16, 16)), np.ones((32, 32))).astype("uint16") + 1
-        found[f"{PREFIX}{record}-flat.tif"] = _tiff(noise)
-        found[f"{PREFIX}{record}-cog.tif"] = _tiff(noise, driver="COG")
-        found[f"{PREFIX}{record}-rg.tif"] = _tiff(steps, compress="deflate", interleave="pixel")
-        found[f"{PREFIX}{record}-m.tif"] = _tiff(noise, mask=clear[0] == 2, compress="deflate")
-        found[f"{PREFIX}{record}-qa.tif"] = _tiff(clear)
+        found[f"{record}-flat.tif"] = _tiff(noise)
+        found[f"{record}-cog.tif"] = _tiff(noise, driver="COG")
+        found[f"{record}-rg.tif"] = _tiff(steps, compress="deflate", interleave="pixel")
+        found[f"{record}-m.tif"] = _tiff(noise, mask=clear[0] == 2, compress="deflate")
+        found[f"{record}-qa.tif"] = _tiff(clear)
     return found
 
 
-def table():
+def table(prefix):
+    """Give the table of a collection whose files lie under `prefix`."""
     days = [dt.datetime(2024, 5, 1 + 7 * at, 10, tzinfo=dt.UTC) for at in range(len(RECORDS))]
-    hrefs = {kind: [f"{PREFIX}{record}-{kind}.tif" for record in RECORDS] for kind in ("flat", "cog", "rg", "qa", "m")}
+    hrefs = {kind: [f"{prefix}{record}-{kind}.tif" for record in RECORDS] for kind in ("flat", "cog", "rg", "qa", "m")}
     return pl.DataFrame({"id": RECORDS, "datetime": days, **hrefs})
 
 

@@ -18,8 +18,8 @@ PRICES = {"usd_per_gb": 2.0, "usd_per_1000_requests": 0.5}
 
 
 @pytest.fixture
-def priced(source, scenes):
-    pr.configure_store(world.PREFIX, store=source, **PRICES)
+def priced(source, scenes, prefix):
+    pr.configure_store(prefix, store=source, **PRICES)
     return scenes
 
 
@@ -120,11 +120,11 @@ def test_what_is_cached_is_free_for_expressions(priced, source, engine):
     assert source.requests == []
 
 
-def test_dollars_need_a_price(scenes, source, engine):
+def test_dollars_need_a_price(scenes, source, engine, prefix):
     with pr.options(budget_usd=1.0):
         queries = [verb(scenes), expression(scenes)]
     for query in queries:
-        with pytest.raises(UsageError, match=r"price of memory://.*configure_store\('memory://estimate-tests/'"):
+        with pytest.raises(UsageError, match=rf"price of memory://.*configure_store\('{prefix}'"):
             query.collect(engine=engine)
     assert source.requests == []
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import shapely
 from estimate_world import EVERYWHERE, SCATTERED
+from quiet import end_all_reads
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
@@ -130,6 +131,7 @@ def moved(query, source, engine):
     source.clear()
     with pr.profile() as p:
         query.collect(engine=engine)
+        end_all_reads()
     told = p.summary().row(0, named=True)
     assert told["bytes"] == source.bytes
     return told["tiles"] - told["cache_hits"] - told["shared_tiles"], source.bytes
@@ -192,7 +194,7 @@ def test_tiles_that_the_cache_cannot_keep_are_counted_each_time(source, scenes, 
     assert bill.bytes > pr.estimate(query).bytes
 
 
-def test_the_numbers_are_those_of_the_files(scenes, files):
+def test_the_numbers_are_those_of_the_files(scenes, prefix):
     bill = pr.estimate(sampled(scenes, ["flat", "qa"], EVERYWHERE))
     n_records = len(world.RECORDS)
     assert bill.records == n_records
@@ -200,7 +202,7 @@ def test_the_numbers_are_those_of_the_files(scenes, files):
     assert bill.tiles == 2 * n_records * world.N_TILES
     decoded = n_records * world.SIZE**2 * (2 + 2)
     assert bill.decoded_bytes == decoded
-    assert bill.by_host.row(0, named=True)["host"] == "memory://estimate-tests"
+    assert bill.by_host.row(0, named=True)["host"] == prefix.removesuffix("/")
     assert bill.by_record["record_id"].sort().to_list() == list(world.RECORDS)
     for name in ("tiles", "requests", "bytes", "decoded_bytes"):
         assert bill.by_host[name].sum() == bill.by_record[name].sum() == getattr(bill, name)
@@ -217,12 +219,12 @@ def test_bands_in_two_expressions_and_one_file_are_of_one_record(scenes):
     assert (bill.records, bill.images) == (3, 6)
 
 
-def test_cost_and_time_follow_from_prices_and_bytes(scenes, source):
+def test_cost_and_time_follow_from_prices_and_bytes(scenes, source, prefix):
     query = sampled(scenes, ["flat"], EVERYWHERE)
     free = pr.estimate(query)
     assert free.cost_usd is None
     assert free.by_host["cost_usd"].to_list() == [None]
-    pr.configure_store(world.PREFIX, store=source, usd_per_gb=0.09, usd_per_1000_requests=0.4)
+    pr.configure_store(prefix, store=source, usd_per_gb=0.09, usd_per_1000_requests=0.4)
     bill = pr.estimate(query)
     assert bill.cost_usd == pytest.approx(bill.bytes / 1e9 * 0.09 + bill.requests / 1e3 * 0.4)
     assert bill.by_host["cost_usd"].sum() == pytest.approx(bill.cost_usd)

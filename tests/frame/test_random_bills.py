@@ -6,15 +6,14 @@ The queries are those of `test_random_queries`, in one unit or many.
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from quiet import end_all_reads
 from test_random_queries import query
 from test_shapes import ENGINES, FACES, FORMS, UNMATCHED
 
 import polars_rasteret as pr
-from polars_rasteret.engine import at_exit
 from polars_rasteret.fetch.scheduler import process_scheduler
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ def moved(lf: pl.LazyFrame, engine: str) -> tuple[int, int]:
     process_scheduler().clear_cache()
     with pr.profile() as p:
         lf.collect(engine=engine)
-        while at_exit._runs.running or process_scheduler().state().n_running:
-            time.sleep(0.002)
+        end_all_reads()
     told = p.summary().row(0, named=True)
     return told["tiles"] - told["cache_hits"] - told["shared_tiles"], told["bytes"]
 

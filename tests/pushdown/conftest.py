@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from quiet import end_all_reads
 from recorded import Store
 
 from polars_rasteret.fetch.scheduler import process_scheduler
@@ -14,13 +13,9 @@ from polars_rasteret.fetch.scheduler import process_scheduler
 def cold():
     process_scheduler().clear_cache()
     yield
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        state = process_scheduler().state()
-        if not (state.n_running or state.n_queued or state.n_delayed or state.n_tiles_awaited):
-            return
-        time.sleep(0.005)
-    pytest.fail(f"a read was left behind: {process_scheduler().state()}")
+    end_all_reads()
+    state = process_scheduler().state()
+    assert (state.n_queued, state.n_delayed, state.n_tiles_awaited) == (0, 0, 0), "a read was left behind"
 
 
 @pytest.fixture(params=["in-memory", "streaming"])

@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import io
 import itertools
-import time
-from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -40,13 +38,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def cold() -> Iterator[None]:
+def cold() -> None:
     process_scheduler().clear_cache()
-    yield
-    deadline = time.monotonic() + 5
-    while (state := process_scheduler().state()).n_running or state.n_queued:
-        assert time.monotonic() < deadline, f"a read was left behind: {state}"
-        time.sleep(0.005)
 
 
 def _file(pixels: np.ndarray, nodata: int | None) -> bytes:

@@ -1,0 +1,22 @@
+"""When has the process read all that its queries began?"""
+
+from __future__ import annotations
+
+import time
+
+from polars_rasteret.engine import at_exit
+from polars_rasteret.fetch.scheduler import process_scheduler
+
+_DEADLINE_S = 60.0
+
+
+def end_all_reads() -> None:
+    """End what queries left behind, and return when nothing runs.
+
+    Polars' streaming engine leaves a source running when a limit has its rows, and may pull it again after the answer.
+    """
+    at_exit.end_sources()
+    deadline = time.monotonic() + _DEADLINE_S
+    while at_exit.is_running() or process_scheduler().state().n_running:
+        assert time.monotonic() < deadline, f"still running: {process_scheduler().state()}"
+        time.sleep(0.001)
