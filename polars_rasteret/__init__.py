@@ -3,7 +3,7 @@
 ``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package,
 arrows of import pointing up the list only::
 
-    errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts
+    errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts (`hrefs`: what is shown)
     geo/         pure geometry on arrays: affine grids, CRSs, geometries, footprints
     tiff/        the format, no I/O: header, georeference, tile table, codec
     plan/        pure: windows and masks to tiles to requests, pairs by boxes, bills

@@ -18,6 +18,7 @@ PACKAGE = "polars_rasteret"
 
 RANK = {
     "errors": 0,
+    "hrefs": 0,
     "schema": 0,
     "options": 0,
     "profile": 0,

@@ -17,8 +17,8 @@ from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.engine.ledger import ledger_of
 from polars_rasteret.engine.spending import Bill, Budget, check_budget
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
+from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
 from polars_rasteret.plan.masks import mask_reads
 from polars_rasteret.plan.requests import request_cap, request_ids

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from polars_rasteret.errors import BudgetError, UsageError
-from polars_rasteret.fetch.failures import shown
 from polars_rasteret.fetch.stores import origin, prices_for
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import obstore.exceptions
 
 from polars_rasteret.errors import FetchError, StaleIndexError
+from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _PASSING_STATUS = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505})
 _OVERLOAD_STATUS = frozenset({429, 503})
 
-_SECRET_IN_URL = re.compile(r"(?i)([?&][^=&]*(?:sig|signature|token|key|secret|password|credential)[^=&]*=)[^&\s]+")
-_USER_IN_URL = re.compile(r"(://)[^/@\s]+@")
 _STATUS = re.compile(r"status code:? (\d{3})")
 _ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
@@ -67,11 +66,6 @@ class BeyondEndError(StaleIndexError):
     """The range begins at or after the end of the file (416)."""
 
 
-def shown(text: str) -> str:
-    """Give a URL, or a text with URLs, without what looks like a secret."""
-    return _USER_IN_URL.sub(r"\1***@", _SECRET_IN_URL.sub(r"\1***", text))
-
-
 def range_words(href: str, byte_start: int, byte_stop: int) -> str:
     """Name a range of a file the way every message does."""
     return f"{shown(href)}: asked for bytes {byte_start}..{byte_stop} ({byte_stop - byte_start} bytes)"
@@ -82,7 +76,7 @@ def status_failure(
 ) -> FetchError:
     """Give the error for an HTTP status that carries no data."""
     where = range_words(href, byte_start, byte_stop)
-    came = f"the server answered {status}{f' ({shown(detail)})' if detail else ''}"
+    came = f"the server answered {status}{f' ({shown_text(detail)})' if detail else ''}"
     if status in _PASSING_STATUS:
         make = TransientFetchError.overload if status in _OVERLOAD_STATUS else TransientFetchError.after
         return make(f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s)
@@ -147,7 +141,7 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
     """
     where = range_words(href, byte_start, byte_stop)
     text = str(error)
-    summary = shown(text.split("\n\nDebug source", 1)[0]).strip()
+    summary = shown_text(text.split("\n\nDebug source", 1)[0], href).strip()
     if found := _STATUS.search(summary):
         return status_failure(href, byte_start, byte_stop, status=int(found[1]))
     if isinstance(error, FileNotFoundError):
@@ -182,7 +176,7 @@ def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) 
     where = range_words(href, byte_start, byte_stop)
     if isinstance(error, httpx.TimeoutException):
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
-    detail = f"{type(error).__name__}: {shown(str(error))}"
+    detail = f"{type(error).__name__}: {shown_text(str(error), href)}"
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
         # h11 says so in words only.
         silent = isinstance(error, httpx.ConnectError | httpx.ReadError) or "without sending a response" in detail
@@ -199,7 +193,7 @@ def _broken(where: str, detail: str, *, before_answer: bool) -> TransientFetchEr
 def foreign_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
     """Translate an exception of a source that the caller brought."""
     where = range_words(href, byte_start, byte_stop)
-    detail = f"its source raised {type(error).__name__}: {shown(str(error))}"
+    detail = f"its source raised {type(error).__name__}: {shown_text(str(error), href)}"
     if isinstance(error, FileNotFoundError | KeyError):
         return MissingFileError(f"{where}, {detail}. Check the path.")
     if isinstance(error, PermissionError):

@@ -126,7 +126,9 @@ def needs_exact_url(href: str) -> bool:
     """Tell whether obstore, which encodes a decoded path anew, would ask for another URL than `href`."""
     if "?" in href:
         return True
-    path = href.split("#", 1)[0].split("://", 1)[-1].partition("/")[2]
+    host, _, path = href.split("#", 1)[0].split("://", 1)[-1].partition("/")
+    if "@" in host:
+        return True
     if "%" in path:
         if "%2f" in path.lower():
             return True

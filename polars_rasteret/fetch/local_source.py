@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.failures import MissingFileError, TransientFetchError, range_words
 from polars_rasteret.fetch.sources import Answer, GetByRead
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def local_path(href: str) -> str:
     # Not urlsplit: it would cut a name at "#" or "?", which people leave as they are in file URLs.
     host, slash, path = href[5:].removeprefix("//").partition("/") if href[5:7] == "//" else ("", "", href[5:])
     if host not in ("", "localhost"):
-        raise FetchError(f"{href}: a file URL of the host {host!r}; mount it and give its path, or use file:///path")
+        raise FetchError(f"{shown(href)}: a file URL of another host; mount it and give its path, or use file:///path")
     return url2pathname(slash + path)
 
 
@@ -73,7 +74,7 @@ class LocalSource(GetByRead):
                 status = os.fstat(descriptor)
                 if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
                     raise FetchError(
-                        f"{href} is not a regular file, so it has no byte ranges; copy it into a file first"
+                        f"{shown(href)} is not a regular file, so it has no byte ranges; copy it into a file first"
                     )
                 first = _pread(descriptor, min(byte_stop - byte_start, _READ_LIMIT), byte_start)
                 short = 0 < len(first) < byte_stop - byte_start

@@ -30,6 +30,7 @@ from polars_rasteret.fetch.sources import FileKey, checked
 from polars_rasteret.fetch.stores import origin
 from polars_rasteret.fetch.tile_table import Found, TileTable
 from polars_rasteret.fetch.wanted import WantedTiles
+from polars_rasteret.hrefs import shown
 from polars_rasteret.options import process_options
 from polars_rasteret.profile import record
 
@@ -288,7 +289,8 @@ class Scheduler:
             try:
                 call.deliver(index, view, done)
             except Exception as error:  # noqa: BLE001 - a caller's fault must not end the thread that serves all
-                call.fail(index, FetchError(f"the receiver of a tile of {job.file.href} failed: {error!r}"))
+                where = shown(job.file.href)
+                call.fail(index, FetchError(f"the receiver of a tile of {where} failed: {error!r}"))
 
     def _failed(self, job: Job, error: FetchError) -> None:
         with self._lock:

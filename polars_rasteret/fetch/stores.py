@@ -21,12 +21,13 @@ from obstore import store as obstore_store
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES, bucket_key, cloud_source, httpx_client, split_options
-from polars_rasteret.fetch.failures import BeyondEndError, TransientFetchError, shown
+from polars_rasteret.fetch.failures import BeyondEndError, TransientFetchError
 from polars_rasteret.fetch.httpx_source import HttpSource, HttpxSource, decoded_path
 from polars_rasteret.fetch.local_source import LocalSource, local_path
 from polars_rasteret.fetch.obstore_source import NO_RETRIES, READY_STORES, ObstoreSource, client_options
 from polars_rasteret.fetch.retries import backoff_s
 from polars_rasteret.fetch.sources import PlainSource, RangeReader
+from polars_rasteret.hrefs import shown
 from polars_rasteret.options import current_options
 from polars_rasteret.profile import record
 
@@ -299,7 +300,10 @@ def origin(href: str) -> str:
         return "file"
     rest = href[found.end() + 2 :]
     stop = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
-    return f"{scheme}://{rest[:stop]}"
+    host = rest[:stop]
+    if "@" in host and scheme not in BUCKET_SCHEMES:
+        host = host.rpartition("@")[2]  # user information is sent, but names no other place
+    return f"{scheme}://{host}"
 
 
 def _made(setting: _Setting | None, origin: str, href: str) -> RangeReader:

@@ -14,6 +14,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage import covered_pixels
 from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: st
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise UsageError(
                 f"{column.name}: coverage={coverage!r}: a part of the area has no place in {crs}, the CRS of "
-                f"{column.references[reference].href}; cut the area to the region of the images first"
+                f"{shown(column.references[reference].href)}; cut the area to the region of the images first"
             )
         lines.append((*pixel_coordinates(transform, x, y), is_ring))
     return covered_pixels(lines, height, width, all_touched=coverage == "all_touched").reshape(-1)

@@ -19,6 +19,7 @@ from polars_rasteret.fetch import process
 from polars_rasteret.fetch.stores import origin, prices_for
 from polars_rasteret.frame.dependence import dependence
 from polars_rasteret.frame.facts import Facts
+from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry, process_options
 from polars_rasteret.plan.bills import FileBills, file_bills, seconds
 
@@ -199,7 +200,7 @@ def _files(ledger: Ledger, bills: FileBills) -> pl.DataFrame:
     first = {href: at for at, href in reversed(list(enumerate(ledger.hrefs)))}  # a file that changed is there twice
     return pl.DataFrame(
         {
-            "href": ledger.hrefs,
+            "href": [shown(href) for href in ledger.hrefs],
             "host": [origin(href) for href in ledger.hrefs],
             "record": [record[href] for href in ledger.hrefs],
             "record_id": [ledger.records.get(href, (0, None))[1] for href in ledger.hrefs],

@@ -15,6 +15,7 @@ from polars_rasteret.assemble.resample import METHODS
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.grids import FINEST
 from polars_rasteret.frame.onto_grids import AnswerGrids, Sources, answer_grids, sources_of
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ def line_up(
         if method not in METHODS_AT_PLACES and sources.is_free.any():
             reference = band.reference_id[int(np.flatnonzero(sources.is_free)[0])]
             raise UsageError(
-                f"{band.column.name} of {band.column.references[reference].href} is in another CRS, or turned against the "
+                f"{band.column.name} of {shown(band.column.references[reference].href)} is in another CRS, or turned against the "
                 f"grid it is brought onto: resampling={method!r} cannot do that; use one of {', '.join(METHODS_AT_PLACES)}"
             )
         result.append(OntoGrid(rows=band, grids=its_grids, method=method, sources=sources))

@@ -16,6 +16,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.free_grids import places, spread
 from polars_rasteret.frame.grids import grid_bands
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.overviews import overview_levels
 
 if TYPE_CHECKING:
@@ -256,8 +257,8 @@ def _check_georeferenced(band: BandRows, grids: AnswerGrids, rows: Ints) -> None
     if len(wrong):
         reference = band.column.references[int(band.reference_id[rows[wrong[0]]])]
         raise UsageError(
-            f"{band.column.name} of {reference.href} lies on another pixel grid than the band it is to line up with, and one of "
-            "them has no georeferencing to bring it there; read these bands in separate calls"
+            f"{band.column.name} of {shown(reference.href)} lies on another pixel grid than the band it is to line up "
+            "with, and one of them has no georeferencing to bring it there; read these bands in separate calls"
         )
 
 

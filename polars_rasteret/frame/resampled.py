@@ -20,6 +20,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.free_grids import places
 from polars_rasteret.frame.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, join_reasons
 from polars_rasteret.frame.units import units
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -269,7 +270,7 @@ def _refuse_source(band: OntoGrid, row: int, n_bytes: int, max_bytes: int) -> No
     reference = column.references[int(band.rows.reference_id[row])]
     raise UsageError(
         f"{column.name}: the answer is resampled from {int(sources.height[row])} x {int(sources.width[row])} pixels of "
-        f"{reference.href} (level {int(sources.level[row])} of {len(reference.tiles.images) - 1}), {n_bytes / 1e6:,.1f} MB, more "
-        f"than max_answer_bytes ({max_bytes / 1e6:,.1f} MB) allows at once; ask for smaller windows, or raise "
-        "pr.options(max_answer_bytes=...)"
+        f"{shown(reference.href)} (level {int(sources.level[row])} of {len(reference.tiles.images) - 1}), "
+        f"{n_bytes / 1e6:,.1f} MB, more than max_answer_bytes ({max_bytes / 1e6:,.1f} MB) allows at once; "
+        "ask for smaller windows, or raise pr.options(max_answer_bytes=...)"
     )

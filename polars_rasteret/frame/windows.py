@@ -14,6 +14,7 @@ import numpy as np
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
 from polars_rasteret.geo.crs import NATIVE, is_geographic
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -306,7 +307,7 @@ def _rows_by_crs(
         no_grid = not np.isfinite(column.transform[reference]).all()
         if no_grid or (column.crs[reference] is None and target_crs != NATIVE):
             raise UsageError(
-                f"{column.name}: {column.references[reference].href} has no {'transform' if no_grid else 'CRS'}, so map "
+                f"{column.name}: {shown(column.references[reference].href)} has no {'transform' if no_grid else 'CRS'}, so map "
                 "coordinates cannot be placed in it. Read it by pixels (read_window(window=...))"
                 + ("." if no_grid else ", or pass crs='native' with coordinates in the file's own system.")
             )

@@ -14,6 +14,7 @@ from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError,
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.fanout import fan_out, fan_out_in_batches
 from polars_rasteret.fetch.stores import HeadAnswer, configure_store, head_read
+from polars_rasteret.hrefs import shown
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
 
@@ -174,7 +175,7 @@ def _all_headers(
 
 def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
     """Drive one parser to its end."""
-    parser = read_header(href)
+    parser = read_header(shown(href))
     wish = next(parser)
     first: HeadAnswer | None = None
     try:
@@ -188,8 +189,8 @@ def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
                 break
         if bands is None and file.n_bands > _MAX_BANDS:
             raise FileFormatError(  # noqa: TRY301 - becomes a reason, like every other refusal
-                f"{href}: the file says it has {file.n_bands} bands; at most {_MAX_BANDS} become columns unasked. If that is "
-                "meant, name those you want: bands={'b7': 6}."
+                f"{shown(href)}: the file says it has {file.n_bands} bands; at most {_MAX_BANDS} become columns unasked. "
+                "If that is meant, name those you want: bands={'b7': 6}."
             )
         tiles: dict[int, bytes] = {}
         refused: dict[int, str] = {}
@@ -233,7 +234,7 @@ def _same_file(href: str, first: HeadAnswer | None, answer: HeadAnswer) -> HeadA
     for what, before, now in (("size", first.file_size, answer.file_size), ("ETag", first.etag, answer.etag)):
         if before is not None and now is not None and before != now:
             raise StaleIndexError(
-                f"{href}: the file changed while its header was read: its {what} was {before} and is {now}. "
+                f"{shown(href)}: the file changed while its header was read: its {what} was {before} and is {now}. "
                 "Build again once it is complete."
             )
     return first

@@ -22,6 +22,7 @@ from polars_rasteret.geo.footprints import (
     image_footprints,
     merge_bounds,
 )
+from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.schema import (
     BBOX,
@@ -194,13 +195,11 @@ def _planes(band: BandFiles, headers: Sequence[Header | Unreadable], on_error: s
                 raise header.error
             reason = header.reason
         elif index >= header.n_bands:
-            reason = (
-                f"{header.href} has {header.n_bands} band(s), so there is no band index {index} (they count from 0)"
-            )
+            reason = f"{shown(header.href)} has {header.n_bands} band(s), so there is no band index {index} (they count from 0)"
         elif index in header.refused:
             reason = header.refused[index]
         elif _held_by(header.dtype) is None:
-            reason = f"{header.href}: samples are {header.dtype}, which Polars has no dtype for"
+            reason = f"{shown(header.href)}: samples are {header.dtype}, which Polars has no dtype for"
         else:
             continue
         if on_error == "raise":
@@ -240,7 +239,7 @@ def _settle_dtype(
     for plane, dtype in dtypes.items():
         if dtype not in accepted:
             reason = (
-                f"{headers[int(planes.file_id[plane])].href}: pixels are {dtype}, and no dtype holds these and the "
+                f"{shown(headers[int(planes.file_id[plane])].href)}: pixels are {dtype}, and no dtype holds these and the "
                 f"{settled} of the other files exactly; build these files as a collection of their own"
             )
             if on_error == "raise":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.tiles import DistinctRows, Grids, Pieces, distinct_rows, pieces_of_windows, runs
 from polars_rasteret.plan.windows import PixelReference, WindowRead, pixel_offsets
 from polars_rasteret.tiff.codec import TileCodec
@@ -224,9 +225,9 @@ def _grids_of(read: WindowRead) -> tuple[Sequence[PixelReference], list[Image], 
 def _image(reference: PixelReference, level: int, label: str) -> Image:
     images = reference.tiles.images
     if not 0 <= level < len(images):
-        href = reference.href.partition("?")[0]  # what follows may be a signature
         raise UsageError(
-            f"{label}: {href} has no level {level}; it has {len(images)} (0 is full resolution, then the overviews)"
+            f"{label}: {shown(reference.href)} has no level {level}; it has {len(images)} "
+            "(0 is full resolution, then the overviews)"
         )
     return images[level]
 

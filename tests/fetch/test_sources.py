@@ -273,7 +273,7 @@ def test_a_missing_local_file_or_a_folder_is_a_fetch_error(tmp_path):
 def test_secrets_in_urls_are_not_shown(server):
     _, error = one(FileKey(server.origin + "/none.tif?sv=1&sig=abcdef&x=2"))
     assert "abcdef" not in str(error)
-    assert "sig=***&x=2" in str(error)
+    assert str(error).startswith(server.origin + "/none.tif?...: ")
 
 
 def test_a_callers_httpx_client_is_used(server):

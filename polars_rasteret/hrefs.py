@@ -1,0 +1,89 @@
+"""What of an href may everybody see?
+
+Scheme, host and path; nothing else. A query, user information and a fragment may hold a key, whatever their names, so messages,
+profiles and estimates show an href through `shown`, and a text of somebody else through `shown_text`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_URL = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]+):([/\\]+)(.*)", re.DOTALL)
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:[/\\]+[^\s\"'<>`]*")
+_HOST = re.compile(r"(?:[^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+_CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
+_CONTAINER_AT_ACCOUNT = frozenset({"az", "azure", "adl", "abfs", "abfss"})
+"""Here what precedes the "@" is no user: ``abfss://container@account.dfs.core.windows.net``."""
+_UNUSUAL = re.compile(r"[?@#;%=\\\[]|:(?!//)|/p/[^/]{16}")
+"""Without any of these, an href is all scheme, host and path."""
+_QUERY = re.compile(r"\?|%3f(?=.*(?:=|%3d))", re.IGNORECASE | re.DOTALL)
+_USER = re.compile(r"^([/\\]*)[^/\\:@]+:[^/\\@]*@")
+"""Of a URL that lacks its scheme."""
+_ASSIGNMENT = re.compile(r"[?#].*=.*", re.DOTALL)
+_KEYS_IN_PATHS = (
+    (re.compile(r";[^/=]*=[^/]*"), ""),  # ;jsessionid=...
+    (re.compile(r"(?<=/)[^/]*hmac=[^/]*", re.IGNORECASE), "..."),  # Akamai's tokens as a segment
+    (re.compile(r"(?<=/p/)[^/]{16,}(?=/n/)"), "..."),  # Oracle's pre-authenticated requests
+)
+_MOST_CHARACTERS = 400
+
+
+def shown(href: str) -> str:
+    """Give what messages show of an href: scheme, host and path; a path of this machine as it is.
+
+    Examples
+    --------
+    >>> shown("https://me:pass@host:8443/a/b.tif?versionId=3&sig=abc#x")
+    'https://host:8443/a/b.tif?...'
+    >>> shown("/data/a.tif"), shown("s3://bucket/a#1.tif"), shown("abfss://box@account.dfs.core.windows.net/a.tif")
+    ('/data/a.tif', 's3://bucket/a#1.tif', 'abfss://box@account.dfs.core.windows.net/a.tif')
+    """
+    if len(href) <= _MOST_CHARACTERS and not _UNUSUAL.search(href):
+        return href
+    found = _URL.fullmatch(href)
+    text = _shown_path(href) if found is None else _shown_url(*found.groups())
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+
+
+def shown_text(text: str, *hrefs: str) -> str:
+    """Give a text with its URLs, and with `hrefs` wherever they stand in it, as `shown` gives them.
+
+    Examples
+    --------
+    >>> shown_text("GET https://host/a.tif?sig=abc failed")
+    'GET https://host/a.tif?... failed'
+    """
+    for href in hrefs:
+        text = text.replace(href, shown(href))
+    return _URL_IN_TEXT.sub(lambda found: shown(found[0]), text)
+
+
+def _shown_url(scheme: str, slashes: str, rest: str) -> str:
+    if scheme.lower() == "file":
+        return f"{scheme}:{_shown_path(slashes + rest)}"
+    stop = min((at for at in map(rest.find, "/?#\\") if at >= 0), default=len(rest))
+    user, at, host = rest[:stop].rpartition("@")
+    if not _HOST.fullmatch(host):
+        return f"{scheme}://..."  # not an authority: a password with a "/" would look like a path
+    if at and scheme.lower() in _CONTAINER_AT_ACCOUNT and _CONTAINER.fullmatch(user):
+        host = f"{user}@{host}"
+    path = rest[stop:]
+    query = _QUERY.search(path)
+    path, more = (path, "") if query is None else (path[: query.start()], "?...")
+    if scheme.lower() in ("http", "https"):
+        path = path.partition("#")[0]
+    return f"{scheme}://{host}{_without_keys(path)}{more}"
+
+
+def _shown_path(path: str) -> str:
+    """Give a path; one that holds a URL (``/vsicurl/https://...``) without what that would hide."""
+    if ":" in path:
+        path = shown_text(path)
+    return _without_keys(_USER.sub(r"\1", path))
+
+
+def _without_keys(path: str) -> str:
+    path = _ASSIGNMENT.sub("?...", path)
+    for pattern, instead in _KEYS_IN_PATHS:
+        path = pattern.sub(instead, path)
+    return path
