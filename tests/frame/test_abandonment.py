@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVERYTHING = tuple(range(8))
+FACES_AND_ENGINES = [
+    ("verb", "streaming"),
+    ("verb", "in-memory"),
+    ("expressions", "streaming"),
+    ("batched_expressions", "streaming"),
+    pytest.param("expressions", "in-memory", marks=pytest.mark.slow),
+    pytest.param("batched_expressions", "in-memory", marks=pytest.mark.slow),
+]
 
 
 class SwitchedSource:
@@ -101,8 +109,7 @@ def check_all_is_well(collection: pl.LazyFrame) -> None:
     settle()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", ["verb", "expressions", "batched_expressions"])
+@pytest.mark.parametrize(("face", "engine"), FACES_AND_ENGINES)
 def test_head_of_a_pixel_filter_leaves_nothing_behind(face, engine, source, n_warm, in_memory):
     source.now = SlowSource(source.plain, 0.003)
     expected = reference(EVERYTHING, "null").filter(PIXEL)
@@ -115,8 +122,7 @@ def test_head_of_a_pixel_filter_leaves_nothing_behind(face, engine, source, n_wa
     check_all_is_well(in_memory)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", ["verb", "expressions", "batched_expressions"])
+@pytest.mark.parametrize(("face", "engine"), FACES_AND_ENGINES)
 def test_an_exception_downstream_leaves_nothing_behind(face, engine, source, n_warm, in_memory):
     def fails(value: int) -> int:
         raise ValueError(f"no use for {value}")
@@ -132,8 +138,7 @@ def test_an_exception_downstream_leaves_nothing_behind(face, engine, source, n_w
     check_all_is_well(in_memory)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", ["verb", "expressions", "batched_expressions"])
+@pytest.mark.parametrize(("face", "engine"), FACES_AND_ENGINES)
 def test_a_failing_source_leaves_nothing_behind(face, engine, source, n_warm, in_memory):
     source.now = FaultySource(source.plain, seed=7, error_rate=0.3, fatal=True)
     with pr.options(retries=0):
@@ -202,8 +207,7 @@ def test_failed_reads_become_null_and_say_why(unmatched, engine, source, in_memo
     settle()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("face", ["verb", "expressions", "batched_expressions"])
+@pytest.mark.parametrize(("face", "engine"), FACES_AND_ENGINES)
 def test_dropped_batches_leave_nothing_behind(face, engine, source, n_warm, in_memory):
     source.now = SlowSource(source.plain, 0.002)
     first = reference(EVERYTHING, "null").filter(PIXEL)
@@ -263,7 +267,7 @@ def test_hundreds_of_queries_run_after_abandoned_ones(source, n_warm, in_memory)
         batches = verb(in_memory, "null").filter(PIXEL).collect_batches(chunk_size=4)
         next(iter(batches))
         del batches
-    run_many(in_memory, 300)
+    run_many(in_memory, 200)
     assert process_scheduler().state().n_threads <= max(n_warm, 32)
 
 

@@ -51,7 +51,7 @@ def check(seed: int, collections: Mapping[str, pl.LazyFrame]) -> str:
 
 
 def test_random_queries_cost_what_their_bills_say(collections: Mapping[str, pl.LazyFrame]):
-    assert {check(seed, collections) for seed in range(20)} == {"exact", "upper"}
+    assert {check(seed, collections) for seed in range(12)} == {"exact", "upper"}
 
 
 @pytest.mark.parametrize("seed", [233, 246])

@@ -655,9 +655,12 @@ def files_with_overviews(data: Path) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_decimated_reads_of_real_files_equal_those_of_rasterio(shared_data):
+@pytest.mark.parametrize("max_bytes", [100_000, pytest.param(10**9, marks=pytest.mark.slow)])
+def test_decimated_reads_of_real_files_equal_those_of_rasterio(max_bytes, shared_data):
     compared = 0
     for name in files_with_overviews(shared_data):
+        if (shared_data / name).stat().st_size > max_bytes:
+            continue
         lf = pr.build_from_files([shared_data / name], bands=["v"])
         if lf.select(pl.col("v").is_null().all()).collect().item():
             continue  # refused by name when it was indexed
@@ -682,4 +685,4 @@ def test_decimated_reads_of_real_files_equal_those_of_rasterio(shared_data):
                 scale = max(1.0, float(np.abs(want.astype(np.float64)).max())) if want.dtype.kind == "f" else 1.0
                 assert np.nanmax(difference) <= allowed * scale, (name, shape, method)
         compared += 1
-    assert compared >= 9
+    assert compared >= 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -38,19 +38,28 @@ class Plane:
         a, b, _, d, e, _ = self.transform
         return abs(a * e - b * d)
 
+    # Worlds are asked many questions about the same points, and exact fractions are slow.
+
+    @lru_cache(maxsize=100_000)
     def place(self, x: float | None, y: float | None, crs: str) -> Place | None:
         found = moved(x, y, self.crs if crs == "native" else crs, self.crs)
         return None if found is None else self.place_of(*map(Fraction, found))
 
+    @cached_property
+    def affine(self) -> tuple[Fraction, ...]:
+        return tuple(map(Fraction, self.transform))
+
+    @lru_cache(maxsize=100_000)
     def place_of(self, x: Fraction, y: Fraction) -> Place:
-        a, b, c, d, e, f = map(Fraction, self.transform)
+        a, b, c, d, e, f = self.affine
         if b == d == 0:
             return (y - f) / e, (x - c) / a
         determinant = a * e - b * d
         return (a * (y - f) - d * (x - c)) / determinant, (e * (x - c) - b * (y - f)) / determinant
 
+    @lru_cache(maxsize=100_000)
     def center(self, row: int, col: int) -> tuple[Fraction, Fraction]:
-        a, b, c, d, e, f = map(Fraction, self.transform)
+        a, b, c, d, e, f = self.affine
         half = Fraction(1, 2)
         return a * (col + half) + b * (row + half) + c, d * (col + half) + e * (row + half) + f
 

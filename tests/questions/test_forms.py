@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import check_answers as check
@@ -30,12 +31,14 @@ WORDS: dict[str, dict[str, Any]] = {
 BANDS = ("red", "scl", "temp")
 
 
+@cache
 def question(name: str, **words: Any) -> eager.Question:
     return eager.Question(bands=BANDS, crs=WORLD.crs, record_columns=small.RECORD_COLUMNS, **{**WORDS[name], **words})
 
 
-def reference(asked: eager.Question, caller: pl.DataFrame = WORLD.caller) -> pl.DataFrame:
-    return eager.answer(asked, caller, WORLD.eager, dtypes=small.DTYPES, record_dtypes=small.RECORD_DTYPES)
+@cache
+def reference(asked: eager.Question) -> pl.DataFrame:
+    return eager.answer(asked, WORLD.caller, WORLD.eager, dtypes=small.DTYPES, record_dtypes=small.RECORD_DTYPES)
 
 
 def assert_same(got: pl.DataFrame, wanted: pl.DataFrame, asked: eager.Question) -> None:
