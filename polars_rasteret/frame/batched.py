@@ -19,6 +19,7 @@ from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
+from polars_rasteret.frame.row_wise import looks_at_other_rows
 from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, pieces, unit_bytes
 from polars_rasteret.frame.watched import Watched
 from polars_rasteret.options import current_options
@@ -35,11 +36,12 @@ _UNKNOWN_ROW_BYTES = 2**20
 
 def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
     """Build the frame behind ``.raster.with_columns``."""
+    schema = lf.collect_schema()
     for expr in exprs:
-        if not _is_row_separable(expr):
+        if (found := looks_at_other_rows(expr, schema)) is not None:
             raise UsageError(
-                f"with_columns: {str(expr)[:120]} looks at other rows (an aggregate, a shift, a window), but rows are read in "
-                "units; use it in a with_columns of Polars after this one"
+                f"with_columns: {found} may look at other rows, but rows are read in units. Use it in a with_columns of Polars "
+                "after this one"
             )
     source = BatchedColumns(lf, tuple(exprs), current_options().max_answer_bytes)
     return register_io_source(source, schema=source.schema, validate_schema=True, explain_name="RASTER with_columns")
@@ -63,13 +65,6 @@ def _as_column(value: Any) -> pl.Expr:
     if isinstance(value, pl.Expr):
         return value
     return pl.col(value) if isinstance(value, str) else pl.lit(value)
-
-
-def _is_row_separable(expr: pl.Expr) -> bool:
-    try:
-        return bool(expr.meta.is_row_separable())
-    except pl.exceptions.PolarsError:
-        return True  # it calls Python (ours does), and Polars cannot say without a schema
 
 
 class BatchedColumns(Watched):

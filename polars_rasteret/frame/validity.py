@@ -14,6 +14,7 @@ import polars as pl
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import scalar_series
+from polars_rasteret.frame.row_wise import looks_at_other_rows
 from polars_rasteret.schema import pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ def settled_validity(
         raise UsageError(
             f"{what}: valid gives {', '.join(map(str, result.values()))}; expected one Boolean per pixel, such as "
             'pl.col("SCL").is_in([4, 5])'
+        )
+    if (found := looks_at_other_rows(expr, schema)) is not None:
+        raise UsageError(
+            f"{what}: valid is asked of one pixel at a time, but {found} may look at others; make such a column of your frame "
+            "or of the collection before the verb"
         )
     return Validity(expr=expr, bands=tuple(bands), targets=tuple(targets), records=records)
 

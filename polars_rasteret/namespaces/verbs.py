@@ -148,6 +148,7 @@ class Verbs:
         valid
             Boolean expression over bands (raw values), record columns and yours; where it is false or null, the pixel is null in
             every band. Bands that only it names are read first, and the others only where it may be true.
+            It is asked of one pixel at a time: aggregates, ``shift``, ``rank``, ``over`` and the like are refused.
         method
             ``"nearest"``: the pixel that holds the point. ``"bilinear"`` and ``"cubic"`` interpolate between pixel centres, null
             pixels left out, and give Float64.
@@ -376,7 +377,8 @@ class Verbs:
         Parameters
         ----------
         *exprs, **named_exprs
-            Elementwise expressions: each unit is evaluated by itself, so an aggregate would see one unit only.
+            Row-wise expressions: each unit is evaluated by itself, so what looks at other rows (an aggregate, ``shift``,
+            ``over``, ...) is refused, and so are Python functions that are not declared ``is_elementwise=True``.
 
         Examples
         --------
