@@ -17,6 +17,7 @@ from obstore.store import from_url
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import split_options
 from polars_rasteret.fetch.stores import configured
+from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +78,7 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     except FileNotFoundError:
         return []
     except BaseError as error:
-        raise FetchError(f"{url}: could not be listed: {_reason(error)}") from error
+        raise FetchError(f"{shown(url)}: could not be listed: {_reason(error)}") from error
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
@@ -102,7 +103,7 @@ def delete_objects(
     try:
         obstore.delete(store, [href.removeprefix(f"{root}/") for href in hrefs])
     except BaseError as error:
-        raise FetchError(f"{root}: {len(hrefs)} old parts could not be deleted: {_reason(error)}") from error
+        raise FetchError(f"{shown(root)}: {len(hrefs)} old parts could not be deleted: {_reason(error)}") from error
 
 
 def obstore_provider(provider: Any) -> Callable[[], Any] | None:
@@ -153,7 +154,7 @@ def split_url(url: str) -> tuple[str, str]:
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("http", "https"):
-        raise UsageError(f"{url}: HTTP has no listing; name the files one by one")
+        raise UsageError(f"{shown(url)}: HTTP has no listing; name the files one by one")
     bucket, _, path = rest.partition("/")
     return f"{scheme}://{bucket}", path
 
@@ -171,13 +172,13 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
         return open_store(root, **options)
     except (BaseError, ValueError, TypeError) as error:
         raise UsageError(
-            f"{root}: no store can be made of this address and its storage_options: {_reason(error)}"
+            f"{shown(root)}: no store can be made of this address and its storage_options: {_reason(error)}"
         ) from error
 
 
 def _reason(error: Exception) -> str:
     """Give what went wrong without obstore's dump of its insides."""
-    return str(error).split("\n\nDebug source", 1)[0]
+    return shown_text(str(error).split("\n\nDebug source", 1)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ def put_object(
     except (AlreadyExistsError, PreconditionError) as error:
         raise PutRefusedError(href) from error
     except BaseError as error:
-        raise FetchError(f"{href}: could not be written: {_reason(error)}") from error
+        raise FetchError(f"{shown(href)}: could not be written: {_reason(error)}") from error
     return Stored(data, result["e_tag"], dt.datetime.now(dt.UTC))
 
 
@@ -242,4 +243,4 @@ def get_object(
     except FileNotFoundError:
         return None
     except BaseError as error:
-        raise FetchError(f"{href}: could not be read: {_reason(error)}") from error
+        raise FetchError(f"{shown(href)}: could not be read: {_reason(error)}") from error

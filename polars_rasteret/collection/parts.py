@@ -22,6 +22,7 @@ from polars.exceptions import ComputeError
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.local_source import local_path
+from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -153,9 +154,11 @@ def _clear_errors(part: Part) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FetchError(f"{part.path} is not there: {error}") from error
+        raise FetchError(f"{shown(part.path)} is not there: {shown_text(str(error), part.path)}") from error
     except ComputeError as error:
-        raise UsageError(f"{part.path} cannot be opened as a Parquet file: {error}") from error
+        raise UsageError(
+            f"{shown(part.path)} cannot be opened as a Parquet file: {shown_text(str(error), part.path)}"
+        ) from error
 
 
 def _hidden(relative: Path) -> bool:
@@ -195,7 +198,7 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
         return _by_polars(url, storage_options, credential_provider)
     if scheme not in BUCKET_SCHEMES:
         raise UsageError(
-            f"{url}: Polars reads and writes no Parquet at {scheme}://; expected a local path, s3, gs, az, hf or https "
+            f"{shown(url)}: Polars reads and writes no Parquet at {scheme}://; expected a local path, s3, gs, az, hf or https "
             "(files whose pixels are read may be anywhere that configure_store knows)"
         )
     found = list_objects(url, storage_options=storage_options, credential_provider=credential_provider)

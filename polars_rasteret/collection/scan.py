@@ -16,6 +16,7 @@ import polars as pl
 from polars_rasteret.collection.parts import Part, is_all_null, parts_at, plain_path, polars_options, read_schema
 from polars_rasteret.collection.schemas import Columns, instance, united_schema
 from polars_rasteret.errors import UsageError
+from polars_rasteret.hrefs import shown
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def scan_collection(
     parts = parts_at(path, **options)
     if not parts:
         raise UsageError(
-            f"nothing is at {plain_path(path)}: expected a Parquet file, or a folder or glob that holds some"
+            f"nothing is at {shown(plain_path(path))}: expected a Parquet file, or a folder or glob that holds some"
         )
     schemas = [read_schema(part, **options) for part in parts]
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
@@ -87,8 +88,8 @@ def scan_collection(
     )
     if not raster_columns(target):
         raise UsageError(
-            f"{plain_path(path)} is not a collection: no column of it is a raster column (a Struct with href, band_index, crs, "
-            f"transform, ...); it has {', '.join(target) or 'no columns'}. Make one with build_from_table."
+            f"{shown(plain_path(path))} is not a collection: no column of it is a raster column (a Struct with href, band_index, "
+            f"crs, transform, ...); it has {', '.join(target) or 'no columns'}. Make one with build_from_table."
         )
     hive = _hive_dtypes(parts)
     needs = [_what_it_needs(schema, columns[number], target) for number, schema in enumerate(schemas)]

@@ -26,6 +26,7 @@ from polars_rasteret.collection.parts import (
 )
 from polars_rasteret.collection.scan import scan_collection, storage_dtype
 from polars_rasteret.collection.schemas import Columns, united_schema
+from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
@@ -103,7 +104,7 @@ def sink_collection(
                 f"{target} is partitioned by {known or 'nothing'}, not by {keys}; append with the same partition_by"
             )
         keys = known
-    frame = _checked(lf.lazy().collect(), target)
+    frame = with_keys_kept_back(_checked(lf.lazy().collect(), target))
     if there and mode == "append":
         united = _united_with(frame, there, options)
         if is_one_file(target):

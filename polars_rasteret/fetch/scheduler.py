@@ -26,6 +26,7 @@ from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure,
 from polars_rasteret.fetch.jobs import Call, Job, State, nothing
 from polars_rasteret.fetch.pool import FetchPool
 from polars_rasteret.fetch.retries import backoff_s
+from polars_rasteret.fetch.signing import as_signed
 from polars_rasteret.fetch.sources import FileKey, checked
 from polars_rasteret.fetch.stores import origin
 from polars_rasteret.fetch.tile_table import Found, TileTable
@@ -246,7 +247,7 @@ class Scheduler:
         failure: FetchError | None = None
         try:
             answer = job.source.read(
-                file.href, start, stop, etag=file.etag, timeout_s=job.time_left_s(), attempt=job.attempt
+                as_signed(file.href), start, stop, etag=file.etag, timeout_s=job.time_left_s(), attempt=job.attempt
             )
             n_requests, n_bytes = answer.n_requests, memoryview(answer.data).nbytes
             data = checked(file, start, stop, answer)

@@ -26,6 +26,7 @@ from polars_rasteret.fetch.httpx_source import HttpSource, HttpxSource, decoded_
 from polars_rasteret.fetch.local_source import LocalSource, local_path
 from polars_rasteret.fetch.obstore_source import NO_RETRIES, READY_STORES, ObstoreSource, client_options
 from polars_rasteret.fetch.retries import backoff_s
+from polars_rasteret.fetch.signing import as_signed, forget_keys
 from polars_rasteret.fetch.sources import PlainSource, RangeReader
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import current_options
@@ -174,6 +175,7 @@ def configure_store(
         _prices = {**{known: value for known, value in _prices.items() if known != prefix}}
         if prices != Prices():
             _prices[prefix] = prices
+        forget_keys(prefix)
         if dropped is not None:
             _sources = {key: source for key, source in _sources.items() if key[0] != dropped.number}
 
@@ -257,7 +259,7 @@ def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
         left_s = options.timeout_s if attempt == 0 else deadline - time.monotonic()
         began, n_bytes, failures = time.monotonic(), 0, 0
         try:
-            answer = source.read(href, byte_start, byte_stop, etag=None, timeout_s=left_s, attempt=attempt)
+            answer = source.read(as_signed(href), byte_start, byte_stop, etag=None, timeout_s=left_s, attempt=attempt)
             data = bytes(answer.data)
             n_bytes = len(data)
             size = answer.file_size

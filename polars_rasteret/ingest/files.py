@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.collection.geoparquet import UNREAD
+from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
 from polars_rasteret.ingest.held import with_unread
@@ -88,8 +89,9 @@ def build_from_files(
     wanted = _wanted_bands(bands)
     listed: dict[str, Listed] = {}
     hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider, listed=listed)
+    hrefs = with_keys_kept_back(pl.DataFrame({"href": hrefs}, schema={"href": pl.String}))["href"].to_list()
     indices = None if wanted is None else sorted(set(wanted.values()))
-    ids = _ids(id, hrefs)
+    ids = with_keys_kept_back(_ids(id, hrefs).to_frame(), told=True).to_series()
     if datetime is not None and not callable(datetime):
         datetime = times_of_values(
             datetime if isinstance(datetime, pl.Series) else _one_per_file(datetime, hrefs, "datetime"), name="datetime"

@@ -18,6 +18,7 @@ from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import write_parts
 from polars_rasteret.collection.upkeep import read_unread
 from polars_rasteret.errors import UsageError
+from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
 from polars_rasteret.ingest.held import HeldFile, files_to_read, held_files, held_headers
 from polars_rasteret.ingest.marker import Build, building
@@ -178,7 +179,7 @@ def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[HeldFile], t
     # A held record is not read again, so a band it does not have would never come.
     if plan.bands is not None and names and None not in names and not set(plan.bands) <= names:
         raise UsageError(
-            f"{target} holds record {key[0]!r} of {key[1][0]} with the bands {', '.join(map(str, sorted(map(str, names))))}; "
+            f"{target} holds record {key[0]!r} of {shown(key[1][0])} with the bands {', '.join(sorted(map(str, names)))}; "
             f"asked for were {', '.join(plan.bands)}. Build them into another path, or pr.remove the records first."
         )
 

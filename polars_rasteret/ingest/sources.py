@@ -17,6 +17,7 @@ import polars as pl
 from polars_rasteret.collection.listing import Listed, list_files
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.local_source import local_path
+from polars_rasteret.hrefs import shown
 
 SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")
 """Files of a folder with another suffix are not taken; a file named by the caller is, whatever its suffix."""
@@ -106,10 +107,10 @@ def _expand(
     if glob.has_magic(source):
         found = sorted(one for one in glob.glob(str(path), recursive=True) if Path(one).is_file())  # noqa: PTH207 - ** as in the shell
         if not found:
-            raise UsageError(f"no file matches {source!r} (looked in {Path.cwd()})")
+            raise UsageError(f"no file matches {shown(source)!r} (looked in {Path.cwd()})")
         return found
     if not path.suffix:
-        raise UsageError(f"{path} does not exist; expected a file, a folder, a glob or a URL")
+        raise UsageError(f"{shown(str(path))} does not exist; expected a file, a folder, a glob or a URL")
     return [str(path)]
 
 
@@ -139,7 +140,7 @@ def _expand_remote(
         if not folder or one.href == source or one.href.lower().endswith(SUFFIXES)
     ]
     if not found:
-        raise UsageError(f"nothing is at {source}; expected a folder or a glob that holds GeoTIFFs")
+        raise UsageError(f"nothing is at {shown(source)}; expected a folder or a glob that holds GeoTIFFs")
     if listed is not None:
         listed.update({one.href: one for one in found})
     return sorted(one.href for one in found)

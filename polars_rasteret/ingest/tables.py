@@ -11,6 +11,7 @@ import shapely
 
 from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.collection.spatial import lonlat_geometry
+from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.targets import geometry_crs, wkb_array
 from polars_rasteret.geo.crs import LONLAT_NAMES, normalize_crs
@@ -87,7 +88,7 @@ def build_from_table(
     """
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
-    table = _collected(frame)
+    table = with_keys_kept_back(_collected(frame))
     planes = _planes_of(bands, table)
     base = _base(table, id=id, datetime=datetime, geometry=geometry, bands=list(planes))
     absolute: dict[str, str] = {}
