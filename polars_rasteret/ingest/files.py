@@ -11,6 +11,7 @@ import polars as pl
 from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
+from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
 from polars_rasteret.ingest.held import with_unread
 from polars_rasteret.ingest.into import RecordPlan, build_into
@@ -44,8 +45,8 @@ def build_from_files(
     sources
         Path, URL, glob or folder, or a list or Series of them. Folders are searched to the bottom for GeoTIFFs.
     bands
-        Names of the bands of each file in order (``["red", "nir"]``), or band name to 0-based index (``{"nir": 3}``). None:
-        the band descriptions of each file where all bands have one, else ``b1, b2, ...``.
+        A name for every band of the files, in order (``["red", "nir"]``), or a choice: band name to 0-based index
+        (``{"nir": 3}``). None: the band descriptions of each file where all bands have one, else ``b1, b2, ...``.
     id, datetime
         One value per file, or a function of the href. Defaults: the file's name without suffix, and the DateTime tag of the
         TIFF, taken as UTC. Times are datetimes with a zone, dates, or ISO 8601 strings with a zone.
@@ -71,7 +72,8 @@ def build_from_files(
     Raises
     ------
     UsageError
-        When `sources` names nothing, or names and values do not fit the files.
+        When `sources` names nothing, or names and values do not fit the files: a list of names must be as long as the
+        files have bands. Where it fits some files, the others are files that cannot be used.
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
 
@@ -104,6 +106,8 @@ def build_from_files(
         some = [hrefs[row] for row in rows]
         number = {href: at for at, href in enumerate(dict.fromkeys(some))}
         its = [headers[href] for href in number]
+        if wanted is not None and not isinstance(bands, Mapping):
+            its = _of_as_many_bands(its, list(wanted), fits_others=bool(accepted))
         file_id = np.array([number[href] for href in some], dtype=np.int64)
         times = datetime[list(rows)] if isinstance(datetime, pl.Series) else _times(datetime, some, headers)
         base = pl.DataFrame({"id": ids[list(rows)], "datetime": times})
@@ -151,6 +155,36 @@ def _wanted_bands(bands: Any) -> dict[str, int] | None:
         raise UsageError("bands is empty; name at least one band, or leave it out to take them all")
     check_band_names(list(wanted))
     return wanted
+
+
+def _of_as_many_bands(
+    headers: Sequence[Header | Unreadable], names: Sequence[str], *, fits_others: bool
+) -> list[Header | Unreadable]:
+    """Refuse the files that have more or fewer bands than a list names: which band a name means is not known there.
+
+    Raises
+    ------
+    UsageError
+        When the list fits no file.
+    """
+    told = [
+        Unreadable(one.href, _other_length(one, names), one.identity)
+        if isinstance(one, Header) and one.n_bands != len(names)
+        else one
+        for one in headers
+    ]
+    refused = [new for new, old in zip(told, headers, strict=True) if new is not old]
+    if refused and not fits_others and not any(isinstance(one, Header) for one in told):
+        raise refused[0].error  # type: ignore[union-attr]  # they were made above
+    return told
+
+
+def _other_length(header: Header, names: Sequence[str]) -> UsageError:
+    choice = ", ".join(f"{name!r}: {index}" for index, name in enumerate(names[: header.n_bands]))
+    return UsageError(
+        f"{shown(header.href)} has {header.n_bands} band(s), and bands is a list of {len(names)}: {list(names)}. Name every "
+        f"band, or choose some by their 0-based index: bands={{{choice}}}"
+    )
 
 
 def _band_files(

@@ -65,7 +65,7 @@ def test_descriptions_that_are_no_column_names_give_way_to_numbers(tmp_path, des
 
 def test_bands_given_by_name_or_index_are_the_only_ones(tmp_path):
     write_scene(tmp_path / "a.tif", count=3)
-    assert build_from_files(tmp_path, bands=["x", "y"]).collect_schema().names()[-2:] == ["x", "y"]
+    assert build_from_files(tmp_path, bands=["x", "y", "z"]).collect_schema().names()[-3:] == ["x", "y", "z"]
     found = build_from_files(tmp_path, bands={"nir": 2}).collect()
     assert found["nir"].struct.field("band_index").to_list() == [2]
 
@@ -100,6 +100,32 @@ def test_a_bad_file_keeps_its_record_and_tells_why(tmp_path, name, content):
     assert found["id"][1] == Path(name).stem
     with pytest.raises((FileFormatError, FetchError), match=name):
         build_from_files([good, bad], on_error="raise")
+
+
+@pytest.mark.parametrize("on_error", ["null", "raise"])
+@pytest.mark.parametrize(("n_bands", "n_names"), [(4, 1), (4, 2), (4, 5), (1, 2), (2, 1), (3, 4)])
+def test_a_list_that_fits_no_file_is_an_error_that_shows_the_dict(tmp_path, n_bands, n_names, on_error):
+    write_scene(tmp_path / "a.tif", count=n_bands)
+    names = [f"n{number}" for number in range(n_names)]
+    with pytest.raises(UsageError, match=rf"a.tif has {n_bands} band.*bands=\{{'n0': 0") as told:
+        build_from_files(tmp_path, bands=names, on_error=on_error)
+    with pytest.raises(UsageError, match="list of"):
+        build_from_files(tmp_path, bands=names, on_error=on_error, into=tmp_path / "into")
+    choice = eval(str(told.value).rpartition("bands=")[2])
+    assert build_from_files(tmp_path / "a.tif", bands=choice, on_error="raise").collect().height == 1
+
+
+def test_a_file_that_a_list_does_not_fit_keeps_its_record_and_gives_no_pixels(tmp_path):
+    write_scene(tmp_path / "a.tif", count=2)
+    write_scene(tmp_path / "b.tif", count=4)
+    write_scene(tmp_path / "c.tif", count=1)
+    for into in (None, tmp_path / "into"):
+        found = build_from_files(tmp_path / "*.tif", bands=["red", "nir"], into=into).sort("id").collect()
+        assert found["red"].is_null().to_list() == found["nir"].is_null().to_list() == [False, True, True]
+        assert "has 4 band(s)" in found["header_error"][1]
+        assert "has 1 band(s)" in found["header_error"][2]
+    with pytest.raises(UsageError, match="has 4 band"):
+        build_from_files(tmp_path / "*.tif", bands=["red", "nir"], on_error="raise")
 
 
 def test_only_bad_files_give_an_uint8_band(tmp_path):

@@ -175,8 +175,8 @@ def test_a_source_that_tells_nothing_is_taken_as_unchanged(tmp_path):
 def test_equal_records_are_counted_and_other_bands_are_refused(tmp_path):
     path = write_scene(tmp_path / "a.tif", count=2)
     for _ in range(2):
-        assert pr.build_from_files([path, path], bands=["x"], into=tmp_path / "c").collect().height == 2
-    assert pr.build_from_files([path, path], bands=["x"], id=["p", "q"], into=tmp_path / "c").collect().height == 4
+        assert pr.build_from_files([path, path], bands={"x": 0}, into=tmp_path / "c").collect().height == 2
+    assert pr.build_from_files([path, path], bands={"x": 0}, id=["p", "q"], into=tmp_path / "c").collect().height == 4
     with pytest.raises(UsageError, match="with the bands x"):
         pr.build_from_files([path], bands={"y": 1}, into=tmp_path / "c")
 
