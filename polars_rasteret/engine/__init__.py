@@ -6,7 +6,7 @@
 
 from polars_rasteret.engine.ledger import Ledger, ledger_of, open_ledger
 from polars_rasteret.engine.reading import WindowAnswer, bill_of, read_windows
-from polars_rasteret.engine.spending import NOTHING, Bill, Budget, Spending, check_budget
+from polars_rasteret.engine.spending import NOTHING, Bill, Budget, Spending, admission, check_budget
 from polars_rasteret.engine.tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
@@ -20,6 +20,7 @@ __all__ = [
     "Spending",
     "WindowAnswer",
     "WindowRead",
+    "admission",
     "bill_of",
     "check_budget",
     "ledger_of",

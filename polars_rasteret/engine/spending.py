@@ -17,7 +17,7 @@ from polars_rasteret.fetch.stores import origin, prices_for
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -157,9 +157,22 @@ class Spending:
             self._spent += bill
 
 
+def admission(options: ReadOptions) -> Callable[[FileKey, int], None] | None:
+    """Give what admits the requests of one build, one by one, to the budget that options set; None where they set none."""
+    if (spending := Spending.of(options)) is None:
+        return None
+    one_file = np.zeros(1, np.int64)
+
+    def admit(file: FileKey, n_bytes: int) -> None:
+        spending.admit(0, [file], one_file, np.array([n_bytes], np.int64))
+
+    return admit
+
+
 _NEXT = "Read less, or raise the budget."
 
 
 def _told(bill: Bill, budget: Budget) -> str:
-    words = f"{bill.tiles:,} tiles in {bill.requests:,} requests, {bill.bytes:,} bytes"
+    tiles = f"{bill.tiles:,} tiles in " if bill.tiles else ""
+    words = f"{tiles}{bill.requests:,} requests, {bill.bytes:,} bytes"
     return words if budget.usd is None else f"{words}, {bill.usd:.6f} USD"

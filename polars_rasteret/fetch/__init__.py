@@ -6,7 +6,9 @@
 `wanted`           which tiles a call wants, and who answers for their files
 `clock`            whose deadline has passed, and whose next attempt is due
 `tile_table`       where a tile is: in the `cache`, on its way, or nowhere yet
-`stores`           which source answers for an href; `configure_store`, `head_read`
+`door`             one range, asked once: every request goes through it
+`dialogues`        many files asked at once, each step by step (headers)
+`stores`           which source answers for an href; `configure_store`
 `sources`          the shapes of sources and answers; an answer is checked against the index
 `obstore_source`   HTTP and object stores, fast (`cloud`: buckets and credentials); `httpx_source`, `local_source`: the others
 `failures`         every failure in the package's words; `retries`: how long to wait; `process`: forks are refused

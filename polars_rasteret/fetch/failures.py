@@ -22,6 +22,7 @@ _OVERLOAD_STATUS = frozenset({429, 503})
 
 _STATUS = re.compile(r"status code:? (\d{3})")
 _ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
+_UNPARSED = re.compile(r"source: (?:Header \{|ParseContentRange|NoContentRange)|redirect without LOCATION")
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
 
 
@@ -54,8 +55,8 @@ class TransientFetchError(FetchError):
         return error
 
 
-class RangeIgnoredError(FetchError):
-    """The server answered 200 with the whole file; obstore gives no body then."""
+class UnparsedAnswerError(TransientFetchError):
+    """obstore does not understand the answer, and gives none of it: a 200 with the whole file, or unusual headers."""
 
 
 class MissingFileError(FetchError):
@@ -63,7 +64,22 @@ class MissingFileError(FetchError):
 
 
 class BeyondEndError(StaleIndexError):
-    """The range begins at or after the end of the file (416)."""
+    """The range reaches beyond the end of the file.
+
+    Attributes
+    ----------
+    file_size
+        Where the answer told it.
+    """
+
+    file_size: int | None = None
+
+    @classmethod
+    def of_size(cls, message: str, file_size: int | None) -> BeyondEndError:
+        """Give the error with the size of the file."""
+        error = cls(message)
+        error.file_size = file_size
+        return error
 
 
 def range_words(href: str, byte_start: int, byte_stop: int) -> str:
@@ -72,9 +88,16 @@ def range_words(href: str, byte_start: int, byte_stop: int) -> str:
 
 
 def status_failure(
-    href: str, byte_start: int, byte_stop: int, *, status: int, detail: str = "", retry_after_s: float | None = None
+    href: str,
+    byte_start: int,
+    byte_stop: int,
+    *,
+    status: int,
+    detail: str = "",
+    retry_after_s: float | None = None,
+    file_size: int | None = None,
 ) -> FetchError:
-    """Give the error for an HTTP status that carries no data."""
+    """Give the error for an HTTP status that carries no data, but may tell a wait or the size of the file."""
     where = range_words(href, byte_start, byte_stop)
     came = f"the server answered {status}{f' ({shown_text(detail)})' if detail else ''}"
     if status in _PASSING_STATUS:
@@ -83,9 +106,10 @@ def status_failure(
     if status == 412:
         return changed(href, byte_start, byte_stop, "the server answered 412, its ETag is another one")
     if status == 416:
-        return BeyondEndError(
+        return BeyondEndError.of_size(
             f"{where}, {came}: the range lies beyond the end of the file. "
-            "The file changed after it was indexed; index it again: pr.refresh(path)."
+            "The file changed after it was indexed; index it again: pr.refresh(path).",
+            file_size,
         )
     if status in (401, 403):
         return FetchError(
@@ -133,6 +157,22 @@ def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> Tra
     )
 
 
+def not_the_file(href: str, byte_start: int, byte_stop: int, *, begins_with: bytes) -> TransientFetchError:
+    """Give the error for an answer that holds something else than a TIFF: a log-in page, or a page for every path."""
+    return TransientFetchError(
+        f"{range_words(href, byte_start, byte_stop)}, the server answered 200 with something else than a TIFF (it begins with "
+        f"{begins_with!r}). It may be a log-in or error page: check the URL and its credentials (pr.configure_store)."
+    )
+
+
+def not_told(href: str, byte_start: int, byte_stop: int) -> TransientFetchError:
+    """Give the error for an answer of which nobody can say that it holds the indexed file."""
+    return TransientFetchError(
+        f"{range_words(href, byte_start, byte_stop)}, the server answered 200 without the size or the strong ETag that was "
+        "indexed, so this may be another file. Try again, or index it again from this server: pr.refresh(path)."
+    )
+
+
 def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
     """Translate an exception of obstore.
 
@@ -151,11 +191,13 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
     if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
         return status_failure(href, byte_start, byte_stop, status=403, detail=summary)
     if isinstance(error, obstore.exceptions.NotSupportedError) and "Range" in summary:
-        return RangeIgnoredError(f"{where}, the server answered 200: it does not serve ranges.")
+        return UnparsedAnswerError(f"{where}, the server answered without a range. Serve the file from another place.")
     if found := _OTHER_RANGE.search(summary):
         if int(found[1]) == byte_start and int(found[2]) < byte_stop:
             return short_body(href, byte_start, byte_stop, n_bytes=int(found[2]) - byte_start)
         return wrong_range(href, byte_start, byte_stop, came=f"{found[1]}..{found[2]}")
+    if _UNPARSED.search(text):
+        return UnparsedAnswerError(f"{where}, the answer was not understood: {summary}. Check the server.")
     if _ENDS_BEFORE.search(summary):
         return status_failure(href, byte_start, byte_stop, status=416, detail=summary)
     if "kind: Timeout" in text:
@@ -190,8 +232,8 @@ def _broken(where: str, detail: str, *, before_answer: bool) -> TransientFetchEr
     return make(f"{where}, the connection failed: {detail}. Check the host name and the network.")
 
 
-def foreign_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
-    """Translate an exception of a source that the caller brought."""
+def foreign_failure(href: str, byte_start: int, byte_stop: int, error: BaseException) -> FetchError:
+    """Translate an exception that is not a transport's own: of a source that the caller brought, or a panic of obstore."""
     where = range_words(href, byte_start, byte_stop)
     detail = f"its source raised {type(error).__name__}: {shown_text(str(error), href)}"
     if isinstance(error, FileNotFoundError | KeyError):

@@ -18,23 +18,30 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import (
-    RangeIgnoredError,
+    BeyondEndError,
     TransientFetchError,
+    UnparsedAnswerError,
     httpx_failure,
     range_words,
+    short_body,
     status_failure,
     wrong_range,
 )
-from polars_rasteret.fetch.sources import Answer, GetByRead, is_strong
+from polars_rasteret.fetch.sources import N_BEGIN_BYTES, Answer, GetByRead, is_strong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polars_rasteret.fetch.obstore_source import ObstoreSource
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"(?i)bytes (\d+)-(\d+)/(\d+|\*)")
+_SIZE = re.compile(r"(?i)bytes \*/(\d+)")
+"""What a 416 tells."""
+_PLAIN_TIME = re.compile(r"\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d GMT")
+"""The one form of a date that obstore reads."""
 
 
 class HttpxSource(GetByRead):
@@ -65,8 +72,22 @@ class HttpxSource(GetByRead):
         timeout_s: float,
         attempt: int,  # noqa: ARG002 - every attempt is alike
     ) -> Answer:
-        """Give one range; of a 200 with the whole file, take the slice and hang up."""
+        """Give one range; of a 200 with the whole file, take the slice and hang up.
+
+        A 416 that tells where the file ends is asked again within it.
+        """
         deadline = time.monotonic() + timeout_s
+        try:
+            return self._read(href, byte_start, byte_stop, etag, deadline)
+        except BeyondEndError as error:
+            if error.file_size is None or not byte_start < error.file_size < byte_stop:
+                raise
+            answer = self._read(href, byte_start, error.file_size, etag, deadline)
+            answer.n_requests = 2
+            return answer
+
+    def _read(self, href: str, byte_start: int, byte_stop: int, etag: str | None, deadline: float) -> Answer:
+        timeout_s = max(deadline - time.monotonic(), 0.001)
         # As for obstore: a connection that gives nothing for half of the time is given up, so that another one has the rest.
         half_s = max(timeout_s / 2, 0.05)
         timeout = httpx.Timeout(timeout_s, connect=min(half_s, 10.0), read=half_s)
@@ -101,7 +122,7 @@ class HttpSource(GetByRead):
     def __init__(self, quick: ObstoreSource, thorough: HttpxSource) -> None:
         self._quick = quick
         self._thorough = thorough
-        self._ignores_range = False
+        self._is_odd = False
 
     def read(
         self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
@@ -109,15 +130,19 @@ class HttpSource(GetByRead):
         """Give one range."""
         n_before = 0
         began = time.monotonic()
-        if attempt == 0 and not self._ignores_range and not needs_exact_url(href):
+        if attempt == 0 and not self._is_odd and not needs_exact_url(href):
             try:
                 return self._quick.read(href, byte_start, byte_stop, etag=etag, timeout_s=timeout_s, attempt=0)
-            except RangeIgnoredError:
+            except (UnparsedAnswerError, BeyondEndError):
                 n_before = 1
         left_s = max(timeout_s - (time.monotonic() - began), 0.001)
-        answer = self._thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
+        try:
+            answer = self._thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
+        except FetchError as error:
+            error.n_requests = getattr(error, "n_requests", 1) + n_before  # type: ignore[attr-defined]
+            raise
         # Once is no rule: one machine of many may answer so, or one that is busy.
-        self._ignores_range = answer.is_whole_file
+        self._is_odd = not answer.is_plain
         answer.n_requests += n_before
         return answer
 
@@ -152,34 +177,55 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
     if status == 206:
         found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
         if found is None or int(found[1]) != byte_start or int(found[2]) >= byte_stop:
+            if found is not None and found[3] != "*" and int(found[3]) <= byte_start:
+                raise status_failure(href, byte_start, byte_stop, status=416, file_size=int(found[3]))
             raise wrong_range(href, byte_start, byte_stop, came=headers.get("Content-Range", "(none)"))
         size = None if found[3] == "*" else int(found[3])
-        data = _body(href, byte_start, byte_stop, response, deadline, skip=0)
-        return Answer(data, size, etag, modified)
+        data, _ = _body(href, byte_start, byte_stop, response, deadline, skip=0)
+        if len(data) < int(found[2]) + 1 - byte_start:
+            raise short_body(href, byte_start, byte_stop, n_bytes=len(data))
+        time_text = headers.get("Last-Modified")
+        is_dated_plainly = time_text is None or _PLAIN_TIME.fullmatch(time_text) is not None
+        is_plain = size is not None and "Content-Length" in headers and is_dated_plainly
+        return Answer(data, size, etag, modified, is_plain=is_plain)
     if status == 200:
         length = headers.get("Content-Length", "")
         size = int(length) if length.isdigit() and "Content-Encoding" not in headers else None
-        data = _body(href, byte_start, byte_stop, response, deadline, skip=byte_start)
-        return Answer(data, size, etag, modified, is_whole_file=True)
+        data, begin = _body(href, byte_start, byte_stop, response, deadline, skip=byte_start)
+        return Answer(data, size, etag, modified, begins_with=begin, is_plain=False)
+    told = _SIZE.match(headers.get("Content-Range", ""))
     raise status_failure(
-        href, byte_start, byte_stop, status=status, detail=response.reason_phrase, retry_after_s=_wait_s(headers)
+        href,
+        byte_start,
+        byte_stop,
+        status=status,
+        detail=response.reason_phrase,
+        retry_after_s=_wait_s(headers),
+        file_size=None if told is None else int(told[1]),
     )
 
 
 def _body(
     href: str, byte_start: int, byte_stop: int, response: httpx.Response, deadline: float, *, skip: int
-) -> bytearray:
-    """Collect the wanted bytes behind `skip` others; of a whole file, leave as soon as they are there, whatever follows."""
+) -> tuple[bytearray, bytes]:
+    """Collect the wanted bytes behind `skip` others, and the first of all bytes.
+
+    Of a whole file, leave as soon as they are there, whatever follows.
+    """
     data = bytearray()
+    begin = b""
     is_part = response.status_code == 206
     # A part that is longer than it says is not to be trusted: one byte more is kept, as proof.
     n_wanted = byte_stop - byte_start + is_part
-    for chunk in response.iter_bytes():
+    # A range is one of the encoded bytes, as they are stored; those of obstore are.
+    for chunk in response.iter_raw() if is_part else response.iter_bytes():
         if time.monotonic() > deadline:
             raise TransientFetchError(
                 f"{range_words(href, byte_start, byte_stop)}, no complete answer in time "
                 f"({len(data)} bytes came). Try again, or raise timeout_s."
             )
+        if len(begin) < N_BEGIN_BYTES:
+            begin += chunk[: N_BEGIN_BYTES - len(begin)]
         if skip >= len(chunk):
             skip -= len(chunk)
             continue
@@ -187,7 +233,7 @@ def _body(
         skip = 0
         if len(data) == n_wanted:
             break
-    return data
+    return data, begin
 
 
 def _time(text: str | None) -> dt.datetime | None:
@@ -195,7 +241,7 @@ def _time(text: str | None) -> dt.datetime | None:
         return None
     try:
         time_ = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return time_ if time_.tzinfo is not None else time_.replace(tzinfo=dt.UTC)
 

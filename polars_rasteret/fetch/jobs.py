@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from polars_rasteret.errors import FetchError
     from polars_rasteret.fetch.cache import TileKey
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.throttle import Throttle
 
     Done = Callable[[], None]
-    Deliver = Callable[[int, memoryview, Done], None]
+    Deliver = Callable[[int, Any, Done], None]
+    """The bytes of a tile, or the answer to a look."""
     Fail = Callable[[int, FetchError], None]
 
 
@@ -98,6 +100,7 @@ class Job:
         "file",
         "finished",
         "flights",
+        "is_look",
         "lost",
         "n_cuts",
         "owner",
@@ -115,6 +118,7 @@ class Job:
         byte_start: int,
         byte_stop: int,
         flights: list[Flight],
+        is_look: bool = False,
     ) -> None:
         self.owner = owner
         """In whose turn it is fetched."""
@@ -123,6 +127,8 @@ class Job:
         self.byte_start = byte_start
         self.byte_stop = byte_stop
         self.flights = flights
+        self.is_look = is_look
+        """The end of the file is not known; its one waiter gets the whole answer, which is not cached."""
         self.calls: dict[Call, float] = {owner: 0.0}
         """Who waits, and since when (monotonic); the owner since the job started."""
         self.attempt = 0
@@ -188,3 +194,26 @@ class Release:
 
 def nothing() -> None:
     """Give nothing back: the tile came from the cache, which counts its own bytes."""
+
+
+def board(jobs: Sequence[Job]) -> None:
+    """Tell flights which request brings them, and the requests who waits."""
+    for job in jobs:
+        for flight in job.flights:
+            flight.job = job
+            for other, _ in flight.others or ():
+                job.calls.setdefault(other, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerState:
+    """What the scheduler holds now; everything but threads and cache is 0 when no call is open."""
+
+    n_threads: int
+    n_running: int
+    n_queued: int
+    n_delayed: int
+    n_tiles_awaited: int
+    bytes_in_flight: int
+    cache_bytes: int
+    n_threads_lost: int

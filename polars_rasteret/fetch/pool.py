@@ -82,15 +82,15 @@ class FetchPool:
         self._count_given_back()
         return self._bytes_in_flight
 
-    def enter(self, call: Call, jobs: Sequence[Job]) -> None:
-        """Queue requests of a call; `start_threads` must follow."""
+    def enter(self, call: Call, jobs: Sequence[Job], *, first: bool = False) -> None:
+        """Queue requests of a call, perhaps before its others; `start_threads` must follow."""
         if self.closing:
             raise FetchError("the interpreter is exiting, so nothing more is fetched; read before the program ends")
         for job in jobs:
             lane = call.lanes.get(job.source)
             if lane is None:
                 lane = call.lanes[job.source] = Lane(self._throttles.setdefault(job.source, Throttle()))
-            lane.pending.append(job)
+            (lane.pending.appendleft if first else lane.pending.append)(job)
             job.state = State.QUEUED
             if not lane.queued:
                 lane.queued = True
@@ -179,7 +179,13 @@ class FetchPool:
                 if job is None:
                     self.n_threads -= 1
                     return
-            self._run(job)
+            try:
+                self._run(job)
+            except BaseException:
+                with self._lock:
+                    self.n_threads -= 1
+                self.start_threads()
+                raise
             del job
 
     def _next(self) -> Job | None:

@@ -14,7 +14,6 @@ import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +21,13 @@ import numpy as np
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.clock import Clock
-from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
-from polars_rasteret.fetch.jobs import Call, Job, State, nothing
+from polars_rasteret.fetch.door import ask
+from polars_rasteret.fetch.failures import TransientFetchError, gave_up, too_late
+from polars_rasteret.fetch.jobs import Call, Flight, Job, SchedulerState, State, board, nothing
 from polars_rasteret.fetch.pool import FetchPool
 from polars_rasteret.fetch.retries import backoff_s
-from polars_rasteret.fetch.signing import as_signed
-from polars_rasteret.fetch.sources import FileKey, checked
-from polars_rasteret.fetch.stores import origin
+from polars_rasteret.fetch.sources import FileKey
+from polars_rasteret.fetch.stores import origin, resolve
 from polars_rasteret.fetch.tile_table import Found, TileTable
 from polars_rasteret.fetch.wanted import WantedTiles
 from polars_rasteret.hrefs import shown
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.fetch.jobs import Deliver, Fail, Flight
+    from polars_rasteret.fetch.jobs import Deliver, Fail
+    from polars_rasteret.fetch.sources import Answer
     from polars_rasteret.options import ReadOptions
 
     Admit = Callable[[int, Sequence[FileKey], NDArray[np.int64], NDArray[np.int64]], None]
@@ -52,18 +52,8 @@ _CHUNK = 512
 """Tiles looked up while the lock is held once: a few tenths of a millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerState:
-    """What the scheduler holds now; everything but threads and cache is 0 when no call is open."""
-
-    n_threads: int
-    n_running: int
-    n_queued: int
-    n_delayed: int
-    n_tiles_awaited: int
-    bytes_in_flight: int
-    cache_bytes: int
-    n_threads_lost: int
+_NO_FILE = -1
+"""Stands for the file in the key of a look, which no table holds."""
 
 
 class FetchTicket:
@@ -74,6 +64,18 @@ class FetchTicket:
     def __init__(self, scheduler: Scheduler, call: Call) -> None:
         self._scheduler = scheduler
         self._call = call
+
+    def look(self, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
+        """Ask for a range of a file whose end is not known; less comes where it ends before `byte_stop`. Nothing is cached.
+
+        Such requests go before the ones that this call asked for earlier: who began, ends.
+
+        Raises
+        ------
+        UsageError
+            For hrefs that nothing reads.
+        """
+        self._scheduler._look(self._call, number, file, byte_start, byte_stop)  # noqa: SLF001
 
     def abandon(self) -> None:
         """Go away: nothing is delivered afterwards (but a delivery on another thread may be ending just now).
@@ -160,6 +162,22 @@ class Scheduler:
             raise
         return ticket
 
+    def open(self, *, deliver: Deliver, fail: Fail, options: ReadOptions) -> FetchTicket:
+        """Give a call that asks for ranges one by one, with `FetchTicket.look`.
+
+        Parameters
+        ----------
+        deliver
+            ``deliver(number, answer, done)``, once per range, from a fetch thread, with the whole `Answer`. Whoever has used its
+            data calls ``done()``.
+        fail
+            ``fail(number, error)``, once per range that cannot be had.
+        options
+            ``timeout_s`` and ``retries`` of each request.
+        """
+        process.check()
+        return FetchTicket(self, Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries))
+
     def clear_cache(self) -> None:
         """Forget every cached tile."""
         with self._lock:
@@ -195,9 +213,20 @@ class Scheduler:
             with self._lock:
                 self._table.look_up(call, keys, low, found, attached)
 
+    def _look(self, call: Call, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
+        source, _ = resolve(file.href)
+        flight = Flight((_NO_FILE, byte_start, byte_stop), call, number)
+        job = Job(call, source, file, byte_start=byte_start, byte_stop=byte_stop, flights=[flight], is_look=True)
+        with self._lock:
+            if call.abandoned:
+                return
+            board([job])
+            self._pool.enter(call, [job], first=True)
+        self._pool.start_threads()
+
     def _submit(self, call: Call, jobs: list[Job]) -> None:
         with self._lock:
-            _board(jobs)
+            board(jobs)
             self._pool.enter(call, jobs)
         self._pool.start_threads()
 
@@ -234,64 +263,52 @@ class Scheduler:
                     byte_stop=stop,
                     flights=[flight],
                 )
-                _board([job])
+                board([job])
                 self._pool.enter(heir, [job])
         if taken_over:
             self._pool.start_threads()
 
     def _run(self, job: Job) -> None:
         """Make one attempt, and tell its outcome; a fetch thread."""
-        file, start, stop = job.file, job.byte_start, job.byte_stop
-        host, began = origin(file.href), time.monotonic()
-        n_requests, n_bytes = 1, 0
-        failure: FetchError | None = None
         try:
-            answer = job.source.read(
-                as_signed(file.href), start, stop, etag=file.etag, timeout_s=job.time_left_s(), attempt=job.attempt
+            answer = ask(
+                job.source,
+                job.file,
+                job.byte_start,
+                job.byte_stop,
+                timeout_s=job.time_left_s(),
+                attempt=job.attempt,
+                may_end=job.is_look,
             )
-            n_requests, n_bytes = answer.n_requests, memoryview(answer.data).nbytes
-            data = checked(file, start, stop, answer)
         except FetchError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - whatever a caller's source raises must reach its waiters, not end the thread
-            failure = foreign_failure(file.href, start, stop, error)
-        # Counted before anybody is told: a profile may end with the last tile.
-        record(
-            host=host,
-            requests=n_requests,
-            bytes=n_bytes,
-            failures=int(failure is not None),
-            request_s=time.monotonic() - began,
-        )
-        if failure is None:
-            self._arrived(job, data)
+            self._failed(job, error)
         else:
-            self._failed(job, failure)
+            self._arrived(job, answer)
 
-    def _arrived(self, job: Job, data: memoryview) -> None:
-        start = job.byte_start
+    def _arrived(self, job: Job, answer: Answer) -> None:
+        data, start = memoryview(answer.data), job.byte_start
         views = [data[a - start : b - start] for _, a, b in (flight.key for flight in job.flights)]
-        handed: list[tuple[Call, int, memoryview, int]] = []
+        handed: list[tuple[Call, int, memoryview | Answer, int]] = []
         with self._lock:
             if not self._pool.ended(job, None):
                 return
-            self._table.keep(job, views, process_options().cache_bytes)
+            if not job.is_look:
+                self._table.keep(job, views, process_options().cache_bytes)
             for flight, view in zip(self._finish(job), views, strict=True):
                 waiters = flight.waiters()
                 for n, (call, index) in enumerate(waiters):
                     # Together the waiters of a tile hold its bytes once.
                     share = len(view) // len(waiters) + (len(view) % len(waiters) if n == 0 else 0)
-                    handed.append((call, index, view, share))
+                    handed.append((call, index, answer if job.is_look else view, share))
             self._pool.hold(sum([one[3] for one in handed]))
-        for call, index, view, share in handed:
+        for call, index, handed_over, share in handed:
             done = self._pool.release(share)
             if call.abandoned:
                 continue
             try:
-                call.deliver(index, view, done)
-            except Exception as error:  # noqa: BLE001 - a caller's fault must not end the thread that serves all
-                where = shown(job.file.href)
-                call.fail(index, FetchError(f"the receiver of a tile of {where} failed: {error!r}"))
+                call.deliver(index, handed_over, done)
+            except BaseException as error:  # noqa: BLE001 - a caller's fault must not end the thread that serves all
+                call.fail(index, FetchError(f"the receiver of a tile of {shown(job.file.href)} failed: {error!r}"))
 
     def _failed(self, job: Job, error: FetchError) -> None:
         with self._lock:
@@ -330,15 +347,6 @@ class Scheduler:
             where = (job.file.href, job.byte_start, job.byte_stop)
             _fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=job.attempt + 1))
         self._pool.start_threads()
-
-
-def _board(jobs: Sequence[Job]) -> None:
-    """Tell flights which request brings them, and the requests who waits."""
-    for job in jobs:
-        for flight in job.flights:
-            flight.job = job
-            for other, _ in flight.others or ():
-                job.calls.setdefault(other, 0.0)
 
 
 def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:

@@ -17,6 +17,8 @@ from polars_rasteret.fetch.failures import (
     changed_size,
     changed_time,
     foreign_failure,
+    not_the_file,
+    not_told,
     range_words,
     short_body,
 )
@@ -24,6 +26,10 @@ from polars_rasteret.fetch.failures import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+_TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""The files of this package are TIFFs; classic and BigTIFF, in both byte orders."""
+N_BEGIN_BYTES = 4
+"""Of a file that begins as one of these, to be given as `Answer.begins_with`."""
 _UNKNOWN_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """What obstore says when a server sends no Last-Modified."""
 
@@ -59,8 +65,10 @@ class Answer:
     etag: str | None = None
     last_modified: dt.datetime | None = None
     n_requests: int = 1
-    is_whole_file: bool = False
-    """The server ignored the range and sent everything."""
+    begins_with: bytes | None = None
+    """Of an answer that holds the whole file instead of the range: the first bytes of that file."""
+    is_plain: bool = True
+    """Whether obstore would have understood it."""
 
 
 class RangeReader(Protocol):
@@ -119,18 +127,29 @@ def is_strong(etag: str | None) -> bool:
     return etag is not None and not etag.startswith("W/")
 
 
-def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer) -> memoryview:
+def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer, *, may_end: bool = False) -> memoryview:
     """Give the bytes of an answer if it is for the indexed file and complete.
+
+    Parameters
+    ----------
+    file, byte_start, byte_stop
+        What was asked for.
+    answer
+        What came.
+    may_end
+        The end of the file was not known: fewer bytes are complete where the file ends, or does not tell its size.
 
     Raises
     ------
     StaleIndexError
         When size, strong ETag or, without strong ETags, modification time differ from the index.
     TransientFetchError
-        When fewer (or more) bytes came than were asked for.
+        When fewer (or more) bytes came than were asked for, or what came instead of the range is not the file.
     """
     href = file.href
     size = answer.file_size
+    if answer.begins_with is not None and not answer.begins_with.startswith(_TIFF_BEGINS):
+        raise not_the_file(href, byte_start, byte_stop, begins_with=answer.begins_with)
     if size is not None and file.file_size is not None and size != file.file_size:
         raise changed_size(href, byte_start, byte_stop, indexed=file.file_size, came=size)
     if is_strong(file.etag) and is_strong(answer.etag):
@@ -140,17 +159,32 @@ def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer) -> m
         indexed, came = file.last_modified, answer.last_modified
         if not _same_time(indexed, came):
             raise changed_time(href, byte_start, byte_stop, indexed=indexed, came=came)
+    if answer.begins_with is not None and not _is_told(file, answer):
+        raise not_told(href, byte_start, byte_stop)
     data = memoryview(answer.data)
     if data.format != "B" or data.ndim != 1:
         data = data.cast("B")
-    if len(data) != byte_stop - byte_start:
+    n_missing = byte_stop - byte_start - len(data)
+    if n_missing and not (may_end and n_missing > 0 and (size is None or byte_start + len(data) >= size)):
         if size is not None and byte_stop > size:
-            raise BeyondEndError(
+            raise BeyondEndError.of_size(
                 f"{range_words(href, byte_start, byte_stop)}, but the file has {size} bytes. "
-                "It is shorter than its indexed header says; it is damaged, or index it again: pr.refresh(path)."
+                "It is shorter than its indexed header says; it is damaged, or index it again: pr.refresh(path).",
+                size,
             )
         raise short_body(href, byte_start, byte_stop, n_bytes=len(data))
     return data
+
+
+def _is_told(file: FileKey, answer: Answer) -> bool:
+    """Tell whether an answer without a Content-Range says something by which the indexed file is known, if anything was indexed.
+
+    Whatever it says has been compared.
+    """
+    if file.file_size is None and not is_strong(file.etag):
+        return True
+    has_size = file.file_size is not None and answer.file_size is not None
+    return has_size or (is_strong(file.etag) and is_strong(answer.etag))
 
 
 def _same_time(indexed: dt.datetime, came: dt.datetime) -> bool:

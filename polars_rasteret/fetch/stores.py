@@ -7,10 +7,8 @@ process. Stores and credentials live here only: they are never pickled, so every
 from __future__ import annotations
 
 import itertools
-import random
 import re
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -18,22 +16,17 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from obstore import store as obstore_store
 
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES, bucket_key, cloud_source, httpx_client, split_options
-from polars_rasteret.fetch.failures import BeyondEndError, TransientFetchError
 from polars_rasteret.fetch.httpx_source import HttpSource, HttpxSource, decoded_path
 from polars_rasteret.fetch.local_source import LocalSource, local_path
 from polars_rasteret.fetch.obstore_source import NO_RETRIES, READY_STORES, ObstoreSource, client_options
-from polars_rasteret.fetch.retries import backoff_s
-from polars_rasteret.fetch.signing import as_signed, forget_keys
+from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.fetch.sources import PlainSource, RangeReader
 from polars_rasteret.hrefs import shown
-from polars_rasteret.options import current_options
-from polars_rasteret.profile import record
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Hashable, Mapping
 
 _Value = TypeVar("_Value")
@@ -53,16 +46,6 @@ class Prices:
         if self.usd_per_gb is None and self.usd_per_1000_requests is None:
             return None
         return n_bytes / 1e9 * (self.usd_per_gb or 0.0) + n_requests / 1e3 * (self.usd_per_1000_requests or 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadAnswer:
-    """The first look at a file: some bytes, and what identifies the file; None is unknown."""
-
-    data: bytes
-    file_size: int | None
-    etag: str | None
-    last_modified: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,54 +216,6 @@ def resolve(href: str) -> tuple[RangeReader, Hashable]:
 def _identity(href: str) -> tuple[_Setting | None, tuple[int, str]]:
     setting = _longest(_settings, href) if _settings else None
     return setting, (0 if setting is None else setting.number, origin(href))
-
-
-def head_read(href: str, byte_start: int, byte_stop: int) -> HeadAnswer:
-    """Read a range of a file nothing is known of yet, for indexing; one GET, repeated when a failure may pass.
-
-    Parameters
-    ----------
-    href
-        Where the file is.
-    byte_start, byte_stop
-        Half-open; beyond the end of the file there are fewer bytes, or none.
-
-    Raises
-    ------
-    FetchError
-        When the bytes cannot be had within ``timeout_s``.
-    """
-    options = current_options()
-    source = source_for(href)
-    host = origin(href)
-    deadline = time.monotonic() + options.timeout_s
-    attempt = 0
-    while True:
-        left_s = options.timeout_s if attempt == 0 else deadline - time.monotonic()
-        began, n_bytes, failures = time.monotonic(), 0, 0
-        try:
-            answer = source.read(as_signed(href), byte_start, byte_stop, etag=None, timeout_s=left_s, attempt=attempt)
-            data = bytes(answer.data)
-            n_bytes = len(data)
-            size = answer.file_size
-            if size is None and n_bytes < byte_stop - byte_start and isinstance(source, PlainSource):
-                size = byte_start + n_bytes
-            return HeadAnswer(data, size, answer.etag, answer.last_modified)
-        except BeyondEndError:
-            return HeadAnswer(b"", None, None, None)
-        except TransientFetchError as error:
-            failures = 1
-            wait_s = backoff_s(attempt, error, random.random())  # noqa: S311 - jitter
-            attempt += 1
-            if attempt > options.retries or time.monotonic() + wait_s >= deadline:
-                raise
-            record(host=host, retries=1)
-        except FetchError:
-            failures = 1
-            raise
-        finally:
-            record(host=host, requests=1, bytes=n_bytes, failures=failures, request_s=time.monotonic() - began)
-        time.sleep(wait_s)
 
 
 def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:

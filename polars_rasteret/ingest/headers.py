@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polars_rasteret.collection.listing import obstore_provider
+from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
-from polars_rasteret.fetch.fanout import fan_out, fan_out_in_batches
-from polars_rasteret.fetch.stores import HeadAnswer, configure_store, head_read
+from polars_rasteret.fetch.dialogues import Dialogue, Wish, ask_all, ask_in_batches
+from polars_rasteret.fetch.sources import FileKey
+from polars_rasteret.fetch.stores import configure_store
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
@@ -124,13 +126,8 @@ def read_headers_in_batches(
         Called now and then with the number of files that were read since the last call.
     """
     items = list(zip(hrefs, bands, strict=True))
-    batches = fan_out_in_batches(
-        lambda item: _read(*item),
-        items,
-        n_per_batch,
-        max_concurrency=current_options().max_concurrency,
-        arrived=arrived,
-    )
+    options = current_options()
+    batches = ask_in_batches(_header, items, n_per_batch, options=options, admit=admission(options), arrived=arrived)
     for number, batch in enumerate(batches):
         if number == 0:
             _refuse_misuse(batch)
@@ -160,30 +157,33 @@ def _all_headers(
     hrefs: Sequence[str], bands: Sequence[Sequence[int] | None], progress: bool | None
 ) -> list[Header | Unreadable]:
     options = current_options(progress=progress)
-
-    def call(item: tuple[str, Sequence[int] | None]) -> Header | Unreadable:
-        return _read(*item)
-
     items = list(zip(hrefs, bands, strict=True))
     if not options.progress:
-        return fan_out(call, items, max_concurrency=options.max_concurrency)
+        return ask_all(_header, items, options=options, admit=admission(options))
     from tqdm.auto import tqdm
 
     with tqdm(total=len(items), unit="file", desc="headers") as bar:
-        return fan_out(call, items, max_concurrency=options.max_concurrency, arrived=bar.update)
+        return ask_all(_header, items, options=options, admit=admission(options), arrived=bar.update)
 
 
-def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
-    """Drive one parser to its end."""
+def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreadable]:
+    """Drive one parser to its end; what the first answer tells of the file must hold for the others."""
+    href, bands = item
     parser = read_header(shown(href))
     wish = next(parser)
-    first: HeadAnswer | None = None
+    known = FileKey(href)
     try:
         while True:
-            answer = head_read(href, wish.byte_start, wish.byte_stop)
-            first = _same_file(href, first, answer)
             try:
-                wish = parser.send(answer.data)
+                answer = yield Wish(known, wish.byte_start, wish.byte_stop)
+            except StaleIndexError as error:
+                raise StaleIndexError(
+                    f"{shown(href)}: the file changed while its header was read. Build again once it is complete. ({error})"
+                ) from error
+            if known == FileKey(href):
+                known = FileKey(href, answer.etag, answer.file_size, answer.last_modified)
+            try:
+                wish = parser.send(bytes(answer.data))
             except StopIteration as stop:
                 file = stop.value
                 break
@@ -199,12 +199,12 @@ def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
                 continue
             try:
                 tiles[band_index] = file.band_tiles(
-                    band_index, file_size=first.file_size, etag=first.etag, last_modified=first.last_modified
+                    band_index, file_size=known.file_size, etag=known.etag, last_modified=known.last_modified
                 )
             except FileFormatError as error:
                 refused[band_index] = " ".join(str(error).split())
     except (FetchError, FileFormatError, UsageError) as error:
-        return Unreadable(href, error, _identity(first))
+        return Unreadable(href, error, _identity(known))
     return Header(
         href=href,
         crs=file.crs,
@@ -219,22 +219,9 @@ def _read(href: str, bands: Sequence[int] | None) -> Header | Unreadable:
         datetime=file.datetime,
         tiles=tiles,
         refused=refused,
-        identity=_identity(first),
+        identity=_identity(known),
     )
 
 
-def _identity(answer: HeadAnswer | None) -> FileIdentity:
-    return (None, None, None) if answer is None else (answer.file_size, answer.etag, answer.last_modified)
-
-
-def _same_file(href: str, first: HeadAnswer | None, answer: HeadAnswer) -> HeadAnswer:
-    """Keep the first answer, and refuse one that tells of another file."""
-    if first is None:
-        return answer
-    for what, before, now in (("size", first.file_size, answer.file_size), ("ETag", first.etag, answer.etag)):
-        if before is not None and now is not None and before != now:
-            raise StaleIndexError(
-                f"{shown(href)}: the file changed while its header was read: its {what} was {before} and is {now}. "
-                "Build again once it is complete."
-            )
-    return first
+def _identity(file: FileKey) -> FileIdentity:
+    return file.file_size, file.etag, file.last_modified

@@ -14,11 +14,11 @@ import polars as pl
 from polars_rasteret.collection.geoparquet import UNREAD, UNREAD_DTYPE
 from polars_rasteret.collection.parts import Part, polars_options, read_schema
 from polars_rasteret.collection.upkeep import read_unread
+from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, StaleIndexError
+from polars_rasteret.fetch.dialogues import Dialogue, Wish, ask_all
 from polars_rasteret.fetch.failures import MissingFileError
-from polars_rasteret.fetch.fanout import fan_out
 from polars_rasteret.fetch.sources import Answer, FileKey, checked
-from polars_rasteret.fetch.stores import head_read
 from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import raster_columns
@@ -151,10 +151,11 @@ def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknow
             verdicts.setdefault(one.href, True)
     asked = [(href, identity) for href, identity in known.items() if href not in verdicts]
 
-    def call(item: tuple[str, FileIdentity]) -> bool:
+    def talk(item: tuple[str, FileIdentity]) -> Dialogue[bool]:
         return _is_changed(*item, unknown_is_same=unknown_is_same)
 
-    answers = fan_out(call, asked, max_concurrency=current_options().max_concurrency)
+    options = current_options()
+    answers = ask_all(talk, asked, options=options, admit=admission(options))
     verdicts.update({href: answer for (href, _), answer in zip(asked, answers, strict=True)})
     return {one.href for one in held if verdicts[one.href]}
 
@@ -205,10 +206,10 @@ def bands_by_href(held: Iterable[HeldFile], hrefs: set[str]) -> Mapping[str, lis
     return {href: None if indices is None else sorted(indices) for href, indices in wanted.items()}
 
 
-def _is_changed(href: str, identity: FileIdentity, *, unknown_is_same: bool) -> bool:
+def _is_changed(href: str, identity: FileIdentity, *, unknown_is_same: bool) -> Dialogue[bool]:
     size, etag, modified = identity
     try:
-        answer = head_read(href, 0, N_CHECK_BYTES)
+        answer = yield Wish(FileKey(href), 0, N_CHECK_BYTES)
     except MissingFileError:
         return True
     if etag is not None and answer.etag is not None:
@@ -218,7 +219,7 @@ def _is_changed(href: str, identity: FileIdentity, *, unknown_is_same: bool) -> 
         return not unknown_is_same
     try:
         key = FileKey(href, etag, size, modified)
-        checked(key, 0, len(answer.data), Answer(answer.data, *told))
+        checked(key, 0, memoryview(answer.data).nbytes, Answer(answer.data, *told))
     except (StaleIndexError, FetchError):
         return True
     return False

@@ -68,11 +68,11 @@ os.waitpid(child, 0)
 def test_a_spawned_child_reads():
     code = """
 import concurrent.futures, multiprocessing
-from polars_rasteret.fetch.stores import head_read
+read = "from polars_rasteret.fetch.stores import source_for; print(len(source_for({0!r}).get({0!r}, 0, 10, etag=None)))"
 if __name__ == "__main__":
     fetch(3)
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        print(len(pool.submit(head_read, sys.argv[1], 0, 10).result().data))
+        pool.submit(exec, read.format(sys.argv[1])).result()
 """
     with RangeServer({"f.bin": DATA}) as server:
         done = run(code, server.url("f.bin"))

@@ -1,0 +1,89 @@
+"""How is one byte range asked for, once?
+
+Every byte of every file, header or pixel, comes through `ask`. What one request may do belongs here; when it is made, how often
+and by which thread is the scheduler's matter.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch.failures import BeyondEndError, foreign_failure
+from polars_rasteret.fetch.signing import as_signed
+from polars_rasteret.fetch.sources import Answer, PlainSource, checked
+from polars_rasteret.fetch.stores import origin
+from polars_rasteret.profile import record
+
+if TYPE_CHECKING:
+    from polars_rasteret.fetch.sources import FileKey, RangeReader
+
+
+def ask(
+    source: RangeReader,
+    file: FileKey,
+    byte_start: int,
+    byte_stop: int,
+    *,
+    timeout_s: float,
+    attempt: int,
+    may_end: bool = False,
+) -> Answer:
+    """Give one range of a file, checked against what is known of the file, and count the request.
+
+    Parameters
+    ----------
+    source
+        Who answers for the file.
+    file, byte_start, byte_stop
+        What is asked for; half-open.
+    timeout_s
+        For this attempt.
+    attempt
+        From 0.
+    may_end
+        The end of the file is not known: where it comes before `byte_stop`, fewer bytes, or none, are an answer.
+
+    Returns
+    -------
+    Answer
+        Its `data` is a flat memoryview.
+
+    Raises
+    ------
+    FetchError
+        Whatever went wrong, also inside a caller's source; `TransientFetchError` where another attempt makes sense.
+    """
+    host, began = origin(file.href), time.monotonic()
+    n_requests, n_bytes, n_failures = 1, 0, 0
+    try:
+        answer = source.read(
+            as_signed(file.href), byte_start, byte_stop, etag=file.etag, timeout_s=timeout_s, attempt=attempt
+        )
+        n_requests, n_bytes = answer.n_requests, memoryview(answer.data).nbytes
+        if (
+            may_end
+            and answer.file_size is None
+            and n_bytes < byte_stop - byte_start
+            and isinstance(source, PlainSource)
+        ):
+            answer.file_size = byte_start + n_bytes
+        answer.data = checked(file, byte_start, byte_stop, answer, may_end=may_end)
+    except BeyondEndError as error:
+        n_requests = getattr(error, "n_requests", 1)
+        if not may_end:
+            n_failures = 1
+            raise
+        answer = Answer(memoryview(b""), error.file_size)
+    except FetchError as error:
+        n_requests, n_failures = max(n_requests, getattr(error, "n_requests", 1)), 1
+        raise
+    except BaseException as error:
+        # Whatever a source raises must reach those who wait, not end the thread; a panic of obstore is no Exception.
+        n_failures = 1
+        raise foreign_failure(file.href, byte_start, byte_stop, error) from error
+    finally:
+        # Counted before anybody is told: a profile may end with the last tile.
+        record(host=host, requests=n_requests, bytes=n_bytes, failures=n_failures, request_s=time.monotonic() - began)
+    return answer
