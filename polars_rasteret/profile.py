@@ -23,6 +23,11 @@ _SECONDS = ("plan_s", "wait_s", "decode_s")
 _HOST_COUNTS = ("requests", "bytes", "retries", "failures")
 
 
+def is_open() -> bool:
+    """Tell whether anybody looks."""
+    return bool(_open)
+
+
 def record(*, host: str | None = None, **amounts: float) -> None:
     """Add amounts (counts or seconds, by name) to every open profile, and to those of a host."""
     if not _open:

@@ -183,18 +183,19 @@ class _Talks(Generic[Item, Result]):
             self._go_on(number, dialogue, partial(next, dialogue))
 
     def _deliver(self, number: int, answer: Answer, done: Done) -> None:
-        if (dialogue := self._open.get(number)) is not None:
-            self._go_on(number, dialogue, partial(dialogue.send, answer))
+        dialogue = self._open.get(number)
+        ended = dialogue is not None and self._go_on(number, dialogue, partial(dialogue.send, answer))
         done()
-        self._begin_more()
+        if ended:
+            self._begin_more()
 
     def _fail(self, number: int, error: FetchError) -> None:
-        if (dialogue := self._open.get(number)) is not None:
-            self._go_on(number, dialogue, partial(dialogue.throw, error))
-        self._begin_more()
+        dialogue = self._open.get(number)
+        if dialogue is not None and self._go_on(number, dialogue, partial(dialogue.throw, error)):
+            self._begin_more()
 
-    def _go_on(self, number: int, dialogue: Dialogue[Result], step: Callable[[], Wish]) -> None:
-        """Take a dialogue on to its next wish, which is queued, or to its end."""
+    def _go_on(self, number: int, dialogue: Dialogue[Result], step: Callable[[], Wish]) -> bool:
+        """Take a dialogue on to its next wish, which is queued, or to its end; tell whether it ended."""
         try:
             while True:
                 wish = step()
@@ -205,13 +206,14 @@ class _Talks(Generic[Item, Result]):
                 except UsageError as error:
                     step = partial(dialogue.throw, error)
                 else:
-                    return
+                    return False
         except StopIteration as stop:
             self._end(number, stop.value)
         except BaseException as error:  # noqa: BLE001 - raised again where the results are taken
             with self._changed:
                 self._fault = self._fault or error
                 self._changed.notify_all()
+        return True
 
     def _end(self, number: int, result: Any) -> None:
         with self._changed:

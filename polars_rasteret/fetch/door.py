@@ -14,7 +14,7 @@ from polars_rasteret.fetch.failures import BeyondEndError, foreign_failure
 from polars_rasteret.fetch.signing import as_signed
 from polars_rasteret.fetch.sources import Answer, PlainSource, checked
 from polars_rasteret.fetch.stores import origin
-from polars_rasteret.profile import record
+from polars_rasteret.profile import is_open, record
 
 if TYPE_CHECKING:
     from polars_rasteret.fetch.sources import FileKey, RangeReader
@@ -55,7 +55,7 @@ def ask(
     FetchError
         Whatever went wrong, also inside a caller's source; `TransientFetchError` where another attempt makes sense.
     """
-    host, began = origin(file.href), time.monotonic()
+    began = time.monotonic()
     n_requests, n_bytes, n_failures = 1, 0, 0
     try:
         answer = source.read(
@@ -85,5 +85,12 @@ def ask(
         raise foreign_failure(file.href, byte_start, byte_stop, error) from error
     finally:
         # Counted before anybody is told: a profile may end with the last tile.
-        record(host=host, requests=n_requests, bytes=n_bytes, failures=n_failures, request_s=time.monotonic() - began)
+        if is_open():
+            record(
+                host=origin(file.href),
+                requests=n_requests,
+                bytes=n_bytes,
+                failures=n_failures,
+                request_s=time.monotonic() - began,
+            )
     return answer

@@ -67,6 +67,8 @@ class FetchPool:
         self._run, self._starts, self._drop = run, starts, drop
         self._rotation: deque[Lane] = deque()
         self._throttles: WeakKeyDictionary[RangeReader, Throttle] = WeakKeyDictionary()
+        self._idents: set[int] = set()
+        """Of the fetch threads."""
         self._given_back: deque[int] = deque()
         self._bytes_in_flight = 0
         self._bytes_held = 0
@@ -96,7 +98,8 @@ class FetchPool:
                 lane.queued = True
                 self._rotation.append(lane)
         self.n_pending += len(jobs)
-        self._wake(len(jobs))
+        # A fetch thread that enters requests comes back for one of them itself.
+        self._wake(len(jobs) - (threading.get_ident() in self._idents))
 
     def put_back(self, job: Job) -> None:
         """Queue a request again, before the others of its lane; `start_threads` must follow."""
@@ -149,6 +152,8 @@ class FetchPool:
 
     def start_threads(self) -> None:
         """Start a thread if one has work (lock not held); it starts the next, since starting one takes a while."""
+        if threading.get_ident() in self._idents and self.n_pending <= 1:
+            return
         with self._lock:
             wanted = min(process_options().max_concurrency, self.n_running - self.n_lost + self.n_pending)
             if self.n_threads - self.n_lost >= wanted or self.closing:
@@ -168,22 +173,26 @@ class FetchPool:
                 raise
 
     def _wake(self, n_threads: int) -> None:
-        if self._n_idle:
+        if self._n_idle and n_threads > 0:
             self._work.notify(n_threads)
 
     def _loop(self) -> None:
         self.start_threads()
+        ident = threading.get_ident()
+        self._idents.add(ident)
         while True:
             with self._lock:
                 job = self._next()
                 if job is None:
                     self.n_threads -= 1
+                    self._idents.discard(ident)
                     return
             try:
                 self._run(job)
             except BaseException:
                 with self._lock:
                     self.n_threads -= 1
+                    self._idents.discard(ident)
                 self.start_threads()
                 raise
             del job

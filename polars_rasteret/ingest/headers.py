@@ -171,7 +171,7 @@ def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreada
     href, bands = item
     parser = read_header(shown(href))
     wish = next(parser)
-    known = FileKey(href)
+    known, is_known = FileKey(href), False
     try:
         while True:
             try:
@@ -180,8 +180,8 @@ def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreada
                 raise StaleIndexError(
                     f"{shown(href)}: the file changed while its header was read. Build again once it is complete. ({error})"
                 ) from error
-            if known == FileKey(href):
-                known = FileKey(href, answer.etag, answer.file_size, answer.last_modified)
+            if not is_known:
+                known, is_known = FileKey(href, answer.etag, answer.file_size, answer.last_modified), True
             try:
                 wish = parser.send(bytes(answer.data))
             except StopIteration as stop:
