@@ -1,0 +1,189 @@
+"""Is an href within one of the prefixes that the caller allows?
+
+Places are compared, not texts: scheme, host and port as the client will use them, then whole segments of the path. What could
+mean another place to somebody else (``..`` in any encoding, a backslash, a control character) is within nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import httpx
+
+from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.local_source import local_path
+from polars_rasteret.hrefs import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://([^/?#]*)(.*)", re.DOTALL)
+_PORTS = {"http": 80, "https": 443}
+_SAME_SCHEME = {"s3a": "s3", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+
+_AWS = r"amazonaws\.com(?:\.cn)?"
+_BUCKET_HOSTS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("s3", re.compile(rf"(?P<bucket>.+)\.s3(?:[.-](?:dualstack\.)?[a-z0-9-]+|-accelerate(?:\.dualstack)?)?\.{_AWS}")),
+    ("s3", re.compile(rf"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.{_AWS}")),
+    ("gs", re.compile(r"(?P<bucket>.+)\.storage\.googleapis\.com")),
+    ("gs", re.compile(r"storage\.googleapis\.com|storage\.cloud\.google\.com")),
+    ("az", re.compile(r"(?P<account>[a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")),
+)
+"""Hosts at which a bucket is served over https; without a group for it, the first segment of the path names the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or folder: where it is served, and the segments of its path."""
+
+    origin: tuple[str, ...]
+    segments: tuple[str, ...]
+    is_web_address: bool = False
+    """A bucket, named by its provider's https address."""
+
+    def holds(self, other: Place) -> bool:
+        """Say whether another place is this one, or below it."""
+        return self.origin == other.origin and other.segments[: len(self.segments)] == self.segments
+
+
+def is_within(
+    href: str, prefixes: Sequence[str], *, is_elsewhere: Callable[[str], bool] = lambda _bucket: False
+) -> bool:
+    """Say whether an href is one of the prefixes or below one, segment by segment.
+
+    Parameters
+    ----------
+    href
+        Any; what cannot be placed for sure is within nothing.
+    prefixes
+        Beginnings of hrefs, as `checked_prefix` takes them.
+    is_elsewhere
+        Whether a bucket (``s3://name``) is read from another service than its provider's own: then the https addresses of the
+        provider's bucket of that name are another place.
+
+    Examples
+    --------
+    >>> is_within("https://a.com/x/y.tif", ["https://a.com/x"]), is_within("https://a.com/xy.tif", ["https://a.com/x"])
+    (True, False)
+    >>> is_within("https://b.s3.eu-central-1.amazonaws.com/k.tif", ["s3://b/"])
+    True
+    """
+    places = places_of(href)
+    for one in (place for prefix in prefixes for place in places_of(prefix)):
+        for other in places:
+            if one.holds(other) and (
+                one.is_web_address == other.is_web_address or not is_elsewhere(f"{one.origin[0]}://{one.origin[-1]}")
+            ):
+                return True
+    return False
+
+
+def checked_prefix(prefix: str) -> str:
+    """Give a prefix as it is, if it names a place.
+
+    Raises
+    ------
+    UsageError
+        When it names no host or folder, or holds a query, user information or a part that could mean another place.
+    """
+    if not prefix or "?" in prefix or not places_of(prefix) or (_has_user(prefix)):
+        raise UsageError(
+            f"allowed_hrefs holds {shown(prefix)!r}; expected the beginning of hrefs up to a whole segment, like "
+            "'https://host/folder/', 's3://bucket/' or '/data/scenes', without a query, a user or '..'"
+        )
+    return prefix
+
+
+def places_of(href: str) -> list[Place]:
+    """Give the place that an href names, and the bucket where it is the https address of one; nothing where that is not sure."""
+    found = _URL.fullmatch(href)
+    if found is None or found[1].lower() == "file":
+        return _local_places(href)  # a folder may become another one by a link, so nothing is remembered
+    return _url_places(*found.groups())
+
+
+@lru_cache(maxsize=4_096)
+def _url_places(scheme: str, host: str, path: str) -> list[Place]:
+    if scheme.lower() in _PORTS:
+        # The client takes the steps out; whoever writes them may have another client in mind.
+        is_plain = _segments(re.split("[?#]", path, maxsplit=1)[0], is_encoded=True) is not None
+        return _web_places(f"{scheme}://{host}{path}") if is_plain else []
+    segments = _segments(path, is_encoded=False)
+    if segments is None or not host or _CONTROL.search(host):
+        return []
+    scheme = _SAME_SCHEME.get(scheme.lower(), scheme.lower())
+    if scheme == "az" and "@" in host:
+        container, _, account = host.rpartition("@")
+        return [Place(("az", account.lower().partition(".")[0], container), segments)] if "@" not in container else []
+    return [] if "@" in host else [Place((scheme, host), segments)]
+
+
+def _local_places(href: str) -> list[Place]:
+    if "\0" in href:
+        return []
+    try:
+        path = os.path.normcase(os.path.realpath(local_path(href)))
+    except (FetchError, OSError, ValueError):
+        return []
+    drive, rest = os.path.splitdrive(path)
+    return [
+        Place(("file", drive), tuple(piece for piece in re.split(r"[/\\]" if os.sep == "\\" else "/", rest) if piece))
+    ]
+
+
+def _web_places(href: str) -> list[Place]:
+    # The parser of the client that will ask: what is compared is what is sent.
+    try:
+        url = httpx.URL(href)
+    except (httpx.InvalidURL, ValueError):
+        return []
+    host = url.raw_host.decode("ascii", "replace").lower().removesuffix(".")
+    segments = _segments(url.raw_path.decode("ascii", "replace").partition("?")[0], is_encoded=True)
+    if not host or segments is None or _CONTROL.search(href):
+        return []
+    port = url.port or _PORTS[url.scheme]
+    places = [Place((url.scheme, host, str(port)), segments)]
+    if url.scheme == "https" and port == 443 and (bucket := _bucket(host, segments)) is not None:
+        places.append(bucket)
+    return places
+
+
+def _bucket(host: str, segments: tuple[str, ...]) -> Place | None:
+    for scheme, pattern in _BUCKET_HOSTS:
+        if (found := pattern.fullmatch(host)) is None:
+            continue
+        groups = found.groupdict()
+        if "bucket" in groups:
+            return Place((scheme, groups["bucket"]), segments, is_web_address=True)
+        if not segments:
+            return None
+        account = (groups["account"],) if "account" in groups else ()
+        return Place((scheme, *account, segments[0]), segments[1:], is_web_address=True)
+    return None
+
+
+def _segments(path: str, *, is_encoded: bool) -> tuple[str, ...] | None:
+    """Give the segments of a path below its host, decoded once; None where some reader could find another path in it."""
+    pieces = path.split("/")
+    if pieces[0] == "":
+        pieces = pieces[1:]
+    while pieces and pieces[-1] == "":
+        pieces = pieces[:-1]
+    for piece in pieces:
+        once, now = None, piece
+        while once != now:  # some servers decode twice
+            once, now = now, unquote(now)
+            if any(part in (".", "..") for part in re.split(r"[/\\;]", now)) or _CONTROL.search(now):
+                return None
+    return tuple(unquote(piece) for piece in pieces) if is_encoded else tuple(pieces)
+
+
+def _has_user(prefix: str) -> bool:
+    found = _URL.fullmatch(prefix)
+    return found is not None and "@" in found[2] and _SAME_SCHEME.get(found[1].lower(), found[1].lower()) != "az"
