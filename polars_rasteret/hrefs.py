@@ -1,12 +1,14 @@
 """What of an href may everybody see?
 
 Scheme, host and path; nothing else. A query, user information and a fragment may hold a key, whatever their names, so messages,
-profiles and estimates show an href through `shown`, and a text of somebody else through `shown_text`.
+profiles and estimates show an href through `shown`, and a text of somebody else through `shown_text`. `ToldBy` says whose word an
+href is.
 """
 
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 
 _URL = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]+):([/\\]+)(.*)", re.DOTALL)
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:[/\\]+[^\s\"'<>`]*")
@@ -26,6 +28,17 @@ _KEYS_IN_PATHS = (
     (re.compile(r"(?<=/p/)[^/]{16,}(?=/n/)"), "..."),  # Oracle's pre-authenticated requests
 )
 _MOST_CHARACTERS = 400
+
+
+class ToldBy(IntEnum):
+    """Who said that a file is at an href: whoever is far away may not point at this machine."""
+
+    HERE = 0
+    """The caller, or a collection on this machine."""
+    LOOPBACK = 1
+    """A collection that a server on this machine gave."""
+    REMOTE = 2
+    """A collection from elsewhere."""
 
 
 def shown(href: str) -> str:

@@ -297,7 +297,8 @@ def test_an_override_replaces_the_nodata_of_the_file_and_masks_nothing_when_no_p
 
 
 def test_the_ignore_flag_makes_every_pixel_inside_valid(store):
-    from polars_rasteret.tiff.tile_table import pack, with_flag
+    from polars_rasteret.tiff.tile_flags import with_flag
+    from polars_rasteret.tiff.tile_table import pack
 
     href = store.put(tiff_of(pixels_of("uint8"), tiled=True, blockxsize=64, blockysize=64, nodata=7))
     tiles = unpacked(with_flag(pack(tables_of(href, store.files[href])), ignore_nodata=True))

@@ -15,6 +15,7 @@ import polars as pl
 
 from polars_rasteret.collection.parts import Part, is_all_null, parts_at, plain_path, polars_options, read_schema
 from polars_rasteret.collection.schemas import Columns, instance, united_schema
+from polars_rasteret.collection.tellers import marked, teller_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
@@ -96,7 +97,8 @@ def scan_collection(
     # Only parts that follow each other share a scan: the order of records decides ties.
     runs = [[number for number, _ in run] for _, run in groupby(enumerate(needs), key=operator.itemgetter(1))]
     frames = [_scan_run([parts[number] for number in run], schemas[run[0]], target, hive, options) for run in runs]
-    return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+    scan = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+    return marked(scan, raster_columns(target), teller_of(parts[0].path, storage_options))
 
 
 def storage_dtype(dtype: pl.DataType) -> pl.DataType:

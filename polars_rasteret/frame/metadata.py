@@ -14,7 +14,7 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.arguments import is_number
 from polars_rasteret.schema import RASTER_FIELDS, is_raster_dtype, pixel_dtype
-from polars_rasteret.tiff.tile_table import with_flag
+from polars_rasteret.tiff.tile_flags import with_flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

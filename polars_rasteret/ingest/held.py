@@ -22,7 +22,8 @@ from polars_rasteret.fetch.sources import Answer, FileKey, checked
 from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import raster_columns
-from polars_rasteret.tiff.tile_table import file_identity, unpack, with_flag
+from polars_rasteret.tiff.tile_flags import with_flag
+from polars_rasteret.tiff.tile_table import file_identity, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -30,7 +30,7 @@ from polars_rasteret.schema import (
     raster_columns,
     raster_dtype,
 )
-from polars_rasteret.tiff.tile_table import with_flag
+from polars_rasteret.tiff.tile_flags import with_flag
 
 if TYPE_CHECKING:
     import os

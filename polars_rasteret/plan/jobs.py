@@ -138,7 +138,7 @@ def jobs_of(plans: Sequence[ReadPlan]) -> Jobs:
         for grid, (start, stop) in zip(grids.tolist(), pairwise(bounds.tolist()), strict=True):
             reference, image = plan.references[grid], plan.images[grid]
             tiles = reference.tiles
-            key = (reference.href, tiles.etag, tiles.file_size, tiles.last_modified)
+            key = (reference.href, tiles.etag, tiles.file_size, tiles.last_modified, tiles.told_by)
             one = file_ids.setdefault(key, len(files))
             if one == len(files):
                 files.append(tiles)

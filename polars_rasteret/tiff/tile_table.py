@@ -2,7 +2,7 @@
 
 `pack` writes the ``tiles`` field of a raster column, `unpack` reads it. Layout, little-endian::
 
-    0       flags; bit 0: ignore the native nodata
+    0       flags (see `tile_flags`)
     1..8    digest: BLAKE2b (8 bytes) of everything after it
     9       version
     10      1 if the body is deflated
@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.tiff.tile_flags import first_byte, flags_of
 from polars_rasteret.tiff.tile_positions import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ VERSION = 3
 MAX_BYTE_STOP = 1 << 56
 """No file is longer; keeps sums of offsets inside int64."""
 
-_FLAG_IGNORE_NODATA = 1
 _HEAD = struct.Struct("<B8sBBI")
 _FIXED = struct.Struct("<BBBBHBHqqHHBBB8s")
 """dtype, byte order, bits, predictor, compression, planar, samples per tile, file size, last modified (us), images,
@@ -120,6 +121,8 @@ class BandTiles:
     masks: tuple[BandTiles, ...] = ()
     """Of the internal mask and of an alpha plane: 0 where this band means nothing. Images of the same sizes, in the same file."""
     digest: bytes = b""
+    told_by: ToldBy = ToldBy.HERE
+    """Whose word it is that the file is at its href."""
 
 
 def pack(tiles: BandTiles) -> bytes:
@@ -136,7 +139,7 @@ def pack(tiles: BandTiles) -> bytes:
     is_deflated = len(deflated) < n_body_bytes
     tail = struct.pack("<BBI", version, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
     digest = hashlib.blake2b(tail, digest_size=8).digest()
-    return bytes((_FLAG_IGNORE_NODATA if tiles.ignore_nodata else 0,)) + digest + tail
+    return first_byte(ignore_nodata=tiles.ignore_nodata, told_by=tiles.told_by) + digest + tail
 
 
 def _body(tiles: BandTiles) -> tuple[int, bytes]:
@@ -195,16 +198,6 @@ def _body(tiles: BandTiles) -> tuple[int, bytes]:
     return 2 if extra else 1, body
 
 
-def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
-    """Give the same tiles with the "ignore the native nodata" flag set or cleared; the digest stays."""
-    if not tiles:
-        raise FileFormatError(
-            "the tiles field of a raster column is empty; expected the bytes an index wrote. Index the file again."
-        )
-    flags = tiles[0] & ~_FLAG_IGNORE_NODATA | (_FLAG_IGNORE_NODATA if ignore_nodata else 0)
-    return bytes((flags,)) + tiles[1:]
-
-
 def file_identity(tiles: bytes) -> tuple[int | None, str | None, dt.datetime | None]:
     """Give size, ETag and time of the file from a ``tiles`` field, without unpacking its tables."""
     try:
@@ -233,7 +226,7 @@ def unpack(tiles: bytes) -> BandTiles:
     """
     if len(tiles) < _HEAD.size:
         raise _damaged(f"it has {len(tiles)} bytes, fewer than its head of {_HEAD.size}")
-    flags, digest, version, is_deflated, n_body_bytes = _HEAD.unpack_from(tiles)
+    _, digest, version, is_deflated, n_body_bytes = _HEAD.unpack_from(tiles)
     if not 1 <= version <= VERSION:
         raise FileFormatError(
             f"the tiles field of a raster column has format version {version}; this release reads versions 1 to {VERSION}. "
@@ -250,7 +243,9 @@ def unpack(tiles: bytes) -> BandTiles:
         if len(body) != n_body_bytes:
             raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
         read = _from_parts(body) if version == VERSION else _from_body(body, version)
-        return replace(read, digest=digest, ignore_nodata=bool(flags & _FLAG_IGNORE_NODATA))
+        ignore_nodata, told_by = flags_of(tiles)
+        masks = tuple(replace(mask, told_by=told_by) for mask in read.masks)
+        return replace(read, digest=digest, ignore_nodata=ignore_nodata, told_by=told_by, masks=masks)
     except (struct.error, zlib.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise _damaged(str(error)) from error
 
