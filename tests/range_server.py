@@ -64,6 +64,14 @@ class Fault:
     """Reset the connection before any answer."""
     ignore_range: bool = False
     """Answer 200 with the whole file."""
+    page: bytes | None = None
+    """Answer 200 with this, whatever was asked for."""
+    without: tuple[str, ...] = ()
+    """Leave these headers out; without Content-Length, the body ends with the connection."""
+    chunked: bool = False
+    """Send the body in chunks, without Content-Length."""
+    keeps_end: bool = False
+    """Refuse ranges that reach beyond the end of the file."""
 
 
 class RangeServer:
@@ -169,23 +177,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
             return
+        if fault.page is not None:
+            self._send(200, fault.page, {"Content-Type": "text/html", **fault.headers}, fault)
+            return
         data = owner.files.get(seen.path)
         if isinstance(data, Path):
             data = data.read_bytes()
         if fault.status is not None or data is None:
             self._send(fault.status or 404, b"said no", dict(fault.headers), fault)
             return
-        headers = {"Accept-Ranges": "bytes", **fault.headers}
+        headers = {"Accept-Ranges": "bytes"}
         etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
         if owner.etag:
             headers["ETag"] = etag
         if owner.last_modified is not None:
             headers["Last-Modified"] = format_datetime(owner.last_modified, usegmt=True)
+        headers |= fault.headers
         if owner.if_match and "If-Match" in self.headers and etag not in self.headers["If-Match"]:
             self._send(412, b"", headers, fault)
         elif seen.byte_start is None or fault.ignore_range:
             self._send(200, data, headers, fault)
-        elif seen.byte_start >= len(data):
+        elif seen.byte_start >= len(data) or (fault.keeps_end and seen.byte_stop > len(data)):
             self._send(416, b"", {**headers, "Content-Range": f"bytes */{len(data)}"}, fault)
         else:
             start = seen.byte_start + fault.shift
@@ -196,17 +208,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], fault: Fault) -> None:
         self._ends()
         self.send_response(status)
-        for name, value in {
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(len(body)),
-            **headers,
-        }.items():
-            self.send_header(name, value)
+        length = {"Transfer-Encoding": "chunked"} if fault.chunked else {"Content-Length": str(len(body))}
+        for name, value in {"Content-Type": "application/octet-stream", **length, **headers}.items():
+            if name not in fault.without:
+                self.send_header(name, value)
+        if "Content-Length" in fault.without:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command == "HEAD":
             return
         limit = min((n for n in (fault.stall_after, fault.cut_after) if n is not None), default=None)
         body = body[:limit]
+        if fault.chunked:
+            parts = (body[at : at + 1000] for at in range(0, len(body), 1000))
+            body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
         self.wfile.write(body)
         self.wfile.flush()
         with self.owner.lock:

@@ -173,6 +173,8 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
     status = response.status_code
     headers = response.headers
     etag = headers.get("ETag")
+    if etag is not None and not etag.isascii():
+        etag = None  # it could not be sent back
     modified = _time(headers.get("Last-Modified"))
     if status == 206:
         found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))

@@ -166,7 +166,7 @@ def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer, *, m
         data = data.cast("B")
     n_missing = byte_stop - byte_start - len(data)
     if n_missing and not (may_end and n_missing > 0 and (size is None or byte_start + len(data) >= size)):
-        if size is not None and byte_stop > size:
+        if size is not None and byte_stop > size and not may_end:
             raise BeyondEndError.of_size(
                 f"{range_words(href, byte_start, byte_stop)}, but the file has {size} bytes. "
                 "It is shorter than its indexed header says; it is damaged, or index it again: pr.refresh(path).",
