@@ -15,7 +15,8 @@ _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:[/\\]+[^\s\"'<>`]*")
 _HOST = re.compile(r"(?:[^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 _CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
 _CONTAINER_AT_ACCOUNT = frozenset({"az", "azure", "adl", "abfs", "abfss"})
-"""Here what precedes the "@" is no user: ``abfss://container@account.dfs.core.windows.net``."""
+_ACCOUNT = re.compile(r"[A-Za-z0-9\-]+\.(?:dfs|blob)\.[^/@]+")
+"""Of Azure: what precedes the "@" is then no user: ``abfss://container@account.dfs.core.windows.net``."""
 _UNUSUAL = re.compile(r"[?@#;%=\\\[]|:(?!//)|/p/[^/]{16}")
 """Without any of these, an href is all scheme, host and path."""
 _QUERY = re.compile(r"\?|%3f(?=.*(?:=|%3d))", re.IGNORECASE | re.DOTALL)
@@ -78,7 +79,8 @@ def _shown_url(scheme: str, slashes: str, rest: str) -> str:
     user, at, host = rest[:stop].rpartition("@")
     if not _HOST.fullmatch(host):
         return f"{scheme}://..."  # not an authority: a password with a "/" would look like a path
-    if at and scheme.lower() in _CONTAINER_AT_ACCOUNT and _CONTAINER.fullmatch(user):
+    is_at_account = scheme.lower() in _CONTAINER_AT_ACCOUNT and _ACCOUNT.fullmatch(host)
+    if at and is_at_account and _CONTAINER.fullmatch(user):
         host = f"{user}@{host}"
     path = rest[stop:]
     query = _QUERY.search(path)

@@ -24,7 +24,7 @@ def urls_with_a_secret(draw):
     value = draw(st.sampled_from([SECRET, f"a%2Fb{SECRET}", f"{SECRET}?x#y", f"x/{SECRET}=="]))
     name = draw(st.sampled_from(NAMES))
     if where == "user":
-        user = f"{SECRET}:@" if scheme == "abfss" else f"{SECRET}@"
+        user = f"{SECRET}@"
     elif where == "password":
         user = f"me:{draw(st.sampled_from(['', 'pa/', 'a:b', '@']))}{SECRET}@"
     elif where == "query":
@@ -42,6 +42,7 @@ def urls_with_a_secret(draw):
 
 @settings(max_examples=60)
 @given(urls_with_a_secret())
+@example(f"az://{SECRET}@a.com/")
 @example(f"//me:{SECRET}@host/a.tif")
 @example(f"me:{SECRET}@host/a.tif")
 @example(f"data/a.tif?sig={SECRET}")
