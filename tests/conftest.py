@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BUNDLED_DATA = Path(__file__).resolve().parent / "data"
 LARGER_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+# The suite draws the same examples in every run, so that a failure is the fault of a change. New examples are drawn with
+# --hypothesis-profile=explore, and by the tests marked slow, whose seeds are their parameters.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("explore", derandomize=False, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
