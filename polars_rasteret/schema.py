@@ -76,6 +76,12 @@ def is_raster_dtype(dtype: DataType | DataTypeClass) -> bool:
     return isinstance(dtype, pl.Struct) and {field.name for field in dtype.fields} >= RASTER_FIELDS.keys()
 
 
+def is_nearly_raster_dtype(dtype: DataType | DataTypeClass) -> bool:
+    """Say whether a column was surely meant as a raster column, but lacks fields of one."""
+    named = {field.name for field in dtype.fields} if isinstance(dtype, pl.Struct) else set()
+    return named >= {"href", "tiles"} and not named >= RASTER_FIELDS.keys()
+
+
 def pixel_dtype(dtype: DataType | DataTypeClass) -> pl.DataType:
     """Give the pixel dtype of a raster column's dtype."""
     if isinstance(dtype, pl.Struct):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 ROW_GROUP_SIZE = 512
 """A few hundred rows: spatial filters read little more than what they select."""
 _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -212,11 +214,24 @@ def _widened(frame: pl.DataFrame, united: Columns) -> pl.DataFrame:
 def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
     """Let boxes that cross the antimeridian, and are too wide for `intersects` to see that, go all around."""
     bounds = bounds_array(frame["bbox"])
+    _check_boxes(frame, bounds)
     odd = (bounds[:, 0] > bounds[:, 2]) & ((bounds[:, 0] < 0) | (bounds[:, 2] > 0))
     if not odd.any():
         return frame
     bounds[odd, 0], bounds[odd, 2] = -180.0, 180.0
     return frame.with_columns(bbox_series(bounds))
+
+
+def _check_boxes(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> None:
+    """Refuse NaN and infinities: statistics of Parquet leave NaN out, so that filters would pass over the record unseen."""
+    is_null = np.logical_or.reduce([side.is_null().to_numpy() for side in frame["bbox"].struct.unnest()])
+    wrong = np.flatnonzero(~np.isfinite(bounds).all(axis=1) & ~is_null)
+    if len(wrong):
+        at = int(wrong[0])
+        raise UsageError(
+            f"column 'bbox' of record {frame['id'][at]!r} is {bounds[at].tolist()}; expected four finite numbers, or null for "
+            "the place of the image itself"
+        )
 
 
 def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from polars_rasteret.engine.ledger import ledger_of
 from polars_rasteret.engine.spending import Bill, Budget, check_budget
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
+from polars_rasteret.fetch.wanted import refused
 from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
 from polars_rasteret.plan.masks import mask_reads
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine.spending import Spending
+    from polars_rasteret.fetch.scheduler import FetchTicket
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.plan.windows import WindowRead
 
@@ -127,21 +129,7 @@ def _fetch_and_decode(
     ticket = None
     try:
         if len(jobs.file_id):
-            files = [
-                FileKey(href=href, etag=one.etag, file_size=one.file_size, last_modified=one.last_modified)
-                for href, one in zip(jobs.hrefs, jobs.files, strict=True)
-            ]
-            ticket = process_scheduler().fetch(
-                files,
-                jobs.file_id,
-                jobs.byte_start,
-                jobs.byte_stop,
-                group=_grouping(options),
-                deliver=call.deliver,
-                fail=call.fail,
-                options=options,
-                admit=None if spending is None else spending.admit,
-            )
+            ticket = _asked(jobs, call, options, spending)
         for read, tile in jobs.sparse:
             targets[read].place_sparse(tile)
         call.wait(progress=options.progress)
@@ -155,6 +143,40 @@ def _fetch_and_decode(
     finally:
         record(wait_s=time.perf_counter() - started)
     return call.failed
+
+
+def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spending | None) -> FetchTicket | None:
+    """Ask for the bytes of all tiles; those of files whose hrefs nothing reads have failed before any request."""
+    files = [
+        FileKey(href=href, etag=one.etag, file_size=one.file_size, last_modified=one.last_modified)
+        for href, one in zip(jobs.hrefs, jobs.files, strict=True)
+    ]
+    how: dict[str, Any] = {
+        "group": _grouping(options),
+        "options": options,
+        "admit": None if spending is None else spending.admit,
+    }
+    columns = jobs.file_id, jobs.byte_start, jobs.byte_stop
+    try:
+        return process_scheduler().fetch(files, *columns, deliver=call.deliver, fail=call.fail, **how)
+    except UsageError:
+        wrong = refused(files)
+        if not wrong:
+            raise
+    is_wrong = np.isin(jobs.file_id, list(wrong))
+    for job in np.flatnonzero(is_wrong).tolist():
+        call.fail(job, wrong[int(jobs.file_id[job])])
+    if options.on_error == "raise":
+        return None
+    kept = np.flatnonzero(~is_wrong)
+    number: list[int] = kept.tolist()
+    return process_scheduler().fetch(
+        files,
+        *(column[kept] for column in columns),
+        deliver=lambda tile, data, done: call.deliver(number[tile], data, done),
+        fail=lambda tile, error: call.fail(number[tile], error),
+        **how,
+    )
 
 
 def _bill(jobs: Jobs, options: ReadOptions) -> Bill:

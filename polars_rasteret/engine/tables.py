@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _UNPACKED_BYTES = 128_000_000
 """Unpacked tables kept per process."""
 
-_unpacked: OrderedDict[bytes, tuple[bytes, BandTiles, int]] = OrderedDict()
+_unpacked: OrderedDict[bytes, tuple[BandTiles, int]] = OrderedDict()
 _unpacked_lock = threading.Lock()
 _unpacked_size = 0
 
 
 def unpacked(tiles: bytes) -> BandTiles:
-    """Give ``unpack(tiles)``, remembered per process by flag and digest (the least recently used go first).
+    """Give ``unpack(tiles)``, remembered per process by the bytes themselves (the least recently used go first).
 
     Raises
     ------
@@ -32,21 +32,20 @@ def unpacked(tiles: bytes) -> BandTiles:
         For bytes that are not a tile table this release reads.
     """
     global _unpacked_size  # noqa: PLW0603 - one cache per process
-    key = tiles[:9]
     with _unpacked_lock:
-        known = _unpacked.get(key)
-        if known is not None and known[0] == tiles:  # digests are short: never trust one blindly
-            _unpacked.move_to_end(key)
-            return known[1]
+        known = _unpacked.get(tiles)
+        if known is not None:
+            _unpacked.move_to_end(tiles)
+            return known[0]
     table = unpack(tiles)
     images = [image for one in (table, *table.masks) for image in one.images]
     size = len(tiles) + 1_000 + sum(image.byte_start.nbytes + image.byte_count.nbytes for image in images)
     with _unpacked_lock:
-        before = _unpacked.pop(key, None)
-        _unpacked[key] = (tiles, table, size)
-        _unpacked_size += size - (0 if before is None else before[2])
+        if tiles not in _unpacked:
+            _unpacked[tiles] = (table, size)
+            _unpacked_size += size
         while _unpacked_size > _UNPACKED_BYTES and len(_unpacked) > 1:
-            _unpacked_size -= _unpacked.popitem(last=False)[1][2]
+            _unpacked_size -= _unpacked.popitem(last=False)[1][1]
     return table
 
 

@@ -80,6 +80,17 @@ class WantedTiles:
         ]
 
 
+def refused(files: Sequence[FileKey]) -> dict[int, UsageError]:
+    """Give the files whose hrefs nothing reads, by number, and why."""
+    found = {}
+    for number, file in enumerate(files):
+        try:
+            _source_and_version(file)
+        except UsageError as error:
+            found[number] = error
+    return found
+
+
 def version_of(file: FileKey) -> Hashable:
     """Give what tells a file, as it was indexed, apart from all others: the cache keeps its tiles under it.
 

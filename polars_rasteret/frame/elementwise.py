@@ -35,16 +35,16 @@ NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='na
 
 def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
     """Say what each column is asked; each row is its own target."""
-    return [
-        BandRows(
-            column=column,
-            reference_id=column.reference_id,
-            row=None,
-            windows=shared.of(column, column.reference_id),
-            unscale=unscale,
+    asked = []
+    for column in columns:
+        windows = shared.of(column, column.reference_id)
+        reference_id, faults = column.readable(column.reference_id, windows)
+        asked.append(
+            BandRows(
+                column=column, reference_id=reference_id, row=None, windows=windows, unscale=unscale, faults=faults
+            )
         )
-        for column in columns
-    ]
+    return asked
 
 
 def read_columns(

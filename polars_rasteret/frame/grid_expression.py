@@ -49,6 +49,8 @@ class _OfReference:
 
     def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:  # noqa: ARG002
         column = raster_column(series[0])
+        for fault in column.faults.values():
+            raise fault
         if self.what == "overviews":
             told = pl.Series(column.name, [_overviews(one.tiles.images) for one in column.references], dtype=OVERVIEWS)
         elif self.what == "pixel_size":
@@ -70,11 +72,13 @@ class _RowCol:
 
     def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:  # noqa: ARG002
         raster, *where = same_length(series)
-        column = raster_column(raster)
         if self.has_xy:
             points = points_of_columns(where[0], where[1], known_crs(self.crs))
         else:
             points = points_of_geometry(where[0], stated_crs(self.crs, geometry_crs(where[0].dtype), what="row_col"))
+        column = raster_column(raster, targets_in=points.crs)
+        for fault in column.faults.values():
+            raise fault
         windows = windows_of_points(column, column.reference_id, points, np.arange(len(raster), dtype=np.int64))
         row, col = windows.row_start, windows.col_start
         has_place = (column.reference_id >= 0) & np.isfinite(points.x) & np.isfinite(points.y)

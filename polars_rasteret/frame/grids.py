@@ -89,7 +89,10 @@ def shared_grids(bands: Sequence[BandRows]) -> list[NDArray[np.int64]]:
     labels: list[NDArray[np.int64]] = []
     keys: list[NDArray[np.int64]] = []
     for at, band in enumerate(bands):
-        twin = next((one for one in range(at) if bands[one].windows is band.windows), None)
+        twins = (
+            one for one in range(at) if bands[one].windows is band.windows and not (band.faults or bands[one].faults)
+        )
+        twin = next(twins, None)
         if twin is not None:  # shared because the grids are the same in every row
             keys.append(keys[twin])
             labels.append(labels[twin])

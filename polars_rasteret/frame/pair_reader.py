@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.engine import Bill
-from polars_rasteret.frame.units import ReadAnswer
+from polars_rasteret.frame.reading import faults_of
+from polars_rasteret.frame.units import ReadAnswer, band_rows
 from polars_rasteret.frame.windows import windows_of_areas, windows_of_points
 from polars_rasteret.geo.moved import Areas, Points
 
@@ -68,13 +69,15 @@ class PairReader:
         self,
         rows: PairedRows,
         wanted: AbstractSet[str],
-        options: ReadOptions,  # noqa: ARG002 - nothing is read
+        options: ReadOptions,
         *,
         judge: Judge | None,  # noqa: ARG002
         spending: Spending | None,  # noqa: ARG002
         must_count: bool,  # noqa: ARG002
     ) -> ReadAnswer:
-        """Give the raster columns of the rows."""
+        """Give the raster columns of the rows; with ``on_error="null"`` faulty values too: they fail where they are read."""
+        if options.on_error == "raise":
+            faults_of(band_rows(rows, [band for band in self.bands if band in wanted], frozenset()), options)
         record = pl.Series(rows.record)
         if len(rows) and int(rows.record.min()) < 0:
             record = record.set(record < 0, None)

@@ -55,6 +55,8 @@ def covering_rows(
             windows[band] = shared.of(column, reference_id)
             if band in bands:
                 is_met |= (reference_id >= 0) & windows[band].is_met
+                if column.unplaced:  # its box is all that is known of its place
+                    is_met |= column.is_unplaced(reference_id)
     rows = PairedRows(target=target, record=record, windows=windows, records=records)
     return rows if is_met.all() else rows.taken(np.flatnonzero(is_met))
 

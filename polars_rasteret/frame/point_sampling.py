@@ -13,6 +13,7 @@ import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
 from polars_rasteret.engine import ledger_of
+from polars_rasteret.frame.faults import tell_faults
 from polars_rasteret.frame.grids import grid_bands, shared_grids
 from polars_rasteret.frame.patches import Patch, PatchAsk, Place, add_reason, read_patches
 
@@ -129,11 +130,20 @@ class PointSampler:
             rows = np.flatnonzero(~answer.counts)
             if not names or not len(rows):
                 continue
+            self._tell_faults(names, rows)
             found = self._sampled(names, rows)
             answer.bands.update(found)
             for one in found.values():
                 answer.counts |= one.valid
         return answer
+
+    def _tell_faults(self, names: Sequence[str], rows: Ints) -> None:
+        """Take the reasons of rows whose raster value cannot be read, or raise the first."""
+        for name in dict.fromkeys([*names, *(() if self.judge is None else self.judge.bands)]):
+            if faults := self.bands[name].faults:
+                asked = {row: faults[row] for row in np.intersect1d(list(faults), rows).tolist()}
+                for row, reason in tell_faults(asked, on_error=self.options.on_error).items():
+                    add_reason(self._errors, row, reason)
 
     def reads(self, names: Sequence[str]) -> list[WindowRead]:
         """Give what `sample` asks of some bands, without reading: each point's pixels, without surroundings."""

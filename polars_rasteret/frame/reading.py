@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polars_rasteret.engine import Out, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.faults import tell_faults
 from polars_rasteret.schema import lossless_supertype
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Spending, WindowAnswer
+    from polars_rasteret.errors import RasteretError
     from polars_rasteret.frame.onto_grids import AnswerGrids
     from polars_rasteret.frame.references import RasterColumn
     from polars_rasteret.frame.windows import Windows
@@ -44,6 +46,8 @@ class BandRows:
     """Row of the raster column for each row of the batch (scale and offset are looked up there); None: the same."""
     windows: Windows
     unscale: bool = False
+    faults: Mapping[int, RasteretError] = field(default_factory=dict)
+    """Rows that ask for a raster value that cannot be read, and why; nothing is read there."""
 
     @property
     def is_read(self) -> NDArray[np.bool_]:
@@ -193,6 +197,7 @@ def read_bands(
     errors
         Reasons by row, with ``on_error="null"``.
     """
+    errors = faults_of(bands, options)
     outs: list[Out | None] = [None] * len(bands)
     if shape is not None:
         sizes = [np.full(len(band.reference_id), shape[0] * shape[1]) for band in bands]
@@ -200,7 +205,6 @@ def read_bands(
         outs = [one.part(0) for one in answer_outs(bands, dtypes or {}, sizes, is_regular=True, **how)]  # type: ignore[arg-type]
     reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
     answers = read_windows(reads, options, advice=advice, spending=spending)
-    errors: dict[int, str] = {}
     results = []
     for band, answer in zip(bands, answers, strict=True):
         is_read = band.is_read
@@ -209,6 +213,14 @@ def read_bands(
         outside = _outside(band, shape) if band.unscale and fill_value is not None else None
         results.append(BandAnswer(rows=band, answer=answer, is_read=is_read, outside=outside, fill=fill_value))
     return results, errors
+
+
+def faults_of(bands: Sequence[BandRows], options: ReadOptions) -> dict[int, str]:
+    """Give the reasons of rows that ask for a raster value that cannot be read, or raise the first, as the options say."""
+    reasons: dict[int, str] = {}
+    for band in bands:
+        join_reasons(reasons, tell_faults(band.faults, on_error=options.on_error))
+    return reasons
 
 
 def join_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:

@@ -6,24 +6,24 @@ the index of each row's reference, all in NumPy, so that nothing after this need
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from polars_rasteret.engine import PixelReference, unpacked
-from polars_rasteret.errors import UsageError
-from polars_rasteret.schema import RASTER_FIELDS, is_raster_dtype, numpy_dtype, pixel_dtype
+from polars_rasteret.frame.distinct import distinct_rows
+from polars_rasteret.frame.faults import RasterValue, check_fields, placing_fault, reference_of, spans_pixels
+from polars_rasteret.schema import numpy_dtype, pixel_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-_SHAPING = ["href", "band_index", "crs", "transform", "nodata", "tiles"]
-_FEW_ROWS = 256  # below, a dictionary is quicker than a round of Polars calls
-_HEAD_BYTES = 9  # flag byte and digest of ``tiles``: they stand for the whole
+    from polars_rasteret.engine import PixelReference
+    from polars_rasteret.errors import RasteretError
+    from polars_rasteret.frame.windows import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,10 @@ class RasterColumn:
     height: NDArray[np.int64]
     series: pl.Series
     """The column itself."""
+    faults: Mapping[int, RasteretError] = field(default_factory=dict)
+    """Of references that must not be read: what is wrong with them."""
+    unplaced: frozenset[int] = frozenset()
+    """Of the faulty references, those that have no place for the targets of the question."""
 
     def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give scale and offset of each row, shape (n_rows,); null means 1 and 0."""
@@ -51,80 +55,85 @@ class RasterColumn:
         offset = self.series.struct.field("offset").cast(pl.Float64).fill_null(0.0).to_numpy()
         return scale, offset
 
+    def is_unplaced(self, reference_id: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which rows have a raster of which nobody can say where it lies."""
+        return np.isin(reference_id, list(self.unplaced))
 
-def raster_column(series: pl.Series) -> RasterColumn:
+    def readable(
+        self, reference_id: NDArray[np.int64], windows: Windows
+    ) -> tuple[NDArray[np.int64], dict[int, RasteretError]]:
+        """Give the reference of each row that may be read, and the faults of rows that ask for a faulty one."""
+        if not self.faults:
+            return reference_id, {}
+        is_faulty = np.isin(reference_id, list(self.faults))
+        asked = np.flatnonzero(is_faulty & (windows.is_met | self.is_unplaced(reference_id))).tolist()
+        return np.where(is_faulty, -1, reference_id), {row: self.faults[int(reference_id[row])] for row in asked}
+
+
+def raster_column(series: pl.Series, *, targets_in: str | None = None) -> RasterColumn:
     """Cut a raster column into distinct references.
+
+    Parameters
+    ----------
+    series
+        The column.
+    targets_in
+        CRS of the coordinates that will be looked for in the rasters (it may be ``"native"``); None: none will be.
 
     Raises
     ------
     UsageError
-        When it is not a raster column.
-    FileFormatError
-        When a ``tiles`` value cannot be understood.
+        When it is not a raster column. A value that cannot be read is a fault of its reference.
     """
-    if not is_raster_dtype(series.dtype):
-        raise UsageError(
-            f"column {series.name!r} is not a raster column: expected a Struct with the fields {', '.join(RASTER_FIELDS)}, "
-            f"got {series.dtype}. Raster columns come from a collection (pr.scan_collection, pr.build_from_files)."
-        )
+    name = series.name
+    check_fields(name, series.dtype)
     dtype = numpy_dtype(pixel_dtype(series.dtype))
     # Scale and offset belong to the row; everything else that shapes a read tells references apart.
-    frame = series.struct.unnest()[_SHAPING]
-    reference_id, rows = _few(frame) if frame.height <= _FEW_ROWS else _many(frame)
-    references = tuple(
-        PixelReference(
-            href=href,
-            band_index=band_index or 0,
-            tiles=unpacked(tiles),
-            nodata=None if nodata is None else dtype.type(nodata),
-        )
-        for href, band_index, _, _, nodata, tiles in rows
-    )
-    nowhere = [np.nan] * 6
+    fields = series.struct.unnest()
+    columns = [_plain(fields[one]) for one in RasterValue._fields]
+    first, number = distinct_rows(columns, len(series))
+    rows = [RasterValue(*row) for row in pl.DataFrame(columns)[first].rows()]
+    has_raster = np.array([any(one is not None for one in row) for row in rows], np.bool_)
+    dense = np.where(has_raster, np.cumsum(has_raster) - 1, -1)
+    values = [row for row, is_there in zip(rows, has_raster, strict=True) if is_there]
+    references: list[PixelReference] = []
+    faults: dict[int, RasteretError] = {}
+    unplaced: set[int] = set()
+    transform = np.full((len(values), 6), np.nan)
+    for at, value in enumerate(values):
+        reference, fault = reference_of(value, dtype, name)
+        references.append(reference)
+        if value.transform is not None and spans_pixels(value.transform):
+            transform[at] = value.transform
+        if targets_in is not None:
+            nowhere = placing_fault(name, reference.href, value.crs, transform[at], targets_in)
+            if nowhere is not None or not (reference.tiles.images[0].width and reference.tiles.images[0].height):
+                unplaced.add(at)
+                fault = fault or nowhere
+        if fault is not None:
+            faults[at] = fault
     return RasterColumn(
-        name=series.name,
+        name=name,
         dtype=dtype,
-        reference_id=reference_id,
-        references=references,
-        crs=tuple(row[2] for row in rows),
-        transform=np.array([nowhere if row[3] is None else row[3] for row in rows], np.float64).reshape(-1, 6),
+        reference_id=dense[number],
+        references=tuple(references),
+        crs=tuple(value.crs for value in values),
+        transform=transform,
         width=np.array([reference.tiles.images[0].width for reference in references], np.int64),
         height=np.array([reference.tiles.images[0].height for reference in references], np.int64),
         series=series,
+        faults=faults,
+        unplaced=frozenset(unplaced),
     )
 
 
-def _few(frame: pl.DataFrame) -> tuple[NDArray[np.int64], list[tuple[Any, ...]]]:
-    """Give each row of a small frame the number of its reference; -1 for null rasters."""
-    numbers: dict[tuple[Any, ...], int] = {}
-    reference_id = np.full(frame.height, -1, np.int64)
-    distinct = []
-    for at, row in enumerate(frame.rows()):
-        href, band_index, crs, transform, nodata, tiles = row
-        if href is None or tiles is None:
-            continue
-        key = (
-            href,
-            band_index,
-            crs,
-            None if transform is None else tuple(transform),
-            repr(nodata),
-            tiles[:_HEAD_BYTES],
-        )
-        if key not in numbers:
-            numbers[key] = len(numbers)
-            distinct.append(row)
-        reference_id[at] = numbers[key]
-    return reference_id, distinct
-
-
-def _many(frame: pl.DataFrame) -> tuple[NDArray[np.int64], list[tuple[Any, ...]]]:
-    """Do the same for a large frame, by hashes of its rows."""
-    key = frame.with_columns(pl.col("tiles").bin.head(_HEAD_BYTES))
-    is_null = (key["href"].is_null() | key["tiles"].is_null()).to_numpy()
-    _, first, inverse = np.unique(key.hash_rows().to_numpy(), return_index=True, return_inverse=True)
-    appearance = np.argsort(first)
-    has_pixels = ~is_null[first[appearance]]
-    dense = np.empty(len(first), np.int64)
-    dense[appearance] = np.where(has_pixels, np.cumsum(has_pixels) - 1, -1)
-    return dense[inverse], frame[first[appearance[has_pixels]]].rows()
+def _plain(field: pl.Series) -> pl.Series:
+    """Give a field as what its values are checked as; what does not fit is null, or NaN in a transform."""
+    if field.name == "crs" and field.dtype == pl.Null:
+        return field.cast(pl.String)
+    if field.name != "transform" or field.dtype == pl.Array(pl.Float64, 6):
+        return field
+    if isinstance(field.dtype, pl.Array) and field.dtype.size == 6:
+        return field.cast(pl.Array(pl.Float64, 6))
+    lists = [one if one is None or len(one) == 6 else [np.nan] * 6 for one in field.to_list()]
+    return pl.Series(field.name, lists, dtype=pl.Array(pl.Float64, 6))

@@ -18,7 +18,7 @@ from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.free_grids import places
-from polars_rasteret.frame.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, join_reasons
+from polars_rasteret.frame.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, faults_of, join_reasons
 from polars_rasteret.frame.units import units
 from polars_rasteret.hrefs import shown
 
@@ -54,6 +54,7 @@ def read_onto_grids(
 ) -> tuple[list[BandAnswer], dict[int, str]]:
     """Read windows of all bands together, as `read_bands` does, each onto its grids; null pixels take no part in mixed ones."""
     rows = [band.rows for band in bands]
+    errors = faults_of(rows, options)
     is_regular = shape is not None
     outs = answer_outs(
         rows,
@@ -74,7 +75,6 @@ def read_onto_grids(
     for part, some in _batches(bands, want_valid=want_valid, max_bytes=options.max_answer_bytes):
         work.read(part, some, options, advice, spending)
     answers = []
-    errors: dict[int, str] = {}
     for at, (band, out) in enumerate(zip(bands, outs, strict=True)):
         is_read = band.sources.is_read.copy()
         is_read[list(work.errors[at])] = False

@@ -71,7 +71,6 @@ class _SamplePoints(Watched):
 
     def _answer(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None) -> pl.Series:
         inputs = same_length(series)
-        columns = [raster_column(one) for one in inputs[: self.n_bands]]
         if self.has_xy:
             points = points_of_columns(inputs[self.n_bands], inputs[self.n_bands + 1], known_crs(self.crs))
         else:
@@ -79,6 +78,7 @@ class _SamplePoints(Watched):
             points = points_of_geometry(
                 geometry, stated_crs(self.crs, geometry_crs(geometry.dtype), what="sample_points")
             )
+        columns = [raster_column(one, targets_in=points.crs) for one in inputs[: self.n_bands]]
         rows = np.arange(len(inputs[0]), dtype=np.int64)
         values, errors = self._values(columns, points, rows)
         warn_of_errors(errors, "sample_points")

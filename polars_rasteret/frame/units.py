@@ -79,14 +79,24 @@ def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> 
     """Say what each band is asked; a row without a record asks nothing."""
     asked = []
     for band in bands:
-        column = rows.records.rasters[band]
+        column, records = rows.records.rasters[band], rows.records
+        windows = rows.windows.get(band) or no_windows(len(rows))  # none where no row has a record
+        reference_id, faults = column.readable(rows.reference_id(column), windows)
+        if records.faults:
+            is_faulty = np.isin(rows.record, list(records.faults)) & (reference_id >= 0)
+            faults |= {
+                row: records.faults[int(rows.record[row])]
+                for row in np.flatnonzero(is_faulty & windows.is_met).tolist()
+            }
+            reference_id = np.where(is_faulty, -1, reference_id)
         asked.append(
             BandRows(
                 column=column,
-                reference_id=rows.reference_id(column),
+                reference_id=reference_id,
                 row=np.maximum(rows.record, 0),
-                windows=rows.windows.get(band) or no_windows(len(rows)),  # none where no row has a record
+                windows=windows,
                 unscale=band in unscale,
+                faults={row: records.told(int(rows.record[row]), fault) for row, fault in faults.items()},
             )
         )
     return asked

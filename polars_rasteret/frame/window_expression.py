@@ -88,8 +88,10 @@ class _ReadWindow(Watched):
 
     def _answer(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None) -> pl.Series:
         inputs = same_length(series)
-        columns = [raster_column(one) for one in inputs[: self.n_bands]]
-        shared = SharedWindows(self._windows(inputs[self.n_bands :], len(inputs[0])))
+        where = inputs[self.n_bands :]
+        targets_in = self._targets_in(where)
+        columns = [raster_column(one, targets_in=targets_in) for one in inputs[: self.n_bands]]
+        shared = SharedWindows(self._windows(where, len(inputs[0])))
         dtypes = None
         is_stack = self.form == "stack"
         if is_stack and not self.unscale:
@@ -141,6 +143,14 @@ class _ReadWindow(Watched):
             return window_array_column(answer, name, self.shape, masked=self.masked)
         return window_struct_column(answer, name, masked=self.masked)
 
+    def _targets_in(self, where: Sequence[pl.Series]) -> str | None:
+        """Give the CRS of the coordinates; None where there are none."""
+        if self.where in ("image", "window"):
+            return None
+        if self.where == "box":
+            return known_crs(self.crs)
+        return stated_crs(self.crs, geometry_crs(where[0].dtype), what="read_window")
+
     def _windows(self, where: Sequence[pl.Series], n_rows: int) -> Callable[[RasterColumn, NDArray[np.int64]], Windows]:
         rows = np.arange(n_rows, dtype=np.int64)
         has_own_grid = self.resizes or self.resolution is not None
@@ -161,7 +171,7 @@ class _ReadWindow(Watched):
             rows = np.zeros_like(rows)
         else:
             geometry = where[0]
-            crs = stated_crs(self.crs, geometry_crs(geometry.dtype), what="read_window")
+            crs = known_crs(self._targets_in(where))
             is_there = geometry.is_not_null().to_numpy()
             if self.shape is not None and are_points(wkb_array(geometry)[is_there]).all():
                 points, shape = points_of_geometry(geometry, crs), self.shape

@@ -299,7 +299,10 @@ def _rows_by_crs(
     """
     names = list(dict.fromkeys(column.crs))
     crs_id = np.array([names.index(name) for name in column.crs], np.int64)
-    present = np.flatnonzero(reference_id >= 0)
+    has_place = reference_id >= 0
+    if column.unplaced:
+        has_place &= ~column.is_unplaced(reference_id)
+    present = np.flatnonzero(has_place)
     if not len(present):
         return
     used = np.unique(reference_id[present])
