@@ -16,6 +16,7 @@ from obstore.store import from_url
 
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import split_options
+from polars_rasteret.fetch.obstore_source import unaskable
 from polars_rasteret.fetch.stores import configured
 from polars_rasteret.hrefs import shown, shown_text
 
@@ -77,7 +78,7 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
             found = [obstore.head(store, prefix)]
     except FileNotFoundError:
         return []
-    except BaseError as error:
+    except (BaseError, ValueError) as error:
         raise FetchError(f"{shown(url)}: could not be listed: {_reason(error)}") from error
     if wild is not None:
         pattern = glob_pattern(path)
@@ -150,9 +151,11 @@ def split_url(url: str) -> tuple[str, str]:
     Raises
     ------
     UsageError
-        For HTTP.
+        For HTTP, and for addresses that no store can have.
     """
     scheme, _, rest = url.partition("://")
+    if (reason := unaskable(url)) is not None:
+        raise UsageError(f"{shown(url)}: {reason}; check the address")
     if scheme in ("http", "https"):
         raise UsageError(f"{shown(url)}: HTTP has no listing; name the files one by one")
     bucket, _, path = rest.partition("/")

@@ -30,7 +30,7 @@ from polars_rasteret.fetch.failures import (
     status_failure,
     wrong_range,
 )
-from polars_rasteret.fetch.sources import N_BEGIN_BYTES, Answer, GetByRead, is_strong
+from polars_rasteret.fetch.sources import N_BEGIN_BYTES, Answer, GetByRead, is_sendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class HttpxSource(GetByRead):
         half_s = max(timeout_s / 2, 0.05)
         timeout = httpx.Timeout(timeout_s, connect=min(half_s, 10.0), read=half_s)
         headers = {"Range": f"bytes={byte_start}-{byte_stop - 1}", "Accept-Encoding": "identity"}
-        if etag is not None and is_strong(etag):
+        if etag is not None and is_sendable(etag):
             headers["If-Match"] = etag
         try:
             with self._opened().stream("GET", href, headers=headers, timeout=timeout) as response:
@@ -173,8 +173,6 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
     status = response.status_code
     headers = response.headers
     etag = headers.get("ETag")
-    if etag is not None and not etag.isascii():
-        etag = None  # it could not be sent back
     modified = _time(headers.get("Last-Modified"))
     if status == 206:
         found = _CONTENT_RANGE.match(headers.get("Content-Range", ""))

@@ -7,6 +7,7 @@ every answer is checked against the size and time of the file that gave it.
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import stat
 from pathlib import Path
@@ -91,8 +92,10 @@ class LocalSource(GetByRead):
         except (PermissionError, ValueError) as error:
             raise FetchError(f"{range_words(href, byte_start, byte_stop)}, but cannot open it: {error}") from error
         except OSError as error:
-            raise TransientFetchError(
-                f"{range_words(href, byte_start, byte_stop)}, reading failed: {error}. Check the disk or the mount."
+            # Without the path, which the sentence begins with.
+            kind = FetchError if error.errno == errno.ENAMETOOLONG else TransientFetchError
+            raise kind(
+                f"{range_words(href, byte_start, byte_stop)}, reading failed: {error.strerror}. Check the disk or the mount."
             ) from error
         modified = dt.datetime.fromtimestamp(0, tz=dt.UTC) + dt.timedelta(microseconds=status.st_mtime_ns // 1000)
         return Answer(data, status.st_size, None, modified)

@@ -6,6 +6,7 @@ deadline). A client's timeouts are fixed when a store is made, so there is one s
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ import obstore
 import obstore.exceptions
 from obstore import store as obstore_store
 
+from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import obstore_failure
-from polars_rasteret.fetch.sources import Answer, GetByRead, is_strong
+from polars_rasteret.fetch.sources import Answer, GetByRead, is_sendable
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,9 @@ READY_STORES = (
 
 NO_RETRIES: Any = {"max_retries": 0, "retry_timeout": timedelta(0)}
 
+_LONGEST_HREF = 16_384
+"""Each byte may take three once it is encoded, and obstore panics at 65,535; servers take half of that or less."""
+_NO_NAME = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 _MOST_STORES = 8
 """Clients with different timeouts kept per origin; each has its own connection pool."""
 
@@ -49,6 +55,24 @@ def client_options(timeout_s: float, **more: Any) -> Any:
         "pool_max_idle_per_host": "256",
         **more,
     }
+
+
+def unaskable(href: str) -> str | None:
+    """Say why obstore cannot ask for an href, None where it can: it panics on such, and a panic is no Exception.
+
+    Examples
+    --------
+    >>> unaskable("s3://bucket/a b.tif") is None
+    True
+    >>> unaskable("s3://a b/x.tif")
+    "the host or bucket 'a b' has a character that no name has"
+    """
+    if len(href) > _LONGEST_HREF:
+        return f"it has {len(href):,} characters; at most {_LONGEST_HREF:,} can be asked for"
+    place = href.partition("://")[2].partition("/")[0]
+    if _NO_NAME.search(place):
+        return f"the host or bucket {place!r} has a character that no name has"
+    return None
 
 
 class ObstoreSource(GetByRead):
@@ -72,11 +96,13 @@ class ObstoreSource(GetByRead):
         self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
     ) -> Answer:
         """Give one range."""
+        if (reason := unaskable(href)) is not None:
+            raise FetchError(f"{shown(href)}: {reason}. Check the address.")
         if attempt:
             timeout_s = _rounded_down(timeout_s)
         store = self._stores.get(timeout_s) or self._store(timeout_s)
         options: dict[str, Any] = {"range": (byte_start, byte_stop)}
-        if is_strong(etag):
+        if is_sendable(etag):
             options["if_match"] = etag
         try:
             result = obstore.get(store, self._key_of(href), options=options)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The files of this package are TIFFs; classic and BigTIFF, in both byte orders."""
+_LONGEST_ETAG = 1_024
 N_BEGIN_BYTES = 4
 """Of a file that begins as one of these, to be given as `Answer.begins_with`."""
 _UNKNOWN_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -125,6 +126,11 @@ class PlainSource(GetByRead):
 def is_strong(etag: str | None) -> bool:
     """Tell whether an ETag stands for exactly one sequence of bytes (RFC 9110 section 8.8.1)."""
     return etag is not None and not etag.startswith("W/")
+
+
+def is_sendable(etag: str | None) -> bool:
+    """Tell whether a strong ETag can be sent as a condition; one with characters that no header may hold is only compared."""
+    return etag is not None and is_strong(etag) and etag.isascii() and etag.isprintable() and len(etag) <= _LONGEST_ETAG
 
 
 def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer, *, may_end: bool = False) -> memoryview:
