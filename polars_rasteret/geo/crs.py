@@ -23,7 +23,7 @@ LONLAT = "OGC:CRS84"
 LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
 """Mean the same coordinates here, where the axis order is always x/y; known without loading PROJ."""
 
-_EARTH_RADIUS_M = 6_378_137.0
+EARTH_RADIUS_M = 6_378_137.0
 
 NATIVE = "native"
 """Says that coordinates already are in each record's own CRS."""
@@ -121,7 +121,20 @@ def _metres_per_unit(crs: str) -> float:
     if not axes:
         return 1.0
     # The factor of angles is radians per unit.
-    return float(axes[0].unit_conversion_factor) * (_EARTH_RADIUS_M if parsed.is_geographic else 1.0)
+    return float(axes[0].unit_conversion_factor) * (EARTH_RADIUS_M if parsed.is_geographic else 1.0)
+
+
+@lru_cache(maxsize=1024)
+def projection_method(crs: str) -> str:
+    """Name the projection of a CRS as EPSG does; empty where it has none."""
+    return "" if crs == NATIVE else on_proj_thread(_projection_method, crs)
+
+
+def _projection_method(crs: str) -> str:
+    parsed = _parsed(crs)
+    while parsed.coordinate_operation is None and (parsed.source_crs or parsed.sub_crs_list):
+        parsed = parsed.source_crs or parsed.sub_crs_list[0]
+    return "" if parsed.coordinate_operation is None else str(parsed.coordinate_operation.method_name)
 
 
 def transform_xy(

@@ -14,7 +14,9 @@ import shapely
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import map_coordinates
-from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, transform_xy
+from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, LONLAT_NAMES, is_geographic, metres_per_unit, transform_xy
+from polars_rasteret.geo.limb import ends_at_limb, on_earth
+from polars_rasteret.geo.limb_footprints import limb_footprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
 EDGE_STEPS = 21
 """Pieces into which an image edge is cut before it is projected."""
-_INSIDE_STEPS = 33
 _CHUNK = 20_000
 _EPSILON = 1e-9
 _NEAR_POLE = 89.9
+_WIDE = 3.0
+"""Degrees; below, the edges of common pixels are as good as straight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,32 +121,55 @@ def ring_fractions(steps: int = EDGE_STEPS) -> tuple[NDArray[np.float64], NDArra
 def _of_one_crs(
     crs: str, transform: NDArray[np.float64], width: NDArray[np.int64], height: NDArray[np.int64]
 ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    lon, lat = _to_lonlat(crs, transform, width, height, ring_fractions())
+    lon, lat = _rings(crs, transform, width, height)
     geometry, bounds = lonlat_rings(lon, lat)
-    for index in np.flatnonzero(np.isnan(bounds[:, 0])):
-        # Part of the outline is off the Earth (a full disk, a corner of a sinusoidal tile): use what of the inside is on it.
-        inside_col, inside_row = (axis.ravel() for axis in np.meshgrid(*[np.linspace(0, 1, _INSIDE_STEPS)] * 2))
-        one = slice(index, index + 1)
-        inside = _to_lonlat(crs, transform[one], width[one], height[one], (inside_col, inside_row))
-        geometry[index], bounds[index] = _scattered(inside[0][0], inside[1][0])
+    # What is off the Earth, or around a pole, cannot be told from the outline alone.
+    is_hard = np.isnan(bounds[:, 0]) | ((bounds[:, 0] == -180) & (bounds[:, 2] == 180))
+    if not is_geographic(crs):
+        is_hard |= (bounds[:, 1] < -_NEAR_POLE) | (bounds[:, 3] > _NEAR_POLE)
+        is_hard |= _bends(lon, lat, bounds, width, height)
+    for index in np.flatnonzero(is_hard):
+        grid = tuple(transform[index].tolist()), int(width[index]), int(height[index])
+        geometry[index] = limb_footprint(crs, *grid)
+        bounds[index] = np.nan if geometry[index] is None else geometry_bounds(geometry[index : index + 1])[0]
     return geometry, bounds
 
 
-def _to_lonlat(
-    crs: str,
-    transform: NDArray[np.float64],
+def _bends(
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    bounds: NDArray[np.float64],
     width: NDArray[np.int64],
     height: NDArray[np.int64],
-    fractions: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> NDArray[np.bool_]:
+    """Tell which of the large images have edges that bend by half a pixel between two vertices."""
+    size = unwrap_bounds(bounds)[:, 2:] - bounds[:, :2]
+    across = size[:, 0] * np.cos(np.radians((bounds[:, 1] + bounds[:, 3]) / 2))
+    bends = np.zeros(len(lon), np.bool_)
+    wide = np.flatnonzero(np.maximum(across, size[:, 1]) > _WIDE)
+    if len(wide):
+        closed = [np.concatenate([axis[wide], axis[wide, :1]], axis=1) for axis in (lon, lat)]
+        bulge = [_bulge(np.unwrap(axis, period=360, axis=1)) for axis in closed]
+        pixel = size[wide] / np.stack([width[wide], height[wide]], axis=1)
+        bends[wide] = np.maximum(*bulge) > 0.45 * pixel.min(axis=1)
+    return bends
+
+
+def _rings(
+    crs: str, transform: NDArray[np.float64], width: NDArray[np.int64], height: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give lon and lat, shape (n_images, n_fractions), of the same fractions of every image."""
-    col, row = fractions
-    cols = col[None, :] * width[:, None]
-    rows = row[None, :] * height[:, None]
-    a, b, c, d, e, f = (transform[:, k, None] for k in range(6))
-    x, y = a * cols + b * rows + c, d * cols + e * rows + f
-    lon, lat = transform_xy(crs, LONLAT, x.ravel(), y.ravel())
-    return np.asarray(lon, np.float64).reshape(x.shape), np.asarray(lat, np.float64).reshape(x.shape)
+    """Give lon and lat of the outlines, shape (n_images, 4 * `EDGE_STEPS`), not finite where they are off the Earth."""
+    col, row = ring_fractions()
+    x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
+    if is_geographic(crs):
+        # Grids with a row of pixels around each pole reach half a pixel beyond it.
+        pole = np.pi / 2 * EARTH_RADIUS_M / metres_per_unit(crs)
+        y = np.clip(y, -pole, pole)
+    if ends_at_limb(crs):
+        lon, lat = transform_xy(crs, LONLAT, x.ravel(), y.ravel())
+    else:
+        lon, lat = on_earth(crs, x.ravel(), y.ravel())
+    return lon.reshape(x.shape), lat.reshape(x.shape)
 
 
 def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
@@ -234,29 +260,6 @@ def split_at_antimeridian(geometry: Any) -> Any:
     if not pieces:
         return None
     return pieces[0] if len(pieces) == 1 else shapely.multipolygons(pieces)
-
-
-def _scattered(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
-    """Enclose those of a grid of places that are on Earth."""
-    on_earth = np.isfinite(lon) & np.isfinite(lat)
-    if not on_earth.any():
-        return None, np.full(4, np.nan)
-    lon, lat = lon[on_earth], lat[on_earth]
-    turned = np.sort(lon % 360)
-    gap = np.diff(np.concatenate([turned, turned[:1] + 360]))
-    widest = int(gap.argmax())
-    west = turned[(widest + 1) % len(turned)]
-    margin_y = 180 / _INSIDE_STEPS / 4
-    margin_x = min(float(np.median(gap)) * 2 + 1, 10.0)
-    if gap[widest] < 2 * margin_x or np.abs(lat).max() > _NEAR_POLE:
-        xmin, xmax = -180.0, 180.0
-    else:
-        xmin = west - margin_x
-        xmax = west + (360 - gap[widest]) + margin_x
-    box = np.array([xmin, max(lat.min() - margin_y, -90), xmax, min(lat.max() + margin_y, 90)])
-    shift = -360 * np.floor(((xmin + xmax) / 2 + 180) / 360)
-    box[0::2] += shift
-    return split_at_antimeridian(shapely.box(*box)), wrap_bounds(box[None])[0]
 
 
 def unwrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,245 @@
+"""What of the Earth does an image cover that holds a pole, or a part of the limb?
+
+The outline of such an image says little by itself: on the globe it may go around a pole, run along both sides of a meridian, or
+enclose all that is *not* in the image. So it is only drawn, on the plane of longitude and latitude, and cuts that into faces. A
+face belongs to the image when a place in it has its pixel there, which is the question that reading asks, too. Slow (tens of
+milliseconds per image); `footprints` answers for ordinary images.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from polars_rasteret.geo.affine import map_coordinates, pixel_coordinates
+from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, is_geographic, metres_per_unit, transform_xy
+from polars_rasteret.geo.limb import earth_outline, limb_middles, limb_points, on_earth, with_middles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Grid = tuple[tuple[float, ...], int, int]
+"""Transform, width and height of an image."""
+
+_EDGE_STEPS = 16
+_SAG_SHARE = 5e-4
+"""The outline may lie beside the true one by this share of the smaller side of what it encloses, in degrees."""
+_MIN_SAG, _MAX_SAG = 1e-6, 0.03
+_ROUNDS = 12
+_MAX_VERTICES = 10_000
+_ON_SIDE = 1e-9
+"""What is so near to a side of the image, as a share of its size, lies on it."""
+_GRID = 1e-9
+_AT_SEAM = 1e-6
+_AT_POLE = 1e-7
+_HIGH_LATITUDE = 80
+_WORLD = shapely.box(-180, -90, 180, 90)
+
+
+@lru_cache(maxsize=1024)
+def limb_footprint(crs: str, transform: tuple[float, ...], width: int, height: int) -> Any:
+    """Give the part of the Earth that an image covers, as polygons of longitude and latitude cut at the antimeridian.
+
+    Parameters
+    ----------
+    crs
+        Normalized.
+    transform
+        Affine a, b, c, d, e, f of pixel corners.
+    width, height
+        Pixels.
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon, or None
+        Every place of the image that is on the Earth lies in it. None where there is no such place.
+    """
+    grid = transform, width, height
+    drawn = [_drawn(crs, ring, grid) for ring in _map_rings(crs, grid)]
+    lines = [line for ring, sag in drawn for line in _plane_lines(ring, sag / 2)]
+    if not lines:
+        return None
+    # The lines of a ring meet within rounding only.
+    noded = shapely.union_all([*lines, _WORLD.exterior], grid_size=_GRID)
+    faces: NDArray[np.object_] = shapely.get_parts(shapely.polygonize(shapely.get_parts(noded)))
+    covered = np.compress(_is_covered(crs, grid, faces), faces)
+    if not len(covered):
+        return None
+    return _widened(shapely.union_all(covered), 3 * max(sag for _, sag in drawn))
+
+
+def _map_rings(crs: str, grid: Grid) -> list[NDArray[np.float64]]:
+    """Give the closed rings around what of the image lies on the Earth, in map coordinates, with the Earth on their left."""
+    transform, width, height = grid
+    rows, cols = np.array([0, height, height, 0, 0]), np.array([0, 0, width, width, 0])
+    corners = np.stack(map_coordinates(np.array(transform), rows.astype(np.float64), cols.astype(np.float64)), axis=1)
+    image = shapely.orient_polygons(shapely.Polygon(corners))
+    image = shapely.segmentize(image, max(np.hypot(*np.diff(corners, axis=0).T)) / _EDGE_STEPS)
+    edge = shapely.get_coordinates(image)
+    if is_geographic(crs) or np.isfinite(on_earth(crs, edge[:, 0], edge[:, 1])[0]).all():
+        return [edge]
+    part = shapely.intersection(image, earth_outline(crs, tuple(shapely.bounds(image).tolist())))
+    polygons = [one for one in shapely.get_parts(part) if shapely.get_dimensions(one) == 2]
+    return [
+        shapely.get_coordinates(ring) for one in shapely.orient_polygons(polygons) for ring in shapely.get_rings(one)
+    ]
+
+
+def _drawn(crs: str, ring: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.float64], float]:
+    """Give the longitude and latitude of a closed ring of map coordinates, and how far it may lie beside the true outline.
+
+    Points are added until it follows the limb and the bent edges of the image.
+    """
+    ring = _with_ends_on_limb(crs, ring, grid)
+    lonlat = np.stack(on_earth(crs, ring[:, 0], ring[:, 1]), axis=1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(lonlat).all(axis=1))
+    ring, lonlat = ring[known], lonlat[known]
+    if len(ring) and not known[0]:
+        ring, lonlat = np.concatenate([ring, ring[:1]]), np.concatenate([lonlat, lonlat[:1]])
+    allowed = float(np.clip(_SAG_SHARE * _thickness(lonlat), _MIN_SAG, _MAX_SAG))
+    is_open, widest = np.ones(max(len(ring) - 1, 0), np.bool_), 0.0
+    if len(ring):
+        # The limb has many points already: where they go straight on, there is none to add between them.
+        sag = _sag(np.roll(lonlat[:-1], 1, axis=0), lonlat[:-1], np.roll(lonlat[:-1], -1, axis=0))
+        sag = np.maximum(sag, np.roll(sag, -1))
+        is_open = _is_on_side((ring[:-1] + ring[1:]) / 2, grid) | (sag > allowed)
+        widest = float(sag[~is_open].max(initial=0))
+    for _ in range(_ROUNDS):
+        at = np.flatnonzero(is_open)
+        if not len(at) or len(ring) + len(at) > _MAX_VERTICES:
+            break
+        # Not the middle: a line that bends both ways crosses its chord there.
+        added, further = (ring[at] + (ring[at + 1] - ring[at]) * share for share in (1 / 3, 2 / 3))
+        is_limb = np.flatnonzero(~_is_on_side(added, grid))
+        (x, y), found = limb_middles(crs, ring, at[is_limb])
+        added[is_limb[found]] = further[is_limb[found]] = np.stack([x, y], axis=1)[found]
+        place, beyond = (np.stack(on_earth(crs, xy[:, 0], xy[:, 1]), axis=1) for xy in (added, further))
+        sag = np.maximum(*(_sag(lonlat[at], one, lonlat[at + 1]) for one in (place, beyond)))
+        bends = (sag > allowed) & np.isfinite(place).all(axis=1)
+        widest = max(widest, sag[sag <= allowed].max(initial=0))
+        lonlat, _ = with_middles(lonlat, at[bends], place[bends])
+        ring, is_open = with_middles(ring, at[bends], added[bends])
+    return _over_poles(lonlat, is_open), widest
+
+
+def _thickness(lonlat: NDArray[np.float64]) -> float:
+    """Give about the smaller side of what a closed ring encloses, in degrees."""
+    if len(lonlat) < 3:
+        return 0.0
+    lon, lat = np.unwrap(lonlat[:, 0], period=360), lonlat[:, 1]
+    smaller = float(min(np.ptp(lon), np.ptp(lat)))
+    if abs(lon[-1] - lon[0]) > 180:
+        return smaller
+    area = abs(float((lon[:-1] * lat[1:] - lon[1:] * lat[:-1]).sum())) / 2
+    return min(smaller, 2 * area / float(np.hypot(np.diff(lon), np.diff(lat)).sum()))
+
+
+def _with_ends_on_limb(crs: str, ring: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+    """Move the vertices where a side of the image meets the limb, which lie on a chord of the limb, onto the limb itself."""
+    is_limb = ~_is_on_side((ring[:-1] + ring[1:]) / 2, grid)
+    ends = np.flatnonzero(is_limb != np.roll(is_limb, 1))
+    if not len(ends):
+        return ring
+    open_ring = ring[:-1].copy()
+    here, earlier, later = open_ring[ends], np.roll(open_ring, 1, axis=0)[ends], np.roll(open_ring, -1, axis=0)[ends]
+    reach = np.hypot(*(np.where(is_limb[ends, None], later, earlier) - here).T)
+    side = here - np.where(is_limb[ends, None], earlier, later)
+    share = (reach / np.hypot(*side.T))[:, None]
+    inside, outside = here - side * np.minimum(share, 0.5), here + side * share
+    (x, y), found = limb_points(crs, (inside[:, 0], inside[:, 1]), (outside[:, 0], outside[:, 1]))
+    open_ring[ends[found]] = np.stack([x, y], axis=1)[found]
+    return np.concatenate([open_ring, open_ring[:1]])
+
+
+def _is_on_side(xy: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
+    transform, width, height = grid
+    row, col = pixel_coordinates(np.array(transform), xy[:, 0], xy[:, 1])
+    row, col = row / height, col / width
+    near: NDArray[np.bool_] = (
+        np.minimum(np.minimum(np.abs(row), np.abs(1 - row)), np.minimum(np.abs(col), np.abs(1 - col))) < _ON_SIDE
+    )
+    return near
+
+
+def _sag(start: NDArray[np.float64], middle: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give how far a place lies beside the straight line between two others, in degrees."""
+    chord, aside = _lonlat_step(start, stop), _lonlat_step(start, middle)
+    length = np.maximum(np.hypot(*chord.T), 1e-300)
+    across = np.abs(chord[:, 0] * aside[:, 1] - chord[:, 1] * aside[:, 0]) / length
+    # A place beside the ends counts, too; a step over a pole has no straight line.
+    beyond = np.hypot(*aside.T) - length
+    sag = np.where(np.abs(chord[:, 0]) > 90, np.inf, np.maximum(across, beyond))
+    return np.where(np.isfinite(middle).all(axis=1), sag, 0.0)
+
+
+def _lonlat_step(start: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
+    step = stop - start
+    step[:, 0] -= 360 * np.round(step[:, 0] / 360)
+    return step
+
+
+def _plane_lines(lonlat: NDArray[np.float64], tolerance: float) -> list[Any]:
+    """Draw a closed ring on the plane from -180 to 180: lines that end where they cross the antimeridian."""
+    if len(lonlat) < 3:
+        return []
+    lon, lat = lonlat[:, 0], np.clip(lonlat[:, 1], -90, 90)
+    lat = np.where(np.abs(lat) > 90 - _AT_POLE, np.sign(lat) * 90, lat)
+    lon = np.where(np.abs(np.abs(lon) - 180) < _AT_SEAM, np.sign(lon) * 180.0, lon)
+    step = np.diff(lon)
+    lon = np.concatenate([lon[:1], lon[1:] - 360 * np.cumsum(np.round(step / 360))])
+    line = shapely.simplify(shapely.LineString(np.stack([lon, lat], axis=1)), tolerance)
+    turns = range(int(np.floor((lon.min() + 180) / 360)), int(np.floor((lon.max() + 180) / 360)) + 1)
+    lines = [shapely.intersection(_turned(line, -360 * turn), _WORLD) for turn in turns]
+    return [part for part in shapely.get_parts(lines) if not shapely.is_empty(part)]
+
+
+def _turned(geometry: Any, degrees: float) -> Any:
+    return shapely.transform(geometry, lambda xy: xy + np.array([degrees, 0.0]))
+
+
+def _over_poles(lonlat: NDArray[np.float64], is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Let a closed ring that passes over a pole go up to it along one meridian and down along another.
+
+    `is_open` tells which segments are not straight. The longitude of a pole is arbitrary, and no segment that ends there is
+    straight, but where a map shows the pole as a line.
+    """
+    if not is_open.any():
+        return lonlat
+    lon, lat = lonlat.T
+    is_pole = np.abs(lat) > 90 - _AT_POLE
+    step = np.abs(_lonlat_step(lonlat[:-1], lonlat[1:])[:, 0])
+    over = (step > 90) & (np.abs(lat[:-1]) > _HIGH_LATITUDE) & ~is_pole[:-1] & ~is_pole[1:]
+    up = np.flatnonzero(is_open & (over | (~is_pole[:-1] & is_pole[1:])))
+    down = np.flatnonzero(is_open & (over | (is_pole[:-1] & ~is_pole[1:])))
+    at = np.concatenate([up, down]) + 1
+    places = np.stack([np.concatenate([lon[up], lon[down + 1]]), np.sign(lat[at - 1]) * 90], axis=1)
+    return np.insert(lonlat, at, places, axis=0)
+
+
+def _is_covered(crs: str, grid: Grid, faces: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Tell which faces of the plane have their pixels in the image."""
+    transform, width, height = grid
+    places = shapely.get_coordinates(shapely.point_on_surface(faces))
+    x, y = transform_xy(LONLAT, crs, places[:, 0], places[:, 1])
+    covered = np.zeros(len(faces), np.bool_)
+    turn = 2 * np.pi * EARTH_RADIUS_M / metres_per_unit(crs)
+    for around in (-turn, 0.0, turn) if is_geographic(crs) else (0.0,):
+        row, col = pixel_coordinates(np.array(transform), x + around, y)
+        covered |= (row >= 0) & (row <= height) & (col >= 0) & (col <= width)
+    return covered
+
+
+def _widened(geometry: Any, margin: float) -> Any:
+    """Widen polygons by some degrees, on the round Earth."""
+    if margin == 0:
+        return geometry
+    west, _, east, _ = shapely.bounds(geometry)
+    wide = shapely.simplify(shapely.buffer(geometry, margin, join_style="mitre", mitre_limit=2), margin / 4)
+    # An image whose limb is the antimeridian ends there.
+    turns = [0] if west == -180 or east == 180 else [-360, 0, 360]
+    pieces = [shapely.intersection(_turned(wide, turn), _WORLD) for turn in turns]
+    polygons = [one for one in shapely.get_parts(shapely.union_all(pieces)) if shapely.get_dimensions(one) == 2]
+    return shapely.orient_polygons(polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons))
