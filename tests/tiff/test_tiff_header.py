@@ -139,7 +139,7 @@ def test_2000_mutated_headers_end_in_an_answer_or_a_format_error(shared_data, re
         slowest = max(slowest, time.perf_counter() - began)
     assert n_read > 300
     assert n_parsed < 2_000
-    assert slowest < 2
+    assert slowest < 20
 
 
 def test_a_loop_of_directories_ends():
