@@ -7,7 +7,8 @@
     │   └── BudgetError   the read would cost more than allowed
     ├── FileFormatError   the file is broken or uses an unsupported feature
     └── FetchError        the network or the store failed         (also OSError)
-        └── StaleIndexError  the file changed after it was indexed
+        ├── StaleIndexError    the file changed after it was indexed
+        └── QueryTimeoutError  a whole query took longer than the caller allows  (also TimeoutError)
 
 Polars rebuilds an exception that leaves an expression callback as ``type(error)(message)``, so every class here must be
 constructible from one string, and that string says everything: what, where, expected, got, next step. No logic
@@ -20,6 +21,7 @@ __all__ = [
     "BudgetError",
     "FetchError",
     "FileFormatError",
+    "QueryTimeoutError",
     "RasteretError",
     "StaleIndexError",
     "UsageError",
@@ -48,3 +50,7 @@ class FetchError(RasteretError, OSError):
 
 class StaleIndexError(FetchError):
     """The file is not the one that was indexed: its ETag, size or modification time changed."""
+
+
+class QueryTimeoutError(FetchError, TimeoutError):
+    """The reads of a query took longer than ``query_timeout_s``."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import math
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import QueryTimeoutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 OnError = Literal["raise", "null"]
 
 _BUDGETS = ("budget_bytes", "budget_requests", "budget_usd")
+_INTERNAL = frozenset({"dry_run", "query_ends_at"})
 _PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_bytes"})
 
 
@@ -67,6 +70,8 @@ class ReadOptions:
     """Bytes of one unit of work (a verb) or of one batch (an expression), keys included."""
     timeout_s: float = 30.0
     """For one request, including its retries."""
+    query_timeout_s: float | None = None
+    """For all reads of one query, from its beginning; None is no limit. An expression counts each batch that Polars hands it."""
     retries: int = 4
     """Further attempts after the first one fails in a way that may pass."""
     on_error: OnError = "raise"
@@ -85,6 +90,8 @@ class ReadOptions:
     """A request is not grown beyond this by joining tiles (one larger tile is still one request)."""
     dry_run: DryRun | None = None
     """Set in the copy of a query that `estimate` runs, never by a caller."""
+    query_ends_at: float | None = None
+    """Set in the copy that one run of a query uses (`begun`), by the clock of `time.monotonic`; never by a caller."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -101,6 +108,9 @@ class ReadOptions:
                 raise UsageError(f"{name} is {value!r}; expected a whole number, {least} or more")
         if isinstance(self.timeout_s, bool) or not isinstance(self.timeout_s, int | float) or not self.timeout_s > 0:
             raise UsageError(f"timeout_s is {self.timeout_s!r}; expected seconds above 0")
+        limit = self.query_timeout_s
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
+            raise UsageError(f"query_timeout_s is {limit!r}; expected seconds above 0, or None")
         if self.on_error not in ("raise", "null"):
             raise UsageError(f"on_error is {self.on_error!r}; expected 'raise' or 'null'")
         for name, what, kinds in (
@@ -119,12 +129,37 @@ class ReadOptions:
         """Whether there is any budget."""
         return any(getattr(self, name) is not None for name in _BUDGETS)
 
+    def begun(self) -> ReadOptions:
+        """Give the options of a query that begins now; those of one that runs stay as they are."""
+        if self.query_timeout_s is None or self.query_ends_at is not None:
+            return self
+        return dataclasses.replace(self, query_ends_at=time.monotonic() + self.query_timeout_s)
+
+    def check_time(self) -> float:
+        """Give the seconds that are left for the query.
+
+        Raises
+        ------
+        QueryTimeoutError
+            When there are none.
+        """
+        if self.query_ends_at is None:
+            return math.inf
+        left_s = self.query_ends_at - time.monotonic()
+        if left_s <= 0:
+            raise QueryTimeoutError(
+                f"the reads of this query took longer than query_timeout_s={self.query_timeout_s:g}; the rest was not read. "
+                "Read less, or raise it: pr.options(query_timeout_s=...)."
+            )
+        return left_s
+
     def without_budget(self) -> ReadOptions:
         """Give the same options for a reader that watches its budget itself."""
         return dataclasses.replace(self, budget_bytes=None, budget_requests=None, budget_usd=None)
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ReadOptions], tuple[dict[str, Any]]]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["query_ends_at"] = None  # by the clock of this process
         if (mark := _dry_pickles.get()) is not None:
             values |= {"dry_run": mark(), **dict.fromkeys(_BUDGETS)}
         return _options_of, (values,)
@@ -161,8 +196,8 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     ----------
     **changes
         Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
-        belong to the process), ``max_answer_bytes``, ``timeout_s``, ``retries``, ``on_error``, ``budget_bytes``,
-        ``budget_requests``, ``budget_usd``, ``progress``.
+        belong to the process), ``max_answer_bytes``, ``timeout_s``, ``query_timeout_s``, ``retries``, ``on_error``,
+        ``budget_bytes``, ``budget_requests``, ``budget_usd``, ``progress``.
 
     Raises
     ------
@@ -177,7 +212,7 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     """
 
     def __init__(self, **changes: Any) -> None:
-        known = {field.name for field in dataclasses.fields(ReadOptions)} - {"dry_run"}
+        known = {field.name for field in dataclasses.fields(ReadOptions)} - _INTERNAL
         if unknown := sorted(changes.keys() - known):
             raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self._layer = dict(changes)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.options import ReadOptions
     from polars_rasteret.plan.jobs import Jobs, ReadPlan
 
     Ints = NDArray[np.int64]
@@ -124,20 +125,22 @@ class DecodeCall:
 
     # -- the caller ---------------------------------------------------------------------------------------------------
 
-    def wait(self, *, progress: bool) -> None:
+    def wait(self, options: ReadOptions) -> None:
         """Wait until every tile is placed or has failed; with `stop_at_failure`, until the first failure.
 
         Raises
         ------
+        QueryTimeoutError
+            When the query may take no longer.
         BaseException
             A fault of ours on a decode thread; Ctrl-C, on whatever thread this is.
         """
         told = told_bytes = 0
-        with shown(self._n_tiles, progress=progress) as tell, interruptible() as check:
+        with shown(self._n_tiles, progress=options.progress) as tell, interruptible() as check:
             while True:
                 with self._changed:
                     if self._n_left and not self._closed:
-                        self._changed.wait(_WAKE_S)
+                        self._changed.wait(min(_WAKE_S, options.check_time()))
                     n_done, n_bytes = self._n_tiles - self._n_left, self._n_bytes
                     ended = self._closed or not self._n_left
                 tell(n_done - told, n_bytes - told_bytes)

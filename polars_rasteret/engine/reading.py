@@ -81,10 +81,14 @@ def read_windows(
         Before any request: too large an answer, a cast that could lose a value, a level that does not exist.
     BudgetError
         Before any request: what is to be fetched exceeds the budget.
+    QueryTimeoutError
+        Whatever `on_error` says, when the query that the read belongs to has taken too long.
     FetchError, FileFormatError
         The first failure, with ``options.on_error == "raise"``.
     """
     started = time.perf_counter()
+    options = options.begun()
+    options.check_time()
     _check_size(reads, options, advice)
     masks = mask_reads(reads)
     jobs = jobs_of(plan_reads([*reads, *(mask.read for mask in masks)]))
@@ -132,7 +136,7 @@ def _fetch_and_decode(
             ticket = _asked(jobs, call, options, spending)
         for read, tile in jobs.sparse:
             targets[read].place_sparse(tile)
-        call.wait(progress=options.progress)
+        call.wait(options)
         if call.failed and options.on_error == "raise":
             raise _explained(jobs, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
     except BaseException:

@@ -28,6 +28,8 @@ from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from polars_rasteret.options import ReadOptions
+
 _OTHER_BYTES = 16
 """A value that is no pixel: a name, a time."""
 _UNKNOWN_ROW_BYTES = 2**20
@@ -43,7 +45,7 @@ def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
                 f"with_columns: {found} may look at other rows, but rows are read in units. Use it in a with_columns of Polars "
                 "after this one"
             )
-    source = BatchedColumns(lf, tuple(exprs), current_options().max_answer_bytes)
+    source = BatchedColumns(lf, tuple(exprs), current_options())
     return register_io_source(source, schema=source.schema, validate_schema=True, explain_name="RASTER with_columns")
 
 
@@ -70,8 +72,8 @@ def _as_column(value: Any) -> pl.Expr:
 class BatchedColumns(Watched):
     """The IO source of ``with_columns``."""
 
-    def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], max_answer_bytes: int) -> None:
-        self.lf, self.exprs, self.max_answer_bytes = lf, exprs, max_answer_bytes
+    def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], options: ReadOptions) -> None:
+        self.lf, self.exprs, self.options = lf, exprs, options
 
     def schema(self) -> pl.Schema:
         """Give the schema of the answer, as an IO source must."""
@@ -135,15 +137,16 @@ class BatchedColumns(Watched):
     ) -> Iterator[pl.DataFrame]:
         schema, _, made = self._schemas
         row_bytes = _fixed_row_bytes({name: schema[name] for name in wanted if name in made})
-        limit = RAMP_START_ROWS
+        limit, options = RAMP_START_ROWS, self.options.begun()
         for batch in plan.collect_batches(maintain_order=True):
             start = 0
             while start < batch.height:
                 guess = row_bytes or _UNKNOWN_ROW_BYTES
-                allowed = unit_bytes(np.full(batch.height, guess), self.max_answer_bytes)
+                allowed = unit_bytes(np.full(batch.height, guess), self.options.max_answer_bytes)
                 size = max(1, int(allowed // max(1, guess)))
                 if ramps_up:
                     size, limit = min(size, limit), limit * RAMP_FACTOR
+                options.check_time()
                 part = batch.slice(start, size)
                 start += size
                 answer = part.lazy()
@@ -155,7 +158,9 @@ class BatchedColumns(Watched):
                     row_bytes = max(1, int(frame.estimated_size()) // max(1, part.height))
                 if condition is not None:
                     frame = frame.lazy().filter(condition).collect()
-                yield from pieces(frame, np.full(frame.height, guess)) if allowed < self.max_answer_bytes else (frame,)
+                yield from (
+                    pieces(frame, np.full(frame.height, guess)) if allowed < self.options.max_answer_bytes else (frame,)
+                )
 
 
 def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:

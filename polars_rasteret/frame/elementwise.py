@@ -55,7 +55,8 @@ def read_columns(
 
 
 def in_batches(options: ReadOptions) -> ReadOptions:
-    """Say, where the query is estimated, that Polars decides which rows are read together."""
+    """Let a batch begin; say, where the query is estimated, that Polars decides which rows are read together."""
+    options = options.begun()
     if options.dry_run is None:
         return options
     return replace(options, dry_run=replace(options.dry_run, in_batches=True))

@@ -111,7 +111,7 @@ class _Answer:
     def __init__(self, question: Question, settled: Settled, split: SplitPredicate, wanted: list[str]) -> None:
         self.question, self.settled, self.split, self.wanted = question, settled, split, wanted
         self.keys: KeyColumns
-        self.options = question.options.without_budget()
+        self.options = question.options.without_budget().begun()
         self.spending: Spending | None = None
         """What the reads may fetch together."""
         self.needed = {*wanted, *root_names(split.pairs), *root_names(split.pixels), *root_names(split.records)}
