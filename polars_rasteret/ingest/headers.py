@@ -40,6 +40,8 @@ class Header:
 
     href: str
     crs: str | None
+    crs_refusal: str | None
+    """Why the CRS is None although the file describes one."""
     transform: tuple[float, ...] | None
     width: int
     height: int
@@ -208,6 +210,7 @@ def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreada
     return Header(
         href=href,
         crs=file.crs,
+        crs_refusal=file.crs_refusal,
         transform=file.transform,
         width=file.width,
         height=file.height,

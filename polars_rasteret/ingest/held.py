@@ -108,6 +108,7 @@ def _header_of(bands: Mapping[int, Mapping[str, Any]]) -> Header:
     return Header(
         href=one["href"],
         crs=one["crs"],
+        crs_refusal=None,  # told when the file was read
         transform=None if one["transform"] is None else tuple(one["transform"]),
         width=one["width"],
         height=one["height"],

@@ -135,7 +135,7 @@ def records_frame(
         planes = _planes(band, headers, on_error)
         dtype = _settle_dtype(band.name, planes, headers, on_error, (accepted or {}).get(band.name))
         columns.append(_raster_series(band.name, planes, headers, dtype))
-        for plane, reason in planes.refused.items():
+        for plane, reason in {**_without_crs(planes, headers), **planes.refused}.items():
             for record in np.flatnonzero(planes.plane_of_record == plane):
                 reasons.setdefault(int(record), {}).setdefault(reason, []).append(band.name)
         readable = np.ones(len(planes.file_id) + 1, dtype=bool)
@@ -206,6 +206,18 @@ def _planes(band: BandFiles, headers: Sequence[Header | Unreadable], on_error: s
             raise FileFormatError(f"{band.name}: {reason}")
         refused[plane] = reason
     return _Planes(plane_of_record=plane_of_record, file_id=file_id, band_index=band_index, refused=refused)
+
+
+def _without_crs(planes: _Planes, headers: Sequence[Header | Unreadable]) -> dict[int, str]:
+    """Say why bands have no CRS though their files describe one; they are read all the same, in their own coordinates."""
+    found: dict[int, str] = {}
+    for plane, file in enumerate(planes.file_id.tolist()):
+        header = headers[file]
+        if isinstance(header, Header) and header.crs_refusal is not None:
+            found[plane] = (
+                f"{header.href} has no CRS that is read: {header.crs_refusal}; only crs='native' finds its pixels"
+            )
+    return found
 
 
 def _held_by(dtype: np.dtype[np.generic]) -> np.dtype[Any] | None:

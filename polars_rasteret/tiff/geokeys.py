@@ -9,10 +9,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, TypeAlias
 
+from polars_rasteret.errors import FileFormatError
 from polars_rasteret.proj_thread import on_proj_thread
 
 if TYPE_CHECKING:
     from pyproj import CRS
+
+Value: TypeAlias = "int | float | str | tuple[float, ...]"
 
 GeoKeys: TypeAlias = tuple[tuple[int, "int | float | str | tuple[float, ...]"], ...]
 """(key, value) pairs, hashable, so that thousands of files share one parse."""
@@ -21,6 +24,8 @@ MODEL_TYPE, RASTER_TYPE, CITATION = 1024, 1025, 1026
 GEODETIC_CRS, GEODETIC_CITATION = 2048, 2049
 PROJECTED_CRS, PROJECTED_CITATION = 3072, 3073
 _USER_DEFINED = 32767
+_PLACES = (2048, 2050, 2056, 2057, 3072, 3074, 3075)
+"""Keys that say where on Earth: with one of them a file claims to have a CRS."""
 
 
 def geo_keys(directory: tuple[int, ...], doubles: tuple[float, ...], text: bytes) -> GeoKeys:
@@ -42,47 +47,61 @@ def geo_keys(directory: tuple[int, ...], doubles: tuple[float, ...], text: bytes
 
 
 @functools.lru_cache(maxsize=1024)
-def crs_from_keys(keys: GeoKeys) -> str | None:
-    """Give ``EPSG:n``, WKT2, or None where the keys describe no CRS. Heights are left out: pixels have two coordinates.
+def crs_from_keys(keys: GeoKeys) -> tuple[str | None, str | None]:
+    """Give (``EPSG:n`` or WKT2, None), or (None, why) where the keys name or describe a CRS that is not read.
 
-    As in GDAL, keys without GTModelType describe none, and the linear unit of a file overrides that of its code.
+    (None, None) where they name none: keys about the raster only. Heights are left out: pixels have two coordinates. As in
+    GDAL, a projected code counts without GTModelType, and the linear unit of a file overrides that of its code.
     """
     return on_proj_thread(_crs_from_keys, keys)
 
 
-def _crs_from_keys(keys: GeoKeys) -> str | None:
+def _crs_from_keys(keys: GeoKeys) -> tuple[str | None, str | None]:
     from pyproj.exceptions import CRSError
 
-    from polars_rasteret.tiff.user_crs import user_crs
+    from polars_rasteret.tiff.user_crs import geographic_crs, projected_crs
 
     values = dict(keys)
-    model = values.get(MODEL_TYPE)
-    code = values.get({1: PROJECTED_CRS, 2: GEODETIC_CRS, 3: GEODETIC_CRS}.get(model, 0))  # type: ignore[arg-type]
+    model = values.get(MODEL_TYPE, _USER_DEFINED)
+    if model == _USER_DEFINED and (
+        values.get(PROJECTED_CRS, _USER_DEFINED) != _USER_DEFINED
+        or any("ESRI PE String" in str(value) for value in values.values())
+    ):
+        model = 1
     try:
-        if isinstance(code, int) and 1024 <= code < _USER_DEFINED:
-            return _in_code_or_wkt(
-                code, tuple((key, values[key]) for key in (3076, 3077) if key in values and model == 1)
-            )
-    except CRSError:
-        return None
-    if code == 0 or (model not in {1, 2} and not any("ESRI PE String" in str(value) for value in values.values())):
-        return None
-    crs = user_crs(values)
-    return None if crs is None else _name_of(crs)
+        if model == 1:
+            return _name_of(projected_crs(values), values.get(PROJECTED_CRS)), None
+        if model == 2:
+            return _name_of(geographic_crs(values), values.get(GEODETIC_CRS)), None
+    except (CRSError, FileFormatError) as error:
+        return None, f"its GeoKeys describe {_first_line(error)}"
+    if any(key in values for key in _PLACES):
+        return None, f"its GeoKeys describe a local or geocentric CRS (GTModelType {values.get(MODEL_TYPE, 'missing')})"
+    return None, None
 
 
-def _in_code_or_wkt(code: int, unit: GeoKeys) -> str | None:
+def _name_of(crs: CRS, code: Value | None) -> str:
+    # The code that the keys hold, where it is the CRS: another may be as good to PROJ.
+    if isinstance(code, int) and crs.to_json_dict().get("id") == {"authority": "EPSG", "code": code}:
+        return f"EPSG:{code}"
+    epsg = crs.to_epsg()
+    return crs.to_wkt() if epsg is None or not _has_base_of(crs, epsg) else f"EPSG:{epsg}"
+
+
+def _has_base_of(crs: CRS, epsg: int) -> bool:
+    """Say whether the datum is a known one and the prime meridian that of a code: PROJ is 70% confident without."""
     from pyproj import CRS
 
-    from polars_rasteret.tiff.user_crs import in_key_units
+    from polars_rasteret.tiff.user_datum import radians_of
 
-    crs = CRS.from_epsg(code)
-    if not (crs.is_projected or crs.is_geographic or crs.is_geocentric):
-        return None
-    actual = in_key_units(crs, dict(unit)) if unit else crs
-    return f"EPSG:{code}" if actual is crs else _name_of(actual)
+    own, known = crs.geodetic_crs, CRS.from_epsg(epsg).geodetic_crs
+    if own is None or known is None or own.datum is None or own.datum.name == "unnamed":
+        return False
+    ours, theirs = own.prime_meridian, known.prime_meridian
+    if ours is None or theirs is None:
+        return ours is theirs
+    return abs(radians_of(ours) - radians_of(theirs)) < 1e-10
 
 
-def _name_of(crs: CRS) -> str:
-    epsg = crs.to_epsg()
-    return crs.to_wkt() if epsg is None else f"EPSG:{epsg}"
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:200] or "a CRS that PROJ does not know"

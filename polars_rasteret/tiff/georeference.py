@@ -33,10 +33,10 @@ def keys_of(values: Mapping[int, np.ndarray[Any, Any]]) -> GeoKeys:
     )
 
 
-def crs_of(values: Mapping[int, np.ndarray[Any, Any]]) -> str | None:
-    """Give the CRS as ``EPSG:n`` or WKT2; None without GeoKeys or where they describe none."""
+def crs_of(values: Mapping[int, np.ndarray[Any, Any]]) -> tuple[str | None, str | None]:
+    """Give the CRS as ``EPSG:n`` or WKT2, or None and why it is not read; (None, None) where a file has none."""
     keys = keys_of(values)
-    return crs_from_keys(keys) if keys else None
+    return crs_from_keys(keys) if keys else (None, None)
 
 
 def transform_of(values: Mapping[int, np.ndarray[Any, Any]]) -> Transform | None:

@@ -47,6 +47,8 @@ class TiffFile:
     href: str
     crs: str | None
     """``EPSG:n``, or WKT2 where no code exists."""
+    crs_refusal: str | None
+    """Why the CRS is None although the file describes one."""
     transform: tuple[float, float, float, float, float, float] | None
     """Affine a, b, c, d, e, f of pixel corners; None without georeferencing."""
     width: int
@@ -155,9 +157,11 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
     values = small[0]
     notes = band_notes(_text(values, tags.GDAL_METADATA)) if tags.GDAL_METADATA in values else BandNotes()
     bands = range(full.samples.n_samples)
+    crs, crs_refusal = crs_of(values)
     return TiffFile(
         href=href,
-        crs=crs_of(values),
+        crs=crs,
+        crs_refusal=crs_refusal,
         transform=transform_of(values),
         width=full.width,
         height=full.height,
