@@ -118,7 +118,7 @@ def projected_crs(keys: Mapping[int, Value]) -> CRS:
         known is not None and known.to_json_dict().get("conversion", {}).get("method", {}).get("name") == _WEB
     )
     if known is not None and (not known.is_projected or is_spherical or not any(key in keys for key in _PLACE_KEYS)):
-        return in_key_units(known, keys)
+        return _in_key_units(known, keys)
     base_code = code_of(keys, 2048)
     if known is not None and 2048 not in keys and known.geodetic_crs is not None:
         base_code = known.geodetic_crs.to_epsg()
@@ -136,11 +136,12 @@ def projected_crs(keys: Mapping[int, Value]) -> CRS:
     return _bound(built, keys)
 
 
-def in_key_units(crs: CRS, keys: Mapping[int, Value]) -> CRS:
+def _in_key_units(crs: CRS, keys: Mapping[int, Value]) -> CRS:
     """Give a projected CRS in the linear unit that key 3076 names, where a file overrides that of its code."""
-    if 3076 not in keys or not crs.is_projected:
-        return crs
-    name, factor = _linear_unit(keys)
+    return _in_unit(crs, *_linear_unit(keys)) if 3076 in keys and crs.is_projected else crs
+
+
+def _in_unit(crs: CRS, name: str, factor: float) -> CRS:
     if abs(crs.axis_info[0].unit_conversion_factor / factor - 1) < 1e-9:
         return crs
     description = crs.to_json_dict()
@@ -171,7 +172,7 @@ def _described(keys: Mapping[int, Value], known: CRS | None, base: Json) -> Json
             unit = axis.unit_name, axis.unit_conversion_factor
         return _projected(keys, degrees_per_unit(base), name, unit)
     if known is not None:
-        return in_key_units(known, keys).to_json_dict()
+        return _in_key_units(known, keys).to_json_dict()
     code = code_of(keys, 3074)
     if code is None:
         raise FileFormatError(
@@ -181,7 +182,7 @@ def _described(keys: Mapping[int, Value], known: CRS | None, base: Json) -> Json
         _WKT.format(name=_quoted(name), method="Robinson", parameters="", unit="metre", factor=1.0)
     ).to_json_dict()
     described["conversion"] = CoordinateOperation.from_epsg(code).to_json_dict()
-    return in_key_units(CRS.from_json_dict(described), keys).to_json_dict()
+    return _in_unit(CRS.from_json_dict(described), *_linear_unit(keys)).to_json_dict()
 
 
 _WKT = (
@@ -231,7 +232,7 @@ def _bound(crs: CRS, keys: Mapping[int, Value]) -> CRS:
 
 def _linear_unit(keys: Mapping[int, Value]) -> tuple[str, float]:
     code = keys.get(3076)
-    if code == USER_DEFINED and (size := number_of(keys, (3077,), 0.0)) > 0:
+    if code in {None, USER_DEFINED} and (size := number_of(keys, (3077,), 0.0)) > 0:
         return "unknown", size
     return units("linear").get(str(code), ("metre", 1.0))
 

@@ -179,6 +179,7 @@ LISTED = {
     "a prime meridian in grads": {1024: 2, 2048: USER, 2050: 6326, 2051: USER, 2061: 2.5, 2054: 9105},
     "a prime meridian in degrees": {1024: 2, 2048: USER, 2050: 6326, 2061: 2.5},
     "US survey miles": {**WGS84, 3075: 1, 3076: 9035, 3082: 500.0},
+    "a size of units without their code": {**WGS84, 3075: 1, 3077: 0.5, 3082: 500_000.0},
     "an unknown unit": {**WGS84, 3075: 1, 3076: 9999, 3082: 500_000.0},
     "one parallel of two": {**WGS84, 3075: 8, 3078: 40.0, 3085: 30.0},
     "an unknown method": {**WGS84, 3075: 6, 3080: 3.0},
