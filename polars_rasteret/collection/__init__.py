@@ -1,1 +1,65 @@
-"""collection."""
+"""How does a collection lie on a disk, and what does a writer leave that is killed?
+
+The modules of this folder scan, write, change and ask collections. This page is their protocol on a local disk; `part_files`
+takes its steps. A collection is a folder of parts, or one file::
+
+    NAME/                           NAME.parquet                      the records
+      part-*.parquet                                                  a part, perhaps in folders ``key=value``
+      _overwrite.json                                                 the journal: files that are not parts (`journal`)
+      _build.json                   .NAME.parquet.building/           what a build found when it began (`ingest.marker`)
+      _writer.lock                  .NAME.parquet.lock                locked by the one writer (`writer_lock`)
+      .TOKEN.writing/               .NAME.parquet.TOKEN.writing/      a stage: files of a writer to be (`staging`)
+
+Parts
+    A part appears whole, never changes, and its name is never used again.
+Readers
+    A reader takes no lock. It takes the Parquet files whose names do not begin with ``.`` or ``_``, without those that the
+    journal names, and looks twice, so that it sees the collection before a change or after it (`parts`).
+Writers
+    Every writer takes the lock, waits ``wait_s`` for it, and is told when it is not to be had; without locks nothing is changed.
+    An append writes its parts to its stage first, and holds the lock while they take their place. `compact`, `remove`, `refresh`,
+    an append to one file, and a build hold it from their first look to their end, and work on the parts of that look.
+    A writer begins by deleting what the journal names, then the journal, then stages whose writer is dead.
+A change
+    One new part, and none that goes, takes its place by a rename. Otherwise the journal first names the parts to come; they take
+    their places, which nobody sees; then the journal names the parts that go, in one rename, and from then on the change is done.
+    These are deleted, then the journal. One file is replaced by a rename.
+A build into one file
+    It grows as a collection of its own in the folder ``.building``. The marker says which file it began with: when that has
+    changed, the parts are dropped. The marker goes before the parts go.
+Loss of power
+    Files, and the folders that name them, are brought to the disk before the next step relies on them.
+
+A writer may be killed before any of its steps. No row is lost and none is there twice, whatever step it was::
+
+    step              what a kill just before it leaves; the next writer mends it
+    ----------------  ------------------------------------------------------------------------------
+    make folder       nothing, or an empty folder, which is no collection
+    make stage        nothing
+    write stage lock  an empty stage, which the next writer deletes
+    write draft       a stage, which the next writer deletes
+    write lock        a stage; a lock file that nobody holds is free
+    place journal     the old parts; after the first rename the journal names the new ones, which are deleted
+    place part        the old parts; new ones that took their place are named by the journal, and are deleted
+    delete part       the new parts; the journal names the old ones, which are deleted
+    delete journal    the new parts, or (where none went) the old ones: the journal decides
+    place marker      parts of before; the build begins again
+    delete marker     all parts; the build called again finds nothing to do
+    clear stage       what was decided, and a stage
+    drop stage        what was decided, and an empty stage
+    delete lock       what was decided, and a lock file that nobody holds
+    drop folder       what was decided, and an empty folder
+
+A plan that was made before a change names the parts of then. It reads them all, or fails as a whole with the name of the one that
+is gone, because old parts are deleted at once (other programs take every Parquet file in a folder for a part): scan again. On
+Windows a part that is open cannot be deleted: the journal goes on naming it, and the next writer tries again; one file that is
+open cannot be replaced, which is a FetchError.
+
+In an object store there are no locks. One object is replaced by a conditional PUT, so an append happens or is tried again. A part
+in a folder is one PUT: appends beside each other are safe; an append of several parts, an overwrite, `compact`, `remove` and
+`refresh` take several steps, so let them have the folder for themselves. Tables that many change at once are what table formats
+are for.
+
+The folder may be a stranger's. Journal and marker are believed when they name plain parts inside the folder only (`stated`), no
+link is followed on the way to a file that is deleted or replaced, and locks and stages are not opened through links.
+"""

@@ -14,6 +14,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import from_url
 
+from polars_rasteret.collection.stated import MAX_BYTES, too_large
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import split_options
 from polars_rasteret.fetch.obstore_source import unaskable
@@ -40,6 +41,8 @@ class Listed:
     href: str
     size: int
     etag: str | None
+    version: str | None = None
+    """Told by stores whose conditional writes need it, and for a single object only."""
 
 
 def list_files(
@@ -76,6 +79,9 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
         found = [one for batch in obstore.list(store, prefix=prefix or None) for one in batch]
         if not found and wild is None and prefix:
             found = [obstore.head(store, prefix)]
+        elif wild is None and base.startswith("gs://") and [one["path"] for one in found] == [prefix]:
+            # A listing of Google's does not tell the generation, which its conditional writes ask for.
+            found = [obstore.head(store, prefix)]
     except FileNotFoundError:
         return []
     except (BaseError, ValueError) as error:
@@ -83,7 +89,7 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
-    listed = [Listed(base + one["path"], one["size"], one.get("e_tag")) for one in found]
+    listed = [Listed(base + one["path"], one["size"], one.get("e_tag"), one.get("version")) for one in found]
     return sorted(listed, key=lambda one: one.href)
 
 
@@ -238,12 +244,63 @@ def get_object(
     ------
     FetchError
         When the store refuses.
+    FileFormatError
+        When it is not small.
     """
     root, path = split_url(href)
     try:
         found = obstore.get(_store(root, storage_options, credential_provider), path)
+        if found.meta["size"] > MAX_BYTES:
+            raise too_large(href, found.meta["size"])
         return Stored(bytes(found.bytes()), found.meta["e_tag"], found.meta["last_modified"])
     except FileNotFoundError:
         return None
     except BaseError as error:
         raise FetchError(f"{shown(href)}: could not be read: {_reason(error)}") from error
+
+
+def put_file(
+    href: str,
+    data: bytes,
+    *,
+    over: Listed | None,
+    whatever_is_there: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> None:
+    """Write one object where none is, or in the place of the very one that was listed.
+
+    Raises
+    ------
+    PutRefusedError
+        When something else is there.
+    UsageError
+        When the store cannot tell what is there.
+    FetchError
+        When the store refuses.
+    """
+    if over is not None and not _condition(over) and not whatever_is_there:
+        raise _no_condition(href)
+    root, path = split_url(href)
+    store = _store(root, storage_options, credential_provider)
+    mode: Any = "overwrite" if whatever_is_there else "create" if over is None else _condition(over)
+    try:
+        obstore.put(store, path, data, mode=mode, use_multipart=False)
+    except (AlreadyExistsError, PreconditionError) as error:
+        raise PutRefusedError(href) from error
+    except (NotSupportedError, NotImplementedError) as error:
+        raise _no_condition(href) from error
+    except BaseError as error:
+        raise FetchError(f"{shown(href)}: could not be written: {_reason(error)}") from error
+
+
+def _condition(over: Listed) -> dict[str, str]:
+    told = {"e_tag": over.etag, "version": over.version}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _no_condition(href: str) -> UsageError:
+    return UsageError(
+        f"{shown(href)}: the store has no conditional writes, so what another writer puts there meanwhile could be lost. Make "
+        "the collection a folder of parts (a path without .parquet), or say mode='overwrite'."
+    )

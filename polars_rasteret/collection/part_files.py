@@ -1,35 +1,47 @@
 """How do parts take their place on a disk or in a bucket, whole or not at all?
 
-A part is written under a name that no reader takes for a part, then renamed. New parts take the place of old ones by one rename
-of a journal, so a killed writer, or a full disk, leaves what was there or what was to come, never both.
+The docstring of `polars_rasteret.collection` says which steps are taken, and what a kill between them leaves. Who calls something
+here that publishes on a disk holds the lock of the collection.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
+import io
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars.exceptions import ComputeError
-
+from polars_rasteret.collection.disk import clear_failures, sync_folder
 from polars_rasteret.collection.extent import bounds_array
 from polars_rasteret.collection.geoparquet import UNREAD, arrow_schema, file_metadata
-from polars_rasteret.collection.listing import delete_objects
-from polars_rasteret.collection.parts import JOURNAL, Part, is_one_file, parts_at, polars_options
+from polars_rasteret.collection.journal import discard_left_out, left_out, write_journal
+from polars_rasteret.collection.listing import Listed, PutRefusedError, delete_objects, put_file
+from polars_rasteret.collection.parts import Part, polars_options
+from polars_rasteret.collection.staging import sweep
+from polars_rasteret.collection.stated import inside, why_not_plain
 from polars_rasteret.errors import FetchError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import polars as pl
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A part that is written, but has not taken its place."""
+
+    below: str
+    """Its folder below the collection."""
+    file: Path
+
+
 def _part_name() -> str:
-    """Name a part so that parts sort in the order in which they were written."""
+    """Name a part so that parts sort in the order in which they were written; no name is given twice."""
     return f"part-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.parquet"
 
 
@@ -47,126 +59,90 @@ def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **option
     )
 
 
-def _temporary_name(folder: Path) -> Path:
-    """Give a name for a file to be that no reader takes for a part."""
-    with clear_failures(folder, "a part"):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder / f".{secrets.token_hex(8)}.writing"
+def stage_parts(pieces: Iterable[tuple[str, pl.DataFrame]], stage: Path, *, row_group_size: int) -> list[Staged]:
+    """Write parts to a stage; each is written before the next one is asked for."""
+    staged: list[Staged] = []
+    for below, frame in pieces:
+        file = stage / str(len(staged))
+        with clear_failures(stage.parent, f"a part of {frame.height} records"), file.open("wb") as sink:
+            _write_parquet(frame, sink, row_group_size)
+            sink.flush()
+            os.fsync(sink.fileno())
+        staged.append(Staged(below, file))
+    return staged
 
 
-def _write_whole(frame: pl.DataFrame, file: Path, row_group_size: int) -> None:
-    with clear_failures(file.parent, f"a part of {frame.height} records"), file.open("wb") as sink:
-        _write_parquet(frame, sink, row_group_size)
-        sink.flush()
-        os.fsync(sink.fileno())
-
-
-@contextlib.contextmanager
-def clear_failures(where: Path | str, what: str) -> Iterator[None]:
-    """Say where `what` could not be written, and what to do about it.
+def recover(target: Path, *, is_file: bool) -> None:
+    """Bring a collection to what its last writer had decided, and delete what dead writers left.
 
     Raises
     ------
-    FetchError
-        When the system or the store refuses.
+    FileFormatError
+        When the journal is not one of ours.
     """
-    try:
-        yield
-    except FetchError:
-        raise
-    except (OSError, ComputeError) as error:
-        raise FetchError(
-            f"{where}: {what} could not be written: {error}. What was there stays as it was; make room (or mend the permissions) "
-            "and call again, a build goes on where it was."
-        ) from error
+    if not is_file:
+        with clear_failures(target, "what an interrupted change had decided"):
+            discard_left_out(target)
+    sweep(target, is_file=is_file)
 
 
-def write_file(frame: pl.DataFrame, file: Path, *, replace: bool, row_group_size: int) -> None:
-    """Write the one file of a collection; without `replace` only where none is."""
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder; its suffix says that it is one file. Choose another name.")
-    temporary = _temporary_name(file.parent)
-    try:
-        _write_whole(frame, temporary, row_group_size)
-        if replace:
-            temporary.replace(file)
-            return
-        try:
-            # Unlike a rename, a link refuses to replace what another writer put there meanwhile.
-            file.hardlink_to(temporary)
-        except FileExistsError as error:
-            raise UsageError(f"{file} exists already; another writer was faster") from error
-        except OSError:
-            temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+def publish_file(staged: Staged, file: Path) -> None:
+    """Put a file in its place, over the one that may be there."""
+    with clear_failures(file, "the collection"):
+        staged.file.replace(file)
+        sync_folder(file.parent)
 
 
-def write_folder(
-    pieces: Sequence[tuple[str, pl.DataFrame]], folder: Path, *, overwrite: bool, row_group_size: int
-) -> None:
-    """Add parts to a folder, or put them in the place of all that are there."""
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
-    finish_overwrite(folder)
-    old = [Path(part.path) for part in parts_at(folder)] if overwrite else []
-    replace_parts(pieces, folder, old, row_group_size=row_group_size)
+def publish_parts(staged: Sequence[Staged], folder: Path, old: Sequence[Part], *, draft: Path) -> None:
+    """Add parts to a folder, or put them in the place of `old` ones, in one step.
 
+    Parameters
+    ----------
+    staged, folder, old
+        What comes, where, and what goes.
+    draft
+        Name of a file on a stage, for the journal to be.
 
-def replace_parts(
-    pieces: Iterable[tuple[str, pl.DataFrame]], folder: Path, old: Sequence[Path], *, row_group_size: int
-) -> None:
-    """Add parts to a folder, or put them in the place of `old` ones, in one step."""
-    moves: list[tuple[Path, Path]] = []
-    journal = _temporary_name(folder)
-    decided = False
-    try:
-        for below, frame in pieces:
-            moves.append((_temporary_name(folder / below), folder / below / _part_name()))
-            _write_whole(frame, moves[-1][0], row_group_size)
-        if len(moves) == 1 and not old:
-            moves[0][0].replace(moves[0][1])
-            return
-        words = {
-            "remove": [str(file.relative_to(folder)) for file in old],
-            "add": [[str(one.relative_to(folder)) for one in move] for move in moves],
-        }
-        with clear_failures(folder, f"the list of {len(moves)} new parts"):
-            write_text(journal, json.dumps(words))
-            # From this rename on, readers see the new parts and not the old ones.
-            journal.replace(folder / JOURNAL)
-        decided = True
-    finally:
-        if not decided:
-            for file in (journal, *(temporary for temporary, _ in moves)):
-                file.unlink(missing_ok=True)
-    finish_overwrite(folder)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a small file to the disk itself."""
-    with file.open("w") as sink:
-        sink.write(text)
-        sink.flush()
-        os.fsync(sink.fileno())
-
-
-def finish_overwrite(folder: Path) -> None:
-    """Do what the journal of an overwrite has decided; nothing when there is none."""
-    journal = folder / JOURNAL
-    try:
-        decided = json.loads(journal.read_text())
-    except FileNotFoundError:
+    Raises
+    ------
+    UsageError
+        When an old part has a name that a journal cannot hold.
+    FileFormatError
+        When a link in the folder leads out of it.
+    """
+    gone = [Path(part.path).relative_to(folder).as_posix() for part in old]
+    come = ["/".join(filter(None, [one.below, _part_name()])) for one in staged]
+    for name in [*gone, *come]:
+        if (why := why_not_plain(name)) is not None:
+            raise UsageError(f"{folder}: the part {name!r} {why}; rename it before the collection is changed")
+    places = [inside(folder, name) for name in come]
+    if not staged and not gone:
         return
-    for temporary, final in decided["add"]:
-        if (folder / temporary).exists():
-            (folder / temporary).replace(folder / final)
-    for name in decided["remove"]:
-        (folder / name).unlink(missing_ok=True)
-    journal.unlink(missing_ok=True)
+    with clear_failures(folder, f"a change of {len(come)} new and {len(gone)} old parts"):
+        if not gone and len(come) == 1:
+            _move(staged[0].file, places[0], folder)
+            return
+        # What could not be deleted last time, because a reader on Windows had it open, stays left out.
+        still = left_out(folder)
+        try:
+            write_journal(folder, [*still, *come], draft)
+            for one, place in zip(staged, places, strict=True):
+                _move(one.file, place, folder)
+            # From this step on, readers see the new parts and not the old ones.
+            write_journal(folder, [*still, *gone], draft)
+        finally:
+            discard_left_out(folder)
 
 
-def write_remote(
+def _move(file: Path, place: Path, folder: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(place)
+    sync_folder(place.parent)
+    if place.parent != folder:
+        sync_folder(folder)
+
+
+def write_remote_parts(
     pieces: Iterable[tuple[str, pl.DataFrame]],
     target: str,
     old: Sequence[Part],
@@ -177,12 +153,45 @@ def write_remote(
     written: list[str] = []
     try:
         for below, frame in pieces:
-            name = target if is_one_file(target) else "/".join(filter(None, [target.rstrip("/"), below, _part_name()]))
+            name = "/".join(filter(None, [target.rstrip("/"), below, _part_name()]))
             with clear_failures(name, f"a part of {frame.height} records"):
                 _write_parquet(frame, name, row_group_size, **polars_options(**options))
             written.append(name)
     except BaseException:
         with contextlib.suppress(FetchError):
-            delete_objects([name for name in written if name != target], **options)
+            delete_objects(written, **options)
         raise
-    delete_objects([part.path for part in old if part.path != target], **options)
+    delete_objects([part.path for part in old], **options)
+
+
+def write_remote_file(
+    frame: pl.DataFrame,
+    target: str,
+    over: Part | None,
+    *,
+    row_group_size: int,
+    options: Mapping[str, Any],
+    whatever_is_there: bool = False,
+) -> None:
+    """Write the one object of a collection where none is, or in the place of the very one that was read.
+
+    Raises
+    ------
+    ChangedMeanwhileError
+        When something else is there by now.
+    UsageError
+        When the store cannot tell.
+    """
+    data = io.BytesIO()
+    _write_parquet(frame, data, row_group_size)
+    listed = over.identity if over is not None and isinstance(over.identity, Listed) else None
+    try:
+        put_file(target, data.getvalue(), over=listed, whatever_is_there=whatever_is_there, **options)
+    except PutRefusedError:
+        raise ChangedMeanwhileError(
+            f"{target} was changed by another writer meanwhile, and is as that one left it; call again"
+        ) from None
+
+
+class ChangedMeanwhileError(UsageError):
+    """Somebody else has written the object since it was read."""

@@ -1,14 +1,13 @@
 """Which Parquet files make up the collection at this path, and what columns does each have?
 
-A collection is one file or a folder of immutable parts. A journal that an interrupted overwrite left behind is honoured here: the
-rows it was to remove are not seen any more, those it was to bring are. Columns are `schemas`' business once they are read.
+A collection is one file or a folder of immutable parts. What the journal of a writer leaves out is no part. Columns are the
+business of `schemas` once they are read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from urllib.parse import unquote
 import polars as pl
 from polars.exceptions import ComputeError
 
+from polars_rasteret.collection.journal import left_out
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.local_source import local_path
@@ -27,7 +27,8 @@ from polars_rasteret.hrefs import shown, shown_text
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-JOURNAL = "_overwrite.json"
+_TRIES = 200
+"""Looks at a folder that writers keep changing before giving up; each of their steps waits for the disk."""
 _CACHE_SIZE = 10_000
 _schemas: dict[Hashable, dict[str, pl.DataType]] = {}
 
@@ -41,6 +42,7 @@ class Part:
     """``key=value`` folders between the collection and this file."""
     identity: Hashable | None = None
     """Changes when the file does; None: unknown."""
+    n_bytes: int | None = None
 
 
 def is_remote(path: str) -> bool:
@@ -83,13 +85,7 @@ def parts_at(
         return _remote_parts(text, storage_options, credential_provider)
     where = Path(text)
     if where.is_dir():
-        removed, added = _journal(where)
-        found = [
-            one
-            for one in sorted(where.rglob("*.parquet"))
-            if not _hidden(one.relative_to(where)) and str(one) not in removed
-        ]
-        return [_local(one, where) for one in found] + [_local(Path(there), where, final) for there, final in added]
+        return _parts_of_folder(where)
     if where.is_file():
         return [_local(where, where.parent)]
     if glob.has_magic(os.fspath(path)):
@@ -165,26 +161,62 @@ def _hidden(relative: Path) -> bool:
     return any(piece.startswith((".", "_")) for piece in relative.parts)
 
 
-def _local(file: Path, root: Path, final: str | None = None) -> Part:
-    stat = file.stat()
-    hive = _hive(Path(final or file).relative_to(root).parts[:-1])
-    return Part(path=str(file), hive=hive, identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino))
+def _parts_of_folder(folder: Path) -> list[Part]:
+    """Give the parts of a folder as they were at one moment, also while a writer is changing them.
+
+    Raises
+    ------
+    FetchError
+        When the folder cannot be listed.
+    """
+    try:
+        for _ in range(_TRIES):
+            # Names of parts are never used again. So when nothing that lists before and after differs, and the journal was the
+            # same before, between and after, no writer took a step that mixes old parts with new ones in a listing.
+            with contextlib.suppress(FileNotFoundError):
+                omitted, names = left_out(folder), _part_names(folder)
+                if (left_out(folder), _part_names(folder), left_out(folder)) == (omitted, names, omitted):
+                    gone = set(omitted)
+                    return [_local(folder / name, folder) for name in names if name not in gone]
+    except FetchError:
+        raise
+    except OSError as error:
+        raise FetchError(f"{folder} could not be listed: {error}") from error
+    raise FetchError(f"{folder} changed while it was listed, {_TRIES} times; call again when its writers are done")
+
+
+def _part_names(folder: Path) -> list[str]:
+    """List the Parquet files below a folder that are not hidden, by names relative to it."""
+    names: list[list[str]] = []
+    for where, folders, files in os.walk(folder, onerror=_refused):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        above = list(Path(where).relative_to(folder).parts)
+        names += [[*above, name] for name in files if name[0] not in "._" and name.endswith(".parquet")]
+    return ["/".join(pieces) for pieces in sorted(names)]
+
+
+def _refused(error: OSError) -> None:
+    raise error
+
+
+def _local(file: Path, root: Path) -> Part:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        if file.is_symlink():
+            raise FetchError(f"{file} is a link to a file that is not there") from None
+        raise
+    return Part(
+        path=str(file),
+        hive=_hive(file.relative_to(root).parts[:-1]),
+        identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino),
+        n_bytes=stat.st_size,
+    )
 
 
 def _hive(folders: Sequence[str]) -> tuple[tuple[str, str], ...]:
     pairs = (folder.partition("=") for folder in folders)
     return tuple((key, unquote(value)) for key, equals, value in pairs if equals and key)
-
-
-def _journal(folder: Path) -> tuple[set[str], list[tuple[str, str]]]:
-    """Read what an interrupted overwrite had decided: parts that are gone, and (present name, final name) of those that came."""
-    try:
-        decided = json.loads((folder / JOURNAL).read_text())
-    except FileNotFoundError:
-        return set(), []
-    removed = {str(folder / name) for name in decided["remove"]}
-    added = [(str(folder / temporary), str(folder / final)) for temporary, final in decided["add"]]
-    return removed, [(there, final) for there, final in added if Path(there).exists()]
 
 
 def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
@@ -203,13 +235,13 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
         )
     found = list_objects(url, storage_options=storage_options, credential_provider=credential_provider)
     if [one.href for one in found] == [url]:
-        return [Part(path=url, identity=(found[0].size, found[0].etag))]
+        return [Part(path=url, identity=found[0], n_bytes=found[0].size)]
     root = url.rstrip("/") if not wild else re.split(r"[*?\[]", url)[0].rpartition("/")[0]
     parts = []
     for one in found:
         relative = Path(one.href.removeprefix(root).lstrip("/"))
         if one.href.lower().endswith(".parquet") and not _hidden(relative):
-            parts.append(Part(path=one.href, hive=_hive(relative.parts[:-1]), identity=(one.size, one.etag)))
+            parts.append(Part(path=one.href, hive=_hive(relative.parts[:-1]), identity=one, n_bytes=one.size))
     return parts
 
 

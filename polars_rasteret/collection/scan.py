@@ -80,25 +80,36 @@ def scan_collection(
         raise UsageError(
             f"nothing is at {shown(plain_path(path))}: expected a Parquet file, or a folder or glob that holds some"
         )
+    scan = scan_parts(parts, plain_path(path), **options)
+    return marked(scan, raster_columns(scan.collect_schema()), teller_of(parts[0].path, storage_options))
+
+
+def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFrame:
+    """Open these parts of a collection, and no other ones, as they are stored; `target` is what to call it in an error.
+
+    Raises
+    ------
+    UsageError
+        When they are not parts of a collection, or do not fit together.
+    """
     schemas = [read_schema(part, **options) for part in parts]
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
-    target = united_schema(
+    united = united_schema(
         columns,
         [part.path for part in parts],
         lambda part, band: is_all_null(parts[part], band, **options),
     )
-    if not raster_columns(target):
+    if not raster_columns(united):
         raise UsageError(
-            f"{shown(plain_path(path))} is not a collection: no column of it is a raster column (a Struct with href, band_index, "
-            f"crs, transform, ...); it has {', '.join(target) or 'no columns'}. Make one with build_from_table."
+            f"{shown(target)} is not a collection: no column of it is a raster column (a Struct with href, band_index, crs, "
+            f"transform, ...); it has {', '.join(united) or 'no columns'}. Make one with build_from_table."
         )
     hive = _hive_dtypes(parts)
-    needs = [_what_it_needs(schema, columns[number], target) for number, schema in enumerate(schemas)]
+    needs = [_what_it_needs(schema, columns[number], united) for number, schema in enumerate(schemas)]
     # Only parts that follow each other share a scan: the order of records decides ties.
     runs = [[number for number, _ in run] for _, run in groupby(enumerate(needs), key=operator.itemgetter(1))]
-    frames = [_scan_run([parts[number] for number in run], schemas[run[0]], target, hive, options) for run in runs]
-    scan = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
-    return marked(scan, raster_columns(target), teller_of(parts[0].path, storage_options))
+    frames = [_scan_run([parts[number] for number in run], schemas[run[0]], united, hive, options) for run in runs]
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
 
 
 def storage_dtype(dtype: pl.DataType) -> pl.DataType:

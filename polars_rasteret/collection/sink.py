@@ -1,20 +1,32 @@
 """How is a frame of records written as a collection?
 
-One GeoParquet file, or a folder of immutable parts, whose records lie along a curve. How files appear is `part_files`' business.
+One GeoParquet file, or a folder of immutable parts, whose records lie along a curve. Files are written without the lock of the
+collection; what they may be added to is looked at under the lock, just before they are. How they appear is
+the business of `part_files`.
 """
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
-import numpy as np
 import polars as pl
 
-from polars_rasteret.collection.curve import curve_order
-from polars_rasteret.collection.extent import bbox_series, bounds_array, with_places
-from polars_rasteret.collection.part_files import replace_parts, write_file, write_folder, write_remote
+from polars_rasteret.collection.disk import clear_failures
+from polars_rasteret.collection.geoparquet import UNREAD
+from polars_rasteret.collection.layout import along_the_curve, laid_out, placed
+from polars_rasteret.collection.part_files import (
+    ChangedMeanwhileError,
+    publish_file,
+    publish_parts,
+    recover,
+    stage_parts,
+    write_remote_file,
+    write_remote_parts,
+)
+from polars_rasteret.collection.part_rows import read_unread
 from polars_rasteret.collection.parts import (
     Part,
     is_all_null,
@@ -24,9 +36,11 @@ from polars_rasteret.collection.parts import (
     plain_path,
     read_schema,
 )
-from polars_rasteret.collection.scan import scan_collection, storage_dtype
+from polars_rasteret.collection.scan import scan_parts, storage_dtype
 from polars_rasteret.collection.schemas import Columns, united_schema
+from polars_rasteret.collection.staging import staging
 from polars_rasteret.collection.unsigned import with_keys_kept_back
+from polars_rasteret.collection.writer_lock import only_writer
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
@@ -34,11 +48,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
 
 ROW_GROUP_SIZE = 512
 """A few hundred rows: spatial filters read little more than what they select."""
-_NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_PUTS = 50
+"""Times that an append to one object is tried again because another writer was faster."""
 
 
 def sink_collection(
@@ -49,6 +63,7 @@ def sink_collection(
     partition_by: str | Sequence[str] | None = None,
     row_group_size: int = ROW_GROUP_SIZE,
     format: Literal["native", "rasteret"] = "native",  # noqa: A002 - Polars' word
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> None:
@@ -70,6 +85,8 @@ def sink_collection(
         Rows per row group.
     format
         ``"native"``.
+    wait_s
+        Seconds to wait for another writer of a local collection. Parts are written before; only the last step waits.
     storage_options, credential_provider
         As in `polars.LazyFrame.sink_parquet`.
 
@@ -77,7 +94,12 @@ def sink_collection(
     ------
     UsageError
         When something is there (``mode="error"``), the frame is not a collection, or an appended column has a dtype that
-        does not fit the parts that are there.
+        does not fit the parts that are there; or another writer is at work for longer than `wait_s`.
+
+    Notes
+    -----
+    In an object store each part of a folder is one PUT, so appends beside each other are safe; an append in several parts that
+    is interrupted leaves some of them. An append to one object is a conditional PUT: it happens, or is tried again.
 
     Examples
     --------
@@ -97,35 +119,105 @@ def sink_collection(
         raise UsageError(
             f"partition_by={keys} makes a folder of parts; {target} names one file, so leave out its suffix"
         )
-    there = parts_at(target, **options)
-    if there and mode == "error":
-        raise UsageError(f"{target} exists already; say mode='overwrite' to replace it or mode='append' to add to it")
-    if there and mode == "append" and (known := [key for key, _ in there[0].hive]) != keys:
-        if keys:
-            raise UsageError(
-                f"{target} is partitioned by {known or 'nothing'}, not by {keys}; append with the same partition_by"
-            )
-        keys = known
+    settled = _settled_keys(parts_at(target, **options), target, mode, keys)
     frame = with_keys_kept_back(_checked(lf.lazy().collect(), target))
-    if there and mode == "append":
-        united = _united_with(frame, there, options)
-        if is_one_file(target):
-            before = scan_collection(target, **options).collect()
-            frame = pl.concat([_widened(before, united), _widened(frame, united)], how="diagonal_relaxed")
-            mode = "overwrite"
-    if frame.is_empty() and mode == "append" and there:
-        return
-    frame = _with_filterable_boxes(with_places(frame))
-    frame = _with_keys(frame, keys)
-    if keys:
-        frame = _without_empty_intervals(frame)
-    pieces = _pieces(frame, [] if frame.is_empty() else keys)
-    if is_remote(target):
-        write_remote(pieces, target, there if mode == "overwrite" else [], row_group_size, options)
-    elif is_one_file(target):
-        write_file(pieces[0][1], Path(target), replace=mode == "overwrite", row_group_size=row_group_size)
-    else:
-        write_folder(pieces, Path(target), overwrite=mode == "overwrite", row_group_size=row_group_size)
+    write = _sink_remote if is_remote(target) else _sink_file if is_one_file(target) else _sink_folder
+    write(frame, _Sink(target, mode, settled, row_group_size, wait_s, options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """Where a frame goes, and how."""
+
+    target: str
+    mode: str
+    keys: Sequence[str]
+    row_group_size: int
+    wait_s: float
+    options: Mapping[str, Any]
+
+
+def _sink_folder(frame: pl.DataFrame, to: _Sink) -> None:
+    folder = Path(to.target)
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
+    try:
+        with staging(folder, is_file=False) as stage:
+            staged = stage_parts(laid_out(frame, to.keys), stage, row_group_size=to.row_group_size)
+            with only_writer(folder, is_file=False, wait_s=to.wait_s):
+                recover(folder, is_file=False)
+                there = parts_at(folder)
+                _refuse_what_does_not_fit(frame, there, to)
+                if frame.is_empty() and to.mode == "append" and there:
+                    return
+                publish_parts(staged, folder, there if to.mode == "overwrite" else [], draft=stage / "journal")
+    except BaseException:
+        # A new folder goes when nothing has come of it.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _sink_file(frame: pl.DataFrame, to: _Sink) -> None:
+    file = changeable_file(to.target)
+    with staging(file, is_file=True) as stage, only_writer(file, is_file=True, wait_s=to.wait_s):
+        recover(file, is_file=True)
+        there = parts_at(file)
+        _refuse_what_does_not_fit(frame, there, to)
+        if there and to.mode == "append":
+            if frame.is_empty():
+                return
+            frame = _appended(frame, there, to.options)
+        staged = stage_parts(laid_out(frame, []), stage, row_group_size=to.row_group_size)
+        publish_file(staged[0], file)
+
+
+def _sink_remote(frame: pl.DataFrame, to: _Sink) -> None:
+    for left in reversed(range(_PUTS)):
+        there = parts_at(to.target, **to.options)
+        _refuse_what_does_not_fit(frame, there, to)
+        if there and to.mode == "append" and frame.is_empty():
+            return
+        if not is_one_file(to.target):
+            old = there if to.mode == "overwrite" else []
+            write_remote_parts(laid_out(frame, to.keys), to.target, old, to.row_group_size, to.options)
+            return
+        whole = _appended(frame, there, to.options) if there and to.mode == "append" else frame
+        over = there[0] if there else None
+        try:
+            write_remote_file(
+                laid_out(whole, [])[0][1],
+                to.target,
+                over,
+                row_group_size=to.row_group_size,
+                options=to.options,
+                whatever_is_there=to.mode == "overwrite",
+            )
+        except ChangedMeanwhileError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def changeable_file(target: str) -> Path:
+    """Give the one file that a local collection is, if it may be replaced.
+
+    Raises
+    ------
+    UsageError
+        When it is a folder, or a link.
+    """
+    file = Path(target)
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; its suffix says that it is one file. Choose another name.")
+    if file.is_symlink():
+        raise UsageError(
+            f"{file} is a link to {file.readlink()}; a changed collection takes the place of its file, so name the file itself"
+        )
+    with clear_failures(file, "the folder"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return file
 
 
 def write_parts(
@@ -144,20 +236,64 @@ def write_parts(
         The folder of each part below the collection, and its records with ``geometry`` and ``bbox``; each is sorted along the
         curve here, and written before the next one is asked for.
     target
-        As `plain_path` gives it; for a single file there is one piece.
+        As `plain_path` gives it; for a single file there is one piece. If local, the caller holds its lock.
     old
-        Parts of this collection that go.
+        Parts of this collection that go. For a single object: what was read of it, nothing if there was none.
+
+    Raises
+    ------
+    UsageError
+        When another writer has changed a single object since it was read.
     """
-    placed = ((below, _sorted(_with_filterable_boxes(with_places(frame)))) for below, frame in pieces)
+    rows = ((below, along_the_curve(placed(frame))) for below, frame in pieces)
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    path, is_file = Path(target), is_one_file(target)
     if is_remote(target):
-        options = {"storage_options": storage_options, "credential_provider": credential_provider}
-        write_remote(placed, target, old, ROW_GROUP_SIZE, options)
-    elif is_one_file(target):
-        for _, frame in placed:
-            write_file(frame, Path(target), replace=True, row_group_size=ROW_GROUP_SIZE)
-    else:
-        files = [Path(part.path) for part in old]
-        replace_parts(placed, Path(target), files, row_group_size=ROW_GROUP_SIZE)
+        if is_file:
+            for _, frame in rows:
+                write_remote_file(
+                    frame, target, old[0] if old else None, row_group_size=ROW_GROUP_SIZE, options=options
+                )
+        else:
+            write_remote_parts(rows, target, old, ROW_GROUP_SIZE, options)
+        return
+    with staging(path, is_file=is_file) as stage:
+        staged = stage_parts(rows, stage, row_group_size=ROW_GROUP_SIZE)
+        if is_file:
+            publish_file(staged[0], path)
+        else:
+            publish_parts(staged, path, old, draft=stage / "journal")
+
+
+def _settled_keys(there: Sequence[Part], target: str, mode: str, keys: Sequence[str]) -> Sequence[str]:
+    """Give the hive keys of new parts; refuse what the parts that are there do not allow."""
+    if there and mode == "error":
+        raise UsageError(f"{target} exists already; say mode='overwrite' to replace it or mode='append' to add to it")
+    if there and mode == "append" and (known := [key for key, _ in there[0].hive]) != list(keys):
+        if keys:
+            raise UsageError(
+                f"{target} is partitioned by {known or 'nothing'}, not by {list(keys)}; append with the same partition_by"
+            )
+        return known
+    return keys
+
+
+def _refuse_what_does_not_fit(frame: pl.DataFrame, there: Sequence[Part], to: _Sink) -> None:
+    """Look again at what is there, which nobody else changes now."""
+    if list(_settled_keys(there, to.target, to.mode, to.keys)) != list(to.keys):
+        raise UsageError(f"{to.target} was partitioned by another writer meanwhile; call again")
+    if there and to.mode == "append":
+        _united_with(frame, there, to.options)
+
+
+def _appended(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> pl.DataFrame:
+    """Give the records of a collection and of a frame as one frame."""
+    united = _united_with(frame, there, options)
+    before = scan_parts(there, there[0].path, **options).collect()
+    unread = pl.concat([read_unread(part, **options) for part in there])
+    if unread[UNREAD].null_count() < unread.height:
+        before = before.with_columns(unread)
+    return pl.concat([_widened(before, united), _widened(frame, united)], how="diagonal_relaxed")
 
 
 def _check_words(mode: str, row_group_size: int, format_: str) -> None:
@@ -209,69 +345,3 @@ def _widened(frame: pl.DataFrame, united: Columns) -> pl.DataFrame:
         else pl.col(name).cast(united[name])
         for name in bands
     )
-
-
-def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
-    """Let boxes that cross the antimeridian, and are too wide for `intersects` to see that, go all around."""
-    bounds = bounds_array(frame["bbox"])
-    _check_boxes(frame, bounds)
-    odd = (bounds[:, 0] > bounds[:, 2]) & ((bounds[:, 0] < 0) | (bounds[:, 2] > 0))
-    if not odd.any():
-        return frame
-    bounds[odd, 0], bounds[odd, 2] = -180.0, 180.0
-    return frame.with_columns(bbox_series(bounds))
-
-
-def _check_boxes(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> None:
-    """Refuse NaN and infinities: statistics of Parquet leave NaN out, so that filters would pass over the record unseen."""
-    is_null = np.logical_or.reduce([side.is_null().to_numpy() for side in frame["bbox"].struct.unnest()])
-    wrong = np.flatnonzero(~np.isfinite(bounds).all(axis=1) & ~is_null)
-    if len(wrong):
-        at = int(wrong[0])
-        raise UsageError(
-            f"column 'bbox' of record {frame['id'][at]!r} is {bounds[at].tolist()}; expected four finite numbers, or null for "
-            "the place of the image itself"
-        )
-
-
-def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    made: dict[str, pl.Expr] = {}
-    for key in keys:
-        if key in frame.columns:
-            dtype = frame.schema[key]
-            if dtype.is_nested() or dtype == pl.Binary:
-                raise UsageError(f"partition_by={key!r}: the column is {dtype}, which is no name for a folder")
-            continue
-        if key not in ("year", "month") or "datetime" not in frame.columns:
-            raise UsageError(f"partition_by={key!r}: there is no such column; there are {', '.join(frame.columns)}")
-        time = pl.coalesce("datetime", "start_datetime") if "start_datetime" in frame.columns else pl.col("datetime")
-        made[key] = time.dt.year() if key == "year" else time.dt.month()
-    return frame.with_columns(**made)
-
-
-def _without_empty_intervals(frame: pl.DataFrame) -> pl.DataFrame:
-    """Drop start and end times that no record has: a filter on time could not rule out a folder by its name otherwise."""
-    names = [name for name in ("start_datetime", "end_datetime") if name in frame.columns]
-    return frame.drop(names) if all(frame[name].null_count() == frame.height for name in names) else frame
-
-
-def _pieces(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
-    """Cut the frame by hive keys, and sort each piece along the curve; the folder of each below the collection."""
-    if not keys:
-        return [("", _sorted(frame))]
-    return [
-        (
-            "/".join(f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True)),
-            _sorted(piece.drop(keys)),
-        )
-        for values, piece in frame.group_by(keys, maintain_order=True)
-    ]
-
-
-def _folder_name(value: object) -> str:
-    return _NO_HIVE_VALUE if value is None else quote(str(value), safe=" ")
-
-
-def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
-    order = curve_order(bounds_array(frame["bbox"]))
-    return frame if np.array_equal(order, np.arange(len(order))) else frame[order]

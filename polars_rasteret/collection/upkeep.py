@@ -15,14 +15,14 @@ import polars as pl
 
 from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bounds_array, place_expression
-from polars_rasteret.collection.geoparquet import unread_files
 from polars_rasteret.collection.listing import list_objects
-from polars_rasteret.collection.part_files import finish_overwrite
-from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at, plain_path, polars_options
-from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import write_parts
-from polars_rasteret.collection.turns import only_writer
-from polars_rasteret.errors import UsageError
+from polars_rasteret.collection.part_files import recover
+from polars_rasteret.collection.part_rows import n_records, read_part, read_unread
+from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at, plain_path
+from polars_rasteret.collection.scan import scan_collection, scan_parts
+from polars_rasteret.collection.sink import changeable_file, write_parts
+from polars_rasteret.collection.writer_lock import only_writer
+from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def remove(
     path: str | os.PathLike[str],
     predicate: pl.Expr,
     *,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -49,6 +50,8 @@ def remove(
         A collection: a Parquet file or a folder of parts.
     predicate
         An expression over its columns; where it is null the record stays.
+    wait_s
+        Seconds to wait for another writer of a local collection.
     storage_options, credential_provider
         As in `polars.scan_parquet`.
 
@@ -60,7 +63,12 @@ def remove(
     Raises
     ------
     UsageError
-        When no collection is there, or `predicate` is not an expression.
+        When no collection is there, another writer is at work, or `predicate` is not an expression.
+
+    Notes
+    -----
+    In an object store nothing keeps a second writer off a folder: call it while nobody else compacts, removes or refreshes there.
+    One object is replaced by a conditional PUT.
 
     Examples
     --------
@@ -75,8 +83,8 @@ def remove(
     if not isinstance(predicate, pl.Expr):
         raise UsageError(f"predicate is a {type(predicate).__name__}; expected an expression, like pl.col('id') == 'a'")
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    with changing(path, **options) as (target, parts):
-        rows = scan_collection(target, **options).with_row_index(_ROW).filter(predicate).select(_ROW).collect()
+    with changing(path, wait_s=wait_s, **options) as (target, parts):
+        rows = scan_parts(parts, target, **options).with_row_index(_ROW).filter(predicate).select(_ROW).collect()
         gone = rows[_ROW].to_numpy().astype(np.int64)
         starts = np.cumsum([0, *(n_records(part, **options) for part in parts)])
         number = np.searchsorted(starts, gone, side="right") - 1
@@ -101,6 +109,7 @@ def remove(
 def compact(
     path: str | os.PathLike[str],
     *,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -113,6 +122,8 @@ def compact(
     ----------
     path
         A collection: a folder of parts (a single file is left as it is).
+    wait_s
+        Seconds to wait for another writer of a local collection.
     storage_options, credential_provider
         As in `polars.scan_parquet`.
 
@@ -124,7 +135,11 @@ def compact(
     Raises
     ------
     UsageError
-        When no collection is there.
+        When no collection is there, or another writer is at work.
+
+    Notes
+    -----
+    In an object store nothing keeps a second writer off a folder: call it while nobody else compacts, removes or refreshes there.
 
     Examples
     --------
@@ -138,9 +153,9 @@ def compact(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    with changing(path, **options) as (target, parts):
+    with changing(path, wait_s=wait_s, **options) as (target, parts):
         starts = np.cumsum([0, *(n_records(part, **options) for part in parts)])
-        scan = scan_collection(target, **options)
+        scan = scan_parts(parts, target, **options)
         hive = list(dict.fromkeys(key for part in parts for key, _ in part.hive))
         bounds = bounds_array(scan.select(place_expression(scan)).collect().to_series())
         folders: dict[str, list[int]] = {}
@@ -208,10 +223,10 @@ def list_collections(
         try:
             parts = parts_at(child, **options)
             bands = raster_columns(scan_collection(child, **options).collect_schema()) if parts else []
-        except UsageError:
+        except (UsageError, FileFormatError):
             continue
         if bands:
-            sizes = [part.identity[0] if isinstance(part.identity, tuple) else None for part in parts]
+            sizes = [part.n_bytes for part in parts]
             n_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
             rows.append((name, child, sum(n_records(part, **options) for part in parts), bands, len(parts), n_bytes))
     return pl.DataFrame(
@@ -229,49 +244,44 @@ def list_collections(
 
 
 @contextlib.contextmanager
-def changing(path: str | os.PathLike[str], **options: Any) -> Iterator[tuple[str, list[Part]]]:
-    """Give plain path and parts of a collection that nobody else changes meanwhile; an interrupted overwrite is finished first.
+def changing(path: str | os.PathLike[str], *, wait_s: float, **options: Any) -> Iterator[tuple[str, list[Part]]]:
+    """Give plain path and parts of a collection that nobody else changes meanwhile; an interrupted change is finished first.
+
+    Parameters
+    ----------
+    path
+        A folder or a file; local ones are locked until the block ends.
+    wait_s
+        How long to wait for another writer.
 
     Raises
     ------
     UsageError
-        When nothing is there, or another writer is at work (local folders only).
+        When nothing is there, or another writer is at work.
+    FileFormatError
+        When the folder states what no writer of ours does.
     """
     target = plain_path(path)
-    is_folder = not is_remote(target) and Path(target).is_dir()
-    with only_writer(Path(target)) if is_folder else contextlib.nullcontext():
-        if is_folder:
-            finish_overwrite(Path(target))
+    if any(mark in target for mark in "*?[") and (is_remote(target) or not Path(target).exists()):
+        raise UsageError(f"{target} is a glob; a collection that is to be changed is one file or one folder")
+    is_file = is_one_file(target)
+    with contextlib.ExitStack() as stack:
+        if not is_remote(target):
+            if not Path(target).exists():
+                raise _nothing(target)
+            if not is_file and not Path(target).is_dir():
+                raise UsageError(f"{target} is a file without the suffix .parquet; rename it before it is changed")
+            where = changeable_file(target) if is_file else Path(target)
+            stack.enter_context(only_writer(where, is_file=is_file, wait_s=wait_s))
+            recover(where, is_file=is_file)
         parts = parts_at(target, **options)
         if not parts:
-            raise UsageError(
-                f"nothing is at {target}: expected a collection, a Parquet file or a folder that holds some"
-            )
-        if any(mark in target for mark in "*?[") and not Path(target).exists():
-            raise UsageError(f"{target} is a glob; a collection that is to be changed is one file or one folder")
+            raise _nothing(target)
         yield target, parts
 
 
-def read_part(part: Part, **options: Any) -> pl.DataFrame:
-    """Read all columns of one part as they are stored, geometry as plain WKB, and `UNREAD`."""
-    frame = pl.read_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
-    extensions = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
-    frame = frame.with_columns(pl.col(name).ext.storage() for name in extensions)
-    return frame.with_columns(
-        unread_files(pl.read_parquet_metadata(part.path, **polars_options(**options)), frame.height)
-    )
-
-
-def read_unread(part: Part, **options: Any) -> pl.DataFrame:
-    """Read the files of one part that gave no raster: column `UNREAD`, one row per record."""
-    metadata = pl.read_parquet_metadata(part.path, **polars_options(**options))
-    return unread_files(metadata, n_records(part, **options)).to_frame()
-
-
-def n_records(part: Part, **options: Any) -> int:
-    """Count the records of one part by its footer."""
-    scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
-    return int(scan.select(pl.len()).collect().item())
+def _nothing(target: str) -> UsageError:
+    return UsageError(f"nothing is at {target}: expected a collection, a Parquet file or a folder that holds some")
 
 
 def folder_of(part: Part, target: str) -> str:

@@ -35,6 +35,7 @@ def build_from_files(
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -60,6 +61,8 @@ def build_from_files(
         ``"raise"``: an error.
     progress
         Show a bar of files; None: what the options say.
+    wait_s
+        Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
         As in `polars.scan_parquet`: for listing and opening `sources` in buckets, and for writing `into`. Remembered for these
         buckets, as ``configure_store`` would, so that their pixels can be read.
@@ -124,7 +127,7 @@ def build_from_files(
             is_made_of_rasters=wanted is not None and datetime is not None,
             frame=frame,
         )
-        return build_into(plan, into, progress=progress, listed=listed, **options)
+        return build_into(plan, into, progress=progress, wait_s=wait_s, listed=listed, **options)
     distinct = list(dict.fromkeys(hrefs))
     headers = read_headers(distinct, [indices] * len(distinct), progress=progress, **options)
     return frame(range(len(hrefs)), {one.href: one for one in headers}, {}).drop(UNREAD).lazy()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from polars_rasteret.collection.part_rows import read_unread
 from polars_rasteret.collection.parts import Part, is_one_file, parts_at, plain_path
-from polars_rasteret.collection.scan import scan_collection
+from polars_rasteret.collection.scan import scan_collection, scan_parts
 from polars_rasteret.collection.sink import write_parts
-from polars_rasteret.collection.upkeep import read_unread
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
@@ -61,6 +61,7 @@ def build_into(
     into: str | os.PathLike[str],
     *,
     progress: bool | None,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
     listed: Mapping[str, Listed] | None = None,
@@ -75,6 +76,8 @@ def build_into(
         Where. A path that ends in ``.parquet`` grows in a folder beside it, and is written at the end.
     progress
         Show a bar of files; None: what the options say.
+    wait_s
+        Seconds to wait for another writer, where `into` is local.
     listed
         What a listing told of files of a bucket: those it shows unchanged are not asked.
 
@@ -86,7 +89,7 @@ def build_into(
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     target = plain_path(into)
     remember_stores(sorted({href for _, hrefs in plan.keys for href in hrefs}), storage_options, credential_provider)
-    with building(target, options) as build:
+    with building(target, options, wait_s=wait_s) as build:
         _grow(plan, build, progress=progress, listed=listed or {}, options=options)
         if is_one_file(target):
             _put_together(build, target, options)
@@ -124,8 +127,8 @@ def _put_together(build: Build, target: str, options: Mapping[str, Any]) -> None
     if build.of is not None and len(parts) == len(build.before) and all(map(build.is_from_before, parts)):
         return
     unread = pl.concat([read_unread(part, **options) for part in parts])
-    frame = scan_collection(build.folder, **options).collect().with_columns(unread)
-    write_parts([("", frame)], target, [], **options)
+    frame = scan_parts(parts, target, **options).collect().with_columns(unread)
+    write_parts([("", frame)], target, build.over, **options)
 
 
 def _rows_to_make(

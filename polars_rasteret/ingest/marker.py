@@ -17,18 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.collection.listing import PutRefusedError, Stored, delete_objects, get_object, put_object
-from polars_rasteret.collection.part_files import clear_failures, finish_overwrite, write_text
+from polars_rasteret.collection.disk import clear_failures, sync_folder, write_text
+from polars_rasteret.collection.listing import Listed, PutRefusedError, Stored, delete_objects, get_object, put_object
+from polars_rasteret.collection.part_files import recover
+from polars_rasteret.collection.part_rows import read_part
 from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at
-from polars_rasteret.collection.sink import write_parts
-from polars_rasteret.collection.turns import only_writer
-from polars_rasteret.collection.upkeep import read_part
+from polars_rasteret.collection.sink import changeable_file, write_parts
+from polars_rasteret.collection.staging import staging
+from polars_rasteret.collection.stated import not_ours, read_statement, stated_names, statement, why_not_plain
+from polars_rasteret.collection.writer_lock import only_writer
 from polars_rasteret.errors import FetchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 MARKER = "_build.json"
+_BUILDING = ".building"
 LEASE = dt.timedelta(minutes=10)
 """A build in a bucket that has not renewed its marker for so long is taken for dead."""
 _PROCESS = secrets.token_hex(8)
@@ -45,6 +49,8 @@ class Build:
     """Names of the parts that were there before."""
     of: Any
     """What the single file was that grows, None: there was none, or the folder itself is the collection."""
+    over: Sequence[Part]
+    """The single file that grows, as it was found; empty where there is none."""
     options: Mapping[str, Any]
     marker: Stored | None = field(default=None)
 
@@ -84,7 +90,7 @@ class Build:
 
 
 @contextlib.contextmanager
-def building(target: str, options: Mapping[str, Any]) -> Iterator[Build]:
+def building(target: str, options: Mapping[str, Any], *, wait_s: float) -> Iterator[Build]:
     """Mark a collection as being built until the block ends; where it ends with an error, the marker stays for the next build.
 
     A single file is a folder of parts until then: the caller puts them together.
@@ -92,7 +98,9 @@ def building(target: str, options: Mapping[str, Any]) -> Iterator[Build]:
     Raises
     ------
     UsageError
-        When another build, or another writer, is at work there.
+        When another build, or another writer, is at work there for longer than `wait_s`.
+    FileFormatError
+        When the folder states what no build of ours does.
     """
     file = target if is_one_file(target) else None
     folder = target if file is None else _working_folder(target)
@@ -104,63 +112,86 @@ def building(target: str, options: Mapping[str, Any]) -> Iterator[Build]:
         except BaseException:
             build.release()
             raise
-        _remove(parts_at(folder, **options) if file else [], options)
-        delete_objects([_href(folder)], **options)
+        _end(folder, file, options)
         return
     where = Path(folder)
     if where.is_file():
         raise UsageError(
             f"into={target!r} is a file; a path without .parquet is a folder of parts. Choose another name."
         )
-    if file is not None and Path(file).is_dir():
-        raise UsageError(f"into={target!r} is a folder; its suffix says that it is one file. Choose another name.")
-    with clear_failures(where, "the folder"):
-        where.mkdir(parents=True, exist_ok=True)
+    collection = where if file is None else changeable_file(file)
+    if file is None:
+        _make(where)
     try:
-        with only_writer(where):
+        with only_writer(collection, is_file=file is not None, wait_s=wait_s):
+            recover(collection, is_file=file is not None)
+            _make(where)
             yield _begun(where, file, options)
-            _remove(parts_at(folder) if file else [], options)
-            (where / MARKER).unlink(missing_ok=True)
+            _end(folder, file, options)
+            if file is not None:
+                _drop(where)
     finally:
-        # It stays when it is not empty: parts are left for the next build, or that has begun.
-        with contextlib.suppress(OSError):
-            where.rmdir()
+        if file is None:
+            _drop(where)
+
+
+def _make(folder: Path) -> None:
+    if folder.is_symlink() and folder.name.endswith(_BUILDING):
+        raise UsageError(f"{folder} is a link to {folder.readlink()}; a build empties this folder. Delete the link.")
+    with clear_failures(folder, "the folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _drop(folder: Path) -> None:
+    """Remove an empty folder; it stays when parts are left for the next build."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _end(folder: str, file: str | None, options: Mapping[str, Any]) -> None:
+    # The marker goes before the parts that have become a single file: without it they are made anew, but with it what is left
+    # of them would be taken for all of the file.
+    left = parts_at(folder, **options) if file else []
+    if is_remote(folder):
+        delete_objects([_href(folder)], **options)
+    else:
+        Path(folder, MARKER).unlink(missing_ok=True)
+        sync_folder(Path(folder))
+    _remove(left, options)
 
 
 def _working_folder(file: str) -> str:
     folder, _, name = file.rpartition("/")
-    return f"{folder}/.{name}.building"
+    return f"{folder}/.{name}{_BUILDING}"
 
 
 def _begun(folder: Path, file: str | None, options: Mapping[str, Any]) -> Build:
-    finish_overwrite(folder)
-    for left in folder.rglob(".*.writing"):
-        left.unlink(missing_ok=True)
+    if file is not None:
+        recover(folder, is_file=False)
     marker = folder / MARKER
-    of = _identity(file, options)
-    if marker.exists() and (told := json.loads(marker.read_text())).get("of") == of:
-        return Build(folder=str(folder), before=frozenset(told["before"]), of=of, options=options)
-    before = _seeded(str(folder), file, options)
-    build = Build(folder=str(folder), before=before, of=of, options=options)
-    temporary = folder / f".{secrets.token_hex(8)}.writing"
-    try:
-        with clear_failures(folder, "the marker of a build"):
-            write_text(temporary, build.words(None).decode())
-            temporary.replace(marker)
-    finally:
-        temporary.unlink(missing_ok=True)
+    over = parts_at(file) if file else []
+    told = _stated(read_statement(marker), str(marker))
+    if told is not None and told["of"] == _identity(over):
+        return Build(folder=str(folder), before=frozenset(told["before"]), of=told["of"], over=over, options=options)
+    build = _new_build(str(folder), over, options, is_file=file is not None)
+    with staging(folder, is_file=False) as stage, clear_failures(folder, "the marker of a build"):
+        draft = stage / "marker"
+        write_text(draft, build.words(None).decode())
+        draft.replace(marker)
+        sync_folder(folder)
     return build
 
 
 def _begun_in_bucket(folder: str, file: str | None, options: Mapping[str, Any]) -> Build:
     held = get_object(_href(folder), **options)
-    told = {} if held is None else json.loads(held.data)
-    if held is not None:
-        _refuse_alive(folder, told.get("by"), held.modified)
-    of = _identity(file, options)
-    goes_on = held is not None and told.get("of") == of
-    before = frozenset(told["before"]) if goes_on else _seeded(folder, file, options)
-    build = Build(folder=folder, before=before, of=of, options=options)
+    told = None if held is None else _stated(statement(held.data, _href(folder)), _href(folder))
+    if held is not None and told is not None:
+        _refuse_alive(folder, told["by"], held.modified)
+    over = parts_at(file, **options) if file else []
+    if told is not None and told["of"] == _identity(over):
+        build = Build(folder=folder, before=frozenset(told["before"]), of=told["of"], over=over, options=options)
+    else:
+        build = _new_build(folder, over, options, is_file=file is not None)
     try:
         build.marker = put_object(_href(folder), build.words(_us()), over=held, **options)
     except PutRefusedError:
@@ -168,19 +199,46 @@ def _begun_in_bucket(folder: str, file: str | None, options: Mapping[str, Any]) 
     return build
 
 
-def _seeded(folder: str, file: str | None, options: Mapping[str, Any]) -> frozenset[str]:
-    """Give the names of the parts that are there; for a single file its records become the first part."""
-    if file is not None:
+def _stated(said: Any, where: str) -> dict[str, Any] | None:
+    """Check what a marker says; it may be a stranger's."""
+    if said is None:
+        return None
+    if not isinstance(said, dict) or said.keys() != {"before", "of", "by"}:
+        raise not_ours(where, 'it is not {"before": [names], "of": ..., "by": ...}')
+    stated_names(said["before"], where)
+    of, by = said["of"], said["by"]
+    if of is not None and not (isinstance(of, list) and all(isinstance(one, int | str | None) for one in of)):
+        raise not_ours(where, "its 'of' is no size and time of a file")
+    if by is None:
+        return said
+    if not isinstance(by, dict) or by.keys() != {"pid", "host", "process"}:
+        raise not_ours(where, "its 'by' is no process")
+    is_process = isinstance(by["pid"], int) and not isinstance(by["pid"], bool) and 0 < by["pid"] < 2**31
+    if not is_process or not all(isinstance(by[word], str) and len(by[word]) < 1_000 for word in ("host", "process")):
+        raise not_ours(where, "its 'by' is no process")
+    return said
+
+
+def _new_build(folder: str, over: Sequence[Part], options: Mapping[str, Any], *, is_file: bool) -> Build:
+    """Give a build that begins; for a single file its records become the first part."""
+    if is_file:
         _remove(parts_at(folder, **options), options)
-        pieces = [("", read_part(part, **options)) for part in parts_at(file, **options)]
+        pieces = [("", read_part(part, **options)) for part in over]
         if pieces:
             write_parts(pieces, folder, [], **options)
-    return frozenset(_name(part, folder) for part in parts_at(folder, **options))
+    before = [_name(part, folder) for part in parts_at(folder, **options)]
+    for name in before:
+        if (why := why_not_plain(name)) is not None:
+            raise UsageError(f"{folder}: the part {name!r} {why}; rename it before the collection grows")
+    return Build(folder=folder, before=frozenset(before), of=_identity(over), over=over, options=options)
 
 
-def _identity(file: str | None, options: Mapping[str, Any]) -> Any:
-    found = [] if file is None else parts_at(file, **options)
-    return list(found[0].identity) if found and isinstance(found[0].identity, tuple) else None
+def _identity(over: Sequence[Part]) -> Any:
+    """Give what tells a single file from the one that it may become: for a marker, so in the words of JSON."""
+    identity = over[0].identity if over else None
+    if isinstance(identity, Listed):
+        return [identity.size, identity.etag]
+    return list(identity) if isinstance(identity, tuple) else None
 
 
 def _remove(parts: Sequence[Part], options: Mapping[str, Any]) -> None:
@@ -228,4 +286,6 @@ def _href(target: str) -> str:
 
 
 def _name(part: Part, target: str) -> str:
-    return part.path.removeprefix(target).strip("/")
+    if is_remote(target):
+        return part.path.removeprefix(target).strip("/")
+    return Path(part.path).relative_to(target).as_posix()

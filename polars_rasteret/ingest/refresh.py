@@ -15,10 +15,11 @@ import shapely
 
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.geoparquet import UNREAD
+from polars_rasteret.collection.part_rows import read_part
 from polars_rasteret.collection.parts import is_all_null, read_schema
 from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import write_parts
-from polars_rasteret.collection.upkeep import changing, folder_of, read_part
+from polars_rasteret.collection.upkeep import changing, folder_of
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
 from polars_rasteret.ingest.held import HeldFile, bands_by_href, files_to_read, held_files, with_unread
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
@@ -43,6 +44,7 @@ def refresh(
     path: str | os.PathLike[str],
     *,
     progress: bool | None = None,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -59,6 +61,8 @@ def refresh(
         A collection: a Parquet file or a folder of parts.
     progress
         Show a bar of the headers that are read; None: what the options say.
+    wait_s
+        Seconds to wait for another writer of a local collection.
     storage_options, credential_provider
         As in `polars.scan_parquet`; for the files too.
 
@@ -70,7 +74,7 @@ def refresh(
     Raises
     ------
     UsageError
-        When no collection is there.
+        When no collection is there, or another writer is at work.
     FetchError
         When a file cannot be asked for another reason than being gone; the parts done before stay done.
 
@@ -85,7 +89,7 @@ def refresh(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    with changing(path, **options) as (target, parts):
+    with changing(path, wait_s=wait_s, **options) as (target, parts):
         accepted = pixel_dtypes(parts, **options)
         verdicts: dict[str, bool] = {}
         for part in parts:

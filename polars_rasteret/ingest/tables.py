@@ -38,6 +38,7 @@ def build_from_table(
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -61,6 +62,8 @@ def build_from_table(
         ``"null"``: a file that cannot be used gives a null raster and the reason in ``header_error``; ``"raise"``: an error.
     progress
         Show a bar of files; None: what the options say.
+    wait_s
+        Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
         As in `polars.scan_parquet`: for files in buckets, and for writing `into`. Remembered for these buckets, as
         ``configure_store`` would, so that their pixels can be read.
@@ -136,7 +139,7 @@ def build_from_table(
             is_made_of_rasters=True,
             frame=make,
         )
-        return build_into(plan, into, progress=progress, **options)
+        return build_into(plan, into, progress=progress, wait_s=wait_s, **options)
     headers = read_headers(list(wanted), [sorted(one) for one in wanted.values()], progress=progress, **options)
     return make(range(table.height), {one.href: one for one in headers}, {}).drop(UNREAD).lazy()
 

@@ -124,6 +124,7 @@ class Questions:
         partition_by: str | Sequence[str] | None = None,
         row_group_size: int | None = None,
         format: Literal["native", "rasteret"] = "native",  # noqa: A002 - the public name
+        wait_s: float = 0.0,
         storage_options: Mapping[str, Any] | None = None,
         credential_provider: Any = None,
     ) -> None:
@@ -141,13 +142,16 @@ class Questions:
             Records in a row group; a few hundred by default, so that spatial filters skip most.
         format
             ``"native"``; the predecessor's layout comes with a later version.
+        wait_s
+            Seconds to wait for another writer of a local collection.
         storage_options, credential_provider
             For remote paths, as in Polars.
 
         Raises
         ------
         UsageError
-            When `path` exists and `mode` is ``"error"``, or appended pixels have no common dtype with those there.
+            When `path` exists and `mode` is ``"error"``, appended pixels have no common dtype with those there,
+            or another writer is at work.
         """
         from polars_rasteret.collection.sink import sink_collection
 
@@ -158,6 +162,7 @@ class Questions:
             mode=mode,
             partition_by=partition_by,
             format=format,
+            wait_s=wait_s,
             storage_options=storage_options,
             credential_provider=credential_provider,
             **more,

@@ -17,6 +17,7 @@ class ObjectServer:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.n_bytes = 0
+        self.lock = threading.Lock()
         self.log: list[tuple[str, str]] = []
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -117,7 +118,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if "partNumber" in query:
             key = f"{key}?{query['uploadId'][0]}?{int(query['partNumber'][0]):05d}"
-        self.owner.objects[key] = body
+        with self.owner.lock:
+            there = self.owner.objects.get(key)
+            etag = None if there is None else _tells(there)["ETag"]
+            wanted = self.headers.get("If-Match")
+            if (wanted is not None and wanted != etag) or (self.headers.get("If-None-Match") == "*" and etag):
+                self._answer(412)
+                return
+            self.owner.objects[key] = body
         self._answer(200, **_tells(body))
 
     def do_POST(self) -> None:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,6 @@ from collection_frames import grid_of_scenes, raster_column
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-import polars_rasteret.collection.part_files as part_files_module
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.collection.scan import scan_collection
@@ -315,49 +313,6 @@ def test_an_empty_collection_is_written_and_read(tmp_path):
         found = scan_collection(tmp_path / name)
         assert found.collect().height == 0
         assert found.collect_schema()["red"] == raster_dtype(pl.UInt8())
-
-
-class Killed(BaseException):
-    """Stands for a process that ends at this point."""
-
-
-@pytest.mark.parametrize("point", range(9))
-def test_a_writer_killed_anywhere_leaves_the_old_rows_or_the_new_ones(tmp_path, monkeypatch, point):
-    """Every effect on the file system may be the last one: after it nothing more happens, not even cleaning up."""
-    old = band(pl.UInt8(), 4).with_columns(label=pl.Series(["a", "b", "a", "b"]))
-    new = old.with_columns(id=pl.lit("new"))
-    folder = tmp_path / "c"
-    sink_collection(old, folder, partition_by="label")
-    left = [point]
-
-    def effect(original):
-        def wrapped(*args, **kwargs):
-            if left[0] <= 0:
-                raise Killed
-            left[0] -= 1
-            return original(*args, **kwargs)
-
-        return wrapped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(part_files_module, "_write_whole", effect(part_files_module._write_whole))
-        patch.setattr(Path, "replace", effect(Path.replace))
-        patch.setattr(Path, "unlink", effect(Path.unlink))
-        try:
-            sink_collection(new, folder, partition_by="label", mode="overwrite")
-        except Killed:
-            killed = True
-        else:
-            killed = False
-    found = scan_collection(folder).collect()["id"].unique().sort().to_list()
-    assert found in (["new"], ["r0", "r1", "r2", "r3"])
-    assert scan_collection(folder).collect().height == 4
-    if not killed:
-        assert found == ["new"]
-    # The next writer puts things in order.
-    sink_collection(old, folder, partition_by="label", mode="overwrite")
-    assert scan_collection(folder).collect()["id"].sort().to_list() == ["r0", "r1", "r2", "r3"]
-    assert not (folder / "_overwrite.json").exists()
 
 
 def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path):

@@ -1,0 +1,77 @@
+"""Which Parquet files in this folder are not parts of the collection?
+
+The journal names them: parts that are coming while a writer puts them in place, then parts that are going. Readers leave them
+out; the next writer deletes them and the journal. So one rename of the journal decides over any number of parts.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+from polars_rasteret.collection.disk import sync_folder, write_text
+from polars_rasteret.collection.stated import inside, not_ours, read_statement, stated_names
+from polars_rasteret.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+JOURNAL = "_overwrite.json"
+
+
+def left_out(folder: Path) -> list[str]:
+    """Give the names that the journal leaves out of a collection, relative to its folder; none without a journal.
+
+    Raises
+    ------
+    FileFormatError
+        When the journal is not one of ours.
+    """
+    said = read_statement(folder / JOURNAL)
+    if said is None:
+        return []
+    where = str(folder / JOURNAL)
+    if not isinstance(said, dict) or said.keys() != {"left_out"}:
+        raise not_ours(where, 'it is not {"left_out": [names]}')
+    return stated_names(said["left_out"], where)
+
+
+def write_journal(folder: Path, names: Sequence[str], draft: Path) -> None:
+    """Let the journal say `names`, in one step; without names it goes."""
+    if not names:
+        (folder / JOURNAL).unlink(missing_ok=True)
+    else:
+        write_text(draft, json.dumps({"left_out": list(names)}))
+        draft.replace(folder / JOURNAL)
+    sync_folder(folder)
+
+
+def discard_left_out(folder: Path) -> None:
+    """Delete what the journal leaves out, then the journal; what a reader keeps open on Windows stays left out.
+
+    Raises
+    ------
+    FileFormatError
+        When the journal is not one of ours, or names what is no file.
+    """
+    names = left_out(folder)
+    files = [inside(folder, name) for name in names]
+    for file in files:
+        try:
+            is_folder = stat.S_ISDIR(file.lstat().st_mode)
+        except FileNotFoundError:
+            continue
+        if is_folder:
+            raise FileFormatError(
+                f"{folder / JOURNAL} names {file}, which is a folder. Delete {JOURNAL} and call again."
+            )
+    is_held = False
+    for file in files:
+        try:
+            file.unlink(missing_ok=True)
+        except PermissionError:
+            is_held = True
+    if not is_held:
+        (folder / JOURNAL).unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""How do records lie in the files of a collection?
+
+Cut by hive keys, and along a curve so that neighbours on Earth are neighbours in the file. Pure: frames in, frames out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.collection.curve import curve_order
+from polars_rasteret.collection.extent import bbox_series, bounds_array, with_places
+from polars_rasteret.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def laid_out(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
+    """Place the records, cut them by hive keys, and sort each piece along the curve; the folder of each below the collection."""
+    frame = _with_keys(placed(frame), keys)
+    if keys:
+        frame = _without_empty_intervals(frame)
+    if not keys or frame.is_empty():
+        return [("", along_the_curve(frame))]
+    return [
+        (
+            "/".join(f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True)),
+            along_the_curve(piece.drop(keys)),
+        )
+        for values, piece in frame.group_by(keys, maintain_order=True)
+    ]
+
+
+def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
+    """Let boxes that cross the antimeridian, and are too wide for `intersects` to see that, go all around."""
+    bounds = bounds_array(frame["bbox"])
+    _check_boxes(frame, bounds)
+    odd = (bounds[:, 0] > bounds[:, 2]) & ((bounds[:, 0] < 0) | (bounds[:, 2] > 0))
+    if not odd.any():
+        return frame
+    bounds[odd, 0], bounds[odd, 2] = -180.0, 180.0
+    return frame.with_columns(bbox_series(bounds))
+
+
+def _check_boxes(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> None:
+    """Refuse NaN and infinities: statistics of Parquet leave NaN out, so that filters would pass over the record unseen."""
+    is_null = np.logical_or.reduce([side.is_null().to_numpy() for side in frame["bbox"].struct.unnest()])
+    wrong = np.flatnonzero(~np.isfinite(bounds).all(axis=1) & ~is_null)
+    if len(wrong):
+        at = int(wrong[0])
+        raise UsageError(
+            f"column 'bbox' of record {frame['id'][at]!r} is {bounds[at].tolist()}; expected four finite numbers, or null for "
+            "the place of the image itself"
+        )
+
+
+def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    made: dict[str, pl.Expr] = {}
+    for key in keys:
+        if key in frame.columns:
+            dtype = frame.schema[key]
+            if dtype.is_nested() or dtype == pl.Binary:
+                raise UsageError(f"partition_by={key!r}: the column is {dtype}, which is no name for a folder")
+            continue
+        if key not in ("year", "month") or "datetime" not in frame.columns:
+            raise UsageError(f"partition_by={key!r}: there is no such column; there are {', '.join(frame.columns)}")
+        time = pl.coalesce("datetime", "start_datetime") if "start_datetime" in frame.columns else pl.col("datetime")
+        made[key] = time.dt.year() if key == "year" else time.dt.month()
+    return frame.with_columns(**made)
+
+
+def _without_empty_intervals(frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop start and end times that no record has: a filter on time could not rule out a folder by its name otherwise."""
+    names = [name for name in ("start_datetime", "end_datetime") if name in frame.columns]
+    return frame.drop(names) if all(frame[name].null_count() == frame.height for name in names) else frame
+
+
+def _folder_name(value: object) -> str:
+    return _NO_HIVE_VALUE if value is None else quote(str(value), safe=" ")
+
+
+def placed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add ``geometry`` and ``bbox`` where they are missing, boxes such that filters can skip by them."""
+    return _with_filterable_boxes(with_places(frame))
+
+
+def along_the_curve(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort records so that neighbours on Earth are neighbours in the file."""
+    order = curve_order(bounds_array(frame["bbox"]))
+    return frame if np.array_equal(order, np.arange(len(order))) else frame[order]

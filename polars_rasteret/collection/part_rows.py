@@ -1,0 +1,38 @@
+"""What are the rows of one part?
+
+Read as they are stored, without what other parts of the collection would make of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.collection.geoparquet import unread_files
+from polars_rasteret.collection.parts import polars_options
+
+if TYPE_CHECKING:
+    from polars_rasteret.collection.parts import Part
+
+
+def read_part(part: Part, **options: Any) -> pl.DataFrame:
+    """Read all columns of one part as they are stored, geometry as plain WKB, and `UNREAD`."""
+    frame = pl.read_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
+    extensions = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
+    frame = frame.with_columns(pl.col(name).ext.storage() for name in extensions)
+    return frame.with_columns(
+        unread_files(pl.read_parquet_metadata(part.path, **polars_options(**options)), frame.height)
+    )
+
+
+def read_unread(part: Part, **options: Any) -> pl.DataFrame:
+    """Read the files of one part that gave no raster: column `UNREAD`, one row per record."""
+    metadata = pl.read_parquet_metadata(part.path, **polars_options(**options))
+    return unread_files(metadata, n_records(part, **options)).to_frame()
+
+
+def n_records(part: Part, **options: Any) -> int:
+    """Count the records of one part by its footer."""
+    scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
+    return int(scan.select(pl.len()).collect().item())

@@ -1,0 +1,114 @@
+"""Is somebody else changing this collection right now?
+
+The system holds the lock and takes it back when its holder dies, however it dies. The file only says whose it is. Readers need no
+lock. What a writer does while it holds the lock is written in the docstring of `polars_rasteret.collection`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import stat
+from typing import TYPE_CHECKING
+
+import filelock
+
+from polars_rasteret.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK = "_writer.lock"
+"""In a folder of parts; the lock of one file lies beside it."""
+
+
+def lock_path(target: Path, *, is_file: bool) -> Path:
+    """Give the file that is locked by who changes a collection."""
+    return target.parent / f".{target.name}.lock" if is_file else target / LOCK
+
+
+@contextlib.contextmanager
+def only_writer(target: Path, *, is_file: bool, wait_s: float) -> Iterator[None]:
+    """Keep other writers, processes and threads, off a local collection until the block ends.
+
+    Parameters
+    ----------
+    target, is_file
+        A folder that exists, or one file whose folder exists.
+    wait_s
+        How long to wait for another writer.
+
+    Raises
+    ------
+    UsageError
+        When another writer is still at work, or the file system has no locks.
+    """
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not wait_s >= 0:
+        raise UsageError(f"wait_s is {wait_s!r}; expected seconds to wait for another writer, 0 or more")
+    path = lock_path(target, is_file=is_file)
+    lock = taken(path, wait_s=wait_s)
+    if lock is None:
+        raise UsageError(
+            f"{target} is being changed by {_holder(path)}; call again when that is done (its lock ends with it), or say how "
+            "long to wait for it (wait_s)"
+        )
+    try:
+        _tell_holder(path)
+        yield
+    finally:
+        # Removed while it is held: who waits for it sees that its file has gone, and opens a new one.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def taken(path: Path, *, wait_s: float = 0.0) -> filelock.BaseFileLock | None:
+    """Take the lock of a file; None when somebody else has it.
+
+    Raises
+    ------
+    UsageError
+        When there can be no lock.
+    """
+    if issubclass(filelock.FileLock, filelock.SoftFileLock):
+        raise UsageError(f"{path.parent}: this system has no file locks, so collections cannot be changed safely on it")
+    lock = filelock.FileLock(path, mode=0o666, thread_local=False, poll_interval=0.02, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=-1 if math.isinf(wait_s) else wait_s)
+    except filelock.Timeout:
+        return None
+    except (OSError, NotImplementedError) as error:
+        raise UsageError(
+            f"{path} could not be locked: {error}. A collection is changed under a lock only; change it where the file system "
+            "has locks and you may write, and copy it here."
+        ) from error
+    return lock
+
+
+def _tell_holder(path: Path) -> None:
+    """Write who holds the lock; on a full disk, and on Windows, it holds without words."""
+    with contextlib.suppress(OSError):
+        file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            found = os.fstat(file)
+            # A lock file that came with a stranger's folder may be another name of a file of ours.
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                os.ftruncate(file, 0)
+                os.write(file, f"process {os.getpid()} on {platform.node()}".encode())
+        finally:
+            os.close(file)
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            words = os.read(file, 200).decode(errors="replace")
+            if words.startswith("process ") and words.isprintable():
+                return words
+        finally:
+            os.close(file)
+    return "another process"
