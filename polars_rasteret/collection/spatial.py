@@ -18,7 +18,9 @@ import shapely
 
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.crs import LONLAT, densified_box, normalize_crs, transform_xy
+from polars_rasteret.frame.stated_crs import geometry_crs
+from polars_rasteret.frame.targets import wkb_array
+from polars_rasteret.geo.crs import LONLAT, densified_box, normalize_crs, same_crs, transform_xy
 from polars_rasteret.geo.footprints import geometry_bounds, lonlat_rings, split_at_antimeridian
 from polars_rasteret.schema import raster_columns
 
@@ -29,7 +31,7 @@ _DENSIFY = 84
 """A geometry in another CRS is cut into pieces of this fraction of its size before it is transformed."""
 
 
-def intersects(lf: pl.LazyFrame, geometry_or_bounds: Any, crs: Any = 4326) -> pl.LazyFrame:
+def intersects(lf: pl.LazyFrame, geometry_or_bounds: Any, crs: Any = None) -> pl.LazyFrame:
     """Keep the records whose footprint meets a geometry or a box.
 
     Parameters
@@ -37,10 +39,10 @@ def intersects(lf: pl.LazyFrame, geometry_or_bounds: Any, crs: Any = 4326) -> pl
     lf
         A collection. Without ``bbox`` and ``geometry`` the footprint comes from the raster columns.
     geometry_or_bounds
-        A shapely geometry, WKB, anything with ``__geo_interface__``, or ``(minx, miny, maxx, maxy)``; minx > maxx is a box
-        across the antimeridian.
+        A shapely geometry, WKB, anything with ``__geo_interface__``, several of these in a list, Series or GeoDataFrame, or
+        ``(minx, miny, maxx, maxy)``; minx > maxx is a box across the antimeridian.
     crs
-        Of what you pass; default longitude and latitude.
+        Of what you pass. None: what a GeoDataFrame, GeoArrow metadata or EWKB state, else longitude and latitude.
 
     Returns
     -------
@@ -100,24 +102,25 @@ def bbox_meets(geometry: Any) -> pl.Expr:
     return pl.all_horizontal(ymin <= north, ymax.is_between(south, math.inf), reduce(operator.or_, overlaps))
 
 
-def lonlat_geometry(geometry_or_bounds: Any, crs: Any = 4326) -> Any:
+def lonlat_geometry(geometry_or_bounds: Any, crs: Any = None) -> Any:
     """Give what a caller passed as a shapely geometry in longitude and latitude, split at the antimeridian.
 
     Raises
     ------
     UsageError
-        When it is not a geometry or box, is empty, or has no place in longitude and latitude.
+        When it is not a geometry or box, is empty, has no place in longitude and latitude, or states another CRS than `crs`.
     """
     if isinstance(crs, str) and crs == "native":
         raise UsageError("crs='native' has no meaning here: the records have different CRSs; say which one you pass")
-    if hasattr(geometry_or_bounds, "to_crs") and hasattr(geometry_or_bounds, "geometry"):
-        return union_of(geometry_or_bounds)  # it knows its CRS
-    source = normalize_crs(crs)
+    if _are_several(geometry_or_bounds):
+        return union_of(geometry_or_bounds, crs)
     box = _box_of(geometry_or_bounds)
+    geometry = None if box is not None else shapely_geometry(geometry_or_bounds)
+    srid = 0 if geometry is None else int(shapely.get_srid(geometry))
+    source = _agreed(crs, srid or None, "the geometry")
     lonlat = source in ("EPSG:4326", LONLAT)
     if box is not None:
         return _lonlat_box(box) if lonlat else _projected_box(box, source)
-    geometry = shapely_geometry(geometry_or_bounds)
     if shapely.is_empty(geometry):
         raise UsageError("the geometry is empty, so no record can meet it")
     if lonlat:
@@ -128,6 +131,25 @@ def lonlat_geometry(geometry_or_bounds: Any, crs: Any = 4326) -> Any:
                 "crs="
             )
     return split_at_antimeridian(geometry) if lonlat else _projected(geometry, source)
+
+
+def _agreed(passed: Any, stated: Any, what: str) -> str:
+    """Settle a CRS that is passed, stated, or longitude and latitude; what is passed and stated must agree."""
+    if stated is None:
+        return normalize_crs(LONLAT if passed is None else passed)
+    crs = normalize_crs(stated)
+    if passed is not None and not same_crs(normalize_crs(passed), crs):
+        raise UsageError(f"crs={str(passed)[:80]!r} contradicts {what}, which says {crs[:80]}; leave crs out")
+    return crs
+
+
+def _are_several(value: Any) -> bool:
+    """Say whether these are geometries, not one geometry or the four numbers of a box."""
+    if isinstance(value, pl.Series) or (hasattr(value, "to_crs") and hasattr(value, "geometry")):
+        return True
+    if isinstance(value, str | bytes | bytearray | memoryview) or not isinstance(value, Sequence | np.ndarray):
+        return False
+    return len(value) > 0 and not any(isinstance(one, int | float | np.number) for one in value)
 
 
 def shapely_geometry(value: Any) -> Any:
@@ -238,24 +260,26 @@ def _projected(geometry: Any, source: str) -> Any:
     return split_at_antimeridian(around) if turned_east - turned_west < east - west else moved
 
 
-def union_of(geometries: Any) -> Any:
+def union_of(geometries: Any, crs: Any = None) -> Any:
     """Give one longitude/latitude geometry that covers all that a caller passed: one geometry, a list, a GeoDataFrame, WKB.
 
     Raises
     ------
     UsageError
-        When there is none, or one cannot be understood.
+        When there is none, one cannot be understood, or one states another CRS than `crs`.
     """
     if hasattr(geometries, "to_crs") and hasattr(geometries, "geometry"):
         # A GeoDataFrame or GeoSeries knows its CRS.
         if geometries.crs is not None:
-            geometries = geometries.to_crs(4326)
+            _agreed(crs, geometries.crs, "the GeoDataFrame")
+            geometries, crs = geometries.to_crs(4326), None
         each = list(geometries.geometry)
     elif isinstance(geometries, shapely.Geometry | bytes | str | dict) or hasattr(geometries, "__geo_interface__"):
         each = [geometries]
     elif isinstance(geometries, pl.Series):
-        plain = geometries.ext.storage() if isinstance(geometries.dtype, pl.BaseExtension) else geometries
-        each = plain.to_list()
+        if (stated := geometry_crs(geometries.dtype)) is not None:
+            crs = _agreed(crs, stated, "the column")
+        each = wkb_array(geometries).tolist()
     elif isinstance(geometries, Iterable):
         each = list(geometries)
     else:
@@ -263,7 +287,7 @@ def union_of(geometries: Any) -> Any:
             f"geometries is a {type(geometries).__name__}; expected geometries, as shapely, WKB or GeoDataFrame"
         )
     known = [shapely_geometry(one) for one in each if one is not None]
-    known = [split_at_antimeridian(one) for one in known if not shapely.is_empty(one)]
+    known = [lonlat_geometry(one, crs) for one in known if not shapely.is_empty(one)]
     if not known:
         raise UsageError("geometries holds no geometry")
     return known[0] if len(known) == 1 else shapely.GeometryCollection(known)

@@ -15,6 +15,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.arguments import checked_bands
 from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands
+from polars_rasteret.frame.stated_crs import refuse_other_native
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
 
 if TYPE_CHECKING:
@@ -99,6 +100,12 @@ def settled_crs(crs: Any) -> str | None:
     if crs is None or (isinstance(crs, str) and crs == NATIVE):
         return crs
     return normalize_crs(crs)
+
+
+def check_native(geometry: pl.Series, crs: str | None, columns: Sequence[RasterColumn], *, what: str) -> None:
+    """Refuse ``crs="native"`` where a geometry column states a CRS that is not the one of the rasters."""
+    if crs == NATIVE:
+        refuse_other_native(geometry, (one for column in columns for one in column.crs), what=what)
 
 
 def known_crs(crs: str | None) -> str:

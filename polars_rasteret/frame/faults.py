@@ -47,6 +47,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "offset": ("numbers", lambda dtype: dtype.is_numeric() or dtype == pl.Null),
     "tiles": ("bytes", lambda dtype: dtype == pl.Binary),
 }
+NO_SIDECARS = "sidecar files (.aux.xml, .tfw, .msk, .ovr) are not read"
 _NO_BYTES = np.zeros(1, np.int64)
 
 
@@ -182,7 +183,8 @@ def placing_fault(
         return UsageError(
             f"{name}: {shown(href)} has no {'transform' if no_grid else 'CRS'}, so map "
             "coordinates cannot be placed in it. Read it by pixels (read_window(window=...))"
-            + ("." if no_grid else ", or pass crs='native' with coordinates in the file's own system.")
+            + ("" if no_grid else ", or pass crs='native' with coordinates in the file's own system")
+            + f"; {NO_SIDECARS}."
         )
     if crs is None or targets_in == NATIVE:
         return None

@@ -14,10 +14,12 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import struct_series
 from polars_rasteret.frame.arguments import as_expr, is_number
-from polars_rasteret.frame.elementwise import NO_CRS, known_crs, same_length, settled_crs
+from polars_rasteret.frame.elementwise import NO_CRS, check_native, known_crs, same_length, settled_crs
+from polars_rasteret.frame.nowhere import warn_if_impossible
 from polars_rasteret.frame.records import native_bounds
 from polars_rasteret.frame.references import RasterColumn, raster_column
-from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
+from polars_rasteret.frame.stated_crs import crs_of_geometry
+from polars_rasteret.frame.targets import points_of_columns, points_of_geometry
 from polars_rasteret.frame.windows import windows_of_points
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.footprints import image_bounds
@@ -75,10 +77,13 @@ class _RowCol:
         if self.has_xy:
             points = points_of_columns(where[0], where[1], known_crs(self.crs))
         else:
-            points = points_of_geometry(where[0], stated_crs(self.crs, geometry_crs(where[0].dtype), what="row_col"))
+            points = points_of_geometry(where[0], crs_of_geometry(where[0], self.crs, what="row_col"))
         column = raster_column(raster, targets_in=points.crs)
         for fault in column.faults.values():
             raise fault
+        if not self.has_xy:
+            check_native(where[0], self.crs, [column], what="row_col")
+        warn_if_impossible(points, what="row_col")
         windows = windows_of_points(column, column.reference_id, points, np.arange(len(raster), dtype=np.int64))
         row, col = windows.row_start, windows.col_start
         has_place = (column.reference_id >= 0) & np.isfinite(points.x) & np.isfinite(points.y)

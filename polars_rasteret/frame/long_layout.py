@@ -13,14 +13,16 @@ import polars.selectors as cs
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.paired_source import PairedSource
 from polars_rasteret.frame.question import READ_ERROR
+from polars_rasteret.frame.stated_crs import srids_of
 from polars_rasteret.frame.targets import points_of_geometry
-from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.geo.crs import LONLAT, NATIVE
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, polars_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polars_rasteret.frame.question import Question, Settled
+    from polars_rasteret.frame.targets import TargetColumns
 
 INDEX = "\0point"
 _RASTER_CRS = "\0crs "
@@ -89,8 +91,6 @@ def long_layout(question: Question) -> pl.LazyFrame:
             fields.append(around.list.eval(pl.element().explode()).alias(_AROUND))
         of_bands.append(pl.struct(fields))
     x, y = _coordinates(settled)
-    crs = settled.where.crs
-    code = int(crs.removeprefix("EPSG:")) if crs != NATIVE and crs.startswith("EPSG:") else None
     wide = (
         PairedSource(question)
         .scan()
@@ -98,7 +98,7 @@ def long_layout(question: Question) -> pl.LazyFrame:
             _column(INDEX).cast(pl.Int64).alias("point_index"),
             x.cast(pl.Float64).alias("point_x"),
             y.cast(pl.Float64).alias("point_y"),
-            pl.lit(code, dtype=pl.Int32).alias("point_crs"),
+            _point_crs(settled.where).alias("point_crs"),
             _record_column(output, "id", settled).cast(pl.String).alias("record_id"),
             _naive(_record_column(output, "datetime", settled), settled).alias("datetime"),
             _record_column(output, "collection", settled).cast(pl.String).alias("collection"),
@@ -138,6 +138,16 @@ def _epsg(crs: pl.Expr) -> pl.Expr:
     return crs.str.strip_prefix("EPSG:").cast(pl.Int32, strict=False)
 
 
+def _point_crs(where: TargetColumns) -> pl.Expr:
+    """Give the code of the CRS that points are in; null for ``"native"`` and what has no code."""
+    if where.crs is None:
+        assert where.geometry is not None
+        stated = _column(where.geometry).map_batches(srids_of, return_dtype=pl.Int32, is_elementwise=True)
+        return pl.when(stated != 0).then(stated)
+    is_code = where.crs != NATIVE and where.crs.startswith("EPSG:")
+    return pl.lit(int(where.crs.removeprefix("EPSG:")) if is_code else None, dtype=pl.Int32)
+
+
 def _coordinates(settled: Settled) -> tuple[pl.Expr, pl.Expr]:
     where = settled.where
     if where.geometry is None:
@@ -147,7 +157,7 @@ def _coordinates(settled: Settled) -> tuple[pl.Expr, pl.Expr]:
     crs = where.crs
 
     def xy(geometry: pl.Series) -> pl.Series:
-        points = points_of_geometry(geometry, crs)
+        points = points_of_geometry(geometry, LONLAT if crs is None else crs)  # as they are: nothing is moved
         return pl.DataFrame({"x": points.x, "y": points.y}).fill_nan(None).to_struct(geometry.name)
 
     dtype = pl.Struct({"x": pl.Float64(), "y": pl.Float64()})

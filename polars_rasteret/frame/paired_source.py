@@ -19,10 +19,12 @@ from polars_rasteret.engine import NOTHING, Spending, check_budget, ledger_of, o
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.keys import KeyColumns
 from polars_rasteret.frame.moments import AT, at_intervals, widened
+from polars_rasteret.frame.nowhere import refuse_impossible, refuse_unplaced
 from polars_rasteret.frame.pairing import candidate_pairs, covering_rows, with_unmatched
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.question import READ_ERROR, schema_here
 from polars_rasteret.frame.records import collect_records
+from polars_rasteret.frame.stated_crs import refuse_other_native
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
 from polars_rasteret.frame.units import PairedRows, pieces, unit_bytes, units
 from polars_rasteret.frame.validity import CONTEXT, Judge
@@ -127,8 +129,11 @@ class _Answer:
             target_frame,
             settled.where,
             as_points=settled.reader.as_points,
+            what=f"{question.verb}: targets",
         )
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
+        if bounds is not None:
+            refuse_impossible(question, targets, bounds, is_whole=n_rows is None and not self.split.targets)
         at = None if settled.at is None else at_intervals(target_frame[AT])
         reach = None if at is None or question.tolerance is None else widened(at, question.tolerance)
         records = collect_records(
@@ -141,6 +146,16 @@ class _Answer:
             period=_period(question.match, at, reach),
             target_crs=targets.crs,
         )
+        if len(targets):
+            refuse_unplaced(
+                question.records, records.rasters.values(), records.rasters, crs=targets.crs, what=question.verb
+            )
+        if targets.crs == NATIVE and settled.where.geometry is not None:
+            refuse_other_native(
+                target_frame[settled.where.geometry],
+                (crs for column in records.rasters.values() for crs in column.crs),
+                what=f"{question.verb}: targets",
+            )
         if (run := question.options.dry_run) is not None:
             ledger_of(run).name_records(records.files(), are_chosen=question.match != "all")
         pairs = candidate_pairs(targets, bounds, records)

@@ -17,7 +17,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.grids import check_grid
 from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype, check_tolerance
+from polars_rasteret.frame.plan_text import is_frame
 from polars_rasteret.frame.records import checked_raster_columns
+from polars_rasteret.frame.stated_crs import crs_of_geometry, may_hold_srids
 from polars_rasteret.frame.targets import TargetColumns, target_columns
 from polars_rasteret.frame.validity import settled_validity
 from polars_rasteret.schema import raster_columns
@@ -105,6 +107,7 @@ class Question:
         where = target_columns(
             target_schema, x=self.x, y=self.y, geometry=self.geometry, crs=self.crs, what=f"{self.verb}: targets"
         )
+        self._check_srids(where, target_schema)
         bands = checked_raster_columns(record_schema, self.bands)
         reader = self.reader_of({band: record_schema[band] for band in bands})
         schema: dict[str, pl.DataType] = dict(target_schema)
@@ -139,6 +142,12 @@ class Question:
             values=values,
             schema=pl.Schema(schema),
         )
+
+    def _check_srids(self, where: TargetColumns, schema: Mapping[str, pl.DataType]) -> None:
+        """Refuse EWKB that contradicts `crs`, or WKB without one, at once where the caller's frame is in memory."""
+        if where.geometry is not None and may_hold_srids(schema[where.geometry]) and is_frame(self.targets):
+            geometry = self.targets.select(cs.by_name(where.geometry)).collect().to_series()
+            crs_of_geometry(geometry, where.crs, what=f"{self.verb}: targets")
 
     def _settled_at(self) -> pl.Expr | None:
         if self.at is None:

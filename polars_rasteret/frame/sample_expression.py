@@ -22,6 +22,7 @@ from polars_rasteret.frame.elementwise import (
     as_dtype_expr,
     asked_rows,
     band_name,
+    check_native,
     check_unscale,
     common_dtype,
     in_batches,
@@ -32,11 +33,13 @@ from polars_rasteret.frame.elementwise import (
     same_length,
     settled_crs,
 )
+from polars_rasteret.frame.nowhere import warn_if_impossible
 from polars_rasteret.frame.point_sampling import PointSampler
 from polars_rasteret.frame.reading import stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import raster_column
 from polars_rasteret.frame.sampling import Sampling, checked_sampling
-from polars_rasteret.frame.targets import geometry_crs, points_of_columns, points_of_geometry, stated_crs
+from polars_rasteret.frame.stated_crs import crs_of_geometry
+from polars_rasteret.frame.targets import points_of_columns, points_of_geometry
 from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import SharedWindows, windows_of_points
 from polars_rasteret.options import OnError, ReadOptions, current_options
@@ -75,10 +78,11 @@ class _SamplePoints(Watched):
             points = points_of_columns(inputs[self.n_bands], inputs[self.n_bands + 1], known_crs(self.crs))
         else:
             geometry = inputs[self.n_bands]
-            points = points_of_geometry(
-                geometry, stated_crs(self.crs, geometry_crs(geometry.dtype), what="sample_points")
-            )
+            points = points_of_geometry(geometry, crs_of_geometry(geometry, self.crs, what="sample_points"))
         columns = [raster_column(one, targets_in=points.crs) for one in inputs[: self.n_bands]]
+        if not self.has_xy:
+            check_native(inputs[self.n_bands], self.crs, columns, what="sample_points")
+        warn_if_impossible(points, what="sample_points")
         rows = np.arange(len(inputs[0]), dtype=np.int64)
         values, errors = self._values(columns, points, rows)
         warn_of_errors(errors, "sample_points")

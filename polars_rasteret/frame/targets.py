@@ -1,12 +1,10 @@
 """Where are the caller's points and areas, and in which CRS?
 
-Anything table-like becomes a LazyFrame, and coordinate columns or a geometry column become `Points` or `Areas`. A CRS
-is what the caller says, else what GeoArrow metadata says, else an error: it is never guessed.
+Anything table-like becomes a LazyFrame, and coordinate columns or a geometry column become `Points` or `Areas`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,8 @@ import polars as pl
 import shapely
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.crs import LONLAT, NATIVE, normalize_crs
+from polars_rasteret.frame.stated_crs import crs_of_geometry, geometry_crs, may_hold_srids, passed_crs
+from polars_rasteret.geo.crs import LONLAT
 from polars_rasteret.geo.geometry import are_points, points_of
 from polars_rasteret.geo.moved import Areas, Points
 
@@ -57,7 +56,7 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
     if isinstance(data, Sequence | np.ndarray) and not isinstance(data, str | bytes):
         geometries = list(data)
         if all(one is None or isinstance(one, shapely.Geometry) for one in geometries):
-            wkb = [None if one is None else shapely.to_wkb(one) for one in geometries]
+            wkb = [None if one is None else shapely.to_wkb(one, include_srid=True) for one in geometries]
             return pl.LazyFrame({"geometry": pl.Series(wkb, dtype=pl.Binary)})
     raise UsageError(
         f"{what} is a {type(data).__name__}; expected a LazyFrame, a DataFrame, a GeoDataFrame, an Arrow table, or a list of "
@@ -72,8 +71,8 @@ class TargetColumns:
     x: str | None = None
     y: str | None = None
     geometry: str | None = None
-    crs: str
-    """Normalized, or ``"native"``."""
+    crs: str | None
+    """Normalized, or ``"native"``; None: the geometries say it themselves, in EWKB."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +88,7 @@ def target_columns(
     Raises
     ------
     UsageError
-        When none are found, named ones are missing, or the CRS is not known.
+        When none or several are found, named ones are missing, or the CRS is not known or contradicts itself.
     """
     if geometry is not None and (x is not None or y is not None):
         raise UsageError(f"{what}: both geometry={geometry!r} and x/y are given; pass one of them")
@@ -100,59 +99,51 @@ def target_columns(
     for name in (x, y, geometry):
         if name is not None and name not in schema:
             raise UsageError(f"{what}: there is no column {name!r}; the frame has {', '.join(schema)}")
-    named = geometry_crs(schema[geometry]) if geometry is not None else None
-    if geometry is not None:
-        _check_geometry_dtype(geometry, schema[geometry], what)
-    return TargetColumns(x=x, y=y, geometry=geometry, crs=stated_crs(crs, named, what=what))
+    if geometry is None:
+        return TargetColumns(x=x, y=y, crs=passed_crs(crs, what=what))
+    _check_geometry_dtype(geometry, schema[geometry], what)
+    return TargetColumns(geometry=geometry, crs=_settled_crs(geometry, schema[geometry], crs, what))
 
 
-def stated_crs(crs: Any, named: str | None, *, what: str) -> str:
-    """Settle the CRS of the caller's coordinates: what is passed, else what the column says, else an error."""
-    if crs is None:
-        if named is None:
-            raise UsageError(
-                f"{what}: the CRS of the coordinates is not known. Pass crs=, for instance crs=4326 for longitude and latitude, "
-                "or crs='native' for coordinates that are in each raster's own CRS."
-            )
-        return named
-    return NATIVE if isinstance(crs, str) and crs == NATIVE else normalize_crs(crs)
-
-
-def geometry_crs(dtype: pl.DataType) -> str | None:
-    """Give the CRS that GeoArrow metadata of a column states, normalized; None when it states none."""
-    if not isinstance(dtype, pl.BaseExtension) or not dtype.ext_name().startswith("geoarrow."):
-        return None
-    metadata = dtype.ext_metadata()
-    try:
-        crs = json.loads(metadata).get("crs") if metadata else None
-    except ValueError:
-        crs = None
-    return None if crs is None else normalize_crs(crs)
-
-
-def _inferred(schema: Mapping[str, pl.DataType], what: str) -> tuple[str | None, str | None, str | None]:
-    for x, y in COORDINATE_PAIRS:
-        if x in schema and y in schema:
-            return x, y, None
-    geoarrow = [
-        name
-        for name, dtype in schema.items()
-        if isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow.")
-    ]
-    if len(geoarrow) == 1:
-        return None, None, geoarrow[0]
-    if "geometry" in schema:
-        return None, None, "geometry"
-    pairs = ", ".join(f"{x}/{y}" for x, y in COORDINATE_PAIRS)
-    raise UsageError(
-        f"{what}: no coordinates are found; expected columns {pairs} or a geometry column, the frame has {', '.join(schema)}. "
-        "Name them: x=..., y=... or geometry=..."
+def _settled_crs(name: str, dtype: pl.DataType, crs: Any, what: str) -> str | None:
+    """Settle the CRS of a geometry column as far as its dtype tells; None: its values may."""
+    if may_hold_srids(dtype) and crs is None:
+        return geometry_crs(dtype)
+    return crs_of_geometry(
+        pl.Series(name, [], dtype=dtype), None if crs is None else passed_crs(crs, what=what), what=what
     )
 
 
+def _inferred(schema: Mapping[str, pl.DataType], what: str) -> tuple[str | None, str | None, str | None]:
+    """Find the one way in which the frame says where its rows are."""
+    pairs = [(x, y) for x, y in COORDINATE_PAIRS if x in schema and y in schema]
+    geoarrow = [name for name, dtype in schema.items() if _is_geoarrow(dtype)]
+    # Of several geometry columns the one of that name is the active one, as in GeoPandas.
+    geometries = ["geometry"] if "geometry" in schema and _is_geometry(schema["geometry"]) else geoarrow
+    if len(pairs) + len(geometries) == 1:
+        return (*pairs[0], None) if pairs else (None, None, geometries[0])
+    if not pairs and not geometries:
+        if "geometry" in schema:
+            return None, None, "geometry"  # its dtype is refused with the reason
+        known = ", ".join(f"{x}/{y}" for x, y in COORDINATE_PAIRS)
+        raise UsageError(
+            f"{what}: no coordinates are found; expected columns {known} or a geometry column, the frame has "
+            f"{', '.join(schema)}; name them: x=..., y=... or geometry=..."
+        )
+    found = [f"x={x!r}, y={y!r}" for x, y in pairs] + [f"geometry={name!r}" for name in geometries]
+    raise UsageError(f"{what}: coordinates are found in several places; say which you mean: {', or '.join(found)}")
+
+
+def _is_geoarrow(dtype: Any) -> bool:
+    return isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow.")
+
+
+def _is_geometry(dtype: Any) -> bool:
+    return _is_geoarrow(dtype) or dtype == pl.Binary or is_bbox_dtype(dtype)
+
+
 def _check_geometry_dtype(name: str, dtype: pl.DataType, what: str) -> None:
-    is_geoarrow = isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow.")
-    if not is_geoarrow and dtype != pl.Binary and not is_bbox_dtype(dtype):
+    if not _is_geometry(dtype):
         raise UsageError(
             f"{what}: geometry column {name!r} is {dtype}; expected WKB or EWKB (Binary), a geoarrow extension type, or a bbox "
             f"struct ({', '.join(BBOX_FIELDS[0])})"
@@ -246,7 +237,7 @@ def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
     return Areas(wkb_array(geometry), crs)
 
 
-def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None) -> Points | Areas:
+def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None, what: str) -> Points | Areas:
     """Give the targets of a collected frame.
 
     Parameters
@@ -258,15 +249,18 @@ def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool |
     as_points
         Every target must be a point; else geometries are taken by their outline (coordinate columns are points all
         the same). None: as points where all of them are.
+    what
+        Whose they are, for messages.
     """
     if columns.geometry is None:
-        return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index]  # both are set
+        return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index, arg-type]  # all are set
     geometry = frame[columns.geometry]
+    crs = crs_of_geometry(geometry, columns.crs, what=what)
     if as_points is None:
         as_points = _are_points(geometry)
     if as_points:
-        return points_of_geometry(geometry, columns.crs)
-    return areas_of_geometry(geometry, columns.crs)
+        return points_of_geometry(geometry, crs)
+    return areas_of_geometry(geometry, crs)
 
 
 def _are_points(geometry: pl.Series) -> bool:

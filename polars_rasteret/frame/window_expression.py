@@ -23,6 +23,7 @@ from polars_rasteret.frame.elementwise import (
     as_dtype_expr,
     asked_rows,
     band_name,
+    check_native,
     check_unscale,
     common_dtype,
     in_batches,
@@ -34,10 +35,12 @@ from polars_rasteret.frame.elementwise import (
 )
 from polars_rasteret.frame.grids import FINEST, check_grid
 from polars_rasteret.frame.lining_up import OntoGrid, are_windows, check_resampling, line_up, may_need_grids, methods_of
+from polars_rasteret.frame.nowhere import warn_if_impossible
 from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands, stack_dtype, warn_of_errors
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.frame.resampled import read_onto_grids
-from polars_rasteret.frame.targets import areas_of_geometry, geometry_crs, points_of_geometry, stated_crs, wkb_array
+from polars_rasteret.frame.stated_crs import crs_of_geometry
+from polars_rasteret.frame.targets import areas_of_geometry, points_of_geometry, wkb_array
 from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.windows import (
     SharedWindows,
@@ -91,6 +94,8 @@ class _ReadWindow(Watched):
         where = inputs[self.n_bands :]
         targets_in = self._targets_in(where)
         columns = [raster_column(one, targets_in=targets_in) for one in inputs[: self.n_bands]]
+        if self.where == "bounds":
+            check_native(where[0], self.crs, columns, what="read_window")
         shared = SharedWindows(self._windows(where, len(inputs[0])))
         dtypes = None
         is_stack = self.form == "stack"
@@ -149,7 +154,7 @@ class _ReadWindow(Watched):
             return None
         if self.where == "box":
             return known_crs(self.crs)
-        return stated_crs(self.crs, geometry_crs(where[0].dtype), what="read_window")
+        return crs_of_geometry(where[0], self.crs, what="read_window")
 
     def _windows(self, where: Sequence[pl.Series], n_rows: int) -> Callable[[RasterColumn, NDArray[np.int64]], Windows]:
         rows = np.arange(n_rows, dtype=np.int64)
@@ -175,11 +180,13 @@ class _ReadWindow(Watched):
             is_there = geometry.is_not_null().to_numpy()
             if self.shape is not None and are_points(wkb_array(geometry)[is_there]).all():
                 points, shape = points_of_geometry(geometry, crs), self.shape
+                warn_if_impossible(points, what="read_window")
                 # Unlike a sample, a window around a point outside of the image may still overlap it.
                 return lambda column, reference_id: overlapping(
                     column, reference_id, windows_of_points(column, reference_id, points, rows, shape=shape)
                 )
             areas = areas_of_geometry(geometry, crs)
+        warn_if_impossible(areas, what="read_window")
         if has_own_grid:
             return lambda column, reference_id: windows_on_grids(column, reference_id, areas, rows, shape=self.shape)
         return lambda column, reference_id: windows_of_areas(column, reference_id, areas, rows)

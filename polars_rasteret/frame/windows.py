@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.faults import NO_SIDECARS
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
 from polars_rasteret.geo.crs import NATIVE, is_geographic
 from polars_rasteret.hrefs import shown
@@ -312,7 +313,8 @@ def _rows_by_crs(
             raise UsageError(
                 f"{column.name}: {shown(column.references[reference].href)} has no {'transform' if no_grid else 'CRS'}, so map "
                 "coordinates cannot be placed in it. Read it by pixels (read_window(window=...))"
-                + ("." if no_grid else ", or pass crs='native' with coordinates in the file's own system.")
+                + ("" if no_grid else ", or pass crs='native' with coordinates in the file's own system")
+                + f"; {NO_SIDECARS}"
             )
     row_crs = crs_id[reference_id[present]]
     for one in np.unique(row_crs):

@@ -86,7 +86,7 @@ def _parsed(crs: Any) -> pyproj.CRS:
 
 
 @lru_cache(maxsize=1024)
-def _same(source: str, target: str) -> bool:
+def same_crs(source: str, target: str) -> bool:
     """Say whether x/y coordinates mean the same in both (axis order does not matter here)."""
     return source == target or {source, target} <= LONLAT_NAMES or on_proj_thread(_are_equal, source, target)
 
@@ -148,7 +148,7 @@ def transform_xy(
         Infinite where the coordinate has no place in `target` (pyproj's convention) or is not finite. The same CRS
         gives the input back.
     """
-    if _same(source, target):
+    if same_crs(source, target):
         return x, y
     return on_proj_thread(_transformed, source, target, x, y)
 

@@ -13,7 +13,8 @@ from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.collection.spatial import lonlat_geometry
 from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.targets import geometry_crs, wkb_array
+from polars_rasteret.frame.stated_crs import geometry_crs
+from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.crs import LONLAT_NAMES, normalize_crs
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers

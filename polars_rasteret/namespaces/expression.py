@@ -41,7 +41,7 @@ class RasterExpr:
             Column names, expressions or numbers; without `y`, `x` is a point geometry (WKB, EWKB or GeoArrow).
         crs
             Of the coordinates: EPSG code, ``"EPSG:n"``, WKT2, PROJJSON, ``pyproj.CRS``, or ``"native"`` for coordinates that
-            are in each raster's own CRS. None: taken from GeoArrow metadata, else an error.
+            are in each raster's own CRS. None: taken from GeoArrow metadata or EWKB, else an error.
         method
             ``"nearest"``: the pixel that holds the point (the floor of the inverse affine).
         max_distance_pixels
@@ -120,7 +120,8 @@ class RasterExpr:
             Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped, and resampled
             where its size is not `shape`. Works without georeferencing. Neither: the whole image.
         crs
-            Of `bounds`; None: taken from GeoArrow metadata, else an error. Edges are followed densely into the raster's CRS.
+            Of `bounds`; None: taken from GeoArrow metadata or EWKB, else an error. Edges are followed densely into the raster's
+            CRS.
         shape
             ``(height, width)`` of the arrays wanted.
         resolution

@@ -60,15 +60,16 @@ class Questions:
 
         return describe(self._lf)
 
-    def intersects(self, geometry_or_bounds: Any, crs: Any = 4326) -> pl.LazyFrame:
+    def intersects(self, geometry_or_bounds: Any, crs: Any = None) -> pl.LazyFrame:
         """Keep the records whose footprint meets a geometry or bounds.
 
         Parameters
         ----------
         geometry_or_bounds
-            A shapely geometry, WKB, or ``(minx, miny, maxx, maxy)`` (``minx > maxx`` crosses the antimeridian).
+            A shapely geometry, WKB, a list, Series or GeoDataFrame of several, or ``(minx, miny, maxx, maxy)`` (``minx > maxx``
+            crosses the antimeridian).
         crs
-            Of it; longitude and latitude by default.
+            Of it. None: what a GeoDataFrame, GeoArrow metadata or EWKB state, else longitude and latitude.
 
         Notes
         -----

@@ -134,8 +134,9 @@ class Verbs:
         bands
             Names of raster columns; None: all.
         x, y, geometry, crs
-            Where the points are; columns are inferred from x/y, lon/lat, longitude/latitude, lng/lat, else ``geometry``. The
-            CRS is never guessed.
+            Where the points are; columns are inferred from x/y, lon/lat, longitude/latitude, lng/lat, or ``geometry``; where
+            several are there, name one. None: the CRS that GeoArrow metadata or EWKB state; it is never guessed, and a `crs`
+            that contradicts them is an error.
         match
             ``"all"``: one row per point and covering record. ``"latest"``, ``"earliest"``, ``"nearest"``: exactly one row per
             point, of the first record in that order which has a pixel there that is not null in any of `bands`. Records that

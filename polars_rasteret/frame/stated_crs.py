@@ -1,0 +1,148 @@
+"""Which CRS are the caller's coordinates in?
+
+It is what the caller passes, what the GeoArrow metadata of the column say, or the SRID in its EWKB. Where several say it they
+agree, else it is an error; where none does it is an error too: a CRS is never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.crs import LONLAT, NATIVE, normalize_crs, same_crs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HAS_SRID = 0x20
+"""Of the highest byte of the geometry type in EWKB."""
+
+
+def passed_crs(crs: Any, *, what: str) -> str:
+    """Normalize the CRS of coordinate columns, which only the caller can say.
+
+    Raises
+    ------
+    UsageError
+        When it is not given.
+    """
+    if crs is None:
+        raise UsageError(_unknown(what))
+    return NATIVE if isinstance(crs, str) and crs == NATIVE else normalize_crs(crs)
+
+
+def geometry_crs(dtype: pl.DataType) -> str | None:
+    """Give the CRS that GeoArrow metadata of a column states, normalized; None when it states none."""
+    if not isinstance(dtype, pl.BaseExtension) or not dtype.ext_name().startswith("geoarrow."):
+        return None
+    metadata = dtype.ext_metadata()
+    try:
+        crs = json.loads(metadata).get("crs") if metadata else None
+    except ValueError:
+        crs = None
+    return None if crs is None else normalize_crs(crs)
+
+
+def may_hold_srids(dtype: pl.DataType) -> bool:
+    """Say whether a geometry column may be EWKB, so that its values are asked for their CRS."""
+    return dtype == pl.Binary or (isinstance(dtype, pl.BaseExtension) and dtype.ext_storage() == pl.Binary)
+
+
+def crs_of_geometry(geometry: pl.Series, crs: str | None, *, what: str) -> str:
+    """Settle the CRS of a geometry column.
+
+    Parameters
+    ----------
+    geometry
+        The column.
+    crs
+        Passed by the caller, normalized or ``"native"``; None: not passed.
+    what
+        Whose argument it is, for messages.
+
+    Raises
+    ------
+    UsageError
+        When nothing says the CRS, or what says it contradicts itself.
+    """
+    if crs == NATIVE:
+        return NATIVE
+    stated, is_everywhere = _statement(geometry, what=what)
+    if crs is None:
+        if stated is not None and is_everywhere:
+            return stated
+        if may_hold_srids(geometry.dtype) and geometry.null_count() == len(geometry):
+            return LONLAT  # there is no coordinate whose CRS could matter
+        if stated is None:
+            raise UsageError(_unknown(what))
+        raise UsageError(
+            f"{what}: some geometries of {geometry.name!r} state {stated} in their EWKB, others state no CRS; pass "
+            f"crs={stated!r} if all of them are in it"
+        )
+    if stated is not None and not same_crs(crs, stated):
+        raise UsageError(
+            f"{what}: crs={crs[:80]!r} contradicts the geometry column {geometry.name!r}, which says {stated[:80]}; "
+            "leave crs out, or bring the geometries to the other CRS"
+        )
+    return crs
+
+
+def refuse_other_native(geometry: pl.Series, found: Iterable[str | None], *, what: str) -> None:
+    """Refuse ``crs="native"`` where a geometry column states a CRS that is not the one of the records.
+
+    Parameters
+    ----------
+    found
+        CRSs of the records.
+    """
+    stated, _ = _statement(geometry, what=what)
+    if stated is None:
+        return
+    for crs in dict.fromkeys(found):
+        if crs is not None and not same_crs(crs, stated):
+            raise UsageError(
+                f"{what}: crs='native' says that coordinates are in the CRS of each record, but the geometry column "
+                f"{geometry.name!r} says {stated[:80]} and there are records in {crs[:80]}; leave crs out"
+            )
+
+
+def srids_of(geometry: pl.Series) -> pl.Series:
+    """Give the SRID that each EWKB value states: 0 where it states none, null where it is null."""
+    wkb = geometry.ext.storage() if isinstance(geometry.dtype, pl.BaseExtension) else geometry
+    none = pl.select(pl.when(wkb.is_not_null()).then(pl.lit(0, pl.Int32))).to_series()
+    kinds = [kind for kind in wkb.bin.head(5).unique().to_list() if kind is not None and len(kind) == 5]
+    for order, name, at in ((1, "little", 4), (0, "big", 1)):
+        flagged = [kind for kind in kinds if kind[0] == order and kind[at] & _HAS_SRID]
+        if flagged:
+            stated = wkb.bin.slice(5, 4).bin.reinterpret(dtype=pl.Int32, endianness=name)  # type: ignore[arg-type]
+            has_it = wkb.bin.head(5).is_in(flagged)
+            none = pl.select(pl.when(has_it).then(stated.fill_null(0)).otherwise(none)).to_series()
+    return none
+
+
+def _statement(geometry: pl.Series, *, what: str) -> tuple[str | None, bool]:
+    """Give the CRS that a geometry column states, and whether it does for every value."""
+    named = geometry_crs(geometry.dtype)
+    if not may_hold_srids(geometry.dtype):
+        return named, named is not None
+    srids = [int(one) for one in srids_of(geometry).unique().drop_nulls()]
+    stated = [normalize_crs(one) for one in sorted(srids) if one]
+    if named is not None:
+        stated.insert(0, named)
+    for other in stated[1:]:
+        if not same_crs(stated[0], other):
+            raise UsageError(
+                f"{what}: the geometry column {geometry.name!r} states several CRSs, {stated[0][:80]} and {other[:80]}; bring "
+                "its geometries to one CRS"
+            )
+    return (stated[0] if stated else None), named is not None or 0 not in srids
+
+
+def _unknown(what: str) -> str:
+    return (
+        f"{what}: the CRS of the coordinates is not known. Pass crs=, for instance crs=4326 for longitude and latitude, or "
+        "crs='native' for coordinates that are in each raster's own CRS"
+    )
