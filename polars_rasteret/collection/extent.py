@@ -14,6 +14,7 @@ import shapely
 from polars_rasteret.collection.geoparquet import total_bounds
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.footprints import Footprints, geometry_bounds, image_footprints, merge_bounds
+from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.schema import BBOX, raster_columns
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def with_places(frame: pl.DataFrame) -> pl.DataFrame:
     geometry, bounds = _united(grid_footprints(grids), frame.height)
     made = []
     if has_geometry:
-        given = shapely.from_wkb(np.asarray(frame["geometry"].to_list(), dtype=object).reshape(-1))
+        given = parsed(frame["geometry"].to_list())
         bounds = merge_bounds(bounds, geometry_bounds(given))
     else:
         made.append(pl.Series("geometry", list(shapely.to_wkb(geometry)), dtype=pl.Binary))
@@ -170,7 +171,7 @@ def grid_footprints(columns: Sequence[pl.Series]) -> list[Footprints]:
 
 
 def _bbox_of_wkb(column: pl.Series) -> pl.Series:
-    geometries = shapely.from_wkb(np.asarray(column.to_list(), dtype=object).reshape(-1))
+    geometries = parsed(column.to_list())
     return bbox_series(geometry_bounds(geometries), column.name)
 
 

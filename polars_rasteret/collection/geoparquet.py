@@ -14,6 +14,7 @@ import polars as pl
 import shapely
 
 from polars_rasteret.geo.footprints import wrap_bounds
+from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.schema import TIME, raster_columns
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64], unread: pl.S
     unread
         Of `UNREAD_DTYPE`: the files of each row that could not be used, which a null raster does not name.
     """
-    geometries = shapely.from_wkb(np.asarray(frame["geometry"].to_list(), dtype=object))
+    geometries = parsed(frame["geometry"].to_list())
     present = geometries[~shapely.is_missing(geometries)]
     column: dict[str, Any] = {
         "encoding": "WKB",

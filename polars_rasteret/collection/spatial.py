@@ -22,6 +22,8 @@ from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.crs import LONLAT, densified_box, normalize_crs, same_crs, transform_xy
 from polars_rasteret.geo.footprints import geometry_bounds, lonlat_rings, split_at_antimeridian
+from polars_rasteret.geo.geometry import parsed
+from polars_rasteret.geo.nesting import check_wkt
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
@@ -164,13 +166,16 @@ def shapely_geometry(value: Any) -> Any:
         return value
     try:
         if isinstance(value, bytes | bytearray | memoryview):
-            return shapely.from_wkb(bytes(value))
+            return parsed([bytes(value)])[0]
         if isinstance(value, str):
+            check_wkt(value)
             return shapely.from_wkt(value)
         mapping = getattr(value, "__geo_interface__", value)
         if isinstance(mapping, dict) and "type" in mapping:
             return _from_mapping(mapping)
-    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError) as error:
+    except UsageError:
+        raise
+    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError, RecursionError, NotImplementedError) as error:
         raise UsageError(f"the geometry cannot be understood: {error}") from error
     raise UsageError(
         f"got a {type(value).__name__}; expected a shapely geometry, WKB, something with __geo_interface__, or "
@@ -314,7 +319,7 @@ class _Meets:
 
 class _MeetsWkb(_Meets):
     def __call__(self, column: pl.Series) -> pl.Series:
-        shapes = shapely.from_wkb(np.asarray(column.to_list(), dtype=object).reshape(-1))
+        shapes = parsed(column.to_list())
         return pl.Series(column.name, self._hits(shapes), dtype=pl.Boolean)
 
 

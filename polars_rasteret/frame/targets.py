@@ -172,7 +172,12 @@ def wkb_array(series: pl.Series) -> NDArray[np.object_]:
         else:
             import geoarrow.pyarrow as ga  # registers the extension types with Arrow
 
-            series = pl.Series(ga.as_wkb(series.to_arrow()).storage)
+            try:
+                series = pl.Series(series.name, ga.as_wkb(series.to_arrow()).storage)
+            except RuntimeError as error:
+                raise UsageError(
+                    f"geometry column {series.name!r} ({dtype.ext_name()}) holds something that is no geometry: {error}"
+                ) from error
     elif is_bbox_dtype(dtype):
         return np.asarray(shapely.to_wkb(_boxes(series)), dtype=object)
     if series.dtype != pl.Binary:

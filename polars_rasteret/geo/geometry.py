@@ -11,13 +11,14 @@ import numpy as np
 import shapely
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.nesting import check_wkb, geometry_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
+_PLAIN_POINT_BYTES = 21
 
 
 def parsed(wkb: NDArray[np.object_] | Sequence[bytes | None]) -> NDArray[np.object_]:
@@ -26,12 +27,49 @@ def parsed(wkb: NDArray[np.object_] | Sequence[bytes | None]) -> NDArray[np.obje
     Raises
     ------
     UsageError
-        When a value is not WKB.
+        When a value is not WKB, or is more than should be parsed; names it by its number.
     """
+    values = np.asarray(wkb, dtype=object).reshape(-1)
     try:
-        result: NDArray[np.object_] = shapely.from_wkb(np.asarray(wkb, dtype=object))
-    except (shapely.errors.ShapelyError, TypeError) as error:
-        raise UsageError(f"a geometry is not WKB: {error}; expected WKB or EWKB bytes") from error
+        check_wkb(values)
+        with np.errstate(invalid="ignore"):  # coordinates that are NaN
+            result: NDArray[np.object_] = shapely.from_wkb(values)
+    except (shapely.errors.ShapelyError, NotImplementedError, TypeError) as error:
+        raise _first_wrong(values, error) from error
+    return result
+
+
+def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
+    """Find the value that cannot be parsed."""
+    for at, value in enumerate(values):
+        try:
+            shapely.from_wkb(value)
+        except NotImplementedError:
+            return UsageError(
+                f"geometry {at} has curves; expected straight pieces: ST_CurveToLine makes them in PostGIS"
+            )
+        except (shapely.errors.ShapelyError, TypeError) as its_own:
+            return UsageError(f"geometry {at} is not WKB: {its_own}; expected WKB or EWKB bytes")
+    return UsageError(f"a geometry is not WKB: {error}; expected WKB or EWKB bytes")
+
+
+def mended(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Make invalid geometries valid; those with a coordinate that is not finite are nowhere, and become None.
+
+    Raises
+    ------
+    UsageError
+        When GEOS cannot; names the geometry by its `number`.
+    """
+    result = geometries.copy()
+    for at, geometry in enumerate(geometries):
+        if not np.isfinite(shapely.get_coordinates(geometry)).all():
+            result[at] = None
+            continue
+        try:
+            result[at] = shapely.make_valid(geometry)
+        except shapely.errors.ShapelyError as error:
+            raise UsageError(f"geometry {number[at]} is not valid, and cannot be mended: {error}") from error
     return result
 
 
@@ -43,7 +81,7 @@ def points_of(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np
     UsageError
         When a geometry is not a point.
     """
-    fast = _little_endian_points(wkb)
+    fast = _uniform_points(wkb)
     if fast is not None:
         return fast
     geometries = parsed(wkb)
@@ -61,20 +99,29 @@ def points_of(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np
     return x, y
 
 
-def _little_endian_points(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Read a column of plain little-endian points without an object per point; None when it is anything else."""
+def _uniform_points(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Read a column of points of one kind (plain, EWKB, with Z or M) without an object per point; None for anything else."""
     values: list[Any] = wkb.tolist()
-    if not values or any(type(value) is not bytes or len(value) != _POINT.itemsize for value in values):
+    if not values or type(values[0]) is not bytes or len(values[0]) < _PLAIN_POINT_BYTES:
         return None
-    table = np.frombuffer(b"".join(values), _POINT)
-    if not ((table["order"] == 1) & (table["kind"] == 1)).all():
+    size, order = len(values[0]), "<" if values[0][0] == 1 else ">"
+    kind, before_x, point_bytes = geometry_head(values[0], 0, order)
+    if (
+        kind != 1
+        or before_x + point_bytes != size
+        or any(type(value) is not bytes or len(value) != size for value in values)
+    ):
         return None
-    return table["x"].astype(np.float64), table["y"].astype(np.float64)
+    table = np.frombuffer(b"".join(values), np.uint8).reshape(-1, size)
+    if not (table[:, :5] == table[0, :5]).all():
+        return None
+    xy = np.ascontiguousarray(table[:, before_x : before_x + 16]).view(f"{order}f8").astype(np.float64)
+    return xy[:, 0].copy(), xy[:, 1].copy()
 
 
 def are_points(wkb: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Say which geometries are points; null and empty ones count, as they are nowhere in either case."""
-    if _little_endian_points(wkb) is not None:
+    if _uniform_points(wkb) is not None:
         return np.ones(len(wkb), np.bool_)
     geometries = parsed(wkb)
     nowhere = shapely.is_missing(geometries) | shapely.is_empty(geometries)

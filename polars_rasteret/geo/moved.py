@@ -14,7 +14,7 @@ import shapely
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
 from polars_rasteret.geo.crs import LONLAT_NAMES, NATIVE, transform_xy
 from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
-from polars_rasteret.geo.geometry import parsed
+from polars_rasteret.geo.geometry import mended, parsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class Areas:
         crossing = np.flatnonzero(is_finite & ~shapely.is_valid(geometries))
         if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
             geometries = geometries.copy()
-            geometries[crossing] = shapely.make_valid(geometries[crossing])
+            geometries[crossing] = mended(geometries[crossing], crossing)
         self.crs = crs
         self._geometries = geometries
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)

@@ -22,6 +22,7 @@ from polars_rasteret.geo.footprints import (
     image_footprints,
     merge_bounds,
 )
+from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.schema import (
@@ -352,7 +353,7 @@ def _known_places(
     """Let the caller's footprint stand, and make ``bbox`` enclose it too."""
     wkb = pl.Series(list(shapely.to_wkb(geometry)), dtype=pl.Binary)
     if "geometry" in base.columns:
-        given = shapely.from_wkb(base["geometry"].to_list())
+        given = parsed(base["geometry"].to_list())
         bounds = merge_bounds(bounds, geometry_bounds(np.asarray(given, dtype=object).reshape(-1)))
         wkb = pl.select(pl.coalesce(base["geometry"], wkb)).to_series()
     sides = pl.DataFrame(bounds, schema=["xmin", "ymin", "xmax", "ymax"], orient="row").fill_nan(None)

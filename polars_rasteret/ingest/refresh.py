@@ -20,6 +20,7 @@ from polars_rasteret.collection.parts import is_all_null, read_schema
 from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import write_parts
 from polars_rasteret.collection.upkeep import changing, folder_of
+from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
 from polars_rasteret.ingest.held import HeldFile, bands_by_href, files_to_read, held_files, with_unread
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
@@ -277,7 +278,7 @@ def _projected(new: pl.DataFrame) -> pl.DataFrame:
 def _placed(new: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
     """Give footprints and boxes anew; a footprint that was not made of the images stays."""
     made = with_places(old.drop("geometry", "bbox", strict=False))
-    before, then = (shapely.from_wkb(np.asarray(one["geometry"].to_list(), dtype=object)) for one in (old, made))
+    before, then = (parsed(one["geometry"].to_list()) for one in (old, made))
     derived = shapely.is_missing(before) | shapely.equals_exact(before, then, tolerance=1e-9)
     of_images = with_places(new.drop("geometry", "bbox"))
     both = new.drop("bbox").with_columns(
