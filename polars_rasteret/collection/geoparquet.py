@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.geo.footprints import wrap_bounds
+from polars_rasteret.geo.boxes import wrap_bounds
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.schema import TIME, raster_columns
 

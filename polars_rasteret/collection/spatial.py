@@ -7,9 +7,7 @@ column that is filtered on and dropped (a UDF inside ``.filter`` on a scan would
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +16,15 @@ import shapely
 
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.bbox_filter import bbox_meets
 from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
-from polars_rasteret.geo.crs import LONLAT, densified_box, normalize_crs, same_crs, transform_xy
-from polars_rasteret.geo.footprints import geometry_bounds, lonlat_rings, split_at_antimeridian
+from polars_rasteret.geo.boxes import unwrap_bounds
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
+from polars_rasteret.geo.footprints import lonlat_rings
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.geo.nesting import check_wkt
+from polars_rasteret.geo.seam import eastward, geometry_bounds, split_at_antimeridian
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def intersecting(lf: pl.LazyFrame, geometry: Any) -> pl.LazyFrame:
     """Keep the records whose footprint meets a longitude/latitude geometry (split at the antimeridian)."""
     schema = lf.collect_schema()
     if is_bbox(schema.get("bbox")):
-        lf = lf.filter(bbox_meets(geometry))
+        lf = lf.filter(bbox_meets(geometry_bounds(np.array([geometry], dtype=object))))
     hit = _unused_name(schema.names())
     if schema.get("geometry") == pl.Binary:
         exact = pl.col("geometry").map_batches(_meets_wkb(geometry), return_dtype=pl.Boolean, is_elementwise=True)
@@ -83,25 +84,6 @@ def intersecting(lf: pl.LazyFrame, geometry: Any) -> pl.LazyFrame:
             _meets_grids(geometry), return_dtype=pl.Boolean, is_elementwise=True
         )
     return lf.with_columns(exact.alias(hit)).filter(pl.col(hit)).drop(hit)
-
-
-def bbox_meets(geometry: Any) -> pl.Expr:
-    """Say whether ``bbox`` overlaps the bounds of a geometry, in comparisons that Parquet statistics can answer."""
-    west, south, east, north = geometry_bounds(np.array([geometry], dtype=object))[0].tolist()
-    xmin, ymin, xmax, ymax = (pl.col("bbox").struct.field(side) for side in ("xmin", "ymin", "xmax", "ymax"))
-    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-    # Lower bounds are said with is_between: a NaN is above every number, so Polars lets statistics rule out nothing for a
-    # bare >= on floats.
-    overlaps = []
-    for start, stop in spans:
-        overlaps.append((xmin <= stop) & xmax.is_between(start, math.inf))
-        # A record across the antimeridian has its xmin in the east and its xmax in the west. Said this way (and not as
-        # xmin > xmax) statistics can rule it out.
-        if stop >= 0:
-            overlaps.append(xmin.is_between(0, stop) & (xmax <= 0))
-        if start <= 0:
-            overlaps.append(xmax.is_between(start, 0) & xmin.is_between(0, math.inf))
-    return pl.all_horizontal(ymin <= north, ymax.is_between(south, math.inf), reduce(operator.or_, overlaps))
 
 
 def lonlat_geometry(geometry_or_bounds: Any, crs: Any = None) -> Any:
@@ -120,7 +102,7 @@ def lonlat_geometry(geometry_or_bounds: Any, crs: Any = None) -> Any:
     geometry = None if box is not None else shapely_geometry(geometry_or_bounds)
     srid = 0 if geometry is None else int(shapely.get_srid(geometry))
     source = _agreed(crs, srid or None, "the geometry")
-    lonlat = source in ("EPSG:4326", LONLAT)
+    lonlat = source in LONLAT_NAMES
     if box is not None:
         return _lonlat_box(box) if lonlat else _projected_box(box, source)
     if shapely.is_empty(geometry):
@@ -212,25 +194,20 @@ def _lonlat_box(box: tuple[float, float, float, float]) -> Any:
         )
     if east - west >= 360:
         west, east = -180.0, 180.0
-    if west > east:
-        east += 360
-    return (
-        split_at_antimeridian(shapely.box(west, south, east, north))
-        if east > west and north > south
-        else _thin(west, south, east, north)
-    )
+    ((west, south, east, north),) = unwrap_bounds(np.array([(west, south, east, north)])).tolist()
+    is_thin = west == east or south == north
+    return split_at_antimeridian(_thin(west, south, east, north) if is_thin else shapely.box(west, south, east, north))
 
 
 def _thin(west: float, south: float, east: float, north: float) -> Any:
     """Give a box without width or height, which as a polygon would be invalid."""
     if west == east and south == north:
-        return shapely.Point((west + 180) % 360 - 180 if abs(west) > 180 else west, south)
+        return shapely.Point(west, south)
     return shapely.LineString([(west, south), (east, north)])
 
 
 def _projected_box(box: tuple[float, float, float, float], source: str) -> Any:
-    if box[0] > box[2]:
-        raise UsageError(f"bounds are {box} in {source}; expected minx <= maxx")
+    box = tuple(eastward(np.array([box]), source)[0].tolist())
     if box[0] == box[2] or box[1] == box[3]:
         return _projected(_thin(*box), source)
     x, y = densified_box(np.array([box]))
@@ -284,7 +261,7 @@ def union_of(geometries: Any, crs: Any = None) -> Any:
     elif isinstance(geometries, pl.Series):
         if (stated := geometry_crs(geometries.dtype)) is not None:
             crs = _agreed(crs, stated, "the column")
-        each = wkb_array(geometries).tolist()
+        each = wkb_array(geometries, LONLAT if crs is None else normalize_crs(crs)).tolist()
     elif isinstance(geometries, Iterable):
         each = list(geometries)
     else:

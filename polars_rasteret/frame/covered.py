@@ -13,8 +13,8 @@ from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage import covered_pixels
-from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.hrefs import shown
+from polars_rasteret.geo.crs import NATIVE, turn_of
+from polars_rasteret.geo.seam import image_span, turns_to_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,12 +86,31 @@ def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: st
         crs = column.crs[reference]
         transform = window_transform(column.transform[reference], windows.row_start[one], windows.col_start[one])[0]
         height, width = int(windows.height[row]), int(windows.width[row])
-    lines = []
-    for x, y, is_ring in areas.outline(crs or NATIVE, target):
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise UsageError(
-                f"{column.name}: coverage={coverage!r}: a part of the area has no place in {crs}, the CRS of "
-                f"{shown(column.references[reference].href)}; cut the area to the region of the images first"
-            )
-        lines.append((*pixel_coordinates(transform, x, y), is_ring))
-    return covered_pixels(lines, height, width, all_touched=coverage == "all_touched").reshape(-1)
+    lines = areas.outline(crs or NATIVE, target)
+    if not all(np.isfinite(x).all() and np.isfinite(y).all() for x, y, _ in lines):
+        raise UsageError(
+            f"{column.name}: coverage={coverage!r}: a part of the area has no place in {crs}, the CRS of "
+            f"{column.references[reference].href}; cut the area to the region of the images first"
+        )
+    covered = np.zeros((height, width), np.bool_)
+    for shift in _shifts(
+        lines, None if areas.crs == NATIVE or crs is None else turn_of(crs), transform, (height, width)
+    ):
+        on_grid = [(*pixel_coordinates(transform, x + shift, y), is_ring) for x, y, is_ring in lines]
+        covered |= covered_pixels(on_grid, height, width, all_touched=coverage == "all_touched")
+    return covered.reshape(-1)
+
+
+def _shifts(
+    lines: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], bool]],
+    turn: float | None,
+    transform: NDArray[np.float64],
+    size: tuple[int, int],
+) -> list[float]:
+    """Give by how much x of an area is shifted where it may lie on a grid: whole turns of the Earth, where x repeats."""
+    if turn is None or not lines:
+        return [0.0]
+    x = np.concatenate([one for one, _, _ in lines])
+    west, east = image_span(transform[None], np.array([size[1]]), np.array([size[0]]))
+    first, last = turns_to_image(x.min(initial=np.inf), x.max(initial=-np.inf), west, east, turn)
+    return [turn * n_turns for n_turns in range(int(first[0]), int(last[0]) + 1)]

@@ -30,6 +30,7 @@ from polars_rasteret.frame.units import PairedRows, pieces, unit_bytes, units
 from polars_rasteret.frame.validity import CONTEXT, Judge
 from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.waves import choose_by_reading
+from polars_rasteret.geo.boxes import cut_boxes
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.options import DryRun
 from polars_rasteret.plan.choice import Intervals, candidates, within
@@ -134,6 +135,7 @@ class _Answer:
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
         if bounds is not None:
             refuse_impossible(question, targets, bounds, is_whole=n_rows is None and not self.split.targets)
+        boxes = None if bounds is None else cut_boxes(bounds)
         at = None if settled.at is None else at_intervals(target_frame[AT])
         reach = None if at is None or question.tolerance is None else widened(at, question.tolerance)
         records = collect_records(
@@ -142,7 +144,7 @@ class _Answer:
             outputs=self._record_outputs(),
             bands=settled.loaded,
             predicates=self.split.records,
-            bounds=None if bounds is None else covering_boxes(bounds),
+            bounds=None if boxes is None else covering_boxes(boxes[0]),
             period=_period(question.match, at, reach),
             target_crs=targets.crs,
         )
@@ -158,7 +160,7 @@ class _Answer:
             )
         if (run := question.options.dry_run) is not None:
             ledger_of(run).name_records(records.files(), are_chosen=question.match != "all")
-        pairs = candidate_pairs(targets, bounds, records)
+        pairs = candidate_pairs(targets, boxes, records)
         self.keys = KeyColumns(target_frame, records)
         runs = self._runs(targets, pairs, records, (at, reach), n_rows)
         if question.options.has_budget:

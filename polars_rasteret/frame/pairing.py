@@ -22,18 +22,36 @@ if TYPE_CHECKING:
     from polars_rasteret.plan.pairs import Pairs
 
 
-def candidate_pairs(targets: Points | Areas, bounds: NDArray[np.float64] | None, records: Records) -> Pairs:
-    """Pair targets with records whose boxes they touch: ``(target, record)``, sorted."""
+def candidate_pairs(
+    targets: Points | Areas, boxes: tuple[NDArray[np.float64], NDArray[np.int64]] | None, records: Records
+) -> Pairs:
+    """Pair targets with records whose boxes they touch: ``(target, record)``, sorted.
+
+    Parameters
+    ----------
+    targets
+        Points or areas.
+    boxes
+        Their boxes in longitude and latitude and the target of each, as `geo.boxes.cut_boxes` gives them; None: targets and boxes
+        of the records are in coordinates of their own.
+    records
+        With boxes in the same coordinates.
+    """
+    n_targets = len(targets)
     if isinstance(targets, Areas):
-        areas = targets.bounds if bounds is None else bounds
+        areas, owner = (targets.bounds, np.arange(n_targets)) if boxes is None else boxes
         target, box = pairs_of_boxes(areas, records.boxes)
     else:
+        bounds, owner = (None, np.arange(n_targets)) if boxes is None else boxes
         x, y = (targets.x, targets.y) if bounds is None else (bounds[:, 0], bounds[:, 1])
         target, box = pairs_of_points(x, y, records.boxes)
-    record = records.box_owner[box] if len(box) else box
-    if len(records.box_owner) == len(records) and bool((records.box_owner == np.arange(len(records))).all()):
-        return target, record
-    return distinct_pairs(target, record)
+    if len(owner) == n_targets and len(records.boxes) == len(records) and _is_sequence(records.box_owner):
+        return target, box  # nothing was cut: no pair comes twice
+    return distinct_pairs(owner[target], records.box_owner[box])
+
+
+def _is_sequence(owner: NDArray[np.int64]) -> bool:
+    return bool((owner == np.arange(len(owner))).all())
 
 
 def covering_rows(

@@ -8,8 +8,6 @@ the candidates only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +15,15 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.frame.bbox_filter import bbox_meets
 from polars_rasteret.frame.faults import check_fields
 from polars_rasteret.frame.moments import may_lie_in, record_intervals, record_times
 from polars_rasteret.frame.predicates import conjunction
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.boxes import cut_boxes, widened
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.footprints import image_footprints
-from polars_rasteret.plan.pairs import unwrapped
 from polars_rasteret.schema import is_nearly_raster_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def collect_records(
     has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
     if has_bbox and bounds is not None:
         # A record without a box may still have an image: its place is then looked up in the image's own grid.
-        lf = lf.filter(bbox_overlaps(bounds) | _has_no_box(lf))
+        lf = lf.filter(bbox_meets(bounds, share=_PAD_SHARE, degrees=_PAD_SHARE) | _has_no_box(lf))
     if (in_time := may_lie_in(schema, *period)) is not None:
         lf = lf.filter(in_time)
     datetime, start, end = record_times(schema)
@@ -193,23 +192,6 @@ def _ranks(ids: pl.Series) -> NDArray[np.int64]:
     return ranks
 
 
-def bbox_overlaps(boxes: NDArray[np.float64]) -> pl.Expr:
-    """Give a filter on ``bbox`` that skips row groups; true for every record whose box touches one of `boxes`."""
-    if not len(boxes):
-        return pl.lit(value=False)
-    return reduce(or_, (_overlaps_box(*box) for box in boxes.tolist()))
-
-
-def _overlaps_box(minx: float, miny: float, maxx: float, maxy: float) -> pl.Expr:
-    # Only sub-fields compared with literals skip row groups: "crosses the antimeridian" must not compare two columns.
-    pad = max(_PAD_SHARE, _PAD_SHARE * max(maxx - minx, maxy - miny))
-    xmin, ymin, xmax, ymax = (pl.col("bbox").struct.field(name) for name in ("xmin", "ymin", "xmax", "ymax"))
-    # Only < and == on floats skip row groups, as NaN counts as the greatest value; between a bound and infinity does, too.
-    infinity = float("inf")
-    in_x = ((xmin <= maxx + pad) & xmax.is_between(minx - pad, infinity)) | (xmin.is_between(0, infinity) & (xmax < 0))
-    return in_x & (ymin <= maxy + pad) & ymax.is_between(miny - pad, infinity)
-
-
 def _has_no_box(lf: pl.LazyFrame) -> pl.Expr:
     """Give a filter that is true where ``bbox`` says nothing, or nothing that can be meant."""
     sides = [pl.col("bbox").struct.field(name) for name in _SIDES]
@@ -239,8 +221,7 @@ def _boxes_of_bbox(bbox: pl.Series, columns: Sequence[RasterColumn]) -> tuple[ND
         [bbox.struct.field(name).cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in _SIDES],
         axis=1,
     )
-    boxes, owner = unwrapped(bounds)
-    boxes = _padded(boxes)
+    boxes, owner = cut_boxes(_padded(bounds))
     has_box = np.isfinite(bounds).all(axis=1)
     if has_box.all():
         return boxes, owner
@@ -267,10 +248,11 @@ def _boxes_of_rasters(
         boxes.append(of_reference[column.reference_id[present]])
         owner.append(present)
     all_boxes, all_owners = np.concatenate(boxes), np.concatenate(owner).astype(np.int64)
-    if not native:
-        all_boxes, at = unwrapped(all_boxes)
-        all_owners = all_owners[at]
-    return _padded(all_boxes), all_owners
+    all_boxes = _padded(all_boxes)
+    if native:
+        return all_boxes, all_owners
+    all_boxes, at = cut_boxes(all_boxes)
+    return all_boxes, all_owners[at]
 
 
 def native_bounds(column: RasterColumn) -> NDArray[np.float64]:
@@ -283,6 +265,4 @@ def native_bounds(column: RasterColumn) -> NDArray[np.float64]:
 
 
 def _padded(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    pad = _PAD_DEGREES + _PAD_SHARE * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    padded: NDArray[np.float64] = boxes + pad[:, None] * np.array([-1.0, -1.0, 1.0, 1.0])
-    return padded
+    return widened(boxes, share=_PAD_SHARE, degrees=_PAD_DEGREES)

@@ -18,6 +18,7 @@ from polars_rasteret.frame.stated_crs import crs_of_geometry, geometry_crs, may_
 from polars_rasteret.geo.crs import LONLAT
 from polars_rasteret.geo.geometry import are_points, points_of
 from polars_rasteret.geo.moved import Areas, Points
+from polars_rasteret.geo.seam import eastward
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,8 +158,15 @@ def is_bbox_dtype(dtype: Any) -> bool:
     )
 
 
-def wkb_array(series: pl.Series) -> NDArray[np.object_]:
+def wkb_array(series: pl.Series, crs: str) -> NDArray[np.object_]:
     """Give a geometry column as an object array of WKB bytes; None where it is null.
+
+    Parameters
+    ----------
+    series
+        The column.
+    crs
+        Of its coordinates: in geographic ones a bbox with xmin > xmax crosses the antimeridian.
 
     Raises
     ------
@@ -179,7 +187,7 @@ def wkb_array(series: pl.Series) -> NDArray[np.object_]:
                     f"geometry column {series.name!r} ({dtype.ext_name()}) holds something that is no geometry: {error}"
                 ) from error
     elif is_bbox_dtype(dtype):
-        return np.asarray(shapely.to_wkb(_boxes(series)), dtype=object)
+        return np.asarray(shapely.to_wkb(_boxes(series, crs)), dtype=object)
     if series.dtype != pl.Binary:
         raise UsageError(
             f"geometry column {series.name!r} is {dtype}; expected WKB or EWKB (Binary), a geoarrow extension type, or a bbox "
@@ -190,16 +198,13 @@ def wkb_array(series: pl.Series) -> NDArray[np.object_]:
     return result
 
 
-def _boxes(series: pl.Series) -> NDArray[np.object_]:
+def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
     fields = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # is_bbox_dtype has said so
     names = next(names for names in BBOX_FIELDS if fields >= set(names))
     bounds = np.stack([float_array(series.struct.field(name)) for name in names], axis=1)
     boxes = np.full(len(bounds), None, dtype=object)
     finite = np.isfinite(bounds).all(axis=1)
-    boxes[finite] = shapely.box(*bounds[finite].T)
-    for at in np.flatnonzero(finite & (bounds[:, 0] > bounds[:, 2])):  # across the antimeridian, as in GeoJSON
-        west, south, east, north = bounds[at]
-        boxes[at] = shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
+    boxes[finite] = shapely.box(*eastward(bounds[finite], crs).T)
     return boxes
 
 
@@ -222,7 +227,7 @@ def points_of_geometry(geometry: pl.Series, crs: str) -> Points:
     storage = _native_points(geometry)
     if storage is not None:
         return Points(*storage, crs)
-    return Points(*points_of(wkb_array(geometry)), crs)
+    return Points(*points_of(wkb_array(geometry, crs)), crs)
 
 
 def _native_points(geometry: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -239,7 +244,7 @@ def _native_points(geometry: pl.Series) -> tuple[NDArray[np.float64], NDArray[np
 
 def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
     """Give areas from a geometry or bbox column."""
-    return Areas(wkb_array(geometry), crs)
+    return Areas(wkb_array(geometry, crs), crs)
 
 
 def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None, what: str) -> Points | Areas:
@@ -262,22 +267,22 @@ def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool |
     geometry = frame[columns.geometry]
     crs = crs_of_geometry(geometry, columns.crs, what=what)
     if as_points is None:
-        as_points = _are_points(geometry)
+        as_points = _are_points(geometry, crs)
     if as_points:
         return points_of_geometry(geometry, crs)
     return areas_of_geometry(geometry, crs)
 
 
-def _are_points(geometry: pl.Series) -> bool:
-    return _native_points(geometry) is not None or bool(are_points(wkb_array(geometry)).all())
+def _are_points(geometry: pl.Series, crs: str) -> bool:
+    return _native_points(geometry) is not None or bool(are_points(wkb_array(geometry, crs)).all())
 
 
 def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
-    """Give ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite where it has none."""
+    """Give ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite where it has none.
+
+    Longitudes may lie beyond 180: `geo.boxes.cut_boxes` brings them back.
+    """
     if isinstance(targets, Areas):
         return targets.bounds_in(LONLAT)
     x, y = targets.in_crs(LONLAT, np.arange(len(targets), dtype=np.int64))
-    beyond = (x < -180) | (x > 180)
-    if beyond.any():  # footprints are told from -180 to 180
-        x = np.where(beyond & np.isfinite(x), (np.where(beyond, np.nan_to_num(x), 0) + 180) % 360 - 180, x)
     return np.stack([x, y, x, y], axis=1)

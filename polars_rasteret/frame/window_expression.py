@@ -54,6 +54,7 @@ from polars_rasteret.frame.windows import (
     with_own_grid,
 )
 from polars_rasteret.geo.geometry import are_points
+from polars_rasteret.geo.seam import eastward
 from polars_rasteret.options import OnError, ReadOptions, current_options
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class _ReadWindow(Watched):
             geometry = where[0]
             crs = known_crs(self._targets_in(where))
             is_there = geometry.is_not_null().to_numpy()
-            if self.shape is not None and are_points(wkb_array(geometry)[is_there]).all():
+            if self.shape is not None and are_points(wkb_array(geometry, crs)[is_there]).all():
                 points, shape = points_of_geometry(geometry, crs), self.shape
                 warn_if_impossible(points, what="read_window")
                 # Unlike a sample, a window around a point outside of the image may still overlap it.
@@ -234,11 +235,13 @@ def read_window(
         kind, where, numbers_shape = "window", *_window_expressions(window)
     elif bounds is not None:
         box = _four_numbers(bounds)
+        if box is not None and crs is None:
+            raise UsageError(f"{what}: {NO_CRS}")
+        if box is not None:
+            box = _eastward(box, known_crs(settled_crs(crs)))
         kind = "bounds" if box is None else "box"
         if box is None:
             where = [as_expr(bounds, f"{what}: bounds")]
-        elif crs is None:
-            raise UsageError(f"{what}: {NO_CRS}")
     # A window of numbers has a known size: read together, bands come as arrays by themselves.
     size = shape if shape is not None or form == "single" or resolution is not None else numbers_shape
     if form == "stack" and size is None:
@@ -292,9 +295,14 @@ def _four_numbers(bounds: Any) -> tuple[float, float, float, float] | None:
             f"read_window: bounds={bounds!r}; expected a geometry column, a bbox struct column, or four numbers "
             "(minx, miny, maxx, maxy)"
         )
-    if not (minx <= maxx and miny <= maxy):
-        raise UsageError(f"read_window: bounds={bounds!r} are not minx <= maxx and miny <= maxy")
+    if not miny <= maxy:
+        raise UsageError(f"read_window: bounds={bounds!r} are not miny <= maxy")
     return float(minx), float(miny), float(maxx), float(maxy)
+
+
+def _eastward(box: tuple[float, float, float, float], crs: str) -> tuple[float, float, float, float]:
+    west, south, east, north = eastward(np.array([box]), crs)[0].tolist()
+    return west, south, east, north
 
 
 def _window_expressions(window: Any) -> tuple[list[pl.Expr], tuple[int, int] | None]:

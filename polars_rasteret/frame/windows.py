@@ -14,7 +14,8 @@ import numpy as np
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.faults import NO_SIDECARS
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
-from polars_rasteret.geo.crs import NATIVE, is_geographic
+from polars_rasteret.geo.crs import NATIVE, turn_of
+from polars_rasteret.geo.seam import placed_x
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -106,18 +107,9 @@ def windows_of_points(
     for crs, rows in _rows_by_crs(column, reference_id, points.crs):
         x, y = points.in_crs(crs, target[rows])
         grids = _transforms(column, reference_id, rows)
+        if points.crs != NATIVE and (turn := turn_of(crs)) is not None:
+            x = placed_x(grids, width[rows], height[rows], x, y, turn=turn)
         row[rows], col[rows] = pixel_of(grids, x, y)
-        if is_geographic(crs):
-            x = x.copy()
-            # Longitudes repeat: a grid may run from 0 to 360, or across the antimeridian.
-            for turn in (-360.0, 360.0):
-                other_row, other_col = pixel_of(grids, x + turn, y)
-                is_better = (
-                    ((col[rows] < 0) | (col[rows] >= width[rows])) & (other_col >= 0) & (other_col < width[rows])
-                )
-                row[rows] = np.where(is_better, other_row, row[rows])
-                col[rows] = np.where(is_better, other_col, col[rows])
-                x[is_better] += turn
         if at_row is not None and at_col is not None:
             at_row[rows], at_col[rows] = pixel_coordinates(grids, x, y)
     return Windows(

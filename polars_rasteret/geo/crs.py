@@ -5,6 +5,7 @@ Coordinates are always in x/y = lon/lat order, whatever the authority says.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,26 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
 def is_geographic(crs: str) -> bool:
     """Say whether coordinates are longitude and latitude, which repeat every 360 degrees."""
     return crs in LONLAT_NAMES or (crs != NATIVE and on_proj_thread(lambda: bool(_parsed(crs).is_geographic)))
+
+
+@lru_cache(maxsize=1024)
+def turn_of(crs: str) -> float | None:
+    """Give after what x repeats: a turn around the Earth, in units of a geographic CRS; None in others, and for ``"native"``.
+
+    Examples
+    --------
+    >>> turn_of("EPSG:4326"), turn_of("EPSG:32632")
+    (360.0, None)
+    """
+    if crs in LONLAT_NAMES:
+        return 360.0
+    return on_proj_thread(_turn_of, crs) if is_geographic(crs) else None
+
+
+def _turn_of(crs: str) -> float:
+    axes = _parsed(crs).axis_info
+    # The factor of angles is radians per unit: 400 units in a CRS of grads.
+    return round(2 * math.pi / float(axes[0].unit_conversion_factor), 9) if axes else 360.0
 
 
 @lru_cache(maxsize=1024)

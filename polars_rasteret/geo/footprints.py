@@ -7,16 +7,18 @@ GeoJSON: ``xmin > xmax`` means that the image crosses the antimeridian, and its 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.boxes import EPSILON, unwrap_bounds, wrap_bounds
 from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, LONLAT_NAMES, is_geographic, metres_per_unit, transform_xy
 from polars_rasteret.geo.limb import ends_at_limb, on_earth
 from polars_rasteret.geo.limb_footprints import limb_footprint
+from polars_rasteret.geo.seam import geometry_bounds, split_at_antimeridian
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 EDGE_STEPS = 21
 """Pieces into which an image edge is cut before it is projected."""
 _CHUNK = 20_000
-_EPSILON = 1e-9
 _NEAR_POLE = 89.9
 _WIDE = 3.0
 """Degrees; below, the edges of common pixels are as good as straight."""
@@ -198,12 +199,12 @@ def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[ND
     shift = -360 * np.floor(((xmin + xmax) / 2 + 180) / 360)
     lon, xmin, xmax = lon + shift[:, None], xmin + shift, xmax + shift
     # Rounding must not turn an image that ends at the antimeridian into one that crosses it.
-    lon = np.where(np.abs(np.abs(lon) - 180) < _EPSILON, np.sign(lon) * 180.0, lon)
+    lon = np.where(np.abs(np.abs(lon) - 180) < EPSILON, np.sign(lon) * 180.0, lon)
     xmin, xmax = lon.min(axis=1), lon.max(axis=1)
 
     steep = (np.abs(lat).max(axis=1) > _NEAR_POLE) & (np.abs(turn).sum(axis=1) > 0)
     polar = (np.abs(winding) > 180) | steep
-    whole = polar | (xmax - xmin >= 360 - _EPSILON)
+    whole = polar | (xmax - xmin >= 360 - EPSILON)
     crossing = ~whole & ((xmin < -180) | (xmax > 180))
     plain = ~whole & ~crossing
 
@@ -233,7 +234,7 @@ def _bulge(closed: NDArray[np.float64]) -> NDArray[np.float64]:
         vertices = closed[:, edge * steps : (edge + 1) * steps + 1]
         if vertices.shape[1] >= 3:
             bulge = np.maximum(bulge, np.abs(np.diff(vertices, n=2, axis=1)).max(axis=1) / 8)
-    return np.where(bulge < _EPSILON, 0.0, bulge)
+    return np.where(bulge < EPSILON, 0.0, bulge)
 
 
 def _polygons(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.object_]:
@@ -244,70 +245,3 @@ def _polygons(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.
     lat = np.where(clockwise[:, None], lat[:, ::-1], lat)
     made: NDArray[np.object_] = shapely.polygons(np.stack([lon, lat], axis=2))
     return made
-
-
-def split_at_antimeridian(geometry: Any) -> Any:
-    """Cut a geometry whose longitudes run beyond 180 or -180 and bring the pieces back into -180..180."""
-    xmin, _, xmax, _ = shapely.bounds(geometry)
-    if xmin >= -180 and xmax <= 180:
-        return geometry
-    geometry = shapely.make_valid(geometry)
-    pieces = []
-    for turn in range(int(np.floor((xmin + 180) / 360)), int(np.floor((xmax + 180) / 360)) + 1):
-        piece = shapely.intersection(geometry, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
-        moved = shapely.transform(piece, lambda xy, turn=turn: xy - [360 * turn, 0])
-        pieces += [part for part in shapely.get_parts(moved) if shapely.get_dimensions(part) == 2]
-    if not pieces:
-        return None
-    return pieces[0] if len(pieces) == 1 else shapely.multipolygons(pieces)
-
-
-def unwrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give bounds with xmax >= xmin always: 360 is added to the xmax of those that cross the antimeridian; shape (n, 4)."""
-    result = np.array(bounds, dtype=np.float64)
-    result[:, 2] += 360 * (result[:, 0] > result[:, 2])
-    return result
-
-
-def wrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bring bounds (xmax >= xmin) into -180..180, with xmin > xmax where they cross the antimeridian; shape (n, 4)."""
-    result = np.array(bounds, dtype=np.float64)
-    xmin, xmax = result[:, 0], result[:, 2]
-    everywhere = xmax - xmin >= 360 - _EPSILON
-    low = xmin - 360 * np.floor((xmin + 180) / 360)
-    high = xmax - 360 * np.ceil((xmax - 180) / 360)
-    inside = (xmin >= -180) & (xmax <= 180)
-    # A box that crosses has its xmin in the east and its xmax in the west, so that filters can say it with two comparisons;
-    # the rare one that is too wide for that goes all around.
-    everywhere |= ~inside & (low > high) & ((low < 0) | (high > 0))
-    result[:, 0] = np.where(everywhere, -180.0, np.where(inside, xmin, low))
-    result[:, 2] = np.where(everywhere, 180.0, np.where(inside, xmax, high))
-    return result
-
-
-def merge_bounds(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the smallest bounds that enclose both, row by row, on a round Earth; a row of NaN encloses nothing; shape (n, 4)."""
-    one, two = unwrap_bounds(first), unwrap_bounds(second)
-    apart = (one[:, 0] + one[:, 2]) / 2 - (two[:, 0] + two[:, 2]) / 2
-    shift = np.nan_to_num(360 * np.round(apart / 360))
-    two[:, 0::2] += shift[:, None]
-    merged = np.concatenate([np.fmin(one[:, :2], two[:, :2]), np.fmax(one[:, 2:], two[:, 2:])], axis=1)
-    known = ~np.isnan(merged).any(axis=1)
-    merged[known] = wrap_bounds(merged[known])
-    return merged
-
-
-def geometry_bounds(geometry: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Give the bounds of longitude/latitude geometries; those cut at the antimeridian get xmin > xmax; NaN where empty."""
-    bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometry), dtype=np.float64).reshape(-1, 4)
-    cut = (bounds[:, 0] <= -180 + _EPSILON) & (bounds[:, 2] >= 180 - _EPSILON)
-    cut &= shapely.get_num_geometries(geometry) > 1
-    for index in np.flatnonzero(cut):
-        parts = shapely.bounds(shapely.get_parts(geometry[index]))
-        together = parts[:1]
-        for part in parts[1:]:
-            together = merge_bounds(together, part[None])
-        bounds[index] = together[0]
-    beyond = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
-    bounds[beyond] = wrap_bounds(bounds[beyond])
-    return bounds

@@ -1,7 +1,7 @@
 """Where do the caller's points and areas lie in the CRS of each record?
 
 One set of targets meets records of many CRSs, but each target only some of them: coordinates are moved once per CRS,
-and only those that are asked for.
+and only those that are asked for. What lies over the seam of the Earth is placed by `seam` and `placements`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import numpy as np
 import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
-from polars_rasteret.geo.crs import LONLAT_NAMES, NATIVE, transform_xy
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, NATIVE, is_geographic, transform_xy, turn_of
 from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
 from polars_rasteret.geo.geometry import mended, parsed
+from polars_rasteret.geo.placements import Pieces, placed_windows, reduced, whole_where_nearly
+from polars_rasteret.geo.seam import joined_at_seam, single_parts, split_at_antimeridian, unrolled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,9 +46,13 @@ class Points:
     def __len__(self) -> int:
         return len(self.x)
 
+    def is_in(self, crs: str) -> bool:
+        """Say whether the coordinates are those of `crs` as they are."""
+        return self.crs in (NATIVE, crs) or {self.crs, crs} <= LONLAT_NAMES
+
     def in_crs(self, crs: str, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give the coordinates of the points `index` in `crs`; not finite where they have no place there."""
-        if self.crs in (NATIVE, crs):
+        if self.is_in(crs):
             return self.x[index], self.y[index]
         if crs not in self._moved:
             n = len(self.x)
@@ -81,8 +87,11 @@ class Areas:
         if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
             geometries = geometries.copy()
             geometries[crossing] = mended(geometries[crossing], crossing)
+        if (turn := turn_of(crs)) is not None:
+            geometries = joined_at_seam(geometries, turn)
         self.crs = crs
         self._geometries = geometries
+        self._pieces: dict[str, Pieces] = {}
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
         # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
         self.is_point: NDArray[np.bool_] = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
@@ -116,28 +125,112 @@ class Areas:
 
         Coordinates may be infinite where they have no place in `crs`.
         """
-        at = np.arange(self._start[index], self._start[index + 1])
-        x, y = self._points.in_crs(crs, at)
+        turn = turn_of(crs)
+        run = slice(self._start[index], self._start[index + 1])
+        if turn is None:
+            x, y = self._points.in_crs(crs, np.arange(run.start, run.stop))
+        else:
+            x, y = self._continuous(crs, turn)
+            x, y = x[run], y[run]
         lines, start = [], 0
-        parts = self._dense[index : index + 1]
-        while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
-            parts = shapely.get_parts(parts)
-        for part in parts:
+        for part in single_parts(self._dense[index : index + 1]):
             is_area = shapely.get_dimensions(part) == 2
             for line in shapely.get_rings(part) if is_area else [part]:
                 stop = start + shapely.get_num_coordinates(line)
-                lines.append((x[start:stop], y[start:stop], bool(is_area)))
+                along_x, along_y = x[start:stop], y[start:stop]
+                if turn is not None and is_area and _winds(along_x, turn):
+                    pole = np.copysign(turn / 4, along_y.mean())
+                    along_x = np.concatenate([along_x, along_x[[-1, 0, 0]]])
+                    along_y = np.concatenate([along_y, [pole, pole, along_y[0]]])
+                lines.append((along_x, along_y, bool(is_area)))
                 start = stop
         return lines
 
     def bounds_in(self, crs: str) -> NDArray[np.float64]:
-        """Give the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where there is none."""
-        index = np.arange(len(self._points), dtype=np.int64)
-        x, y = self._points.in_crs(crs, index)
-        return np.stack(
-            [_reduced(np.fmin, x, self._start), _reduced(np.fmin, y, self._start),
-             _reduced(np.fmax, x, self._start), _reduced(np.fmax, y, self._start)], axis=1
-        )  # fmt: skip
+        """Give the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where there is none.
+
+        Those over the seam of a geographic CRS run on beyond it: xmax is never less than xmin.
+        """
+        if (turn := turn_of(crs)) is None:
+            index = np.arange(len(self._points), dtype=np.int64)
+            return _bounds(*self._points.in_crs(crs, index), self._start)
+        pieces = self._in_pieces(crs, turn)
+        sides = (np.fmin, np.fmin, np.fmax, np.fmax)
+        return np.stack([reduced(one, pieces.bounds[:, side], pieces.first) for side, one in enumerate(sides)], axis=1)
+
+    def _continuous(self, crs: str, turn: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the coordinates of all outlines in a CRS whose x repeats, without jumps at its seam."""
+        x, y = self._points.in_crs(crs, np.arange(len(self._points), dtype=np.int64))
+        if self._points.is_in(crs):
+            return x, y
+        own_x, own_y = self._points.x, self._points.y
+
+        def between(at: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+            along_x, along_y = (one[at, None] * (1 - shares) + one[at + 1, None] * shares for one in (own_x, own_y))
+            moved, _ = transform_xy(self.crs, crs, along_x.ravel(), along_y.ravel())
+            return moved.reshape(along_x.shape)
+
+        owner = np.repeat(np.arange(len(self)), np.diff(self._start))
+        return unrolled(x, owner, turn, between), y
+
+    def _in_pieces(self, crs: str, turn: float) -> Pieces:
+        """Give the areas in a CRS whose x repeats, in pieces that move together.
+
+        What takes more than half the Earth is placed part by part, everything else as a whole.
+        """
+        crs = LONLAT if crs in LONLAT_NAMES else crs
+        if crs not in self._pieces:
+            self._pieces[crs] = self._made_pieces(crs, turn)
+        return self._pieces[crs]
+
+    def _made_pieces(self, crs: str, turn: float) -> Pieces:
+        x, y = self._continuous(crs, turn)
+        bounds = _bounds(x, y, self._start)
+        width = bounds[:, 2] - bounds[:, 0]
+        is_own = self._points.is_in(crs)
+        is_box = self._is_box.copy() if is_own else self.is_point.copy()
+        if not is_own:
+            for at in np.flatnonzero(width > turn / 2).tolist():  # around a pole, outlines do not close
+                around = np.concatenate([np.zeros(0), *(one for _, one, is_ring in self.outline(crs, at) if is_ring)])
+                if len(around) and np.abs(around).max() == turn / 4:
+                    is_box[at] = True
+                    bounds[at, 1], bounds[at, 3] = around.min(), around.max()
+        apart: NDArray[np.bool_] = (width > turn / 2) & ~is_box & (shapely.get_num_geometries(self._dense) > 1)
+        if not apart.any():
+            n_pieces, start = np.ones(len(self), np.int64), self._start
+        else:
+            parts = [single_parts(self._dense[at : at + 1]) if apart[at] else None for at in range(len(self))]
+            n_pieces = np.array([1 if one is None else len(one) for one in parts], np.int64)
+            sizes = [
+                np.diff(self._start[at : at + 2]) if one is None else shapely.get_num_coordinates(one)
+                for at, one in enumerate(parts)
+            ]
+            start = np.concatenate([[0], *(np.cumsum(one) + self._start[at] for at, one in enumerate(sizes))])
+            is_whole = np.repeat(~apart, n_pieces)
+            of_pieces = _bounds(x, y, start.astype(np.int64))
+            bounds = np.where(is_whole[:, None], np.repeat(bounds, n_pieces, axis=0), of_pieces)
+            is_box = np.repeat(is_box & ~apart, n_pieces)
+
+        def shapes() -> NDArray[np.object_]:
+            made = self._dense
+            if not is_own:
+                has_place = np.isfinite(np.stack([x, y], axis=1))
+                made = shapely.set_coordinates(made.copy(), np.where(has_place, np.stack([x, y], axis=1), 0))
+            if not apart.any():
+                return made
+            each = [single_parts(made[at : at + 1]) if apart[at] else made[at : at + 1] for at in range(len(made))]
+            return np.concatenate(each)
+
+        return Pieces(
+            x=x,
+            y=y,
+            start=start.astype(np.int64),
+            bounds=np.where(np.isfinite(bounds).all(axis=1, keepdims=True), bounds, np.nan),
+            first=np.concatenate([[0], np.cumsum(n_pieces)]).astype(np.int64),
+            is_box=is_box,
+            tolerance=np.repeat(self._tolerance, n_pieces),
+            shapes=shapes,
+        )
 
     def windows(
         self,
@@ -179,17 +272,24 @@ class Areas:
 
         Where a geometry has no width or no height, and where it has no place on the grid, the extent is that of the window.
         """
+        if self.crs != NATIVE and (turn := turn_of(crs)) is not None:
+            windows, extents = placed_windows(self._in_pieces(crs, turn), index, transform, width, height, turn=turn)
+            flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX)
+            return windows, np.where(np.repeat(flat, 2, axis=1), windows, extents)
         windows, extents, has_place = self.outline_windows(crs, index, transform)
         row_start, row_stop, col_start, col_stop = windows.T
         is_inside = has_place & (row_start >= 0) & (row_stop <= height) & (col_start >= 0) & (col_stop <= width)
-        # What reaches beyond the image is cut there first: far away, the outline may leave the domain of the projection, its few
+        # What reaches beyond the image is cut there, too: far away, the outline may leave the domain of the projection, its few
         # points say little of its bends, and the box around a polygon may meet an image that the polygon does not.
-        is_plain = self._is_box[index] if self.crs in (NATIVE, crs) else np.zeros(len(index), np.bool_)
+        is_plain = self._is_box[index] if self._points.is_in(crs) else np.zeros(len(index), np.bool_)
         is_point = self._tolerance[index] == 0
         exists = np.isfinite(self.bounds[index]).all(axis=1)
         todo = np.flatnonzero(exists & ~is_inside & ~is_plain & ~is_point)
         if len(todo):
-            windows[todo] = self._cut_windows(crs, index[todo], transform[todo], width[todo], height[todo])
+            cut = self._cut_windows(crs, index[todo], transform[todo], width[todo], height[todo])
+            whole = _both(windows[todo], cut)
+            whole = np.where(has_place[todo, None], whole, cut)
+            windows[todo] = np.where(cut.any(axis=1, keepdims=True), whole, 0)
         flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX) | ~has_place[:, None]
         return windows, np.where(np.repeat(flat, 2, axis=1), windows, extents)
 
@@ -204,18 +304,21 @@ class Areas:
         """Give the windows of the parts that lie on the images."""
         col, row = ring_fractions()
         x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
-        if self.crs not in (NATIVE, crs):
+        if not self._points.is_in(crs):
             moved = transform_xy(crs, self.crs, x.ravel(), y.ravel())
             x, y = moved[0].reshape(x.shape), moved[1].reshape(y.shape)
-        if self.crs in LONLAT_NAMES:
+        areas = self._geometries[index]
+        if is_geographic(self.crs):
             images = lonlat_rings(x, y)[0]
+            for at in np.flatnonzero((self.bounds[index, 0] < -180) | (self.bounds[index, 2] > 180)):
+                areas[at] = split_at_antimeridian(areas[at])
         else:
             images = np.full(len(index), None, dtype=object)
             known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
             images[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
         windows = np.stack([np.zeros_like(height), height, np.zeros_like(width), width], axis=1)
         has_image = ~shapely.is_missing(images)  # without an outline in the CRS of the areas, the whole image is taken
-        images, areas = shapely.make_valid(images[has_image]), shapely.make_valid(self._geometries[index[has_image]])
+        images, areas = shapely.make_valid(images[has_image]), shapely.make_valid(areas[has_image])
         size = np.sqrt(shapely.area(images))
         parts = shapely.intersection(areas, shapely.buffer(images, _REACH * size))
         cut = Areas(shapely.to_wkb(parts), self.crs, size / _SEGMENTS_PER_IMAGE)
@@ -235,8 +338,8 @@ class Areas:
         at = np.arange(start[-1]) - np.repeat(start[:-1] - self._start[index], n_coordinates)
         x, y = self._points.in_crs(crs, at)
         row, col = pixel_coordinates(transform[owner], x, y)
-        first_row, last_row = _reduced(np.minimum, row, start), _reduced(np.maximum, row, start)
-        first_col, last_col = _reduced(np.minimum, col, start), _reduced(np.maximum, col, start)
+        first_row, last_row = reduced(np.minimum, row, start), reduced(np.maximum, row, start)
+        first_col, last_col = reduced(np.minimum, col, start), reduced(np.maximum, col, start)
         # Beyond 2**31 pixels there is no image; such positions come from a projection's far end. NaN and infinities fail, too.
         has_place = np.ones(len(index), np.bool_)
         for edge in (first_row, last_row, first_col, last_col):
@@ -251,17 +354,20 @@ class Areas:
         windows[has_place, 1] = np.maximum(windows[has_place, 1], windows[has_place, 0] + 1)
         windows[has_place, 3] = np.maximum(windows[has_place, 3], windows[has_place, 2] + 1)
         extents = np.where(has_place[:, None], np.stack([first_row, last_row, first_col, last_col], axis=1), 0.0)
-        whole = np.round(extents)
-        # Corners of boxes are often corners of pixels that went through a projection or a text file.
-        is_whole = np.abs(extents - whole) <= BORDER_TOLERANCE_PX
-        return windows, np.where(is_whole, whole, extents), has_place
+        return windows, whole_where_nearly(extents), has_place
 
 
-def _reduced(reduce: np.ufunc, values: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Reduce each run ``start[i]:start[i + 1]``; NaN for an empty run."""
-    result = np.full(len(start) - 1, np.nan)
-    filled = np.flatnonzero(start[1:] > start[:-1])
-    if len(filled):
-        with np.errstate(invalid="ignore"):
-            result[filled] = reduce.reduceat(values, start[filled])
-    return result
+def _bounds(x: NDArray[np.float64], y: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
+    sides = [(np.fmin, x), (np.fmin, y), (np.fmax, x), (np.fmax, y)]
+    return np.stack([reduced(reduce, one, start) for reduce, one in sides], axis=1)
+
+
+def _both(one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give windows that hold both."""
+    first, last = np.minimum(one[:, 0::2], two[:, 0::2]), np.maximum(one[:, 1::2], two[:, 1::2])
+    return np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], axis=1)
+
+
+def _winds(x: NDArray[np.float64], turn: float) -> bool:
+    """Say whether a ring goes around a pole."""
+    return len(x) > 0 and bool(abs(x[-1] - x[0]) > turn / 2)

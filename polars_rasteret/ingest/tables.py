@@ -15,7 +15,7 @@ from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
-from polars_rasteret.geo.crs import LONLAT_NAMES, normalize_crs
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, normalize_crs
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
 from polars_rasteret.ingest.held import with_unread
@@ -244,7 +244,7 @@ def _wkb(column: pl.Series) -> pl.Series:
     crs = geometry_crs(column.dtype)
     if column.dtype == pl.Null:
         return column.cast(pl.Binary)
-    geometries = parsed(wkb_array(column))
+    geometries = parsed(wkb_array(column, crs or LONLAT))
     if crs is None and (codes := {int(code) for code in shapely.get_srid(geometries)} - {0, -1}):  # -1: null
         if len(codes) > 1:
             raise UsageError(f"column {column.name!r} mixes the SRIDs {sorted(codes)}; bring its geometries to one CRS")

@@ -113,7 +113,8 @@ class RasterExpr:
         ----------
         bounds
             A geometry column, a bbox struct column, or ``(minx, miny, maxx, maxy)``, in map space: the smallest pixel window
-            that contains it, clipped to the image. With `shape` or `resolution`, exactly the bounding box in the raster's CRS,
+            that contains its bounds, clipped to the image. In geographic CRSs minx > maxx crosses the antimeridian.
+            With `shape` or `resolution`, exactly the bounding box in the raster's CRS,
             unclipped, resampled from the best overview. A point geometry with `shape`: the raster's own pixels, those of the
             unclipped window whose pixel ``(height // 2, width // 2)`` holds the point.
         window

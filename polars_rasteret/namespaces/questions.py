@@ -66,8 +66,8 @@ class Questions:
         Parameters
         ----------
         geometry_or_bounds
-            A shapely geometry, WKB, a list, Series or GeoDataFrame of several, or ``(minx, miny, maxx, maxy)`` (``minx > maxx``
-            crosses the antimeridian).
+            A shapely geometry, WKB, a list, Series or GeoDataFrame of several, or ``(minx, miny, maxx, maxy)`` (in
+            geographic CRSs ``minx > maxx`` crosses the antimeridian).
         crs
             Of it. None: what a GeoDataFrame, GeoArrow metadata or EWKB state, else longitude and latitude.
 

@@ -71,23 +71,6 @@ def pairs_of_boxes(areas: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pa
     return distinct_pairs(has_area[target], has_box[record])
 
 
-def unwrapped(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Cut lon/lat boxes that cross the antimeridian (minx > maxx) in two.
-
-    Returns
-    -------
-    boxes : float64, shape (m, 4)
-    owner : int64, shape (m,)
-        Which of the given boxes each belongs to.
-    """
-    crossing = np.flatnonzero(boxes[:, 0] > boxes[:, 2])
-    west, east = boxes[crossing].copy(), boxes[crossing].copy()
-    west[:, 2], east[:, 0] = 180.0, -180.0
-    kept = np.flatnonzero(~(boxes[:, 0] > boxes[:, 2]))
-    owner = np.concatenate([kept, crossing, crossing]).astype(np.int64)
-    return np.concatenate([boxes[kept], west, east]), owner
-
-
 def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[np.float64]:
     """Cover boxes with a few larger ones that leave out the space between them.
 

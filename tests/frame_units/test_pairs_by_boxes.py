@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs, unwrapped
+from polars_rasteret.geo.boxes import cut_boxes
+from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
 
 # Few distinct values, so that edges meet often; and everything a float may be.
 COORDINATE = st.one_of(
@@ -61,25 +62,45 @@ def test_targets_that_are_points_or_lines_pair_too():
     assert listed(pairs_of_boxes(areas, boxes)) == [(0, 0), (1, 0)]
 
 
-@given(BOXES, st.lists(st.tuples(st.sampled_from([-180.0, -179.0, -1.0, 0.0, 1.0, 179.5, 180.0]), COORDINATE)))
-def test_a_cut_box_holds_the_longitudes_that_the_crossing_one_holds(boxes, points):
-    cut, owner = unwrapped(boxes)
+LONGITUDE = st.sampled_from([-360.0, -180.0, -179.0, -1.0, 0.0, 1.0, 179.5, 180.0, 190.0, 360.0, 540.0]) | st.floats(
+    -360, 540
+).map(lambda value: round(value, 3))
+LATITUDE = st.floats(-90, 90)
+
+
+@given(
+    st.lists(st.tuples(LONGITUDE, LATITUDE, LONGITUDE, LATITUDE), max_size=10),
+    st.lists(LONGITUDE, min_size=1, max_size=10),
+)
+def test_the_pieces_of_a_box_hold_the_longitudes_that_it_holds_in_any_turn(boxes, longitudes):
+    boxes = np.array(boxes, float).reshape(-1, 4)
+    pieces, owner = cut_boxes(boxes)
     assert sorted(set(owner.tolist())) == list(range(len(boxes)))
-    assert not (cut[:, 0] > cut[:, 2])[np.abs(cut[:, :3:2]).max(axis=1, initial=0) <= 180].any()
-    for x, _ in points:
-        for box, (minx, _, maxx, _) in enumerate(boxes):
-            # Across the antimeridian a box runs east from minx to 180, and on from -180 to maxx.
-            inside = minx <= x <= maxx if not minx > maxx else x >= minx or x <= maxx
-            pieces = cut[owner == box]
-            assert bool(((pieces[:, 0] <= x) & (x <= pieces[:, 2])).any()) == bool(inside)
-    for box in range(len(boxes)):
-        pieces = cut[owner == box]
-        assert len(pieces) == (2 if boxes[box, 0] > boxes[box, 2] else 1)
-        np.testing.assert_array_equal(pieces[:, [1, 3]], np.tile(boxes[box, [1, 3]], (len(pieces), 1)))
+    assert not (pieces[:, 0] > pieces[:, 2]).any()
+    assert not (np.abs(pieces[:, ::2]) > 180).any()
+    np.testing.assert_array_equal(pieces[:, 1::2], boxes[owner, 1::2])
+    for box, (west, _, east, _) in enumerate(boxes):
+        while west > east:  # it crosses: it runs east from west
+            east += 360
+        for longitude in longitudes:
+            turns = longitude + 360 * np.arange(-4, 5)
+            margin = np.minimum(turns - west, east - turns).max()
+            turned = (longitude + 180) % 360 - 180
+            mine = pieces[owner == box]
+            found = bool(((mine[:, 0] <= turned) & (turned <= mine[:, 2])).any())
+            if abs(margin) > 1e-9:  # rounding decides on the border
+                assert found == (margin > 0)
+
+
+def test_boxes_without_a_place_keep_their_row_and_have_none():
+    nothing = np.array([[np.nan] * 4, [np.inf, 0, -np.inf, 1], [170.0, 0, -170, np.nan], [0.0, 0, 1, 1]])
+    pieces, owner = cut_boxes(nothing)
+    assert owner.tolist() == [0, 1, 2, 3]
+    assert np.isfinite(pieces).all(axis=1).tolist() == [False, False, False, True]
 
 
 def test_a_box_over_the_antimeridian_pairs_with_both_its_sides_once():
-    boxes, owner = unwrapped(np.array([[0.0, 0.0, 1.0, 1.0], [170.0, -10.0, -170.0, 10.0]]))
+    boxes, owner = cut_boxes(np.array([[0.0, 0.0, 1.0, 1.0], [170.0, -10.0, -170.0, 10.0]]))
     x = np.array([175.0, -175.0, 180.0, -180.0, 0.5, 160.0, -160.0])
     target, box = pairs_of_points(x, np.full(len(x), 0.5), boxes)
     found = listed(distinct_pairs(target, owner[box]))

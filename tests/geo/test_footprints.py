@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from polars_rasteret.geo.footprints import geometry_bounds, image_footprints, merge_bounds, wrap_bounds
+from polars_rasteret.geo.boxes import merge_bounds, wrap_bounds
+from polars_rasteret.geo.footprints import image_footprints
+from polars_rasteret.geo.seam import geometry_bounds
 
 
 def footprint(crs, transform, width, height):
