@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import math
+import os
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from polars_rasteret.errors import QueryTimeoutError, UsageError
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +87,8 @@ class ReadOptions:
     """The same for dollars, by the prices that ``configure_store`` was told."""
     progress: bool = False
     """Show a bar of tiles and bytes."""
+    allowed_hrefs: tuple[str, ...] | None = None
+    """Prefixes of the only hrefs that are read; None: all."""
     max_gap_bytes: int = 16_384
     """Unwanted bytes between two tiles below which they share a request."""
     max_request_bytes: int = 4_194_304
@@ -121,6 +126,8 @@ class ReadOptions:
             budget = getattr(self, name)
             if budget is not None and (isinstance(budget, bool) or not isinstance(budget, kinds) or not budget >= 0):
                 raise UsageError(f"{name} is {budget!r}; expected {what}, 0 or more, or None")
+        if self.allowed_hrefs is not None:
+            object.__setattr__(self, "allowed_hrefs", _checked_prefixes(self.allowed_hrefs))
         if not isinstance(self.progress, bool):
             raise UsageError(f"progress is {self.progress!r}; expected True or False")
 
@@ -165,6 +172,30 @@ class ReadOptions:
         return _options_of, (values,)
 
 
+def _checked_prefixes(prefixes: Any) -> tuple[str, ...]:
+    if isinstance(prefixes, str | bytes) or not isinstance(prefixes, Iterable):
+        raise UsageError(
+            f"allowed_hrefs is a {type(prefixes).__name__}; expected a list of prefixes, like ['https://host/x/']"
+        )
+    found = tuple(os.fspath(one) if isinstance(one, os.PathLike) else one for one in prefixes)
+    for prefix in found:
+        if not isinstance(prefix, str) or not _names_a_place(prefix):
+            raise UsageError(
+                f"allowed_hrefs holds {shown(str(prefix))!r}; expected the beginning of hrefs up to a whole segment, like "
+                "'https://host/folder/', 's3://bucket/' or '/data/scenes', without a query, a user or '..'"
+            )
+    return found
+
+
+def _names_a_place(prefix: str) -> bool:
+    scheme, is_url, rest = prefix.partition("://")
+    if not is_url or scheme.lower() == "file":
+        return bool(prefix) and "\0" not in prefix
+    host = rest.partition("/")[0]
+    has_user = "@" in host and scheme.lower() not in ("az", "azure", "adl", "abfs", "abfss")
+    return bool(host) and not has_user and not {"?", "#", "\\"} & set(rest) and not {".", ".."} & set(rest.split("/"))
+
+
 def _options_of(values: dict[str, Any]) -> ReadOptions:
     return ReadOptions(**values)
 
@@ -197,7 +228,8 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     **changes
         Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
         belong to the process), ``max_answer_bytes``, ``timeout_s``, ``query_timeout_s``, ``retries``, ``on_error``,
-        ``budget_bytes``, ``budget_requests``, ``budget_usd``, ``progress``.
+        ``budget_bytes``, ``budget_requests``, ``budget_usd``, ``progress``, and ``allowed_hrefs``: prefixes of the only hrefs
+        that are read, redirects included (``["https://host/folder/", "s3://bucket/", "/data"]``; whole path segments count).
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.hrefs import shown, shown_text
@@ -40,7 +40,7 @@ def urls_with_a_secret(draw):
     return around.format(f"{scheme}{slashes}{user}{host}/{path}{tail}")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(urls_with_a_secret())
 @example(f"az://{SECRET}@a.com/")
 @example(f"//me:{SECRET}@host/a.tif")
@@ -54,7 +54,7 @@ def test_no_part_that_may_be_a_key_is_shown(url):
     assert SECRET not in shown_text(f"GET {url} failed: '{url}'", url)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(
         ["https://a.com/", "https://a.com:8443/", "s3://box/", "/data/", "file:///data/", "data/", "C:\\data\\"]

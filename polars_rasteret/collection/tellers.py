@@ -8,12 +8,12 @@ and column selection still sink into the scan, because no other column is touche
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from polars_rasteret.fetch.addresses import Reach, reaches_of
+from polars_rasteret.fetch.cloud import endpoint_of
 from polars_rasteret.fetch.stores import origin
 from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.tiff.tile_flags import first_byte
@@ -21,7 +21,6 @@ from polars_rasteret.tiff.tile_flags import first_byte
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
 _ANY_TELLER = [first_byte(ignore_nodata=True, told_by=one) for one in ToldBy]
 _REMOTE = [first_byte(ignore_nodata=ignore, told_by=ToldBy.REMOTE) for ignore in (False, True)]
 
@@ -33,11 +32,9 @@ def teller_of(path: str, storage_options: Mapping[str, Any] | None) -> ToldBy:
         return ToldBy.HERE
     scheme, _, host = place.partition("://")
     if scheme not in ("http", "https"):
-        named = [str(value) for key, value in (storage_options or {}).items() if "endpoint" in key.lower()]
-        named += [value for name in _ENDPOINTS if (value := os.environ.get(name))]
-        if not named:
+        if (endpoint := endpoint_of(scheme, storage_options or {})) is None:
             return ToldBy.REMOTE
-        host = origin(named[0]).partition("://")[2]
+        host = origin(endpoint).partition("://")[2]
     host = host.rpartition("@")[2]
     host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     return ToldBy.LOOPBACK if reaches_of(host) == {Reach.LOOPBACK} else ToldBy.REMOTE

@@ -18,6 +18,7 @@ from polars_rasteret.engine.ledger import ledger_of
 from polars_rasteret.engine.spending import Bill, Budget, check_budget
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
+from polars_rasteret.fetch.sources import Terms
 from polars_rasteret.fetch.wanted import refused
 from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
@@ -152,7 +153,13 @@ def _fetch_and_decode(
 def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spending | None) -> FetchTicket | None:
     """Ask for the bytes of all tiles; those of files whose hrefs nothing reads have failed before any request."""
     files = [
-        FileKey(href=href, etag=one.etag, file_size=one.file_size, last_modified=one.last_modified)
+        FileKey(
+            href=href,
+            etag=one.etag,
+            file_size=one.file_size,
+            last_modified=one.last_modified,
+            terms=Terms.of(options.allowed_hrefs, one.told_by),
+        )
         for href, one in zip(jobs.hrefs, jobs.files, strict=True)
     ]
     how: dict[str, Any] = {

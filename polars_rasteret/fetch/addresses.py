@@ -13,7 +13,11 @@ import threading
 import time
 import unicodedata
 from enum import Enum
+from functools import lru_cache
 from typing import TypeAlias
+
+from polars_rasteret.fetch.failures import RefusedHrefError
+from polars_rasteret.hrefs import shown
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
@@ -35,6 +39,7 @@ _LOOPBACK = [ipaddress.ip_network(one) for one in ("127.0.0.0/8", "0.0.0.0/8", "
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|\d+")
+_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _REMEMBERED_S = 60.0
 _MOST_REMEMBERED = 10_000
 
@@ -84,22 +89,53 @@ def reaches_of(host: str, *, is_looked_up: bool = True) -> frozenset[Reach]:
 
     Answers of the name server are kept for a minute.
     """
-    host = _plain(host)
-    if (address := written_address(host)) is not None:
-        return frozenset({reach_of(address)})
-    if host in ("localhost", "localhost.localdomain") or host.endswith(".localhost"):
-        return frozenset({Reach.LOOPBACK})
+    if (reach := _written_reach(host)) is not None:
+        return frozenset({reach})
     if not is_looked_up:
         return frozenset()
     now = time.monotonic()
     known = _known.get(host)
     if known is None or known[0] < now:
-        known = (now + _REMEMBERED_S, _looked_up(host))
+        known = (now + _REMEMBERED_S, _looked_up(_plain(host)))
         with _lock:
             if len(_known) >= _MOST_REMEMBERED:
                 _known.clear()
             _known[host] = known
     return known[1]
+
+
+@lru_cache(maxsize=4_096)
+def _written_reach(host: str) -> Reach | None:
+    """Say what a host leads to where nobody needs to be asked."""
+    if (address := written_address(host)) is not None:
+        return reach_of(address)
+    host = _plain(host)
+    return Reach.LOOPBACK if host in _LOCAL_NAMES or host.endswith(".localhost") else None
+
+
+def refuse_link(href: str, address: str) -> None:
+    """Refuse a connection whose other end is link-local, whatever its name led to before.
+
+    Raises
+    ------
+    RefusedHrefError
+        Naming the address.
+    """
+    peer = written_address(address)
+    if peer is not None and reach_of(peer) is Reach.LINK:
+        raise refusal(f"{shown(href)} (at {peer})", Reach.LINK)
+
+
+def refusal(where: str, reach: Reach) -> RefusedHrefError:
+    """Give the error for a place that is not read unless that is meant."""
+    next_step = (
+        "name its prefix in pr.configure_store"
+        if reach is Reach.LINK
+        else "allow it with pr.options(allowed_hrefs=[...]), or name its prefix in pr.configure_store"
+    )
+    return RefusedHrefError(
+        f"{where} leads to {reach.value}, where services trust whoever asks, so it is not read. If that is meant, {next_step}."
+    )
 
 
 def _looked_up(host: str) -> frozenset[Reach]:

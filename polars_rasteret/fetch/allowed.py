@@ -15,9 +15,8 @@ from urllib.parse import unquote
 
 import httpx
 
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.local_source import local_path
-from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +61,7 @@ def is_within(
     href
         Any; what cannot be placed for sure is within nothing.
     prefixes
-        Beginnings of hrefs, as `checked_prefix` takes them.
+        Beginnings of hrefs, as ``pr.options(allowed_hrefs=)`` takes them.
     is_elsewhere
         Whether a bucket (``s3://name``) is read from another service than its provider's own: then the https addresses of the
         provider's bucket of that name are another place.
@@ -82,22 +81,6 @@ def is_within(
             ):
                 return True
     return False
-
-
-def checked_prefix(prefix: str) -> str:
-    """Give a prefix as it is, if it names a place.
-
-    Raises
-    ------
-    UsageError
-        When it names no host or folder, or holds a query, user information or a part that could mean another place.
-    """
-    if not prefix or "?" in prefix or not places_of(prefix) or (_has_user(prefix)):
-        raise UsageError(
-            f"allowed_hrefs holds {shown(prefix)!r}; expected the beginning of hrefs up to a whole segment, like "
-            "'https://host/folder/', 's3://bucket/' or '/data/scenes', without a query, a user or '..'"
-        )
-    return prefix
 
 
 def places_of(href: str) -> list[Place]:
@@ -182,8 +165,3 @@ def _segments(path: str, *, is_encoded: bool) -> tuple[str, ...] | None:
             if any(part in (".", "..") for part in re.split(r"[/\\;]", now)) or _CONTROL.search(now):
                 return None
     return tuple(unquote(piece) for piece in pieces) if is_encoded else tuple(pieces)
-
-
-def _has_user(prefix: str) -> bool:
-    found = _URL.fullmatch(prefix)
-    return found is not None and "@" in found[2] and _SAME_SCHEME.get(found[1].lower(), found[1].lower()) != "az"

@@ -72,6 +72,12 @@ _CREDENTIAL_WORDS = (
     "client_id", "use_azure_cli", "credentials", "role_arn", "skip_signature", "msi_endpoint", "identity", "use_emulator",
 )  # fmt: skip
 
+_ENDPOINT_ENV = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+
 _REGION_TIMEOUT_S = 5.0
 
 
@@ -164,11 +170,19 @@ def _has_credentials(kind: str, config: Mapping[str, Any], credential_provider: 
     return any(os.environ.get(name) for name in _CREDENTIAL_ENV[kind])
 
 
+def endpoint_of(scheme: str, options: Mapping[str, Any]) -> str | None:
+    """Give the endpoint that options or environment name for buckets of a scheme; None: the provider's own."""
+    named = [str(value) for key, value in options.items() if "endpoint" in key.lower()]
+    names = (
+        _ENDPOINT_ENV["s3" if scheme in _S3 else "gs" if scheme in _GS else "az"] if scheme in BUCKET_SCHEMES else ()
+    )
+    return next((one for one in (*named, *map(os.environ.get, names)) if one), None)
+
+
 def _says_region(config: Mapping[str, Any]) -> bool:
-    if any("region" in key.lower() or "endpoint" in key.lower() for key in config):
+    if any("region" in key.lower() for key in config) or endpoint_of("s3", config) is not None:
         return True
-    names = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-    return any(os.environ.get(name) for name in names)
+    return any(os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
 
 
 def _bucket_region(bucket: str) -> str | None:

@@ -10,13 +10,16 @@ import time
 from typing import TYPE_CHECKING
 
 from polars_rasteret.errors import FetchError
-from polars_rasteret.fetch.failures import BeyondEndError, foreign_failure
+from polars_rasteret.fetch.access import check_href, check_peer
+from polars_rasteret.fetch.failures import BeyondEndError, RedirectedError, foreign_failure
+from polars_rasteret.fetch.httpx_source import HttpSource
 from polars_rasteret.fetch.signing import as_signed
 from polars_rasteret.fetch.sources import Answer, PlainSource, checked
-from polars_rasteret.fetch.stores import origin
+from polars_rasteret.fetch.stores import origin, resolve
 from polars_rasteret.profile import is_open, record
 
 if TYPE_CHECKING:
+    from polars_rasteret.fetch.access import Redirects
     from polars_rasteret.fetch.sources import FileKey, RangeReader
 
 
@@ -28,9 +31,13 @@ def ask(
     *,
     timeout_s: float,
     attempt: int,
+    redirects: Redirects,
     may_end: bool = False,
 ) -> Answer:
     """Give one range of a file, checked against what is known of the file, and count the request.
+
+    Redirects are followed here, each to a place that is checked as the href itself is, and is asked as if it had been the href:
+    what is configured for one host (headers, a client) never reaches another.
 
     Parameters
     ----------
@@ -42,6 +49,8 @@ def ask(
         For this attempt.
     attempt
         From 0.
+    redirects
+        How many may be followed, by all attempts together.
     may_end
         The end of the file is not known: where it comes before `byte_stop`, fewer bytes, or none, are an answer.
 
@@ -55,13 +64,42 @@ def ask(
     FetchError
         Whatever went wrong, also inside a caller's source; `TransientFetchError` where another attempt makes sense.
     """
+    deadline = time.monotonic() + timeout_s
+    href, terms = file.href, file.terms
+    check_href(href, terms)
+    while True:
+        # A list of what is allowed counts for every step, and obstore hides the steps.
+        if terms is not None and terms.allowed is not None and isinstance(source, HttpSource):
+            source = source.thorough
+        try:
+            return _asked(source, href, file, byte_start, byte_stop, timeout_s, attempt, may_end=may_end)
+        except RedirectedError as error:
+            href = redirects.followed(href, error.location, terms)
+        source, _ = resolve(href)
+        timeout_s, attempt = max(deadline - time.monotonic(), 0.01), max(attempt, 1)
+
+
+def _asked(  # noqa: PLR0917 - only called once
+    source: RangeReader,
+    href: str,
+    file: FileKey,
+    byte_start: int,
+    byte_stop: int,
+    timeout_s: float,
+    attempt: int,
+    *,
+    may_end: bool,
+) -> Answer:
+    """Ask one place, and count the request."""
     began = time.monotonic()
     n_requests, n_bytes, n_failures = 1, 0, 0
     try:
         answer = source.read(
-            as_signed(file.href), byte_start, byte_stop, etag=file.etag, timeout_s=timeout_s, attempt=attempt
+            as_signed(href), byte_start, byte_stop, etag=file.etag, timeout_s=timeout_s, attempt=attempt
         )
         n_requests, n_bytes = answer.n_requests, memoryview(answer.data).nbytes
+        if answer.peer is not None:
+            check_peer(href, answer.peer, file.terms)
         if (
             may_end
             and answer.file_size is None
@@ -82,12 +120,12 @@ def ask(
     except BaseException as error:
         # Whatever a source raises must reach those who wait, not end the thread; a panic of obstore is no Exception.
         n_failures = 1
-        raise foreign_failure(file.href, byte_start, byte_stop, error) from error
+        raise foreign_failure(href, byte_start, byte_stop, error) from error
     finally:
         # Counted before anybody is told: a profile may end with the last tile.
         if is_open():
             record(
-                host=origin(file.href),
+                host=origin(href),
                 requests=n_requests,
                 bytes=n_bytes,
                 failures=n_failures,

@@ -23,6 +23,10 @@ _OVERLOAD_STATUS = frozenset({429, 503})
 _STATUS = re.compile(r"status code:? (\d{3})")
 _ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
 _UNPARSED = re.compile(r"source: (?:Header \{|ParseContentRange|NoContentRange)|redirect without LOCATION")
+_SENT_ELSEWHERE = re.compile(r'"tcp connect error",\s*127\.0\.0\.1:0,|kind: Redirect,')
+"""obstore was redirected to a host, or to plain http, that it may not ask."""
+MOST_REDIRECTS = 10
+"""For one request, all its attempts together; obstore has the same limit."""
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
 
 
@@ -61,6 +65,29 @@ class UnparsedAnswerError(TransientFetchError):
 
 class MissingFileError(FetchError):
     """There is no such file: the one failure that says that a file is gone."""
+
+
+class RefusedHrefError(FetchError):
+    """The file lies where this process may not read."""
+
+
+class RedirectedError(FetchError):
+    """The server sends the request on to another place.
+
+    Attributes
+    ----------
+    location
+        As the server wrote it.
+    """
+
+    location = ""
+
+    @classmethod
+    def to(cls, message: str, location: str) -> RedirectedError:
+        """Give the error with the place."""
+        error = cls(message)
+        error.location = location
+        return error
 
 
 class BeyondEndError(StaleIndexError):
@@ -173,6 +200,14 @@ def not_told(href: str, byte_start: int, byte_stop: int) -> TransientFetchError:
     )
 
 
+def sent_on_too_often(href: str) -> FetchError:
+    """Give the error for a request that was redirected too often."""
+    return FetchError(
+        f"{shown(href)}: the server sent the request on more than {MOST_REDIRECTS} times. Its redirects go in a circle, or it "
+        "wants a log-in: check the URL and pr.configure_store for this prefix."
+    )
+
+
 def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
     """Translate an exception of obstore.
 
@@ -182,7 +217,13 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
     where = range_words(href, byte_start, byte_stop)
     text = str(error)
     summary = shown_text(text.split("\n\nDebug source", 1)[0], href).strip()
+    if "TooManyRedirects" in text:
+        return sent_on_too_often(href)
+    if _SENT_ELSEWHERE.search(text):
+        return UnparsedAnswerError(f"{where}, the server sent the request on to another place.")
     if found := _STATUS.search(summary):
+        if found[1].startswith("3"):
+            return UnparsedAnswerError(f"{where}, the server sent the request on to something else than http.")
         return status_failure(href, byte_start, byte_stop, status=int(found[1]))
     if isinstance(error, FileNotFoundError):
         return status_failure(href, byte_start, byte_stop, status=404, detail=summary)

@@ -2,7 +2,8 @@
 
 httpx shows every status and header, sends a URL as it is written, takes a deadline per request, and callers can bring their own
 client. It costs 20 to 40 times the CPU of obstore, so it is asked only for hrefs with a query or an empty path segment, for
-requests that failed before, and for servers that ignore Range.
+requests that failed before, for servers that ignore Range, and wherever every redirect must be seen. No redirect is followed
+here: `door` follows them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import (
     BeyondEndError,
+    RedirectedError,
     TransientFetchError,
     UnparsedAnswerError,
     httpx_failure,
@@ -33,10 +35,13 @@ from polars_rasteret.fetch.failures import (
 from polars_rasteret.fetch.sources import N_BEGIN_BYTES, Answer, GetByRead, is_sendable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from polars_rasteret.fetch.obstore_source import ObstoreSource
 
+_PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+"""All parsers find the same host in it."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE = re.compile(r"(?i)bytes (\d+)-(\d+)/(\d+|\*)")
 _SIZE = re.compile(r"(?i)bytes \*/(\d+)")
 """What a 416 tells."""
@@ -50,15 +55,21 @@ class HttpxSource(GetByRead):
     Parameters
     ----------
     client
-        Used as it is configured (headers, authentication, proxies, redirects), and left open: it is the caller's.
+        Used as it is configured (headers, authentication, proxies), and left open: it is the caller's.
     make_client
         Makes the client on first use where none is given; it is closed with this source.
+    check_peer
+        Called with the href and the address of a new connection before anything is sent; raises to refuse. None: anything goes.
     """
 
     def __init__(
-        self, client: httpx.Client | None = None, make_client: Callable[[], httpx.Client] | None = None
+        self,
+        client: httpx.Client | None = None,
+        make_client: Callable[[], httpx.Client] | None = None,
+        check_peer: Callable[[str, str], None] | None = None,
     ) -> None:
         self._client = client
+        self._check_peer = check_peer
         self._make_client = make_client or plain_client
         self._lock = threading.Lock()
 
@@ -95,10 +106,30 @@ class HttpxSource(GetByRead):
         if etag is not None and is_sendable(etag):
             headers["If-Match"] = etag
         try:
-            with self._opened().stream("GET", href, headers=headers, timeout=timeout) as response:
-                return _answer(href, byte_start, byte_stop, response, deadline)
+            extensions = {} if self._check_peer is None else {"trace": self._on_connect(href, self._check_peer)}
+            with self._opened().stream(
+                "GET", href, headers=headers, timeout=timeout, extensions=extensions, follow_redirects=False
+            ) as response:
+                # Asked now: a stream that has been read to its end may be closed.
+                stream = None if self._check_peer is None else response.extensions.get("network_stream")
+                peer = None if stream is None else _peer(stream)
+                answer = _answer(href, byte_start, byte_stop, response, deadline)
+                answer.peer = peer
+                return answer
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise httpx_failure(href, byte_start, byte_stop, error) from error
+
+    @staticmethod
+    def _on_connect(href: str, check: Callable[[str, str], None]) -> Callable[[str, Mapping[str, Any]], None]:
+        def trace(event: str, info: Mapping[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete" and (peer := _peer(info["return_value"])) is not None:
+                try:
+                    check(href, peer)
+                except FetchError:
+                    info["return_value"].close()
+                    raise
+
+        return trace
 
     def _opened(self) -> httpx.Client:
         if self._client is None:
@@ -110,18 +141,31 @@ class HttpxSource(GetByRead):
         return self._client
 
 
+def _peer(stream: Any) -> str | None:
+    address = stream.get_extra_info("server_addr")
+    return str(address[0]) if isinstance(address, tuple) else None
+
+
 def plain_client(**how: Any) -> httpx.Client:
-    """Give a client for many requests at once that follows redirects."""
+    """Give a client for many requests at once."""
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-    return httpx.Client(follow_redirects=True, limits=limits, **how)
+    return httpx.Client(limits=limits, **how)
 
 
 class HttpSource(GetByRead):
-    """One HTTP origin: obstore first, httpx where obstore would not do."""
+    """One HTTP origin: obstore first, httpx where obstore would not do.
 
-    def __init__(self, quick: ObstoreSource, thorough: HttpxSource) -> None:
+    Parameters
+    ----------
+    quick
+        None: obstore would not do for any request.
+    thorough
+        Sees every redirect.
+    """
+
+    def __init__(self, quick: ObstoreSource | None, thorough: HttpxSource) -> None:
         self._quick = quick
-        self._thorough = thorough
+        self.thorough = thorough
         self._is_odd = False
 
     def read(
@@ -130,15 +174,16 @@ class HttpSource(GetByRead):
         """Give one range."""
         n_before = 0
         began = time.monotonic()
-        if attempt == 0 and not self._is_odd and not needs_exact_url(href):
+        if self._quick is not None and attempt == 0 and not self._is_odd and not needs_exact_url(href):
             try:
                 return self._quick.read(href, byte_start, byte_stop, etag=etag, timeout_s=timeout_s, attempt=0)
             except (UnparsedAnswerError, BeyondEndError):
                 n_before = 1
         left_s = max(timeout_s - (time.monotonic() - began), 0.001)
         try:
-            answer = self._thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
+            answer = self.thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
         except FetchError as error:
+            self._is_odd = self._is_odd or isinstance(error, RedirectedError)
             error.n_requests = getattr(error, "n_requests", 1) + n_before  # type: ignore[attr-defined]
             raise
         # Once is no rule: one machine of many may answer so, or one that is busy.
@@ -152,7 +197,7 @@ def needs_exact_url(href: str) -> bool:
     if "?" in href:
         return True
     host, _, path = href.split("#", 1)[0].split("://", 1)[-1].partition("/")
-    if "@" in host:
+    if not _PLAIN_HOST.fullmatch(host):
         return True
     if "%" in path:
         if "%2f" in path.lower():
@@ -193,6 +238,8 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
         size = int(length) if length.isdigit() and "Content-Encoding" not in headers else None
         data, begin = _body(href, byte_start, byte_stop, response, deadline, skip=byte_start)
         return Answer(data, size, etag, modified, begins_with=begin, is_plain=False)
+    if status in _REDIRECTS and (location := headers.get("Location")):
+        raise RedirectedError.to(f"{range_words(href, byte_start, byte_stop)}, the server answered {status}.", location)
     told = _SIZE.match(headers.get("Content-Range", ""))
     raise status_failure(
         href,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from polars_rasteret.fetch.access import Redirects
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -104,6 +106,7 @@ class Job:
         "lost",
         "n_cuts",
         "owner",
+        "redirects",
         "source",
         "started_at",
         "state",
@@ -132,6 +135,7 @@ class Job:
         self.calls: dict[Call, float] = {owner: 0.0}
         """Who waits, and since when (monotonic); the owner since the job started."""
         self.attempt = 0
+        self.redirects = Redirects()
         self.started_at: float | None = None
         self.finished = False
         self.state = State.NEW

@@ -278,6 +278,7 @@ class Scheduler:
                 job.byte_stop,
                 timeout_s=job.time_left_s(),
                 attempt=job.attempt,
+                redirects=job.redirects,
                 may_end=job.is_look,
             )
         except FetchError as error:

@@ -22,6 +22,7 @@ from polars_rasteret.fetch.failures import (
     range_words,
     short_body,
 )
+from polars_rasteret.hrefs import ToldBy
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -48,6 +49,21 @@ class ByteSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a file may be read under."""
+
+    allowed: tuple[str, ...] | None = None
+    """Prefixes of hrefs; None: all that are not refused for another reason."""
+    told_by: ToldBy = ToldBy.HERE
+    """Whose word the href is."""
+
+    @classmethod
+    def of(cls, allowed: tuple[str, ...] | None, told_by: ToldBy = ToldBy.HERE) -> Terms | None:
+        """Give the terms, or None where they ask for nothing."""
+        return None if allowed is None and told_by is ToldBy.HERE else cls(allowed, told_by)
+
+
+@dataclass(frozen=True, slots=True)
 class FileKey:
     """A file as it was when it was indexed; None is unknown."""
 
@@ -55,6 +71,8 @@ class FileKey:
     etag: str | None = None
     file_size: int | None = None
     last_modified: dt.datetime | None = None
+    terms: Terms | None = None
+    """Answers are shared by readers with the same terms alone."""
 
 
 @dataclass(slots=True)
@@ -70,6 +88,8 @@ class Answer:
     """Of an answer that holds the whole file instead of the range: the first bytes of that file."""
     is_plain: bool = True
     """Whether obstore would have understood it."""
+    peer: str | None = None
+    """The address that gave it, where that is known."""
 
 
 class RangeReader(Protocol):

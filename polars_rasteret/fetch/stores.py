@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -18,10 +19,18 @@ from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.cloud import BUCKET_SCHEMES, bucket_key, cloud_source, httpx_client, split_options
+from polars_rasteret.fetch.addresses import reaches_of, refuse_link
+from polars_rasteret.fetch.cloud import (
+    BUCKET_SCHEMES,
+    bucket_key,
+    cloud_source,
+    endpoint_of,
+    httpx_client,
+    split_options,
+)
 from polars_rasteret.fetch.httpx_source import HttpSource, HttpxSource, decoded_path
 from polars_rasteret.fetch.local_source import LocalSource, local_path
-from polars_rasteret.fetch.obstore_source import NO_RETRIES, READY_STORES, ObstoreSource, client_options
+from polars_rasteret.fetch.obstore_source import NO_PROXY_URL, NO_RETRIES, READY_STORES, ObstoreSource, client_options
 from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.fetch.sources import PlainSource, RangeReader
 from polars_rasteret.hrefs import shown
@@ -196,6 +205,20 @@ def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Callable[[], Any
     return store, path, setting.storage_options, setting.credential_provider
 
 
+def is_configured(href: str) -> bool:
+    """Say whether the caller configured a store for an href: then it may lie anywhere."""
+    return bool(_settings) and _longest(_settings, href) is not None
+
+
+def is_served_elsewhere(bucket: str) -> bool:
+    """Say whether a bucket (``s3://name``) is read from another endpoint than its provider's."""
+    setting = _longest(_settings, f"{bucket}/")
+    if setting is not None and setting.store is not None:
+        return True
+    options = {} if setting is None else setting.storage_options
+    return endpoint_of(bucket.partition("://")[0], options) is not None
+
+
 def store_identity(href: str) -> Hashable:
     """Give what tells the origin of an href apart from others: equal identity and equal href are the same file."""
     return _identity(href)[1]
@@ -257,7 +280,7 @@ def _made(setting: _Setting | None, origin: str, href: str) -> RangeReader:
     if origin == "file":
         return LocalSource()
     if scheme in ("http", "https"):
-        return _http_source(origin, options)
+        return _http_source(origin, options, is_trusted=setting is not None)
     if scheme in BUCKET_SCHEMES:
         return cloud_source(origin, options, provider)
     raise UsageError(
@@ -266,21 +289,39 @@ def _made(setting: _Setting | None, origin: str, href: str) -> RangeReader:
     )
 
 
-def _http_source(origin: str, options: Mapping[str, Any]) -> HttpSource:
+def _http_source(origin: str, options: Mapping[str, Any], *, is_trusted: bool) -> HttpSource:
     client, other = split_options(options)
     if other:
         raise UsageError(
             f"storage_options {', '.join(sorted(other))} mean nothing for {origin}; give an httpx.Client as client="
         )
 
+    host = origin.partition("://")[2]
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    is_proxied = "proxy_url" in client or _goes_through_proxy(origin, host)
+    thorough = HttpxSource(
+        make_client=lambda: httpx_client(client), check_peer=None if is_trusted or is_proxied else refuse_link
+    )
+
     def make_store(timeout_s: float) -> Any:
+        # obstore follows redirects by itself, and has no option against it. What it would ask another host for goes to a proxy
+        # that nobody can be, so it fails, and is asked for anew where every step is checked.
+        stays = {"allow_http": origin.startswith("http:"), "proxy_url": NO_PROXY_URL, "proxy_excludes": host}
         return obstore_store.HTTPStore(
-            origin,
-            client_options=client_options(timeout_s, **client),
-            retry_config=NO_RETRIES,
+            origin, client_options=client_options(timeout_s, **{**stays, **client}), retry_config=NO_RETRIES
         )
 
-    return HttpSource(ObstoreSource(make_store, decoded_path), HttpxSource(make_client=lambda: httpx_client(client)))
+    # obstore looks names up by itself: a name server could answer otherwise the second time. Over TLS a certificate tells; a
+    # plain http server is asked by obstore if it is an address, this machine, or configured.
+    is_known = is_trusted or origin.startswith("https:") or bool(reaches_of(host, is_looked_up=False))
+    has_quick = is_known and not is_proxied and "default_headers" not in client
+    return HttpSource(ObstoreSource(make_store, decoded_path) if has_quick else None, thorough)
+
+
+def _goes_through_proxy(origin: str, host: str) -> bool:
+    """Say whether the environment names a proxy for this host; then it finds the way, and knows all addresses."""
+    proxies = urllib.request.getproxies()
+    return bool({origin.partition(":")[0], "all"} & proxies.keys()) and not urllib.request.proxy_bypass(host)
 
 
 def _key_in(store: Any, prefix: str, scheme: str) -> Callable[[str], str]:

@@ -105,7 +105,7 @@ def version_of(file: FileKey) -> Hashable:
 def _source_and_version(file: FileKey) -> tuple[RangeReader, Hashable]:
     source, identity = resolve(file.href)
     version = (file.etag,) if is_strong(file.etag) else (file.file_size, file.last_modified)
-    return source, (identity, file.href, *version)
+    return source, (identity, file.href, file.terms, *version)
 
 
 def _check_ranges(file_id: NDArray[np.int64], byte_start: NDArray[np.int64], byte_stop: NDArray[np.int64]) -> None:

@@ -14,17 +14,20 @@ from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.dialogues import Dialogue, Wish, ask_all, ask_in_batches
-from polars_rasteret.fetch.sources import FileKey
+from polars_rasteret.fetch.sources import FileKey, Terms
 from polars_rasteret.fetch.stores import configure_store
-from polars_rasteret.hrefs import shown
+from polars_rasteret.hrefs import ToldBy, shown
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
+from polars_rasteret.tiff.tile_flags import with_teller
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
+
+    from polars_rasteret.options import ReadOptions
 
 
 _MAX_BANDS = 1_024
@@ -79,6 +82,7 @@ def read_headers(
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
+    told_by: Mapping[str, ToldBy] | None = None,
 ) -> list[Header | Unreadable]:
     """Read the header of each file, many at once.
 
@@ -92,6 +96,8 @@ def read_headers(
         Show a bar of files; None: what the options say.
     storage_options, credential_provider
         For the buckets that the files are in; remembered, so that their pixels can be read in this process.
+    told_by
+        Whose word an href is, where it is not the caller's.
 
     Returns
     -------
@@ -104,7 +110,7 @@ def read_headers(
         When no file can be asked at all: the stores are configured wrongly.
     """
     remember_stores(hrefs, storage_options, credential_provider)
-    headers = _all_headers(hrefs, bands, progress)
+    headers = _all_headers(hrefs, bands, progress, told_by)
     _refuse_misuse(headers)
     return headers
 
@@ -129,7 +135,9 @@ def read_headers_in_batches(
     """
     items = list(zip(hrefs, bands, strict=True))
     options = current_options()
-    batches = ask_in_batches(_header, items, n_per_batch, options=options, admit=admission(options), arrived=arrived)
+    batches = ask_in_batches(
+        _talk(options), items, n_per_batch, options=options, admit=admission(options), arrived=arrived
+    )
     for number, batch in enumerate(batches):
         if number == 0:
             _refuse_misuse(batch)
@@ -156,24 +164,38 @@ def _is_in_bucket(href: str) -> bool:
 
 
 def _all_headers(
-    hrefs: Sequence[str], bands: Sequence[Sequence[int] | None], progress: bool | None
+    hrefs: Sequence[str],
+    bands: Sequence[Sequence[int] | None],
+    progress: bool | None,
+    told_by: Mapping[str, ToldBy] | None,
 ) -> list[Header | Unreadable]:
     options = current_options(progress=progress)
     items = list(zip(hrefs, bands, strict=True))
     if not options.progress:
-        return ask_all(_header, items, options=options, admit=admission(options))
+        return ask_all(_talk(options, told_by), items, options=options, admit=admission(options))
     from tqdm.auto import tqdm
 
     with tqdm(total=len(items), unit="file", desc="headers") as bar:
-        return ask_all(_header, items, options=options, admit=admission(options), arrived=bar.update)
+        return ask_all(_talk(options, told_by), items, options=options, admit=admission(options), arrived=bar.update)
 
 
-def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreadable]:
+def _talk(
+    options: ReadOptions, told_by: Mapping[str, ToldBy] | None = None
+) -> Callable[[tuple[str, Sequence[int] | None]], Dialogue[Header | Unreadable]]:
+    """Give what begins the dialogue with a file, as far as the options allow it."""
+
+    def talk(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreadable]:
+        teller = (told_by or {}).get(item[0], ToldBy.HERE)
+        return _header(*item, Terms.of(options.allowed_hrefs, teller))
+
+    return talk
+
+
+def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> Dialogue[Header | Unreadable]:
     """Drive one parser to its end; what the first answer tells of the file must hold for the others."""
-    href, bands = item
     parser = read_header(shown(href))
     wish = next(parser)
-    known, is_known = FileKey(href), False
+    known, is_known = FileKey(href, terms=terms), False
     try:
         while True:
             try:
@@ -183,7 +205,7 @@ def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreada
                     f"{shown(href)}: the file changed while its header was read. Build again once it is complete. ({error})"
                 ) from error
             if not is_known:
-                known, is_known = FileKey(href, answer.etag, answer.file_size, answer.last_modified), True
+                known, is_known = FileKey(href, answer.etag, answer.file_size, answer.last_modified, terms), True
             try:
                 wish = parser.send(bytes(answer.data))
             except StopIteration as stop:
@@ -200,9 +222,10 @@ def _header(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreada
             if band_index >= file.n_bands:
                 continue
             try:
-                tiles[band_index] = file.band_tiles(
+                packed = file.band_tiles(
                     band_index, file_size=known.file_size, etag=known.etag, last_modified=known.last_modified
                 )
+                tiles[band_index] = packed if terms is None else with_teller(packed, terms.told_by)
             except FileFormatError as error:
                 refused[band_index] = " ".join(str(error).split())
     except (FetchError, FileFormatError, UsageError) as error:

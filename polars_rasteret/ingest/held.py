@@ -18,11 +18,12 @@ from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, StaleIndexError
 from polars_rasteret.fetch.dialogues import Dialogue, Wish, ask_all
 from polars_rasteret.fetch.failures import MissingFileError
-from polars_rasteret.fetch.sources import Answer, FileKey, checked
+from polars_rasteret.fetch.sources import Answer, FileKey, Terms, checked
+from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import raster_columns
-from polars_rasteret.tiff.tile_flags import with_flag
+from polars_rasteret.tiff.tile_flags import flags_of, with_flag
 from polars_rasteret.tiff.tile_table import file_identity, unpack
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class HeldFile:
     band_index: int
     identity: FileIdentity
     is_unread: bool
+    told_by: ToldBy = ToldBy.HERE
 
 
 def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[list[str | None], list[HeldFile]]:
@@ -67,13 +69,14 @@ def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[
         ):
             if href is None:
                 continue
-            identity = UNKNOWN
-            if packed is not None:
+            identity, told_by = UNKNOWN, ToldBy.HERE
+            if packed:
+                told_by = flags_of(packed)[1]
                 digest = packed[1:9]
                 if digest not in known:
                     known[digest] = file_identity(packed)
                 identity = known[digest]
-            held.append(HeldFile(row, name, href, index, identity, is_unread=False))
+            held.append(HeldFile(row, name, href, index, identity, is_unread=False, told_by=told_by))
     for row, entries in enumerate(read_unread(part, **options)[UNREAD].to_list()):
         for one in entries or ():
             identity = (one["file_size"], one["etag"], one["last_modified"])
@@ -152,11 +155,12 @@ def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknow
         if one.is_unread and one.identity == UNKNOWN:
             verdicts.setdefault(one.href, True)
     asked = [(href, identity) for href, identity in known.items() if href not in verdicts]
+    options, tellers = current_options(), tellers_of(held)
 
     def talk(item: tuple[str, FileIdentity]) -> Dialogue[bool]:
-        return _is_changed(*item, unknown_is_same=unknown_is_same)
+        terms = Terms.of(options.allowed_hrefs, tellers[item[0]])
+        return _is_changed(*item, terms, unknown_is_same=unknown_is_same)
 
-    options = current_options()
     answers = ask_all(talk, asked, options=options, admit=admission(options))
     verdicts.update({href: answer for (href, _), answer in zip(asked, answers, strict=True)})
     return {one.href for one in held if verdicts[one.href]}
@@ -208,10 +212,18 @@ def bands_by_href(held: Iterable[HeldFile], hrefs: set[str]) -> Mapping[str, lis
     return {href: None if indices is None else sorted(indices) for href, indices in wanted.items()}
 
 
-def _is_changed(href: str, identity: FileIdentity, *, unknown_is_same: bool) -> Dialogue[bool]:
+def tellers_of(held: Iterable[HeldFile]) -> dict[str, ToldBy]:
+    """Say whose word each href is; the one who is farthest away counts."""
+    tellers: dict[str, ToldBy] = {}
+    for one in held:
+        tellers[one.href] = max(one.told_by, tellers.get(one.href, ToldBy.HERE))
+    return tellers
+
+
+def _is_changed(href: str, identity: FileIdentity, terms: Terms | None, *, unknown_is_same: bool) -> Dialogue[bool]:
     size, etag, modified = identity
     try:
-        answer = yield Wish(FileKey(href), 0, N_CHECK_BYTES)
+        answer = yield Wish(FileKey(href, terms=terms), 0, N_CHECK_BYTES)
     except MissingFileError:
         return True
     if etag is not None and answer.etag is not None:

@@ -22,7 +22,7 @@ from polars_rasteret.collection.sink import write_parts
 from polars_rasteret.collection.upkeep import changing, folder_of
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
-from polars_rasteret.ingest.held import HeldFile, bands_by_href, files_to_read, held_files, with_unread
+from polars_rasteret.ingest.held import HeldFile, bands_by_href, files_to_read, held_files, tellers_of, with_unread
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
 from polars_rasteret.schema import (
     PIXEL_DTYPES,
@@ -138,7 +138,7 @@ def rewrite(
     # The reasons of a row are told together: all that went wrong with it is looked at again.
     hrefs = hrefs | {one.href for one in held if one.is_unread and one.row in concerned}
     bands = bands_by_href(held, hrefs)
-    headers = read_headers(list(bands), list(bands.values()), progress=progress, **options)
+    headers = read_headers(list(bands), list(bands.values()), progress=progress, told_by=tellers_of(held), **options)
     never_read = {one.href for one in held if one.is_unread} - {one.href for one in held if not one.is_unread}
     if all(isinstance(header, Unreadable) and header.href in never_read for header in headers):
         return

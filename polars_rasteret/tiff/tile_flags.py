@@ -23,6 +23,11 @@ def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
     return bytes((flags,)) + tiles[1:]
 
 
+def with_teller(tiles: bytes, told_by: ToldBy) -> bytes:
+    """Give the same tiles as this teller's word."""
+    return first_byte(ignore_nodata=bool(tiles[0] & IGNORE_NODATA), told_by=told_by) + tiles[1:]
+
+
 def flags_of(tiles: bytes) -> tuple[bool, ToldBy]:
     """Say whether the native nodata is ignored, and who told the href."""
     return bool(tiles[0] & IGNORE_NODATA), ToldBy(min((tiles[0] >> _TOLD_AT) & 3, ToldBy.REMOTE))

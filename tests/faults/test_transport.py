@@ -49,7 +49,7 @@ def test_a_redirect_now_and_then_does_not_lose_the_check_of_the_version(archive,
 def test_a_loop_of_redirects_is_a_fetch_error(archive, server):
     records = archive.records(server.origin + "/")
     server.fault = lambda seen: Fault(status=302, headers={"Location": server.url(seen.path)})
-    with pytest.raises(pr.errors.FetchError, match=r"asked for bytes .*redirect"):
+    with pytest.raises(pr.errors.FetchError, match="redirects go in a circle"):
         read_all(archive, "", records=records, retries=1)
 
 

@@ -8,17 +8,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, written_address
-from polars_rasteret.fetch.allowed import checked_prefix, is_within
+from polars_rasteret.fetch.allowed import is_within
+from polars_rasteret.options import options
 
 segments = st.lists(st.text("abXY09-_~ äö+,=", min_size=1, max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(segments, segments, st.randoms())
 def test_what_is_below_a_web_prefix_is_allowed_however_it_is_spelled(folder, below, random):
     def spelled(piece):
@@ -87,7 +88,7 @@ def test_a_neighbour_of_a_web_prefix_is_not_allowed(href):
     assert not is_within(href, ["https://a.com/x", "https://a.com/x/"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     segments,
     st.sampled_from(["..", "%2e%2e", "%2E%2e", ".%2e", "%252e%252e", "..;a=b", "..%2f..", "..%5c.."]),
@@ -100,7 +101,7 @@ def test_a_step_upwards_leaves_every_prefix(folder, step, below):
     assert not is_within(f"{bucket}/{step}/{'/'.join(below)}", [bucket])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(segments, segments)
 @example(["x"], ["x"])
 def test_the_prefix_decides_by_whole_segments(folder, other):
@@ -174,7 +175,7 @@ def test_local_places_are_compared_after_links_and_steps(tmp_path, monkeypatch):
 )
 def test_a_prefix_that_names_no_place_is_refused(prefix):
     with pytest.raises(UsageError, match="allowed_hrefs"):
-        checked_prefix(prefix)
+        options(allowed_hrefs=[prefix])
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -191,14 +192,14 @@ def spellings(address: ipaddress.IPv4Address, random) -> str:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address), st.randoms())
 def test_an_address_is_read_as_the_system_reads_it(address, random):
     text = spellings(address, random)
     assert written_address(text) == ipaddress.IPv4Address(socket.inet_aton(text)) == address
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([("169.254.0.0", 16, Reach.LINK), ("127.0.0.0", 8, Reach.LOOPBACK)]),
     st.integers(0, 2**24 - 1),

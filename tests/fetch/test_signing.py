@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.fetch.signing import SIGNING, as_signed, forget_keys, kept_back, keys_kept_back_in, unsigned
@@ -42,7 +42,7 @@ def test_a_signature_is_cut_whole(query):
     assert unsigned(f"https://a.com/b/c.tif?{query}") == "https://a.com/b/c.tif"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(list(SIGNED.values())), st.sets(st.sampled_from(["versionId=3", "x=a%2Fb", "flag"])), st.randoms()
 )

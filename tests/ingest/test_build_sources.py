@@ -18,6 +18,7 @@ import polars_rasteret.ingest.into as into_module
 import polars_rasteret.ingest.marker as marker_module
 from polars_rasteret.collection.listing import get_object
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.schema import raster_columns
 from polars_rasteret.testing import make_cog
 
 FILES = {
@@ -36,6 +37,11 @@ def ids(frame: pl.LazyFrame) -> list[str]:
 
 
 def content(frame: pl.LazyFrame) -> pl.DataFrame:
+    """Give the records; the first byte of ``tiles`` says where they were scanned."""
+    frame = frame.with_columns(
+        pl.col(band).struct.with_fields(tiles=pl.field("tiles").bin.slice(1))
+        for band in raster_columns(frame.collect_schema())
+    )
     return frame.drop("indexed_at").sort("id").collect()
 
 

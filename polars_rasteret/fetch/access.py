@@ -1,0 +1,148 @@
+"""Which places may one request reach?
+
+An href is not the caller's word alone: a collection may come from a stranger, and a server may send a request on to another
+place. `door` asks here before each request: about every href, and about every place that it leads to.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import httpx
+
+from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, refusal, written_address
+from polars_rasteret.fetch.allowed import is_within
+from polars_rasteret.fetch.failures import MOST_REDIRECTS, RefusedHrefError, sent_on_too_often
+from polars_rasteret.fetch.stores import is_configured, is_served_elsewhere, origin
+from polars_rasteret.hrefs import ToldBy, shown
+
+if TYPE_CHECKING:
+    from polars_rasteret.fetch.sources import Terms
+
+_ELSEWHERE = frozenset({Reach.ELSEWHERE})
+_PLAIN_HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+
+
+@dataclass(slots=True)
+class Redirects:
+    """How often a request may still be sent on to another place."""
+
+    left: int = MOST_REDIRECTS
+
+    def followed(self, href: str, location: str, terms: Terms | None) -> str:
+        """Give the href that a redirect leads to.
+
+        Raises
+        ------
+        FetchError
+            After too many, or when it leads nowhere.
+        RefusedHrefError
+            When it leads to a place that may not be reached.
+        """
+        if not self.left:
+            raise sent_on_too_often(href)
+        self.left -= 1
+        try:
+            target = str(httpx.URL(href).join(location))
+        except (httpx.InvalidURL, ValueError):
+            raise FetchError(
+                f"{shown(href)}: the server sent the request on to something that is no URL. Check the URL."
+            ) from None
+        if origin(target).partition("://")[0] not in ("http", "https"):
+            raise RefusedHrefError(
+                f"{shown(href)}: the server sent the request on to {shown(target)}; a redirect is followed to http and https only"
+            )
+        check_href(target, terms, sent_by=href)
+        return target
+
+
+def check_href(href: str, terms: Terms | None, *, sent_by: str | None = None) -> None:
+    """Refuse an href that the caller did not allow, or that its teller may not know of.
+
+    Raises
+    ------
+    RefusedHrefError
+        Naming the way to allow it.
+    """
+    if terms is not None:
+        if terms.allowed is not None:
+            if not is_within(href, terms.allowed, is_elsewhere=is_served_elsewhere):
+                raise RefusedHrefError(
+                    f"{_way(href, sent_by)} is outside of what pr.options(allowed_hrefs=...) allows: "
+                    f"{', '.join(map(shown, terms.allowed)) or 'nothing'}. Add its prefix if you trust it."
+                )
+        elif terms.told_by is not ToldBy.HERE and origin(href) == "file" and not is_configured(href):
+            raise RefusedHrefError(
+                f"{shown(href)} is a file of this machine, named by a collection from elsewhere. If that is meant, allow it: "
+                "pr.options(allowed_hrefs=['/folder/', 'https://host/', ...])."
+            )
+    _check_host(href, terms, sent_by)
+
+
+def check_peer(href: str, address: str, terms: Terms | None) -> None:
+    """Refuse an answer of a host whose name led elsewhere when it was looked up.
+
+    Raises
+    ------
+    RefusedHrefError
+        Naming the address.
+    """
+    peer = written_address(address)
+    if peer is None or (reach := reach_of(peer)) is Reach.ELSEWHERE or is_configured(href):
+        return
+    if reach is Reach.LINK or _is_told_afar(terms):
+        raise refusal(f"{shown(href)} (at {peer})", reach)
+
+
+def _check_host(href: str, terms: Terms | None, sent_by: str | None) -> None:
+    host = _host_of(href)
+    if host is None:
+        return
+    reaches = reaches_of(host)
+    if reaches <= _ELSEWHERE or is_configured(href):
+        return
+    if Reach.LINK in reaches:
+        raise refusal(_way(href, sent_by), Reach.LINK)
+    is_sent_in = sent_by is not None and (terms is None or terms.allowed is None) and not _is_loopback(sent_by)
+    if Reach.LOOPBACK in reaches and (is_sent_in or _is_told_afar(terms)):
+        raise refusal(_way(href, sent_by), Reach.LOOPBACK)
+
+
+def _is_told_afar(terms: Terms | None) -> bool:
+    return terms is not None and terms.allowed is None and terms.told_by is ToldBy.REMOTE
+
+
+def _is_loopback(href: str) -> bool:
+    host = _host_of(href)
+    return host is not None and reaches_of(host) == {Reach.LOOPBACK}
+
+
+def _host_of(href: str) -> str | None:
+    """Give the host that a client would connect to; None for what is not http(s)."""
+    host = _host_at(origin(href))
+    if host != "":
+        return host
+    try:
+        return httpx.URL(href).host
+    except (httpx.InvalidURL, ValueError):
+        return ""  # the client refuses it too
+
+
+@lru_cache(maxsize=4_096)
+def _host_at(place: str) -> str | None:
+    """Give the host of an origin where all clients find the same one; else an empty text, and None for what is not http(s)."""
+    scheme, _, host = place.partition("://")
+    if scheme not in ("http", "https"):
+        return None
+    found = _PLAIN_HOST.fullmatch(host)
+    return "" if found is None else found[1]
+
+
+def _way(href: str, sent_by: str | None) -> str:
+    return (
+        shown(href) if sent_by is None else f"{shown(sent_by)}: the server sent the request on to {shown(href)}, which"
+    )
