@@ -44,7 +44,7 @@ A writer may be killed before any of its steps. No row is lost and none is there
     delete part       the new parts; the journal names the old ones, which are deleted
     delete journal    the new parts, or (where none went) the old ones: the journal decides
     place marker      parts of before; the build begins again
-    delete marker     all parts; the build called again finds nothing to do
+    delete marker     all parts; the build called again finds nothing to do, or looks at every file again
     clear stage       what was decided, and a stage
     drop stage        what was decided, and an empty stage
     delete lock       what was decided, and a lock file that nobody holds

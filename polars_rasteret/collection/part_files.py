@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+MARKER = "_build.json"
+"""Stays in a folder while a build grows it; `ingest.marker` says what is in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Staged:
     """A part that is written, but has not taken its place."""
@@ -72,8 +76,16 @@ def stage_parts(pieces: Iterable[tuple[str, pl.DataFrame]], stage: Path, *, row_
     return staged
 
 
-def recover(target: Path, *, is_file: bool) -> None:
+def recover(target: Path, *, is_file: bool, is_build: bool = False) -> None:
     """Bring a collection to what its last writer had decided, and delete what dead writers left.
+
+    Parameters
+    ----------
+    target, is_file
+        The collection; its lock is held.
+    is_build
+        The caller goes on with an interrupted build. Another change ends that: what it writes is not of the build, and the next
+        build looks at every file again.
 
     Raises
     ------
@@ -83,6 +95,8 @@ def recover(target: Path, *, is_file: bool) -> None:
     if not is_file:
         with clear_failures(target, "what an interrupted change had decided"):
             discard_left_out(target)
+            if not is_build:
+                (target / MARKER).unlink(missing_ok=True)
     sweep(target, is_file=is_file)
 
 

@@ -18,14 +18,14 @@ from urllib.parse import unquote
 import polars as pl
 from polars.exceptions import ComputeError
 
-from polars_rasteret.collection.journal import left_out
+from polars_rasteret.collection.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.local_source import local_path
 from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 _TRIES = 200
 """Looks at a folder that writers keep changing before giving up; each of their steps waits for the disk."""
@@ -85,13 +85,12 @@ def parts_at(
         return _remote_parts(text, storage_options, credential_provider)
     where = Path(text)
     if where.is_dir():
-        return _parts_of_folder(where)
+        return _parts_below(where, lambda: _files_below(where))
     if where.is_file():
         return [_local(where, where.parent)]
     if glob.has_magic(os.fspath(path)):
-        names = sorted(name for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207 - ** as in the shell
         root = Path(text[: re.search(r"[*?\[]", text).start()].rpartition("/")[0] or "/")  # type: ignore[union-attr]
-        return [_local(Path(name), root) for name in names if not _hidden(Path(Path(name).name))]
+        return _parts_below(root, lambda: _files_of_glob(text, root))
     return []
 
 
@@ -161,8 +160,15 @@ def _hidden(relative: Path) -> bool:
     return any(piece.startswith((".", "_")) for piece in relative.parts)
 
 
-def _parts_of_folder(folder: Path) -> list[Part]:
-    """Give the parts of a folder as they were at one moment, also while a writer is changing them.
+def _parts_below(root: Path, look: Callable[[], tuple[list[str], dict[str, list[str]]]]) -> list[Part]:
+    """Give the parts below a folder as they were at one moment, also while a writer is changing them.
+
+    Parameters
+    ----------
+    root
+        A folder.
+    look
+        Gives names of files below it, and what the journals there leave out, read after the names.
 
     Raises
     ------
@@ -174,25 +180,42 @@ def _parts_of_folder(folder: Path) -> list[Part]:
             # Names of parts are never used again. So when nothing that lists before and after differs, and the journal was the
             # same before, between and after, no writer took a step that mixes old parts with new ones in a listing.
             with contextlib.suppress(FileNotFoundError):
-                omitted, names = left_out(folder), _part_names(folder)
-                if (left_out(folder), _part_names(folder), left_out(folder)) == (omitted, names, omitted):
-                    gone = set(omitted)
-                    return [_local(folder / name, folder) for name in names if name not in gone]
+                before = left_out(root)
+                names, journals = look()
+                if journals.get("", before) == before and look() == (names, journals):
+                    gone = {f"{folder}{name}" for folder, left in journals.items() for name in left}
+                    return [_local(root / name, root) for name in names if name not in gone]
     except FetchError:
         raise
     except OSError as error:
-        raise FetchError(f"{folder} could not be listed: {error}") from error
-    raise FetchError(f"{folder} changed while it was listed, {_TRIES} times; call again when its writers are done")
+        raise FetchError(f"{root} could not be listed: {error}") from error
+    raise FetchError(f"{root} changed while it was listed, {_TRIES} times; call again when its writers are done")
 
 
-def _part_names(folder: Path) -> list[str]:
-    """List the Parquet files below a folder that are not hidden, by names relative to it."""
+def _files_below(root: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """List the Parquet files below a folder that are not hidden, and read the journals there; names are relative to it."""
     names: list[list[str]] = []
-    for where, folders, files in os.walk(folder, onerror=_refused):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        above = list(Path(where).relative_to(folder).parts)
+    folders = {""}
+    for where, below, files in os.walk(root, onerror=_refused):
+        below[:] = [name for name in below if name[0] not in "._"]
+        above = list(Path(where).relative_to(root).parts)
         names += [[*above, name] for name in files if name[0] not in "._" and name.endswith(".parquet")]
-    return ["/".join(pieces) for pieces in sorted(names)]
+        if JOURNAL in files:
+            folders.add("".join(f"{piece}/" for piece in above))
+    return ["/".join(pieces) for pieces in sorted(names)], {
+        folder: left_out(root / folder) for folder in sorted(folders)
+    }
+
+
+def _files_of_glob(pattern: str, root: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """List the files that a glob matches, and read the journals of the folders on their way; names are relative to `root`."""
+    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - ** as in the shell
+    names = [one.relative_to(root).as_posix() for one in found if one.is_file() and not _hidden(Path(one.name))]
+    folders = {""}
+    for name in names:
+        pieces = name.split("/")
+        folders |= {"/".join(pieces[:stop]) + "/" for stop in range(1, len(pieces))}
+    return names, {folder: left_out(root / folder) for folder in sorted(folders)}
 
 
 def _refused(error: OSError) -> None:

@@ -288,7 +288,9 @@ def folder_of(part: Part, target: str) -> str:
     """Give the folder of a part below its collection."""
     if is_one_file(target):
         return ""
-    return part.path.removeprefix(target).strip("/").rpartition("/")[0]
+    if is_remote(target):
+        return part.path.removeprefix(target).strip("/").rpartition("/")[0]
+    return Path(part.path).relative_to(target).as_posix().rpartition("/")[0]
 
 
 def _children(target: str, options: Mapping[str, Any]) -> list[str]:

@@ -75,17 +75,30 @@ def taken(path: Path, *, wait_s: float = 0.0) -> filelock.BaseFileLock | None:
     """
     if issubclass(filelock.FileLock, filelock.SoftFileLock):
         raise UsageError(f"{path.parent}: this system has no file locks, so collections cannot be changed safely on it")
-    lock = filelock.FileLock(path, mode=0o666, thread_local=False, poll_interval=0.02, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=-1 if math.isinf(wait_s) else wait_s)
-    except filelock.Timeout:
-        return None
-    except (OSError, NotImplementedError) as error:
-        raise UsageError(
-            f"{path} could not be locked: {error}. A collection is changed under a lock only; change it where the file system "
-            "has locks and you may write, and copy it here."
-        ) from error
-    return lock
+    locked: list[os.stat_result] = []
+    lock = filelock.FileLock(
+        path,
+        mode=0o666,
+        thread_local=False,
+        poll_interval=0.02,
+        fallback_to_soft=False,
+        on_acquired=lambda file: locked.append(os.fstat(file)),
+    )
+    while True:
+        try:
+            lock.acquire(timeout=-1 if math.isinf(wait_s) else wait_s)
+        except filelock.Timeout:
+            return None
+        except (OSError, NotImplementedError) as error:
+            raise UsageError(
+                f"{path} could not be locked: {error}. A collection is changed under a lock only; change it where the file "
+                "system has locks and you may write, and copy it here."
+            ) from error
+        # The holder before us has removed the file that we waited for. A network file system may still call it a file.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(locked[-1], path.lstat()):
+                return lock
+        lock.release()
 
 
 def _tell_holder(path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.collection.disk import clear_failures, sync_folder, write_text
 from polars_rasteret.collection.listing import Listed, PutRefusedError, Stored, delete_objects, get_object, put_object
-from polars_rasteret.collection.part_files import recover
+from polars_rasteret.collection.part_files import MARKER, recover
 from polars_rasteret.collection.part_rows import read_part
 from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at
 from polars_rasteret.collection.sink import changeable_file, write_parts
@@ -31,7 +31,6 @@ from polars_rasteret.errors import FetchError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-MARKER = "_build.json"
 _BUILDING = ".building"
 LEASE = dt.timedelta(minutes=10)
 """A build in a bucket that has not renewed its marker for so long is taken for dead."""
@@ -124,7 +123,7 @@ def building(target: str, options: Mapping[str, Any], *, wait_s: float) -> Itera
         _make(where)
     try:
         with only_writer(collection, is_file=file is not None, wait_s=wait_s):
-            recover(collection, is_file=file is not None)
+            recover(collection, is_file=file is not None, is_build=True)
             _make(where)
             yield _begun(where, file, options)
             _end(folder, file, options)
@@ -167,7 +166,7 @@ def _working_folder(file: str) -> str:
 
 def _begun(folder: Path, file: str | None, options: Mapping[str, Any]) -> Build:
     if file is not None:
-        recover(folder, is_file=False)
+        recover(folder, is_file=False, is_build=True)
     marker = folder / MARKER
     over = parts_at(file) if file else []
     told = _stated(read_statement(marker), str(marker))

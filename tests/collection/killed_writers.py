@@ -160,7 +160,11 @@ class Writers:
     def __enter__(self) -> Self:
         # Polars in a forked child warns; nothing of it runs in the parent.
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-W", "ignore", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "POLARS_MAX_THREADS": "1"},
         )
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import threading
@@ -302,7 +303,7 @@ def test_the_lock_file_is_no_way_out(folder, tmp_path):
 @pytest.mark.parametrize("keys", [None, "n"])
 def test_a_reader_sees_a_change_whole_also_when_it_comes_while_the_folder_is_listed(tmp_path, monkeypatch, keys):
     """Every moment of a listing: some names come from before the change, and the rest from after it."""
-    names = parts_module._part_names
+    look = parts_module._files_below
     for n_early in range(4):
         folder = tmp_path / str(n_early)
         pr.raster(SCENES[:3].lazy()).sink_collection(folder, partition_by=keys)
@@ -312,22 +313,39 @@ def test_a_reader_sees_a_change_whole_also_when_it_comes_while_the_folder_is_lis
         ]
 
         def mixed(where, n_early=n_early, changes=changes):
-            early = names(where)
+            early, journals = look(where)
             if not changes:
-                return early
+                return early, journals
             change = changes.pop()
             with monkeypatch.context() as patch:
-                patch.setattr(parts_module, "_part_names", names)
+                patch.setattr(parts_module, "_files_below", look)
                 change()
-            late = names(where)
-            return sorted([*early[:n_early], *late[n_early:]])
+            late, journals = look(where)
+            return sorted([*early[:n_early], *late[n_early:]]), journals
 
         with monkeypatch.context() as patch:
-            patch.setattr(parts_module, "_part_names", mixed)
+            patch.setattr(parts_module, "_files_below", mixed)
             found = parts_at(folder)
         assert not changes
-        assert len(found) == len(names(folder))
+        assert len(found) == len(look(folder)[0])
         assert ids(folder) == piece_ids([1])
+
+
+def test_globs_and_folders_of_collections_leave_out_what_a_journal_names(tmp_path):
+    """As after a kill between the journal and the deletion of what it names."""
+    for number in (0, 1):
+        target = tmp_path / f"all/c{number}"
+        pr.raster(piece(2 * number).with_columns(k=pl.lit(1))).sink_collection(target, partition_by="k")
+        pr.raster(piece(2 * number + 1).with_columns(k=pl.lit(2))).sink_collection(
+            target, mode="append", partition_by="k"
+        )
+        [old] = (target / "k=1").iterdir()
+        (target / "_overwrite.json").write_text(json.dumps({"left_out": [f"k=1/{old.name}"]}))
+    assert ids(tmp_path / "all/c0") == piece_ids([1])
+    assert ids(tmp_path / "all") == piece_ids([1, 3])
+    for pattern in ("all/**/*.parquet", "all/*/*/*.parquet", "a*/c*/k=*/part-*.parquet"):
+        assert ids(tmp_path / pattern) == piece_ids([1, 3])
+    assert ids(tmp_path / "all/c1/*/*.parquet") == piece_ids([3])
 
 
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])

@@ -158,6 +158,43 @@ def test_what_a_killed_build_left_is_not_mixed_with_a_file_that_was_written_sinc
     assert pr.build_from_files(paths, into=target).collect()["id"].sort().to_list() == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("change", ["compact", "append", "remove", "refresh"])
+def test_a_change_after_a_killed_build_is_not_taken_for_what_that_build_wrote(tmp_path, change):
+    """What the build wrote need not be asked again, but records of before do, also when they lie in new parts by now."""
+    paths = [write_scene(tmp_path / f"{n}.tif") for n in range(4)]
+    target = tmp_path / "c"
+    pr.build_from_files(paths[0], into=target)
+    pr.build_from_files(paths[1], bands=["b1"]).raster.sink_collection(target, mode="append")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(into_module, "write_parts", lambda *_args, **_words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pr.build_from_files(paths[:3], into=target)
+    match change:
+        case "compact":
+            pr.compact(target)
+        case "append":
+            pr.build_from_files(paths[3], bands=["b1"]).raster.sink_collection(target, mode="append")
+        case "remove":
+            pr.remove(target, pl.col("id") == "0")
+        case _:
+            pr.refresh(target)
+    for path in paths:
+        write_scene(path, size=(80, 80))
+    found = pr.build_from_files(paths, into=target).select("id", pl.col("b1").struct.field("width")).sort("id")
+    assert found.collect().rows() == [(str(n), 80) for n in range(4)]
+
+
+def test_an_append_to_one_file_keeps_the_names_of_files_that_could_not_be_read(tmp_path):
+    paths = [write_scene(tmp_path / "0.tif"), tmp_path / "1.tif", write_scene(tmp_path / "2.tif")]
+    target = tmp_path / "c.parquet"
+    pr.build_from_files(paths[:2], bands=["b1"], into=target)
+    pr.build_from_files(paths[2:], bands=["b1"]).raster.sink_collection(target, mode="append")
+    write_scene(paths[1])
+    found = pr.refresh(target).collect()
+    assert found["id"].sort().to_list() == ["0", "1", "2"]
+    assert found["header_error"].null_count() == 3
+
+
 def test_files_that_could_not_be_read_are_remembered_in_a_single_file(tmp_path):
     paths = [write_scene(tmp_path / "0.tif"), tmp_path / "1.tif"]
     target = tmp_path / "c.parquet"
