@@ -575,7 +575,7 @@ def test_after_an_exception_nothing_is_decoded_and_every_byte_is_given_back(stor
     href = store.put(tiff_of(pixels_of("uint16"), tiled=True, blockxsize=16, blockysize=16, compress="deflate"))
     reference = reference_to(store, href)
 
-    def interrupted(self, *, progress):
+    def interrupted(self, _options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _WAKE_S = 0.2
 """How often the wait wakes to look for Ctrl-C and move the progress bar."""
+_DECODED_BYTES_PER_S = 400e6
+"""Of one core, before it was seen."""
+_FORGET = 0.99
 _TILES_PER_TURN = 32
 """A decode thread serves one call for at most so many tiles before it looks at other calls."""
 
@@ -199,6 +202,8 @@ class DecodeCall:
                 done()
             seconds += time.perf_counter() - started
         record(decode_s=seconds, decoded_tiles=n_placed, decoded_bytes=n_bytes)
+        if n_placed:
+            decode_pool().observe(n_compressed, seconds)
         with self._changed:
             more = bool(self._inbox)
             if not more:
@@ -254,10 +259,20 @@ class DecodePool:
 
     def __init__(self) -> None:
         self.n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._seconds = self._n_compressed = 0.0
         self._calls: SimpleQueue[DecodeCall] = SimpleQueue()
         self.serve = self._calls.put
         for index in range(self.n_threads):
             threading.Thread(target=self._work, name=f"polars_rasteret decode {index}", daemon=True).start()
+
+    def observe(self, n_compressed: int, seconds: float) -> None:
+        """Take note of the time that tiles took; old ones are forgotten by and by. A race loses a note and no more."""
+        self._seconds = _FORGET * self._seconds + seconds
+        self._n_compressed = _FORGET * self._n_compressed + n_compressed
+
+    def seconds_for(self, n_compressed: int) -> float | None:
+        """Guess how long all threads decode so many bytes; None before there was a tile."""
+        return self._seconds / self._n_compressed * n_compressed / self.n_threads if self._n_compressed else None
 
     def _work(self) -> None:
         scratch = Scratch()
@@ -280,6 +295,13 @@ def decode_pool() -> DecodePool:
             if _pool is None:
                 _pool = DecodePool()
     return _pool
+
+
+def decoding_s(n_compressed: int, n_decoded: int) -> float:
+    """Guess how long so many bytes are decoded, from what was decoded in this process."""
+    pool = decode_pool()
+    seconds = pool.seconds_for(n_compressed)
+    return n_decoded / _DECODED_BYTES_PER_S / pool.n_threads if seconds is None else seconds
 
 
 def _start_over() -> None:

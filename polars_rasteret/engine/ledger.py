@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,11 +49,20 @@ class Ledger:
     """Files that were read for the same row: they belong to one record."""
     records: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     """File to the number and id of its record, where a verb told them; the first one counts."""
+    planning_s: float = 0.0
+    """How long the dry run took."""
     is_upper: bool = False
     """Whether a read may end with fewer tiles than are written down."""
     _numbers: dict[Hashable, int] = field(default_factory=dict)
     _n_records: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Take the time of the dry run."""
+        began = time.perf_counter()
+        yield
+        self.planning_s = time.perf_counter() - began
 
     def add(self, jobs: Jobs, run: DryRun, *, group: Callable[[Ints, Ints, Ints], Ints], max_gap_bytes: int) -> None:
         """Write down what a read would fetch.

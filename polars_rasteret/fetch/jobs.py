@@ -96,6 +96,7 @@ class Job:
 
     __slots__ = (
         "attempt",
+        "attempted_at",
         "byte_start",
         "byte_stop",
         "calls",
@@ -104,6 +105,7 @@ class Job:
         "flights",
         "is_look",
         "lost",
+        "n_beside",
         "n_cuts",
         "owner",
         "redirects",
@@ -139,8 +141,11 @@ class Job:
         self.started_at: float | None = None
         self.finished = False
         self.state = State.NEW
+        self.attempted_at = 0.0
         self.n_cuts = 0
         """How often its source's limit had been cut when the attempt started."""
+        self.n_beside = 1
+        """Requests of its source that ran then, itself included."""
         self.lost = False
         """Everybody gave up on it while its thread was still waiting for the source."""
 

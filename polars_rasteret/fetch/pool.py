@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.fetch.jobs import Call, Job
     from polars_rasteret.fetch.sources import RangeReader
+    from polars_rasteret.fetch.speed import Speed
 
 _IDLE_S = 20.0
 """A thread without work stays this long."""
@@ -124,6 +125,10 @@ class FetchPool:
             self._throttles[job.source].ended()
             self._wake(1)
 
+    def speed(self, source: RangeReader) -> Speed:
+        """Give what was seen of a source."""
+        return self._throttles.setdefault(source, Throttle()).speed
+
     def ended(self, job: Job, error: FetchError | None) -> bool:
         """Book the end of one attempt; False: it had been given up."""
         self.n_running -= 1
@@ -133,6 +138,7 @@ class FetchPool:
         throttle = self._throttles[job.source]
         if error is None:
             throttle.went_well(process_options().max_concurrency)
+            throttle.speed.observe(job.n_bytes, time.monotonic() - job.attempted_at, at_once=job.n_beside)
         elif isinstance(error, TransientFetchError) and error.is_overload:
             throttle.slow_down(job.n_cuts)
         throttle.ended()
@@ -252,7 +258,8 @@ class FetchPool:
         self.n_running += 1
         self._bytes_in_flight += job.n_bytes
         throttle.started()
-        job.n_cuts = throttle.n_cuts
+        job.n_cuts, job.n_beside = throttle.n_cuts, throttle.n_running
+        job.attempted_at = time.monotonic()
         job.state = State.RUNNING
         if job.started_at is None:
             self._starts(job)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.fetch.jobs import Deliver, Fail
     from polars_rasteret.fetch.sources import Answer
+    from polars_rasteret.fetch.speed import Speed
     from polars_rasteret.options import ReadOptions
 
     Admit = Callable[[int, Sequence[FileKey], NDArray[np.int64], NDArray[np.int64]], None]
@@ -177,6 +178,11 @@ class Scheduler:
         """
         process.check()
         return FetchTicket(self, Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries))
+
+    def speed(self, href: str) -> Speed:
+        """Give what was seen of the place where a file is."""
+        with self._lock:
+            return self._pool.speed(resolve(href)[0])
 
     def clear_cache(self) -> None:
         """Forget every cached tile."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from polars_rasteret.fetch.speed import Speed
+
 _ROUNDS_PER_STEP = 4
 """One more request at once after so many rounds without a complaint: testing a limit costs one refused request each time."""
 
@@ -27,12 +29,14 @@ class Throttle:
     False
     """
 
-    __slots__ = ("__weakref__", "limit", "n_cuts", "n_running")
+    __slots__ = ("__weakref__", "limit", "n_cuts", "n_running", "speed")
 
     def __init__(self) -> None:
         self.limit = math.inf
         self.n_running = 0
         self.n_cuts = 0
+        self.speed = Speed()
+        """What was seen of the store."""
 
     def has_room(self) -> bool:
         """Tell whether one more request may start."""

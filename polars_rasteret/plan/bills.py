@@ -7,7 +7,7 @@ between them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,19 @@ BYTES_PER_S = 60e6
 """Of all requests together; for files on this machine `LOCAL_BYTES_PER_S`."""
 LOCAL_LATENCY_S = 0.0002
 LOCAL_BYTES_PER_S = 1e9
-DECODED_BYTES_PER_S = 400e6
-"""Of one core."""
+REQUEST_S = 0.0002
+"""Of work here for one request, whatever the store does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLoad:
+    """What one host is asked for, and how fast it answers."""
+
+    requests: int
+    bytes: int
+    latency_s: float
+    bytes_per_s: float
+    """Of all requests together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +67,8 @@ class FileBills:
     requests: Ints
     bytes: Ints
     decoded_bytes: Ints
+    rounds: int
+    """Calls that fetch; each waits for its own requests."""
     is_exact: bool
     """False: tiles and bytes are not less than what is fetched, and may be more."""
 
@@ -84,16 +97,32 @@ def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int, 
     return _widened(calls, bills, undecided, is_kept=True)
 
 
-def seconds(*, requests: int, n_bytes: int, decoded_bytes: int, at_once: int, n_cores: int, is_local: bool) -> float:
-    """Guess the time of a read: waves of requests, then the link or the decoding, whichever is slower.
+def seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: float, at_once: int) -> float:
+    """Guess the time of reads: waiting, transfer and decoding. They overlap, but compete for cores, so none is left out.
+
+    Parameters
+    ----------
+    hosts
+        What each host is asked for.
+    rounds
+        Reads that follow each other; each waits for one answer at least.
+    decoding_s
+        On all cores.
+    at_once
+        Requests that fly at the same time.
 
     Examples
     --------
-    >>> seconds(requests=64, n_bytes=120_000_000, decoded_bytes=0, at_once=32, n_cores=2, is_local=False)
+    >>> far = HostLoad(requests=64, bytes=120_000_000, latency_s=0.08, bytes_per_s=60e6)
+    >>> seconds([far], rounds=1, decoding_s=0.0, at_once=32)
     2.16
     """
-    latency, rate = (LOCAL_LATENCY_S, LOCAL_BYTES_PER_S) if is_local else (LATENCY_S, BYTES_PER_S)
-    return -(-requests // at_once) * latency + max(n_bytes / rate, decoded_bytes / (DECODED_BYTES_PER_S * n_cores))
+    waiting = max(
+        sum(one.requests * one.latency_s for one in hosts) / at_once,
+        sum(one.requests for one in hosts) * REQUEST_S,
+        rounds * max((one.latency_s for one in hosts), default=0.0),
+    )
+    return waiting + sum(one.bytes / one.bytes_per_s for one in hosts) + decoding_s
 
 
 def _first_wanted(calls: Sequence[PlannedCall]) -> list[Bools]:
@@ -113,16 +142,18 @@ def _first_wanted(calls: Sequence[PlannedCall]) -> list[Bools]:
 
 def _added_up(calls: Sequence[PlannedCall], fetched: Sequence[Bools], n_files: int) -> FileBills:
     tiles, requests, n_bytes, decoded = (np.zeros(n_files, np.int64) for _ in range(4))
+    rounds = 0
     for call, is_fetched in zip(calls, fetched, strict=True):
         file, start, stop = (column[is_fetched] for column in (call.file, call.byte_start, call.byte_stop))
         if not len(file):
             continue
+        rounds += 1
         first = np.flatnonzero(np.diff(call.group(file, start, stop), prepend=-1))
         np.add.at(tiles, file, 1)
         np.add.at(decoded, file, call.decoded_bytes[is_fetched])
         np.add.at(requests, file[first], 1)
         np.add.at(n_bytes, file[first], np.maximum.reduceat(stop, first) - start[first])
-    return FileBills(tiles=tiles, requests=requests, bytes=n_bytes, decoded_bytes=decoded, is_exact=True)
+    return FileBills(tiles=tiles, requests=requests, bytes=n_bytes, decoded_bytes=decoded, rounds=rounds, is_exact=True)
 
 
 def _undecided(calls: Sequence[PlannedCall], n_files: int) -> Bools:
@@ -158,13 +189,7 @@ def _widened(calls: Sequence[PlannedCall], bills: FileBills, undecided: Bools, *
         if wasted.any() or (spans[1:, 0] < spans[:-1, 1]).any():
             is_exact = False
         n_bytes[file[low]] = int(((spans[:, 1] - spans[:, 0] + wasted) * times).sum())
-    return FileBills(
-        tiles=bills.tiles,
-        requests=bills.requests,
-        bytes=n_bytes,
-        decoded_bytes=bills.decoded_bytes,
-        is_exact=is_exact,
-    )
+    return replace(bills, bytes=n_bytes, is_exact=is_exact)
 
 
 def _wasted(start: Ints, stop: Ints, max_gap_bytes: int) -> Ints:

@@ -133,4 +133,4 @@ def test_what_the_cache_cannot_keep_is_counted_each_time(given_reads):
 def test_nothing_costs_nothing():
     bills = file_bills([], 0, cache_bytes=10)
     assert (bills.tiles.sum(), bills.bytes.sum(), bills.is_exact) == (0, 0, True)
-    assert seconds(requests=0, n_bytes=0, decoded_bytes=0, at_once=32, n_cores=2, is_local=True) == 0
+    assert seconds([], rounds=0, decoding_s=0.0, at_once=32) == 0
