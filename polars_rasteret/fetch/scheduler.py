@@ -22,12 +22,12 @@ from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.clock import Clock
 from polars_rasteret.fetch.door import ask
-from polars_rasteret.fetch.failures import TransientFetchError, gave_up, too_late
+from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
 from polars_rasteret.fetch.jobs import Call, Flight, Job, SchedulerState, State, board, nothing
 from polars_rasteret.fetch.pool import FetchPool
 from polars_rasteret.fetch.retries import backoff_s
 from polars_rasteret.fetch.sources import FileKey
-from polars_rasteret.fetch.stores import origin, resolve
+from polars_rasteret.fetch.stores import origin, resolved
 from polars_rasteret.fetch.tile_table import Found, TileTable
 from polars_rasteret.fetch.wanted import WantedTiles
 from polars_rasteret.hrefs import shown
@@ -182,7 +182,7 @@ class Scheduler:
     def speed(self, href: str) -> Speed:
         """Give what was seen of the place where a file is."""
         with self._lock:
-            return self._pool.speed(resolve(href)[0])
+            return self._pool.speed(resolved(href)[0])
 
     def clear_cache(self) -> None:
         """Forget every cached tile."""
@@ -220,13 +220,12 @@ class Scheduler:
                 self._table.look_up(call, keys, low, found, attached)
 
     def _look(self, call: Call, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
-        source, _ = resolve(file.href)
+        source, _ = resolved(file.href)
         flight = Flight((_NO_FILE, byte_start, byte_stop), call, number)
         job = Job(call, source, file, byte_start=byte_start, byte_stop=byte_stop, flights=[flight], is_look=True)
         with self._lock:
             if call.abandoned:
                 return
-            board([job])
             self._pool.enter(call, [job], first=True)
         self._pool.start_threads()
 
@@ -289,12 +288,14 @@ class Scheduler:
             )
         except FetchError as error:
             self._failed(job, error)
+        except BaseException as error:  # noqa: BLE001 - its waiters must be told, whatever it is
+            self._failed(job, foreign_failure(job.file.href, job.byte_start, job.byte_stop, error))
         else:
             self._arrived(job, answer)
 
     def _arrived(self, job: Job, answer: Answer) -> None:
         data, start = memoryview(answer.data), job.byte_start
-        views = [data[a - start : b - start] for _, a, b in (flight.key for flight in job.flights)]
+        views = [data] if job.is_look else [data[one.key[1] - start : one.key[2] - start] for one in job.flights]
         handed: list[tuple[Call, int, memoryview | Answer, int]] = []
         with self._lock:
             if not self._pool.ended(job, None):
@@ -303,10 +304,10 @@ class Scheduler:
                 self._table.keep(job, views, process_options().cache_bytes)
             for flight, view in zip(self._finish(job), views, strict=True):
                 waiters = flight.waiters()
-                for n, (call, index) in enumerate(waiters):
-                    # Together the waiters of a tile hold its bytes once.
-                    share = len(view) // len(waiters) + (len(view) % len(waiters) if n == 0 else 0)
-                    handed.append((call, index, answer if job.is_look else view, share))
+                share, rest = divmod(len(view), len(waiters) or 1)  # together the waiters of a tile hold its bytes once
+                for call, index in waiters:
+                    handed.append((call, index, answer if job.is_look else view, share + rest))
+                    rest = 0
             self._pool.hold(sum([one[3] for one in handed]))
         for call, index, handed_over, share in handed:
             done = self._pool.release(share)

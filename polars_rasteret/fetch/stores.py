@@ -11,6 +11,7 @@ import re
 import threading
 import urllib.request
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -227,6 +228,11 @@ def store_identity(href: str) -> Hashable:
 def resolve(href: str) -> tuple[RangeReader, Hashable]:
     """Give source and identity of an href in one look."""
     process.check()
+    return resolved(href)
+
+
+def resolved(href: str) -> tuple[RangeReader, Hashable]:
+    """Do what `resolve` does, where the process was checked before."""
     setting, key = _identity(href)
     source = _sources.get(key)
     if source is None:
@@ -250,6 +256,7 @@ def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:
     return value
 
 
+@lru_cache(maxsize=4_096)
 def origin(href: str) -> str:
     """Give what one connection pool serves: scheme and host, scheme and bucket, or "file"."""
     found = _SCHEME.match(href)
