@@ -13,6 +13,7 @@ import numpy as np
 
 from polars_rasteret.assemble.resample import Axis, reach, source_spans
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.copies import N_COPIES, are_met_again, nearest_turns, runs_on, turns_in_pixels
 from polars_rasteret.frame.free_grids import places, spread
 from polars_rasteret.frame.grids import grid_bands
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**31
 """Of a side of an answer, in pixels; larger ones are refused for their bytes."""
+_NEARLY_WHOLE_PX = 1e-3
+"""Pixel sizes went through text: a turn that is so near to whole pixels is meant to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,9 @@ class Sources:
     """Shape (n, 4): row of the first border and rows per pixel of the answer, then the same for columns."""
     level_size: Ints
     """Shape (n, 2): height and width of the image read from."""
+    period: Ints
+    """Columns of `level` from one copy of the image to the next where the answer runs on over the seam of the Earth, and windows
+    and axes count columns along the copies; 0 elsewhere."""
 
     def n_pixels(self) -> Ints:
         """Give the pixels read for each row."""
@@ -178,6 +184,7 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     extent = grids.extent.copy()
     is_free = np.zeros(n_rows, np.bool_)
     full, size = np.ones((n_rows, 2), np.int64), np.ones((n_rows, 2), np.int64)
+    others = at[:0]
     if len(at):
         own_transform[at] = column.transform[reference]
         full[at] = size[at] = np.stack([column.height[reference], column.width[reference]], axis=1)
@@ -194,6 +201,7 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
             _check_georeferenced(band, grids, others)
             extent[others], is_parallel = _mapped(grids, own_transform, others)
             is_free[others] = ~(is_parallel & is_same[~is_own])
+            extent[others, 2:] += nearest_turns(extent[others], turns_in_pixels(band, others), full[others, 1])[:, None]
     pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
     answer = np.maximum(np.stack([grids.height, grids.width], axis=1), 1)
     for row in np.flatnonzero(is_free).tolist():
@@ -213,15 +221,23 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
             is_nearest=method == "nearest",
         )
         size[rows] = np.array(sizes, np.int64)[level[rows]]
+    period = np.zeros(n_rows, np.int64)
+    around = at if runs_on(band) else others
+    around = around[~is_free[around]]
+    turn = turns_in_pixels(band, around)
+    is_again = are_met_again(extent[around], turn, full[around, 1])
+    for row, columns in zip(around[is_again].tolist(), turn[is_again].tolist(), strict=True):
+        level[row], size[row], period[row] = _level_of_copies(band, row, int(level[row]), columns)
     scaled = extent / np.repeat(full / size, 2, axis=1)
+    scaled[:, 2:] += period[:, None]
     steps = pixels / (full / size) / answer
     is_plain = is_read & ~is_free & (level == 0) & (pixels == answer).all(axis=1) & (extent % 1 == 0).all(axis=1)
+    is_plain &= period == 0
+    along_copies = np.where(period > 0, N_COPIES * period, size[:, 1])
     axes = np.stack([scaled[:, 0], steps[:, 0], scaled[:, 2], steps[:, 1]], axis=1)
     spans = []
-    for at_start, along in ((0, 0), (2, 1)):
-        start, stop = source_spans(
-            method, Axis(axes[:, at_start], axes[:, at_start + 1], answer[:, along], size[:, along])
-        )
+    for at_start, along, n_source in ((0, 0, size[:, 0]), (2, 1, along_copies)):
+        start, stop = source_spans(method, Axis(axes[:, at_start], axes[:, at_start + 1], answer[:, along], n_source))
         reaching = reach(method, steps[:, along])
         free_start = np.floor(scaled[:, at_start] - reaching) - 1
         free_stop = np.floor(scaled[:, at_start + 1] + reaching) + 2
@@ -243,7 +259,22 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
         width=np.where(is_read, np.where(is_plain, grids.width, col_stop - col_start), 0).astype(np.int64),
         axes=axes,
         level_size=size,
+        period=period,
     )
+
+
+def _level_of_copies(band: BandRows, row: int, level: int, turn: float) -> tuple[int, tuple[int, int], int]:
+    """Give the level read, its size, and its columns from one copy of an image to the next.
+
+    A coarser level is taken only where its pixels, too, go into the turn.
+    """
+    images = band.column.references[int(band.reference_id[row])].tiles.images
+    for one in range(level, -1, -1):
+        columns = turn * images[one].width / images[0].width
+        if one == 0 or abs(columns - round(columns)) < _NEARLY_WHOLE_PX:
+            break
+    # Pixels that do not go into the turn are half of one off at most, behind the seam only.
+    return one, (images[one].height, images[one].width), round(columns)
 
 
 def _check_georeferenced(band: BandRows, grids: AnswerGrids, rows: Ints) -> None:

@@ -17,6 +17,7 @@ from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.copies import N_COPIES, Period, join_copies
 from polars_rasteret.frame.free_grids import places
 from polars_rasteret.frame.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, faults_of, join_reasons
 from polars_rasteret.frame.units import units
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
 def source_reads(bands: Sequence[OntoGrid], *, want_valid: bool) -> list[WindowRead]:
     """Give everything that is read, as the engine takes it; for bills."""
-    return [
-        _read(band, slice(None), band.sources.is_read, want_valid=want_valid or band.method != "nearest")
-        for band in bands
-    ]
+    reads = []
+    for band in bands:
+        every, is_valid_wanted = slice(None), want_valid or band.method != "nearest"
+        one_copy = band.sources.is_read & (band.sources.period == 0)
+        reads.append(_read(band, every, one_copy, want_valid=is_valid_wanted))
+        reads += [read for _, read in _copies(band, every, want_valid=is_valid_wanted)]
+    return reads
 
 
 def read_onto_grids(
@@ -92,6 +96,10 @@ def read_onto_grids(
     return answers, errors
 
 
+_PLAIN = -1
+"""Stands for windows that are the answers, where others name the copy that they are of."""
+
+
 class _Work:
     """Fills the arrays of the answers, batch by batch."""
 
@@ -122,31 +130,43 @@ class _Work:
         self, part: slice, some: Sequence[int], options: ReadOptions, advice: str, spending: Spending | None
     ) -> None:
         """Read a run of rows of some bands."""
-        reads, of_band = [], []
+        reads: list[WindowRead] = []
+        of_band: list[tuple[int, int | None]] = []
         for at in some:
             band = self.bands[at]
             plain = band.sources.is_read & band.sources.is_plain
             if plain[part].any():
                 reads.append(self._plain(at, part, plain))
-                of_band.append((at, True))
-            others = band.sources.is_read & ~plain
+                of_band.append((at, _PLAIN))
+            want_valid = self.want_valid or band.method != "nearest"
+            others = band.sources.is_read & ~plain & (band.sources.period == 0)
             if others[part].any():
-                want_valid = self.want_valid or band.method != "nearest"
                 reads.append(_read(band, part, others, want_valid=want_valid))
-                of_band.append((at, False))
+                of_band.append((at, None))
+            for copy, read in _copies(band, part, want_valid=want_valid):
+                reads.append(read)
+                of_band.append((at, copy))
         answers = read_windows(reads, options, advice=advice, spending=spending)
         if options.dry_run is not None:
             return
-        for read, answer, (at, is_plain) in zip(reads, answers, of_band, strict=True):
+        copies: dict[tuple[int, int], list[tuple[int, Source]]] = {}
+        for read, answer, (at, which) in zip(reads, answers, of_band, strict=True):
             for window, reason in answer.errors.items():
                 self.errors[at][part.start + window] = reason
             for window in np.flatnonzero(read.reference_id >= 0).tolist():
                 if window in answer.errors:
                     continue
-                if not is_plain:
-                    self._place(at, part.start + window, window, read, answer)
-                elif read.out is None:
-                    self._copy(at, part.start + window, window, answer)
+                row = part.start + window
+                if which == _PLAIN:
+                    if read.out is None:
+                        self._copy(at, row, window, answer)
+                elif which is None:
+                    self._place(at, row, _source(read, answer, window))
+                else:
+                    copies.setdefault((at, row), []).append((which, _source(read, answer, window)))
+        for (at, row), sources in copies.items():
+            if row not in self.errors[at]:
+                self._place(at, row, _joined(self.bands[at], row, sources))
 
     def _plain(self, at: int, part: slice, plain: NDArray[np.bool_]) -> WindowRead:
         """Read windows that are the answers; where these have one size, right into their places."""
@@ -176,18 +196,10 @@ class _Work:
         inside = rows.is_inside()[:, None] & cols.is_inside()
         outside[self.outs[at].pixels(row)] = ~inside.reshape(-1)
 
-    def _place(self, at: int, row: int, window: int, read: WindowRead, answer: WindowAnswer) -> None:
+    def _place(self, at: int, row: int, source: Source) -> None:
         """Resample one source window and put it into its place."""
         band, out = self.bands[at], self.outs[at]
         sources, column = band.sources, band.rows.column
-        pixels = slice(int(answer.offset[window]), int(answer.offset[window + 1]))
-        size = int(read.height[window]), int(read.width[window])
-        source = Source(
-            values=answer.values[pixels].reshape(size),
-            valid=None if answer.valid is None else answer.valid[pixels].reshape(size),
-            first_row=int(read.row_start[window]),
-            first_col=int(read.col_start[window]),
-        )
         reference = int(band.rows.reference_id[row])
         one = column.references[reference]
         nodata = masking_value(one.tiles, one.nodata)
@@ -209,6 +221,9 @@ class _Work:
             values, valid, part = resampled(source, rows, cols, band.method, nodata)
             inside = np.zeros(values.shape, np.bool_)
             inside[part] = True
+            if (period := _period(band, row)) is not None:
+                inside &= period.is_in_image(cols.centres())
+                valid = None if valid is None else valid & inside
         place = out.pixels(row)
         out.values[place] = np.where(inside, values, self.fills[at][reference]).reshape(-1)
         if out.valid is not None and valid is not None:
@@ -220,10 +235,53 @@ class _Work:
 def _axes(band: OntoGrid, row: int) -> tuple[Axis, Axis]:
     first_row, row_step, first_col, col_step = band.sources.axes[row].tolist()
     height, width = band.sources.level_size[row].tolist()
+    if (period := _period(band, row)) is not None:
+        width = N_COPIES * period.n_columns
     return (
         Axis(first_row, row_step, int(band.grids.height[row]), height),
         Axis(first_col, col_step, int(band.grids.width[row]), width),
     )
+
+
+def _period(band: OntoGrid, row: int) -> Period | None:
+    n_columns = int(band.sources.period[row])
+    return Period(n_columns, int(band.sources.level_size[row, 1])) if n_columns else None
+
+
+def _source(read: WindowRead, answer: WindowAnswer, window: int) -> Source:
+    pixels = slice(int(answer.offset[window]), int(answer.offset[window + 1]))
+    size = int(read.height[window]), int(read.width[window])
+    return Source(
+        values=answer.values[pixels].reshape(size),
+        valid=None if answer.valid is None else answer.valid[pixels].reshape(size),
+        first_row=int(read.row_start[window]),
+        first_col=int(read.col_start[window]),
+    )
+
+
+def _joined(band: OntoGrid, row: int, parts: Sequence[tuple[int, Source]]) -> Source:
+    period, first = _period(band, row), int(band.sources.col_start[row])
+    assert period is not None
+    return join_copies(parts, (first, first + int(band.sources.width[row])), period)
+
+
+def _copies(band: OntoGrid, part: slice, *, want_valid: bool) -> Iterator[tuple[int, WindowRead]]:
+    """Give what is read of each copy of the images that answers run on to."""
+    sources = band.sources
+    again = np.flatnonzero(sources.is_read & (sources.period > 0))
+    again = again[(again >= (part.start or 0)) & (again < (len(sources.is_read) if part.stop is None else part.stop))]
+    for copy in range(N_COPIES) if len(again) else ():
+        col_start, width = np.zeros_like(sources.col_start), np.zeros_like(sources.width)
+        for row in again.tolist():
+            period = _period(band, row)
+            assert period is not None
+            first, stop = period.columns(copy)
+            start = max(int(sources.col_start[row]), first)
+            width[row] = max(min(int(sources.col_start[row] + sources.width[row]), stop) - start, 0)
+            col_start[row] = start - copy * period.n_columns
+        if width.any():
+            of_copy = replace(band, sources=replace(sources, col_start=col_start, width=width))
+            yield copy, _read(of_copy, part, width > 0, want_valid=want_valid)
 
 
 def _read(band: OntoGrid, part: slice, which: NDArray[np.bool_], *, want_valid: bool) -> WindowRead:

@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyproj
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.features import geometry_window
+from rasterio.enums import Resampling
+from rasterio.features import geometry_mask, geometry_window
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
+from rasterio.windows import from_bounds
 from test_shapes import ENGINES
 
 import polars_rasteret as pr
@@ -392,3 +395,201 @@ def test_the_window_of_a_polygon_is_that_of_its_bounds(collections, polygon):
         expected = source.read(1, window=geometry_window(source, [polygon]))
     value = got["v"][0]
     np.testing.assert_array_equal(np.array(value["pixels"]).reshape(value["height"], value["width"]), expected)
+
+
+def reading_across(name: str, box: tuple[float, ...], shape: tuple[int, int], method: Resampling) -> np.ndarray:
+    """What rasterio reads of an image that stands beside itself, a turn of the Earth away, as often as needed."""
+    values = pixels(name)
+    (west, _), step = SPANS[name], step_of(name)
+    turn = round(360 / step)
+    around = np.zeros((values.shape[0], 3 * turn), np.uint32)
+    for copy in (2, 0, 1) if len(placements(name, box)) > 1 else (1,):
+        first = copy * turn
+        some = values[:, : around.shape[1] - first]
+        around[:, first : first + some.shape[1]] = some
+    box_west, south, box_east, north = turned(box)
+    shared = placements(name, box)
+    most = max(shared.values())
+    turns = min((one for one, value in shared.items() if value > most - 1e-9), key=abs)
+    profile = {"driver": "GTiff", "dtype": "uint32", "count": 1, "crs": "EPSG:32631", "nodata": 0}
+    size = {"height": around.shape[0], "width": around.shape[1]}
+    with MemoryFile() as memory:
+        with memory.open(**profile, **size, transform=Affine(step, 0, west - 360, 0, -step, NORTH)) as sink:
+            sink.write(around, 1)
+        with memory.open() as source:
+            window = from_bounds(box_west + 360 * turns, south, box_east + 360 * turns, north, source.transform)
+            return source.read(1, window=window, out_shape=shape, resampling=method)
+
+
+ACROSS = (
+    st.tuples(st.integers(300, 359), st.integers(1, 100), st.integers(-20, 10), st.integers(3, 15))
+    .map(lambda box: (box[0] / 2, box[2] + 0.5, (box[0] + box[1]) / 2 + 0.5 - 360, box[2] + box[3] + 0.5))
+    .filter(lambda box: box[0] > box[2] >= -180)
+)
+
+
+@given(
+    box=ACROSS,
+    shape=st.tuples(st.integers(1, 20), st.integers(1, 50)),
+    method=st.sampled_from([Resampling.nearest, Resampling.average, Resampling.bilinear, Resampling.cubic]),
+    name=st.sampled_from(["world", "world_0_360", "world_from_10", "tile_over", "nearly_round"]),
+)
+@settings(max_examples=60)
+def test_a_window_with_shape_is_put_together_across_the_seam(collections, box, shape, method, name):
+    lf = collections["only rasters"].filter(pl.col("id") == name)
+    if not placements(name, box):
+        return
+    if not name.startswith(
+        "world"
+    ):  # beside these images is nothing, which kernels leave out and rasterio's padding does not
+        method = Resampling.nearest
+    how: dict[str, Any] = {"shape": shape, "resampling": method.name, "crs": 4326}
+    got = lf.select(v=pl.col("v").raster.read_window(box, **how)).collect()["v"].to_numpy()[0]
+    verb = lf.raster.read_windows(bbox_frame(box), geometry="bounds", **how).collect()
+    expected = reading_across(name, box, shape, method)
+    # GDAL mixes in single precision, which is coarse where values are in the millions.
+    tolerance = 0 if method == Resampling.nearest else 1
+    np.testing.assert_allclose(got.astype(np.int64), expected.astype(np.int64), rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(verb["v"].to_numpy()[0], got)
+
+
+def across(name: str, west: float, east: float, south: float, north: float) -> np.ndarray:
+    """The pixels of an image beside itself; `west` in the frame where the image was placed."""
+    turn, step = round(360 / step_of(name)), step_of(name)
+    values = np.concatenate([pixels(name)[:, :turn]] * 3, axis=1)
+    first = round((west - SPANS[name][0] + 360) / step)
+    rows = slice(round((NORTH - north) / step), round((NORTH - south) / step))
+    return values[rows, first : first + round((east - west) / step)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["world", "world_0_360"])
+def test_resolution_masks_and_coverage_run_on_over_the_seam(collections, name, engine):
+    lf = collections["only rasters"].filter(pl.col("id") == name)
+    west = SPANS[name][1] - 6.0
+    triangle = shapely.Polygon([(west, -5), (west + 12, -5), (west + 12, 5)])
+    frame = [triangle]
+    how: dict[str, Any] = {"crs": 4326, "resolution": 0.5, "masked": True, "coverage": "center"}
+    got = lf.raster.read_windows(frame, **how).collect(engine=engine)
+    value = got["v"][0]
+    expected = across(name, west, west + 12, -5, 5)
+    assert (value["height"], value["width"]) == expected.shape
+    assert got["transform"][0].to_list() == pytest.approx([0.5, 0, west, 0, -0.5, 5])
+    covered = geometry_mask([triangle], expected.shape, Affine(0.5, 0, west, 0, -0.5, 5), invert=True).ravel()
+    found = value["pixels"]
+    on_line = ~np.array(
+        [
+            triangle.boundary.distance(shapely.Point(west + 0.25 + 0.5 * c, 4.75 - 0.5 * r)) > 1e-9
+            for r in range(20)
+            for c in range(24)
+        ]
+    )
+    for at, (pixel, wanted, inside) in enumerate(zip(found, expected.ravel().tolist(), covered.tolist(), strict=True)):
+        if not on_line[at]:
+            assert pixel == (wanted if inside else None)
+
+
+def test_bands_that_are_a_turn_apart_line_up(collections):
+    del collections  # its store holds the files
+    table = pl.DataFrame(
+        {"id": ["x"], "a": [f"{PREFIX}world.tif"], "b": [f"{PREFIX}world_0_360.tif"], "c": [f"{PREFIX}tile_over.tif"]}
+    )
+    lf = pr.build_from_table(table, bands={"a": "a", "b": "b", "c": "c"})
+    got = (
+        lf.select(v=pr.read_window(["a", "b"], (175.0, -5.0, -175.0, 5.0), crs=4326, shape=(20, 20)))
+        .unnest("v")
+        .collect()
+    )
+    np.testing.assert_array_equal(got["a"].to_numpy()[0], across("world", 175, 185, -5, 5))
+    np.testing.assert_array_equal(got["b"].to_numpy()[0], across("world_0_360", 175, 185, -5, 5))
+    whole = lf.select(v=pr.read_window(["a", "b"], shape=(120, 720))).unnest("v").collect()
+    np.testing.assert_array_equal(whole["a"].to_numpy()[0], pixels("world"))
+    np.testing.assert_array_equal(whole["b"].to_numpy()[0], across("world_0_360", -180, 180, SOUTH, NORTH))
+    west = (
+        lf.select(v=pr.read_window(["a", "c"], (-179.0, -5.0, -175.0, 5.0), crs=4326, shape=(20, 8)))
+        .unnest("v")
+        .collect()
+    )
+    np.testing.assert_array_equal(west["a"].to_numpy()[0], across("world", -179, -175, -5, 5))
+    np.testing.assert_array_equal(west["c"].to_numpy()[0][::2, ::2], pixels("tile_over")[25:35, 11:15])
+
+
+def test_a_projected_grid_finds_pixels_on_both_sides_of_the_seam(collections):
+    del collections
+    utm = np.ones((80, 80), np.uint32)
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            dtype="uint32",
+            count=1,
+            height=80,
+            width=80,
+            crs="EPSG:32601",
+            transform=Affine(10_000, 0, -300_000, 0, -10_000, 800_000),
+        ) as sink:
+            sink.write(utm, 1)
+        data = bytes(memory.read())
+    pr.configure_store("memory://seam-utm/", store=pr.testing.MemorySource({"memory://seam-utm/a.tif": data}))
+    for name in ("world", "world_0_360", "tile_over", "tile_over_west"):
+        table = pl.DataFrame({"id": ["x"], "a": ["memory://seam-utm/a.tif"], "b": [f"{PREFIX}{name}.tif"]})
+        lf = pr.build_from_table(table, bands={"a": "a", "b": "b"})
+        got = lf.select(v=pr.read_window(["a", "b"], shape=(80, 80), grid="a")).unnest("v").collect()["b"].to_numpy()[0]
+        down, over = np.meshgrid(np.arange(80) + 0.5, np.arange(80) + 0.5, indexing="ij")
+        lon, lat = pyproj.Transformer.from_crs(32601, 4326, always_xy=True).transform(
+            over * 10_000 - 300_000, 800_000 - down * 10_000
+        )
+        assert lon.min() < -179
+        assert lon.max() > 179
+        step, (start, stop) = step_of(name), SPANS[name]
+        col = np.floor(((lon - start) % 360) / step).astype(int)
+        row = np.floor((NORTH - lat) / step).astype(int)
+        inside = (lon - start) % 360 < stop - start
+        expected = np.where(inside, pixels(name)[row, np.where(inside, col, 0)], 0)
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_window_across_the_seam_costs_what_the_estimate_says():
+    pr.configure_store(
+        "memory://seam-cost/", store=pr.testing.MemorySource({"memory://seam-cost/a.tif": file_of("world")})
+    )
+    lf = pr.build_from_files(["memory://seam-cost/a.tif"], bands=["v"])
+    query = lf.raster.read_windows(bbox_frame((170.0, -5.0, -170.0, 5.0)), geometry="bounds", crs=4326, shape=(20, 40))
+    bill = pr.estimate(query)
+    with pr.profile() as profile:
+        query.collect()
+    told = profile.summary()
+    assert bill.bound == "exact"
+    assert bill.tiles == 6  # columns 0..20 and 700..720, rows 50..70, in tiles of 64
+    assert bill.bytes == told["bytes"].sum()
+
+
+def test_coarse_windows_across_the_seam_come_from_overviews():
+    values = pixels("world")
+    files = {}
+    for kind, array, west in (("one", values, -180.0), ("twice", np.concatenate([values, values], axis=1), -180.0)):
+        with MemoryFile() as memory:
+            with memory.open(
+                driver="GTiff",
+                dtype="uint32",
+                count=1,
+                height=120,
+                width=array.shape[1],
+                crs="EPSG:4326" if kind == "one" else "EPSG:32631",
+                transform=Affine(0.5, 0, west, 0, -0.5, NORTH),
+            ) as sink:
+                sink.write(array, 1)
+                sink.build_overviews([2, 4, 8], Resampling.nearest)
+            files[kind] = bytes(memory.read())
+    pr.configure_store(
+        "memory://seam-levels/", store=pr.testing.MemorySource({"memory://seam-levels/a.tif": files["one"]})
+    )
+    lf = pr.build_from_files(["memory://seam-levels/a.tif"], bands=["v"])
+    for width in (10, 20, 40, 80, 90):
+        got = (
+            lf.select(pl.col("v").raster.read_window((100.0, -30.0, -100.0, 30.0), crs=4326, shape=(15, width)))
+            .collect()["v"]
+            .to_numpy()[0]
+        )
+        with MemoryFile(files["twice"]) as memory, memory.open() as source:
+            expected = source.read(1, window=from_bounds(100, -30, 260, 30, source.transform), out_shape=(15, width))
+        np.testing.assert_array_equal(got, expected)
