@@ -122,6 +122,12 @@ def _check_numbers(value: RasterValue, tiles: BandTiles) -> None:
             f"width and height are {value.width} and {value.height}, but its tiles are those of an image of {full.width} x "
             f"{full.height} pixels; the fields of a raster value belong together. Index the file again."
         )
+    if tiles.plane is not None and value.band_index != tiles.plane:
+        raise FileFormatError(
+            f"band_index is {value.band_index}, but its tiles are those of band {tiles.plane} of a file that keeps bands apart; "
+            "take the value of the band itself, or index the file again."
+        )
+    # Bands of which each has its own tiles, in a table that does not tell whose they are: any may be meant.
     n_bands = tiles.samples_per_tile if tiles.planar == 1 else 1 << 16
     if value.band_index is None or not 0 <= value.band_index < n_bands:
         raise FileFormatError(

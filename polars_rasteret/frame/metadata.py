@@ -43,7 +43,7 @@ class _WithMetadata:
             columns["nodata"] = pl.Series("nodata", [None], dtype=columns["nodata"].dtype).new_from_index(0, n_rows)
         if self.no_nodata or "nodata" in self.fields:
             tiles = columns["tiles"].to_list()
-            flagged = [None if one is None else with_flag(one, ignore_nodata=self.no_nodata) for one in tiles]
+            flagged = [with_flag(one, ignore_nodata=self.no_nodata) if one else one for one in tiles]
             columns["tiles"] = pl.Series("tiles", flagged, dtype=pl.Binary)
         result = pl.DataFrame([column.alias(name) for name, column in columns.items()]).to_struct(raster.name)
         if raster.null_count():

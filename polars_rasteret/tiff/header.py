@@ -102,6 +102,7 @@ class TiffFile:
                     predictor=full.predictor,
                     samples_per_tile=full.samples.samples_per_tile,
                     planar=full.samples.planar,
+                    plane=plane if full.samples.planar == 2 else None,
                     nodata=None,
                     ignore_nodata=False,
                     images=tuple(image.plane(plane, file_size) for image in images),

@@ -54,6 +54,7 @@ _PART = struct.Struct("<BI")
 _PARTS = struct.Struct("<HB")
 """Sample that is alpha (65535: none), bodies."""
 _NO_ALPHA = 65_535
+_ONE_PLANE = 3  # instead of planar 2: "samples per tile" is the band, counted from 1
 _SAME_TABLES = 65_535
 _NO_ETAG = 65_535
 _NO_NUMBER = -(1 << 63)
@@ -120,6 +121,8 @@ class BandTiles:
     """The sample of the same tiles that is 0 where the other samples mean nothing."""
     masks: tuple[BandTiles, ...] = ()
     """Of the internal mask and of an alpha plane: 0 where this band means nothing. Images of the same sizes, in the same file."""
+    plane: int | None = None
+    """Planar separate: the band whose tiles these are; None where the table does not tell."""
     digest: bytes = b""
     told_by: ToldBy = ToldBy.HERE
     """Whose word it is that the file is at its href."""
@@ -177,8 +180,8 @@ def _body(tiles: BandTiles) -> tuple[int, bytes]:
                 tiles.bits_per_sample,
                 tiles.predictor,
                 tiles.compression,
-                tiles.planar,
-                tiles.samples_per_tile,
+                tiles.planar if tiles.plane is None else _ONE_PLANE,
+                tiles.samples_per_tile if tiles.plane is None else tiles.plane + 1,
                 _NO_NUMBER if tiles.file_size is None else tiles.file_size,
                 _NO_NUMBER if tiles.last_modified is None else (tiles.last_modified - _EPOCH) // _MICROSECOND,
                 len(images),
@@ -375,8 +378,9 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         bits_per_sample=bits_per_sample,
         compression=compression,
         predictor=predictor,
-        samples_per_tile=samples_per_tile,
-        planar=planar,
+        samples_per_tile=1 if planar == _ONE_PLANE else samples_per_tile,
+        planar=2 if planar == _ONE_PLANE else planar,
+        plane=samples_per_tile - 1 if planar == _ONE_PLANE else None,
         nodata=np.frombuffer(nodata, dtype.newbyteorder("<"), 1).astype(dtype)[0] if dtype_code & _HAS_NODATA else None,
         ignore_nodata=False,
         images=tuple(images),

@@ -284,6 +284,24 @@ def test_any_band_of_a_pixel_interleaved_file_may_be_named(records, band_index):
     assert found.filter(record_id="B")["two"].to_list() == truth("b.tif", band_index)
 
 
+@pytest.mark.parametrize("band_index", [0, 2, 3, 65_535])
+def test_no_other_band_of_a_file_by_planes_may_be_named(records, band_index):
+    """Each band has tiles of its own: with another index its pixels would be taken for those of another band."""
+    lf = forged(records, sets(band_index=band_index), of="P").lazy()
+    with pytest.raises(FileFormatError, match=rf"two.*band_index is {band_index}, .*band 1.*'P'"):
+        lf.raster.sample_points(POINTS, ["two"], crs=32632).collect()
+    lf = forged(records, sets(band_index=1), of="P").lazy()
+    found = lf.raster.sample_points(POINTS, ["two"], crs=32632).collect()
+    assert found.filter(record_id="P")["two"].to_list() == truth("planes.tif", 1)
+
+
+def test_overrides_leave_a_value_without_tiles_to_whoever_reads_it(records):
+    frame = forged(records, sets(tiles=b"")).with_columns(pl.col("two").raster.with_metadata(nodata=7))
+    found = frame.lazy().raster.sample_points(POINTS, ["two"], crs=32632, on_error="null").collect()
+    assert found.filter(record_id="A")["two"].to_list() == truth("a.tif", 1)
+    assert found.filter(record_id="B")["two"].null_count() == 3
+
+
 @pytest.mark.parametrize("order", [["A", "B"], ["B", "A"]])
 def test_a_corrupt_row_behind_a_sound_one_of_the_same_file_is_noticed(records, order):
     """The same href, flag and digest: tables are told apart by all their bytes, however often the sound one was read."""
