@@ -16,6 +16,11 @@ def end_all_reads() -> None:
     Polars' streaming engine leaves a source running when a limit has its rows, and may pull it again after the answer.
     """
     at_exit.end_sources()
+    wait_until_idle()
+
+
+def wait_until_idle() -> None:
+    """Return when nothing runs; nothing is ended."""
     deadline = time.monotonic() + _DEADLINE_S
     while at_exit.is_running() or process_scheduler().state().n_running:
         assert time.monotonic() < deadline, f"still running: {process_scheduler().state()}"

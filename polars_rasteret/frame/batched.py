@@ -20,7 +20,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.row_wise import looks_at_other_rows
-from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, pieces, unit_bytes
+from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, pieces, unit_bytes, with_turns
 from polars_rasteret.frame.watched import Watched
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
@@ -112,7 +112,8 @@ class BatchedColumns(Watched):
             plan = plan.head(n_rows)
         ramps_up = any(set(part.meta.root_names()) & made for part in late)
         is_empty = True
-        for frame in self._units(plan, wanted, conjunction(tuple(late)), ramps_up=ramps_up):
+        frames = self._units(plan, wanted, conjunction(tuple(late)), ramps_up=ramps_up)
+        for frame in with_turns(frames) if ramps_up else frames:
             is_empty = False
             yield frame
         if is_empty:

@@ -26,7 +26,7 @@ from polars_rasteret.frame.question import READ_ERROR, schema_here
 from polars_rasteret.frame.records import collect_records
 from polars_rasteret.frame.stated_crs import refuse_other_native
 from polars_rasteret.frame.targets import lonlat_bounds, targets_of
-from polars_rasteret.frame.units import PairedRows, pieces, unit_bytes, units
+from polars_rasteret.frame.units import PairedRows, pieces, unit_bytes, units, with_turns
 from polars_rasteret.frame.validity import CONTEXT, Judge
 from polars_rasteret.frame.watched import Watched
 from polars_rasteret.frame.waves import choose_by_reading
@@ -101,7 +101,9 @@ class PairedSource(Watched):
                 pixels=(*late, *split.pixels) if is_chosen else split.pixels,
             )
         is_empty = True
-        for frame in _Answer(self.question, settled, split, wanted).frames(n_rows):
+        answer = _Answer(self.question, settled, split, wanted)
+        frames = answer.frames(n_rows)
+        for frame in with_turns(frames) if answer.ramps_up() else frames:
             is_empty = False
             yield frame
         if is_empty:
@@ -288,7 +290,7 @@ class _Answer:
         """Name what is to be read, as the reader calls it."""
         return {natural for name, natural in self.settled.values.items() if name in self.needed}
 
-    def _ramps_up(self) -> bool:
+    def ramps_up(self) -> bool:
         """Say whether a predicate that needs pixels may let Polars stop early."""
         settled, names = self.settled, root_names(self.split.pixels)
         if self.question.match != "all" and not names.isdisjoint(settled.records):
@@ -301,7 +303,7 @@ class _Answer:
         row_bytes = self.settled.reader.row_bytes(rows, values, self._judging()) + self._key_bytes()
         allowed = unit_bytes(row_bytes, self.question.options.max_answer_bytes)
         is_cut = allowed < self.question.options.max_answer_bytes
-        for unit in units(row_bytes, max_bytes=allowed, ramps_up=self._ramps_up()):
+        for unit in units(row_bytes, max_bytes=allowed, ramps_up=self.ramps_up()):
             # Nothing here holds the frame of a unit while the next one is read.
             if is_cut:
                 yield from pieces(self._read_unit(rows.taken(unit)), row_bytes[unit])
@@ -325,7 +327,7 @@ class _Answer:
             rows, {*values, *reader.outputs}, self._judging()
         )  # all bands say whether a row counts
         np.maximum.at(target_bytes, rows.target - of_targets.start, row_bytes)
-        ramps_up = self._ramps_up() or n_rows is not None
+        ramps_up = self.ramps_up() or n_rows is not None
         for unit in units(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
             targets = np.arange(of_targets[unit.start], of_targets[unit.stop - 1] + 1, dtype=np.int64)
             first, stop = np.searchsorted(rows.target, [targets[0], targets[-1] + 1])

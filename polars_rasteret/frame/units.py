@@ -35,6 +35,9 @@ _WIDE_ROW_BYTES = 4096
 _UNITS_AT_ONCE = 4
 _PIECE_BYTES = 16_000_000
 
+_FRAMES_AHEAD = 4
+"""More than the frames that Polars' streaming engine takes from a source before it looks at the first of them."""
+
 RAMP_START_ROWS = 16
 RAMP_FACTOR = 4
 TOO_LARGE = (
@@ -203,6 +206,25 @@ def pieces(frame: pl.DataFrame, row_bytes: NDArray[np.int64]) -> Iterator[pl.Dat
     step = max(1, int(_PIECE_BYTES // max(1.0, float(row_bytes.mean()))))
     for start in range(0, n_rows, step):
         yield frame.slice(start, step)
+
+
+def with_turns(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Give frames so that the streaming engine can end the read after each of them.
+
+    It asks for some frames ahead. Where it may have its rows early, what it asks for ahead is empty, not a unit.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> [frame.height for frame in with_turns(iter([pl.DataFrame({"a": [1, 2]})]))]
+    [2, 0, 0, 0, 0]
+    """
+    for frame in frames:
+        yield frame
+        nothing = frame.clear()
+        del frame  # it is not held while the next unit is read
+        for _ in range(_FRAMES_AHEAD):
+            yield nothing
 
 
 def units(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from quiet import wait_until_idle
 from recorded import SIZE, TILE, alias, at, build, noise, points, tiff
 
 import polars_rasteret as pr
@@ -79,6 +80,50 @@ def test_head_behind_a_pixel_filter_asks_for_a_small_part_on_the_streaming_engin
     assert frame["B01"].min() > 20_000
     # 500 points in 400 records are 200,000 rows, which need all 16 tiles of 400 files.
     assert len(store.requests) < 16 * N_RECORDS / 4
+
+
+def red_and_more(lf):
+    return lf.filter(pl.col("B01") > 20_000)
+
+
+ABOVE = {
+    "filter": red_and_more,
+    "filter and columns": lambda lf: red_and_more(lf).with_columns(more=pl.col("B01") * 2.0).select("plot", "more"),
+    "two filters": lambda lf: red_and_more(lf).filter((pl.col("plot") + pl.col("B01")) > 0),
+    "filter and a function": lambda lf: red_and_more(lf).with_columns(
+        more=pl.col("B01").map_batches(lambda one: one + 1, return_dtype=pl.UInt16, is_elementwise=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("n_rows", [1, 20])
+@pytest.mark.parametrize(("above", "match"), [*((name, "all") for name in ABOVE), ("filter", "latest")])
+def test_no_request_starts_beyond_the_unit_that_gave_the_last_row(store, scenes, match, above, n_rows):
+    asked = scenes.raster.sample_points(plots(), ["B01"], crs=32632, match=match)
+    whole = asked.head(320).collect()
+    has_it = (whole["B01"] > 20_000).to_numpy()
+    rows_needed = int(np.flatnonzero(has_it)[n_rows - 1]) + 1
+    unit_ends = np.cumsum(16 * 4 ** np.arange(6))  # units start with 16 rows and grow fourfold
+    rows_read = int(unit_ends[np.searchsorted(unit_ends, rows_needed)])
+    store.clear()
+    clear_cache()
+    frame = ABOVE[above](asked).head(n_rows).collect(engine="streaming")
+    assert frame.height == n_rows
+    wait_until_idle()
+    # Each row is another record or another point of one, so at most one request.
+    assert len(store.requests) <= rows_read
+    if match == "all":
+        assert len(store.requests) > rows_read // 4
+
+
+@pytest.mark.parametrize("n_rows", [1, 40])
+def test_no_bounded_column_is_read_beyond_the_unit_that_gave_the_last_row(store, scenes, n_rows):
+    x, y = at(TILE // 2, TILE // 2, x=300_000.0, y=5_000_000.0)
+    made = scenes.raster.with_columns(value=pl.col("B01").raster.sample_points(x, y, crs=32632))
+    frame = made.filter(pl.col("value") >= 0).select("id", "value").head(n_rows).collect(engine="streaming")
+    assert frame.height == n_rows
+    wait_until_idle()
+    assert len(store.requests) <= (16 if n_rows == 1 else 80)
 
 
 def test_windows_under_head_ask_for_their_tiles_only(store, scenes, engine):
