@@ -16,7 +16,7 @@ import shapely
 
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.bbox_filter import bbox_meets
+from polars_rasteret.frame.bbox_filter import bbox_meets, has_no_box
 from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.boxes import unwrap_bounds
@@ -70,7 +70,7 @@ def intersecting(lf: pl.LazyFrame, geometry: Any) -> pl.LazyFrame:
     """Keep the records whose footprint meets a longitude/latitude geometry (split at the antimeridian)."""
     schema = lf.collect_schema()
     if is_bbox(schema.get("bbox")):
-        lf = lf.filter(bbox_meets(geometry_bounds(np.array([geometry], dtype=object))))
+        lf = lf.filter(bbox_meets(geometry_bounds(np.array([geometry], dtype=object))) | has_no_box(lf))
     hit = _unused_name(schema.names())
     if schema.get("geometry") == pl.Binary:
         exact = pl.col("geometry").map_batches(_meets_wkb(geometry), return_dtype=pl.Boolean, is_elementwise=True)

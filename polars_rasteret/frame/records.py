@@ -15,7 +15,7 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import FileFormatError, UsageError
-from polars_rasteret.frame.bbox_filter import bbox_meets
+from polars_rasteret.frame.bbox_filter import bbox_meets, has_no_box
 from polars_rasteret.frame.faults import check_fields
 from polars_rasteret.frame.moments import may_lie_in, record_intervals, record_times
 from polars_rasteret.frame.predicates import conjunction
@@ -139,7 +139,7 @@ def collect_records(
     has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
     if has_bbox and bounds is not None:
         # A record without a box may still have an image: its place is then looked up in the image's own grid.
-        lf = lf.filter(bbox_meets(bounds, share=_PAD_SHARE, degrees=_PAD_SHARE) | _has_no_box(lf))
+        lf = lf.filter(bbox_meets(bounds, share=_PAD_SHARE, degrees=_PAD_SHARE) | has_no_box(lf))
     if (in_time := may_lie_in(schema, *period)) is not None:
         lf = lf.filter(in_time)
     datetime, start, end = record_times(schema)
@@ -192,16 +192,6 @@ def _ranks(ids: pl.Series) -> NDArray[np.int64]:
     return ranks
 
 
-def _has_no_box(lf: pl.LazyFrame) -> pl.Expr:
-    """Give a filter that is true where ``bbox`` says nothing, or nothing that can be meant."""
-    sides = [pl.col("bbox").struct.field(name) for name in _SIDES]
-    missing = pl.any_horizontal([side.is_null() for side in sides])
-    # Statistics of Parquet leave NaN out: asked about it, a scan skips no row group. What this package writes has none.
-    if "Parquet SCAN" in lf.explain(optimized=False):
-        return missing
-    return missing | ~pl.all_horizontal([side.is_finite() for side in sides])
-
-
 def _bbox_faults(bbox: pl.Series) -> dict[int, RasteretError]:
     """Give the records whose box is no box: neither null nor four finite numbers."""
     sides = np.stack([bbox.struct.field(name).cast(pl.Float64).to_numpy() for name in _SIDES], axis=1)
@@ -221,6 +211,7 @@ def _boxes_of_bbox(bbox: pl.Series, columns: Sequence[RasterColumn]) -> tuple[ND
         [bbox.struct.field(name).cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in _SIDES],
         axis=1,
     )
+    bounds[~np.isfinite(bounds).all(axis=1)] = np.nan
     boxes, owner = cut_boxes(_padded(bounds))
     has_box = np.isfinite(bounds).all(axis=1)
     if has_box.all():

@@ -340,6 +340,14 @@ def test_a_box_that_is_none_is_named(records, side, number, engine):
     assert all("bbox" in reason for reason in found.filter(record_id="B")["read_error"])
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, None])
+def test_a_record_without_a_box_is_found_by_its_footprint(records, number):
+    lf = records.lazy().with_columns(bbox=pl.col("bbox").struct.with_fields(xmax=pl.lit(number, pl.Float64)))
+    area = (500_000, 4_999_360, 500_600, 5_000_000)
+    assert lf.raster.intersects(area, crs=32632).collect()["id"].to_list() == ["A", "B", "P"]
+    assert lf.raster.intersects((0, 0, 1, 1)).collect().height == 0
+
+
 def test_a_box_that_is_none_is_not_written(records, tmp_path):
     """Statistics of Parquet leave NaN out: a scan that skips row groups would pass over the record."""
     lf = records.lazy().with_columns(bbox=pl.col("bbox").struct.with_fields(xmin=pl.lit(math.nan)))
