@@ -71,6 +71,9 @@ class ReadOptions:
     """Compressed tiles kept for later reads, per process; 0 turns the cache off."""
     max_answer_bytes: int = 512_000_000
     """Bytes of one unit of work (a verb) or of one batch (an expression), keys included."""
+    max_tile_bytes: int = 256_000_000
+    """Decoded bytes of one tile or strip; a tile that says it is larger is refused before memory is taken for it. While a tile is
+    decoded it may take twice as much; tiles of codecs that take more are refused from a smaller size on."""
     timeout_s: float = 30.0
     """For one request, including its retries."""
     query_timeout_s: float | None = None
@@ -104,6 +107,7 @@ class ReadOptions:
             ("max_bytes_in_flight", 1),
             ("cache_bytes", 0),
             ("max_answer_bytes", 1),
+            ("max_tile_bytes", 1),
             ("retries", 0),
             ("max_gap_bytes", 0),
             ("max_request_bytes", 1),
@@ -227,9 +231,10 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     ----------
     **changes
         Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
-        belong to the process), ``max_answer_bytes``, ``timeout_s``, ``query_timeout_s``, ``retries``, ``on_error``,
-        ``budget_bytes``, ``budget_requests``, ``budget_usd``, ``progress``, and ``allowed_hrefs``: prefixes of the only hrefs
-        that are read, redirects included (``["https://host/folder/", "s3://bucket/", "/data"]``; whole path segments count).
+        belong to the process), ``max_answer_bytes``, ``max_tile_bytes``, ``timeout_s``, ``query_timeout_s``, ``retries``,
+        ``on_error``, ``budget_bytes``, ``budget_requests``, ``budget_usd``, ``progress``, and ``allowed_hrefs``: prefixes of the
+        only hrefs that are read, redirects included (``["https://host/folder/", "s3://bucket/", "/data"]``; whole path segments
+        count).
 
     Raises
     ------

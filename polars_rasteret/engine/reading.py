@@ -92,7 +92,7 @@ def read_windows(
     options.check_time()
     _check_size(reads, options, advice)
     masks = mask_reads(reads)
-    jobs = jobs_of(plan_reads([*reads, *(mask.read for mask in masks)]))
+    jobs = jobs_of(plan_reads([*reads, *(mask.read for mask in masks)]), max_tile_bytes=options.max_tile_bytes)
     _check_dtypes(reads)
     if options.dry_run is not None:
         ledger_of(options.dry_run).add(
@@ -122,7 +122,8 @@ def read_windows(
 
 def bill_of(reads: Sequence[WindowRead], options: ReadOptions) -> Bill:
     """Give what `read_windows` would fetch, without fetching it; the cache is left out of account."""
-    return _bill(jobs_of(plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])), options)
+    plans = plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])
+    return _bill(jobs_of(plans, max_tile_bytes=options.max_tile_bytes), options)
 
 
 def _fetch_and_decode(

@@ -39,7 +39,9 @@ def unpacked(tiles: bytes) -> BandTiles:
             return known[0]
     table = unpack(tiles)
     images = [image for one in (table, *table.masks) for image in one.images]
-    size = len(tiles) + 1_000 + sum(image.byte_start.nbytes + image.byte_count.nbytes for image in images)
+    columns = [column for image in images for column in (image.byte_start, image.byte_count)]
+    # Of tables without any tile one zero stands for all numbers.
+    size = len(tiles) + 1_000 + sum(column.nbytes for column in columns if column.strides != (0,))
     with _unpacked_lock:
         if tiles not in _unpacked:
             _unpacked[tiles] = (table, size)

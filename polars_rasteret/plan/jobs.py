@@ -120,8 +120,8 @@ def plan_reads(reads: Sequence[WindowRead]) -> list[ReadPlan]:
     return plans
 
 
-def jobs_of(plans: Sequence[ReadPlan]) -> Jobs:
-    """Give the distinct tiles of some planned reads."""
+def jobs_of(plans: Sequence[ReadPlan], *, max_tile_bytes: int) -> Jobs:
+    """Give the distinct tiles of some planned reads; those that would decode to more bytes are among the broken ones."""
     file_ids: dict[Hashable, int] = {}
     files: list[BandTiles] = []
     hrefs: list[str] = []
@@ -147,7 +147,9 @@ def jobs_of(plans: Sequence[ReadPlan]) -> Jobs:
             codec = codec_of_image.get(id(image))
             if codec is None:
                 try:
-                    codec = codec_ids.setdefault(TileCodec.for_image(tiles, image), len(codec_ids))
+                    codec = codec_ids.setdefault(
+                        TileCodec.for_image(tiles, image, max_bytes=max_tile_bytes), len(codec_ids)
+                    )
                 except FileFormatError as error:
                     broken += [(index, one, error) for one in range(start, stop)]
                     codec_id[start:stop] = -1

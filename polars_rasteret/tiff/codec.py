@@ -15,7 +15,7 @@ import numpy as np
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff import colours, lerc, pictures
-from polars_rasteret.tiff.inflate import LERC, NAMES, Bytes, Scratch, codecs, inflate
+from polars_rasteret.tiff.inflate import JPEG, JPEG2000, JPEGXL, LERC, NAMES, PNG, WEBP, Bytes, Scratch, codecs, inflate
 from polars_rasteret.tiff.packed_bits import PACKED, widen
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = ["MAX_TILE_BYTES", "Scratch", "TileCodec"]
 
 MAX_TILE_BYTES = (1 << 31) - 1
 """Tiles that decode to more are refused."""
+_WORKING = {LERC: 3.0, JPEG: 3.0, WEBP: 3.0, PNG: 8.0}
 BITS_REVERSED, INKS = 0x80, 0x40
 """In the codec parameter: FillOrder 2, the lowest bit of each stored byte comes first; samples are CMYK."""
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
@@ -77,8 +78,8 @@ class TileCodec:
     """Stored bytes have their lowest bit first."""
 
     @classmethod
-    def for_image(cls, tiles: BandTiles, image: Image) -> Self:
-        """Make the decoder of one image of a band.
+    def for_image(cls, tiles: BandTiles, image: Image, *, max_bytes: int = MAX_TILE_BYTES) -> Self:
+        """Make the decoder of one image of a band, whose tiles decode to at most `max_bytes`, and twice that on the way.
 
         Raises
         ------
@@ -127,7 +128,32 @@ class TileCodec:
                 f"{n_bytes} bytes; "
                 f"at most {MAX_TILE_BYTES} are read. Write the file with smaller tiles."
             )
+        working = int(n_bytes * codec._working_factor)
+        if max(n_bytes, working // 2) > max_bytes:
+            raise FileFormatError(
+                f"a tile of {image.tile_width} x {image.tile_height} pixels decodes to {n_bytes} bytes and takes {working} on "
+                f"the way; max_tile_bytes allows {max_bytes} and twice that. If that size is meant, read it with "
+                f"pr.options(max_tile_bytes={max(n_bytes, -(-working // 2))}) or write the file with smaller tiles; else "
+                "the file is damaged."
+            )
         return codec
+
+    @property
+    def _working_factor(self) -> float:
+        """Memory that decoding takes at its peak, in tiles; measured, with some room."""
+        if self.compression in _WORKING:
+            factor = _WORKING[self.compression]
+        elif self.compression in {JPEG2000, JPEGXL}:  # samples of 32 bits inside
+            factor = 2 + 5 / self.dtype.itemsize
+        elif self.predictor == 3:
+            factor = 3.0
+        else:
+            factor = 2.0
+        if self.is_cmyk:
+            factor += 6
+        elif self.codec_parameter and self.compression != LERC:
+            factor += 14
+        return factor
 
     @property
     def row_bytes(self) -> int:

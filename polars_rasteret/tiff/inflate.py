@@ -9,11 +9,12 @@ wanted byte:
 - ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit, but it says the same of
   a damaged block: two marks tell them apart. Undocumented.
 - LZW and LZMA stop there by design.
-- PackBits is decoded whole (64 bytes per byte at most), and so are LERC and pictures (``lerc``, ``pictures``).
+- PackBits stops at the first run that does not fit; everything before it is written. Undocumented.
+- LERC and pictures are decoded whole (``lerc``, ``pictures``).
 
 All bytes of a compressed tile are fetched; only uncompressed strips are read in part (``layout.is_chopped``).
 
-Both undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
+The undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
 zlib's streaming decoder or a full decode takes their place. Nothing about pixels belongs here.
 """
 
@@ -70,11 +71,17 @@ _ZSTD_SLACK = (1 << 18) + 512
 _ZSTD_MARKS = (slice(64, 128), slice((1 << 17) + 256, (1 << 17) + 320))
 """Lie that far behind the wanted bytes. A sound block that does not fit begins behind both. A damaged one stops just like that,
 but anywhere; besides what it decoded, it has only written its literals (at most 128 KiB), too few to cover both marks."""
+_PACKBITS_SLACK = 128
+"""Bytes of the longest run: the one that does not fit begins behind the wanted bytes."""
 _KEPT_BYTES = 1 << 26
 MOST_PER_BYTE = {LZW: 4_096, DEFLATE: 1_040, ADOBE_DEFLATE: 1_040, PACKBITS: 64, LZMA: 1 << 15, ZSTD: 1 << 15}
 """A byte of data never decompresses to more: a longest LZW string, 258 bytes for 2 bits, 128 for 2 bytes, a block of one value.
 What a lying header wants beyond that is refused before memory is taken for it. LZMA by experience, with room."""
 _MOST_BESIDES = 1 << 17
+
+
+_LZMA_BYTES = 1 << 27
+"""Of a dictionary, which a stream may claim to need: that of the strongest preset takes half as much."""
 
 
 class Scratch:
@@ -189,18 +196,22 @@ def _lzw(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
 def _lzma(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:  # noqa: ARG001
     # imagecodecs goes on into a stream that follows the tile's own; libtiff does not.
     try:
-        return np.frombuffer(lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(data, n_bytes), np.uint8)
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_BYTES)
+        return np.frombuffer(decompressor.decompress(data, n_bytes), np.uint8)
     except (lzma.LZMAError, EOFError) as error:
         raise _corrupt(LZMA, data, error) from error
 
 
 def _packbits(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
+    stops_early = _stops_early(PACKBITS)
     # One code gives at most 128 bytes per 2 bytes of data, so the whole of it stays in proportion.
+    n_whole = n_bytes if stops_early else max(n_bytes, 64 * memoryview(data).nbytes)
+    out = scratch.buffer("inflate", n_whole + _PACKBITS_SLACK)
     try:
-        decoded: NDArray[np.uint8] = codecs.packbits_decode(
-            data, out=scratch.buffer("inflate", max(n_bytes, 64 * memoryview(data).nbytes) + 128)
-        )
+        decoded: NDArray[np.uint8] = codecs.packbits_decode(data, out=out)
     except codecs.PackbitsError as error:
+        if stops_early and "OUTPUT_TOO_SMALL" in str(error):
+            return out[:n_bytes]
         raise _corrupt(PACKBITS, data, error) from error
     return decoded
 
@@ -228,6 +239,14 @@ def _stops_early(compression: int) -> bool:
             codecs.deflate_decode,
             codecs.DeflateError,
         )
+    elif compression == PACKBITS:
+        noise[::7] = noise[1::7][: len(noise[::7])]
+        data, slack, decode, failure = (
+            codecs.packbits_encode(noise),
+            _PACKBITS_SLACK,
+            codecs.packbits_decode,
+            codecs.PackbitsError,
+        )
     else:
         data, slack, decode, failure = codecs.zstd_encode(noise), _ZSTD_SLACK, codecs.zstd_decode, codecs.ZstdError
     for n_bytes in (1, 1_000, 70_001, 250_000):
@@ -236,7 +255,7 @@ def _stops_early(compression: int) -> bool:
             decode(data, out=out)
         except failure as error:
             message = str(error)
-            if "INSUFFICIENT_SPACE" not in message and "too small" not in message:
+            if not any(known in message for known in ("INSUFFICIENT_SPACE", "too small", "OUTPUT_TOO_SMALL")):
                 return False
         if not np.array_equal(out[:n_bytes], noise[:n_bytes]):
             return False

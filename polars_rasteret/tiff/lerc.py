@@ -36,7 +36,8 @@ def decode(
     blob: Bytes = data
     if add_on:
         # A blob may be longer than raw pixels: its head, the mask and, for incompressible blocks, block heads.
-        most = 2 * max_rows * columns * samples * dtype.itemsize + 65_536
+        raw = max_rows * columns * samples * dtype.itemsize
+        most = raw + raw // 4 + 65_536
         most = min(most, MOST_PER_BYTE[DEFLATE if add_on == 1 else ZSTD] * memoryview(data).nbytes + 65_536)
         blob = inflate_all(DEFLATE if add_on == 1 else ZSTD, data, most, scratch)
     n_rows, n_columns, n_depth, blob_dtype, n_valid = _head(memoryview(blob)[:96].tobytes())
@@ -78,7 +79,7 @@ def _with_mask(pixels: NDArray[Any], valid: NDArray[np.bool_], samples: int) -> 
     if valid.ndim == 3:
         valid = np.moveaxis(valid, 0, -1)
     if pixels.dtype.kind == "f":
-        pixels = pixels.copy()
+        pixels = pixels if pixels.flags.writeable else pixels.copy()
         pixels[~valid] = np.nan
     elif pixels.shape[2] == samples - 1 and pixels.dtype == np.uint8 and valid.ndim == 2:
         pixels = np.concatenate([pixels, np.where(valid, 255, 0).astype(np.uint8)[..., None]], axis=2)

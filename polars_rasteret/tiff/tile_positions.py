@@ -56,10 +56,11 @@ def to_planes(values: NDArray[np.int64]) -> tuple[int, bytes]:
 
 
 def from_planes(body: bytes, at: int, width: int, n: int) -> NDArray[np.int64]:
-    """Undo `to_planes` for `n` values that begin at `at`."""
+    """Undo `to_planes` for `n` values that begin at `at`; zeros without bytes (no tile is there) take no memory either."""
+    if not width:
+        return np.broadcast_to(np.int64(0), n)
     wide = np.zeros((n, 8), np.uint8)
-    if width:
-        wide[:, :width] = np.frombuffer(body, np.uint8, width * n, at).reshape(width, n).T
+    wide[:, :width] = np.frombuffer(body, np.uint8, width * n, at).reshape(width, n).T
     return wide.view("<i8").reshape(n).astype(np.int64, copy=False)
 
 

@@ -148,6 +148,11 @@ def pack(tiles: BandTiles) -> bytes:
 def _body(tiles: BandTiles) -> tuple[int, bytes]:
     """Give version (1 or 2) and body of a table, without its masks."""
     images = tiles.images
+    n_tiles = sum(len(image.byte_count) for image in images)
+    if n_tiles > _MAX_TILES:
+        raise FileFormatError(
+            f"{n_tiles} tiles or strips, overviews included, are more than the {_MAX_TILES} that are read."
+        )
     counts = np.concatenate([image.byte_count for image in images])
     count_width, count_planes = to_planes(counts)
     image_parts: list[bytes] = []
@@ -331,17 +336,18 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         raise _damaged("it has an image without pixels")
     n_tiles = [-(-width // across) * -(-height // down) for width, height, across, down, *_ in heads]
     n_all = sum(n_tiles)
-    n_gaps = sum(gap for *_, layout, _, gap in heads if layout == UNEVEN)
+    gaps_of = [gap if layout == UNEVEN else 0 for *_, layout, _, gap in heads]
+    n_gaps = sum(gaps_of)
     if (
         n_all > _MAX_TILES
-        or n_gaps < 0
+        or any(not 0 <= gaps < n for gaps, n in zip(gaps_of, n_tiles, strict=True))
         or (stop := at + count_width * n_all + gap_width * n_gaps) > len(body)
         or (version == 1 and stop != len(body))
         or max(count_width, gap_width) > 8
     ):
         raise _damaged(f"its tables for {n_all} tiles do not fit its {len(body)} bytes")
     counts = from_planes(body, at, count_width, n_all)
-    gaps = unzigzag(from_planes(body, at + count_width * n_all, gap_width, n_gaps)) if n_gaps else counts[:0]
+    gaps = unzigzag(from_planes(body, at + count_width * n_all, gap_width, n_gaps)) if gap_width else counts[:0]
     extras = _from_extra(body, stop, n_images) if version > 1 else [(False, b"")] * n_images
     images: list[Image] = []
     tile = gap_at = 0
@@ -359,7 +365,7 @@ def _from_body(body: bytes, version: int) -> BandTiles:
                 height=height,
                 tile_width=tile_width,
                 tile_height=tile_height,
-                byte_start=from_gaps(first, own_gaps, byte_count),
+                byte_start=from_gaps(first, own_gaps, byte_count) if count_width else byte_count,
                 byte_count=byte_count,
                 compression=its_compression,
                 predictor=its_predictor,
