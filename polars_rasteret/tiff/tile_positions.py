@@ -36,6 +36,8 @@ def to_gaps(
 
 def from_gaps(first: int, gaps: NDArray[np.int64] | int, byte_count: NDArray[np.int64]) -> NDArray[np.int64]:
     """Undo `to_gaps`; sparse tiles start at 0."""
+    if byte_count.strides == (0,):  # one zero for all tiles
+        return byte_count
     if byte_count.all():
         starts = np.empty_like(byte_count)
         starts[0] = first

@@ -148,11 +148,6 @@ def pack(tiles: BandTiles) -> bytes:
 def _body(tiles: BandTiles) -> tuple[int, bytes]:
     """Give version (1 or 2) and body of a table, without its masks."""
     images = tiles.images
-    n_tiles = sum(len(image.byte_count) for image in images)
-    if n_tiles > _MAX_TILES:
-        raise FileFormatError(
-            f"{n_tiles} tiles or strips, overviews included, are more than the {_MAX_TILES} that are read."
-        )
     counts = np.concatenate([image.byte_count for image in images])
     count_width, count_planes = to_planes(counts)
     image_parts: list[bytes] = []
@@ -336,11 +331,10 @@ def _from_body(body: bytes, version: int) -> BandTiles:
         raise _damaged("it has an image without pixels")
     n_tiles = [-(-width // across) * -(-height // down) for width, height, across, down, *_ in heads]
     n_all = sum(n_tiles)
-    gaps_of = [gap if layout == UNEVEN else 0 for *_, layout, _, gap in heads]
-    n_gaps = sum(gaps_of)
+    n_gaps = sum(gap for *_, layout, _, gap in heads if layout == UNEVEN)
     if (
         n_all > _MAX_TILES
-        or any(not 0 <= gaps < n for gaps, n in zip(gaps_of, n_tiles, strict=True))
+        or any(head[6] == UNEVEN and not 0 <= head[8] < n for head, n in zip(heads, n_tiles, strict=True))
         or (stop := at + count_width * n_all + gap_width * n_gaps) > len(body)
         or (version == 1 and stop != len(body))
         or max(count_width, gap_width) > 8
@@ -365,7 +359,7 @@ def _from_body(body: bytes, version: int) -> BandTiles:
                 height=height,
                 tile_width=tile_width,
                 tile_height=tile_height,
-                byte_start=from_gaps(first, own_gaps, byte_count) if count_width else byte_count,
+                byte_start=from_gaps(first, own_gaps, byte_count),
                 byte_count=byte_count,
                 compression=its_compression,
                 predictor=its_predictor,

@@ -165,6 +165,8 @@ def _described(keys: Mapping[int, Value], known: CRS | None, base: Json) -> Json
     """Give a projected CRS whose projection is that of the keys; its base is still to be replaced."""
     name = _citation(keys, 3073) or _citation(keys, 1026) or "unnamed"
     method = keys.get(3075)
+    if method == 7 and known is not None:
+        raise FileFormatError("a Mercator projection beside the code of another, of which GDAL leaves parameters in it")
     if method is not None and method != USER_DEFINED:
         unit = _linear_unit(keys)
         if known is not None and 3076 not in keys:
