@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.geo.bends import middles_of_edges, reaches
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, NATIVE, is_geographic, transform_xy, turn_of
 from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
 from polars_rasteret.geo.geometry import mended, parsed
@@ -20,6 +21,8 @@ from polars_rasteret.geo.seam import joined_at_seam, single_parts, split_at_anti
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    _Reach = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _SEGMENTS_PER_IMAGE = 64
 """The same for what is cut to an image."""
@@ -92,6 +95,7 @@ class Areas:
         self.crs = crs
         self._geometries = geometries
         self._pieces: dict[str, Pieces] = {}
+        self._is_middle: NDArray[np.bool_] | None = None
         self.bounds: NDArray[np.float64] = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
         # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
         self.is_point: NDArray[np.bool_] = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
@@ -153,7 +157,8 @@ class Areas:
         """
         if (turn := turn_of(crs)) is None:
             index = np.arange(len(self._points), dtype=np.int64)
-            return _bounds(*self._points.in_crs(crs, index), self._start)
+            x, y = self._points.in_crs(crs, index)
+            return _bounds((x, x), (y, y), self._start)
         pieces = self._in_pieces(crs, turn)
         sides = (np.fmin, np.fmin, np.fmax, np.fmax)
         return np.stack([reduced(one, pieces.bounds[:, side], pieces.first) for side, one in enumerate(sides)], axis=1)
@@ -173,6 +178,16 @@ class Areas:
         owner = np.repeat(np.arange(len(self)), np.diff(self._start))
         return unrolled(x, owner, turn, between), y
 
+    def _reaches(
+        self, crs: str, values: NDArray[np.float64], at: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give how low and how high the outlines reach around the vertices `at`, in a coordinate of `crs`."""
+        if self._points.is_in(crs):
+            return values, values
+        if self._is_middle is None:
+            self._is_middle = middles_of_edges(self._points.x, self._points.y, self._start)
+        return reaches(values, self._is_middle[at])
+
     def _in_pieces(self, crs: str, turn: float) -> Pieces:
         """Give the areas in a CRS whose x repeats, in pieces that move together.
 
@@ -185,7 +200,9 @@ class Areas:
 
     def _made_pieces(self, crs: str, turn: float) -> Pieces:
         x, y = self._continuous(crs, turn)
-        bounds = _bounds(x, y, self._start)
+        every = np.arange(len(x))
+        reach = self._reaches(crs, x, every), self._reaches(crs, y, every)
+        bounds = _bounds(*reach, self._start)
         width = bounds[:, 2] - bounds[:, 0]
         is_own = self._points.is_in(crs)
         is_box = self._is_box.copy() if is_own else self.is_point.copy()
@@ -207,7 +224,7 @@ class Areas:
             ]
             start = np.concatenate([[0], *(np.cumsum(one) + self._start[at] for at, one in enumerate(sizes))])
             is_whole = np.repeat(~apart, n_pieces)
-            of_pieces = _bounds(x, y, start.astype(np.int64))
+            of_pieces = _bounds(*reach, start.astype(np.int64))
             bounds = np.where(is_whole[:, None], np.repeat(bounds, n_pieces, axis=0), of_pieces)
             is_box = np.repeat(is_box & ~apart, n_pieces)
 
@@ -338,8 +355,9 @@ class Areas:
         at = np.arange(start[-1]) - np.repeat(start[:-1] - self._start[index], n_coordinates)
         x, y = self._points.in_crs(crs, at)
         row, col = pixel_coordinates(transform[owner], x, y)
-        first_row, last_row = reduced(np.minimum, row, start), reduced(np.maximum, row, start)
-        first_col, last_col = reduced(np.minimum, col, start), reduced(np.maximum, col, start)
+        (low_row, high_row), (low_col, high_col) = self._reaches(crs, row, at), self._reaches(crs, col, at)
+        first_row, last_row = reduced(np.minimum, low_row, start), reduced(np.maximum, high_row, start)
+        first_col, last_col = reduced(np.minimum, low_col, start), reduced(np.maximum, high_col, start)
         # Beyond 2**31 pixels there is no image; such positions come from a projection's far end. NaN and infinities fail, too.
         has_place = np.ones(len(index), np.bool_)
         for edge in (first_row, last_row, first_col, last_col):
@@ -357,8 +375,9 @@ class Areas:
         return windows, whole_where_nearly(extents), has_place
 
 
-def _bounds(x: NDArray[np.float64], y: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
-    sides = [(np.fmin, x), (np.fmin, y), (np.fmax, x), (np.fmax, y)]
+def _bounds(x: _Reach, y: _Reach, start: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Give the bounds of runs of vertices, of each of which is known how low and how high it reaches."""
+    sides = [(np.fmin, x[0]), (np.fmin, y[0]), (np.fmax, x[1]), (np.fmax, y[1])]
     return np.stack([reduced(reduce, one, start) for reduce, one in sides], axis=1)
 
 

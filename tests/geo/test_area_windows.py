@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyproj
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -209,3 +210,50 @@ def test_a_polygon_that_crosses_itself_keeps_all_of_its_parts():
         for one in (bow_tie, box)
     )
     assert found == whole
+
+
+def clipped(window, size):
+    return np.clip(window, 0, size).astype(int).tolist()
+
+
+def dense_window(area, grid, source, target, n_points=20_000):
+    """The bounds of an outline that was cut into very many pieces before it was moved."""
+    x, y = shapely.get_coordinates(shapely.segmentize(area, area.length / n_points)).T
+    x, y = pyproj.Transformer.from_crs(source, target, always_xy=True).transform(x, y)
+    col, row = (x - grid[2]) / grid[0], (y - grid[5]) / grid[4]
+    return [
+        np.floor(row.min() + TOLERANCE),
+        np.ceil(row.max() - TOLERANCE),
+        np.floor(col.min() + TOLERANCE),
+        np.ceil(col.max() - TOLERANCE),
+    ]
+
+
+SHARES = st.tuples(*[st.floats(0.01, 1)] * 4)
+LARGE = {
+    "from lon/lat to UTM": ("EPSG:4326", "EPSG:32632", (10.0, 0, 200_000, 0, -10, 5_350_000), (9.0, 45.5), 4.0),
+    "from UTM to lon/lat": (
+        "EPSG:32632",
+        "EPSG:4326",
+        (1e-4, 0, 6.0, 0, -1e-4, 48.5),
+        (500_000.0, 5_000_000.0),
+        300_000.0,
+    ),
+    "from web mercator to UTM": ("EPSG:3857", "EPSG:32632", (10.0, 0, 200_000, 0, -10, 5_350_000), (1e6, 5.7e6), 3e5),
+    "from polar to lon/lat": ("EPSG:3413", "EPSG:4326", (1e-3, 0, -75.0, 0, -1e-3, 89), (0.0, -1e6), 5e5),
+}
+
+
+@pytest.mark.parametrize("way", LARGE)
+@given(shares=SHARES, is_triangle=st.booleans())
+@settings(max_examples=30)
+def test_the_window_of_a_large_area_is_that_of_its_bent_bounds(way, shares, is_triangle):
+    source, target, grid, (x, y), size = LARGE[way]
+    west, south, east, north = (size * one for one in shares)
+    area = shapely.box(x - west, y - south, x + east, y + north)
+    if is_triangle:
+        area = shapely.Polygon([(x - west, y - south), (x + east, y - south), (x, y + north)])
+    n = np.array([60_000])
+    found = Areas(wkb_of(area), source).windows(target, np.array([0]), np.array([grid]), n, n)[0]
+    expected = dense_window(area, grid, source, target)
+    assert clipped(found, 60_000) == clipped(expected, 60_000)
