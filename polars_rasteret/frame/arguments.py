@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def first_line(error: Exception) -> str:
+    """Give what Polars says of an error, without its plans and hints."""
+    return str(error).strip().partition("\n")[0]
+
+
 def check_choice(what: str, name: str, value: object, choices: Sequence[object]) -> None:
     """Refuse a word that is none of the known ones."""
     if value not in choices:

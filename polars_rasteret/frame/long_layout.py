@@ -14,7 +14,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.paired_source import PairedSource
 from polars_rasteret.frame.question import READ_ERROR
 from polars_rasteret.frame.stated_crs import srids_of
-from polars_rasteret.frame.targets import points_of_geometry
+from polars_rasteret.frame.targets import COMPUTED, points_of_geometry
 from polars_rasteret.geo.crs import LONLAT, NATIVE
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, polars_dtype
 
@@ -64,6 +64,10 @@ def long_layout(question: Question) -> pl.LazyFrame:
         When a column of the caller has a name of the long form, or no dtype holds the values of all bands.
     """
     settled = question.settled
+    if any(name.startswith(COMPUTED) for name in settled.where.names):
+        raise UsageError(
+            f"{question.verb}: layout='long' tells the coordinates; make them columns of your frame, and name these"
+        )
     output = {column: name for name, column in settled.records.items()}
     shown = {natural: name for name, natural in settled.values.items()}
     has_around = any(name.endswith("_neighbourhood") for name in shown)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.arguments import first_line
 from polars_rasteret.plan.choice import Intervals
 from polars_rasteret.schema import TIME
 
@@ -55,21 +56,24 @@ def check_at_dtype(what: str, dtype: pl.DataType) -> None:
         raise UsageError(f"{what}: at is {dtype}; expected a Date or a Datetime with a time zone")
 
 
-def check_tolerance(what: str, tolerance: str | None) -> None:
-    """Refuse what is not a duration of zero or more."""
+def settled_tolerance(what: str, tolerance: Any) -> str | None:
+    """Take a duration of zero or more, as Polars writes durations."""
     if tolerance is None:
-        return
+        return None
+    if isinstance(tolerance, dt.timedelta):
+        tolerance = f"{tolerance // dt.timedelta(microseconds=1)}us"
     moment = pl.Series([dt.datetime(2024, 1, 1, tzinfo=dt.UTC)], dtype=TIME)
     try:
         if not isinstance(tolerance, str) or tolerance.startswith("-"):
             raise UsageError(
-                f"{what}: tolerance={tolerance!r}; expected a duration of zero or more, such as '3d' or '12h'"
+                f"{what}: tolerance={tolerance!r}; expected a duration of zero or more, such as '3d', '12h' or a timedelta"
             )
         moment.dt.offset_by(tolerance)
     except pl.exceptions.PolarsError as error:
         raise UsageError(
-            f"{what}: tolerance={tolerance!r}; expected a duration such as '3d' or '12h': {error}"
+            f"{what}: tolerance={tolerance!r}; expected a duration such as '3d' or '12h': {first_line(error)}"
         ) from error
+    return str(tolerance)
 
 
 def at_intervals(at: pl.Series) -> Intervals:

@@ -132,7 +132,7 @@ class _Answer:
             target_frame,
             settled.where,
             as_points=settled.reader.as_points,
-            what=f"{question.verb}: targets",
+            what=question.whose,
         )
         bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
         if bounds is not None:
@@ -158,7 +158,7 @@ class _Answer:
             refuse_other_native(
                 target_frame[settled.where.geometry],
                 (crs for column in records.rasters.values() for crs in column.crs),
-                what=f"{question.verb}: targets",
+                what=question.whose,
             )
         if (run := question.options.dry_run) is not None:
             ledger_of(run).name_records(records.files(), are_chosen=question.match != "all")
@@ -198,7 +198,7 @@ class _Answer:
             lf = lf.filter(condition)
         of_validity = () if settled.validity is None else settled.validity.targets
         used = {*self.needed, *settled.where.names, *of_validity}
-        names = [name for name in settled.targets if name in used] + ([] if settled.at is None else [AT])
+        names = [name for name in settled.target_schema if name in used] + ([] if settled.at is None else [AT])
         lf = lf.select(cs.by_name(*names))  # a name may look like a pattern
         return (lf if n_targets is None else lf.head(n_targets)).collect()
 

@@ -6,6 +6,7 @@ the schema, because only then may schemas of the caller's frames be resolved.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,18 +16,17 @@ import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
+from polars_rasteret.frame.arguments import first_line
 from polars_rasteret.frame.grids import check_grid
-from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype, check_tolerance
+from polars_rasteret.frame.moments import AT, at_expression, check_at_dtype
 from polars_rasteret.frame.plan_text import is_frame
 from polars_rasteret.frame.records import checked_raster_columns
 from polars_rasteret.frame.stated_crs import crs_of_geometry, may_hold_srids
-from polars_rasteret.frame.targets import TargetColumns, target_columns
+from polars_rasteret.frame.targets import COMPUTED, TargetColumns, target_columns
 from polars_rasteret.frame.validity import settled_validity
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from polars_rasteret.frame.units import Reader
     from polars_rasteret.frame.validity import Validity
     from polars_rasteret.options import ReadOptions
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Unmatched = Literal["null", "drop"]
 DEFAULT_RECORD_COLUMNS = ("id", "datetime")
 _NOT_FOR_ALL = ("geometry", "bbox", "assets")
+_ARGUMENTS = {"sample_points": "points", "read_windows": "aois"}
 READ_ERROR = "read_error"
 
 
@@ -93,6 +94,11 @@ class Question:
     suffix: str
     options: ReadOptions
 
+    @property
+    def whose(self) -> str:
+        """Name the frame that is paired with records, for messages."""
+        return whose_frame(self.verb)
+
     @cached_property
     def settled(self) -> Settled:
         """Names and dtypes.
@@ -104,16 +110,15 @@ class Question:
         """
         target_schema = dict(self.targets.collect_schema())
         record_schema = dict(self.records.collect_schema())
-        where = target_columns(
-            target_schema, x=self.x, y=self.y, geometry=self.geometry, crs=self.crs, what=f"{self.verb}: targets"
-        )
+        where = target_columns(target_schema, x=self.x, y=self.y, geometry=self.geometry, crs=self.crs, what=self.whose)
         self._check_srids(where, target_schema)
         bands = checked_raster_columns(record_schema, self.bands)
         reader = self.reader_of({band: record_schema[band] for band in bands})
-        schema: dict[str, pl.DataType] = dict(target_schema)
+        schema = {name: dtype for name, dtype in target_schema.items() if not name.startswith(COMPUTED)}
+        targets = tuple(schema)
         records: dict[str, str] = {}
-        for column in self._chosen_record_columns(record_schema):
-            name = self._free_name("record_id" if column == "id" else column, schema)
+        for column, wanted in self._chosen_record_columns(record_schema).items():
+            name = self._free_name(wanted, schema)
             schema[name] = record_schema[column]
             records[name] = column
         values: dict[str, str] = {}
@@ -137,7 +142,7 @@ class Question:
             validity=validity,
             at=self._settled_at(),
             reader=reader,
-            targets=tuple(target_schema),
+            targets=targets,
             records=records,
             values=values,
             schema=pl.Schema(schema),
@@ -147,7 +152,7 @@ class Question:
         """Refuse EWKB that contradicts `crs`, or WKB without one, at once where the caller's frame is in memory."""
         if where.geometry is not None and may_hold_srids(schema[where.geometry]) and is_frame(self.targets):
             geometry = self.targets.select(cs.by_name(where.geometry)).collect().to_series()
-            crs_of_geometry(geometry, where.crs, what=f"{self.verb}: targets")
+            crs_of_geometry(geometry, where.crs, what=self.whose)
 
     def _settled_at(self) -> pl.Expr | None:
         if self.at is None:
@@ -156,11 +161,10 @@ class Question:
                 raise UsageError(f"{self.verb}: {word} needs at=, the moment to which records are near")
             return None
         at = at_expression(self.verb, self.at)
-        check_tolerance(self.verb, self.tolerance)
         try:
             dtype = self.targets.select(at).collect_schema()[AT]
         except pl.exceptions.PolarsError as error:
-            raise UsageError(f"{self.verb}: at={self.at!r} is not found in your frame: {error}") from error
+            raise UsageError(f"{self.verb}: at={self.at!r} is not found in your frame: {first_line(error)}") from error
         check_at_dtype(self.verb, dtype)
         return at
 
@@ -174,14 +178,23 @@ class Question:
             )
         return other
 
-    def _chosen_record_columns(self, schema: Mapping[str, pl.DataType]) -> list[str]:
+    def _chosen_record_columns(self, schema: Mapping[str, pl.DataType]) -> dict[str, str]:
+        """Give the record columns wanted, and the name of each in the answer."""
         chosen = self.record_columns
         if isinstance(chosen, str) and chosen == "all":
             hidden = {*_NOT_FOR_ALL, *raster_columns(schema)}
-            return [name for name in schema if name not in hidden]
+            return {name: _record_name(name) for name in schema if name not in hidden}
         if isinstance(chosen, pl.Expr):  # selectors are expressions
-            return list(cs.expand_selector(pl.DataFrame(schema=dict(schema)), chosen))
-        names: Sequence[str] = [chosen] if isinstance(chosen, str) else list(chosen)
+            return {name: _record_name(name) for name in cs.expand_selector(pl.DataFrame(schema=dict(schema)), chosen)}
+        if isinstance(chosen, Mapping):
+            names = dict(chosen)
+        else:
+            names = {name: _record_name(name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
+        if not all(isinstance(new, str) for new in names.values()) or len({*names.values()}) < len(names):
+            raise UsageError(
+                f"{self.verb}: record_columns={chosen!r}; expected names, or a dict from each to a name of its own, such as "
+                '{"datetime": "scene_time"}'
+            )
         # Only id and raster columns are required to read, so the defaults are taken where they are.
         missing = [name for name in names if name not in schema and name not in DEFAULT_RECORD_COLUMNS]
         if missing:
@@ -189,7 +202,16 @@ class Question:
                 f"{self.verb}: record_columns names {', '.join(missing)}, which the collection does not have; it has "
                 f"{', '.join(schema)}"
             )
-        return [name for name in dict.fromkeys(names) if name in schema]
+        return {name: new for name, new in names.items() if name in schema}
+
+
+def whose_frame(verb: str) -> str:
+    """Name the frame that a verb pairs with records by its argument, for messages."""
+    return f"{verb}: {_ARGUMENTS.get(verb, 'targets')}"
+
+
+def _record_name(column: str) -> str:
+    return "record_id" if column == "id" else column
 
 
 def schema_here(schema: pl.Schema) -> pl.Schema:

@@ -14,6 +14,7 @@ import polars as pl
 import shapely
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.arguments import first_line
 from polars_rasteret.frame.stated_crs import crs_of_geometry, geometry_crs, may_hold_srids, passed_crs
 from polars_rasteret.geo.crs import LONLAT
 from polars_rasteret.geo.geometry import are_points, points_of
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
 """Names of coordinate columns that are recognised, in this order."""
+
+COMPUTED = "\0computed "
+"""Prefix of columns of the caller's frame that are expressions."""
 
 BBOX_FIELDS = (("xmin", "ymin", "xmax", "ymax"), ("minx", "miny", "maxx", "maxy"))
 
@@ -63,6 +67,41 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
         f"{what} is a {type(data).__name__}; expected a LazyFrame, a DataFrame, a GeoDataFrame, an Arrow table, or a list of "
         "shapely geometries"
     )
+
+
+def named_places(
+    frame: pl.LazyFrame, places: Mapping[str, Any], *, what: str
+) -> tuple[pl.LazyFrame, dict[str, str | None]]:
+    """Give the names of coordinate columns that are told as names, columns, selectors or expressions.
+
+    Returns
+    -------
+    (frame, names)
+        The frame has the values of expressions under names that begin with `COMPUTED`.
+
+    Raises
+    ------
+    UsageError
+        When one is something else, or not one column.
+    """
+    names: dict[str, str | None] = {}
+    for word, value in places.items():
+        if value is None or isinstance(value, str):
+            names[word] = value
+            continue
+        if not isinstance(value, pl.Expr):
+            raise UsageError(f"{what}: {word}={value!r}; expected the name of a column, or an expression")
+        try:
+            made = list(frame.select(value).collect_schema())
+        except pl.exceptions.PolarsError as error:
+            raise UsageError(f"{what}: {word}={str(value)[:120]} cannot be evaluated: {first_line(error)}") from error
+        if len(made) != 1:
+            raise UsageError(f"{what}: {word}={str(value)[:120]} gives the columns {made}; expected one")
+        names[word] = made[0]
+        if not value.meta.is_column_selection():
+            names[word] = COMPUTED + word
+            frame = frame.with_columns(value.alias(COMPUTED + word))
+    return frame, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +249,7 @@ def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
 
 def float_array(series: pl.Series) -> NDArray[np.float64]:
     """Give numbers as float64, NaN where null."""
+    series = series.alias(series.name.removeprefix(COMPUTED))
     try:
         numbers = series.cast(pl.Float64)
     except pl.exceptions.PolarsError as error:

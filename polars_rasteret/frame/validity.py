@@ -14,6 +14,7 @@ import polars as pl
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.answers import scalar_series
+from polars_rasteret.frame.arguments import first_line
 from polars_rasteret.frame.row_wise import looks_at_other_rows
 from polars_rasteret.schema import pixel_dtype, raster_columns
 
@@ -87,7 +88,7 @@ def settled_validity(
     try:
         result = pl.LazyFrame(schema={**schema, "\0": pl.Null()}).select(expr).collect_schema()
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{what}: valid={str(expr)[:200]} cannot be evaluated: {error}") from error
+        raise UsageError(f"{what}: valid={str(expr)[:200]} cannot be evaluated: {first_line(error)}") from error
     if len(result) != 1 or next(iter(result.values())) != pl.Boolean:
         raise UsageError(
             f"{what}: valid gives {', '.join(map(str, result.values()))}; expected one Boolean per pixel, such as "

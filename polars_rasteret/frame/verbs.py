@@ -21,17 +21,19 @@ from polars_rasteret.frame.arguments import (
 from polars_rasteret.frame.grids import FINEST
 from polars_rasteret.frame.lining_up import check_resampling, methods_of
 from polars_rasteret.frame.long_layout import INDEX, long_layout, record_columns, with_raster_crs
+from polars_rasteret.frame.moments import settled_tolerance
 from polars_rasteret.frame.pair_reader import PairReader
 from polars_rasteret.frame.paired_source import PairedSource
 from polars_rasteret.frame.point_reader import PointReader
-from polars_rasteret.frame.question import DEFAULT_RECORD_COLUMNS, Question, ReaderOf, Unmatched
+from polars_rasteret.frame.question import DEFAULT_RECORD_COLUMNS, Question, ReaderOf, Unmatched, whose_frame
 from polars_rasteret.frame.records import checked_raster_columns
 from polars_rasteret.frame.sampling import checked_sampling
-from polars_rasteret.frame.targets import as_lazy_frame
+from polars_rasteret.frame.targets import as_lazy_frame, named_places
 from polars_rasteret.frame.window_reader import WindowReader
 from polars_rasteret.options import OnError, current_options
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
 
     import polars as pl
@@ -45,13 +47,13 @@ if TYPE_CHECKING:
 class Pairing:
     """The pairing words that every verb takes."""
 
-    x: str | None = None
-    y: str | None = None
-    geometry: str | None = None
+    x: Any = None
+    y: Any = None
+    geometry: Any = None
     crs: Any = None
     match: Match = "all"
     at: Any = None
-    tolerance: str | None = None
+    tolerance: str | dt.timedelta | None = None
     valid: pl.Expr | None = None
     min_valid_fraction: float | None = None
     unmatched: Unmatched = "null"
@@ -181,7 +183,7 @@ def sample_points(
     question = _question(
         what,
         records,
-        as_lazy_frame(points, what=f"{what}: targets").with_row_index(INDEX),
+        as_lazy_frame(points, what=whose_frame(what)).with_row_index(INDEX),
         names,
         replace(pairing, record_columns=record_columns(records, names)),
         reader_of=reader,
@@ -259,19 +261,22 @@ def _question(
 ) -> Question:
     process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     words = pairing.checked(verb)
+    frame, places = named_places(
+        as_lazy_frame(targets, what=whose_frame(verb)),
+        {"x": words.x, "y": words.y, "geometry": words.geometry},
+        what=whose_frame(verb),
+    )
     question = Question(
         verb=verb,
         records=lf,
-        targets=as_lazy_frame(targets, what=f"{verb}: targets"),
+        targets=frame,
         bands=None if bands is None else checked_bands(verb, bands),
-        x=words.x,
-        y=words.y,
-        geometry=words.geometry,
+        **places,
         crs=words.crs,
         reader_of=reader_of,
         match=words.match,
         at=words.at,
-        tolerance=words.tolerance,
+        tolerance=settled_tolerance(verb, words.tolerance),
         valid=words.valid,
         grid=grid,
         unmatched=words.unmatched,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Sequence
 
     import polars as pl
@@ -30,12 +31,12 @@ class Verbs:
         self,
         targets: Any,
         *,
-        x: str | None = None,
-        y: str | None = None,
-        geometry: str | None = None,
+        x: str | pl.Expr | None = None,
+        y: str | pl.Expr | None = None,
+        geometry: str | pl.Expr | None = None,
         crs: Any = None,
         at: Any = None,
-        tolerance: str | None = None,
+        tolerance: str | dt.timedelta | None = None,
         unmatched: Unmatched = "drop",
         record_columns: Any = ("id", "datetime"),
         suffix: str = "_right",
@@ -56,7 +57,8 @@ class Verbs:
         unmatched
             What becomes of a row that no record covers.
         record_columns
-            Columns of the record to add: names, a selector, ``"all"`` or ``[]``. ``id`` comes as ``record_id``.
+            Columns of the record to add: names, a selector, ``"all"``, ``[]``, or a dict from each to its name in the answer
+            (``{"datetime": "scene_time"}``). ``id`` comes as ``record_id``.
         suffix
             For names that are taken.
         on_error, maintain_order, budget_bytes
@@ -104,13 +106,13 @@ class Verbs:
         joint: bool = True,
         return_neighbourhood: Literal["off", "always", "if_center_nodata"] = "off",
         layout: Literal["wide", "long"] = "wide",
-        x: str | None = None,
-        y: str | None = None,
-        geometry: str | None = None,
+        x: str | pl.Expr | None = None,
+        y: str | pl.Expr | None = None,
+        geometry: str | pl.Expr | None = None,
         crs: Any = None,
         match: Match = "all",
         at: Any = None,
-        tolerance: str | None = None,
+        tolerance: str | dt.timedelta | None = None,
         valid: pl.Expr | None = None,
         unmatched: Unmatched = "null",
         record_columns: Any = ("id", "datetime"),
@@ -134,8 +136,9 @@ class Verbs:
         bands
             Names of raster columns; None: all.
         x, y, geometry, crs
-            Where the points are; columns are inferred from x/y, lon/lat, longitude/latitude, lng/lat, or ``geometry``; where
-            several are there, name one. None: the CRS that GeoArrow metadata or EWKB state; it is never guessed, and a `crs`
+            Where the points are, as names, columns or expressions of your frame. Columns are inferred from x/y, lon/lat,
+            longitude/latitude, lng/lat, or ``geometry``; where several are there, name one. A `crs` of None is the one that
+            GeoArrow metadata or EWKB state; it is never guessed, and one
             that contradicts them is an error.
         match
             ``"all"``: one row per point and covering record. ``"latest"``, ``"earliest"``, ``"nearest"``: exactly one row per
@@ -145,7 +148,7 @@ class Verbs:
             The moment of each row that `match` and `tolerance` refer to: a column or expression of your frame, a Date (the whole
             UTC day) or a Datetime with a time zone. A row whose moment is null has no answer.
         tolerance
-            Greatest time between `at` and a record, such as ``"3d"`` (inclusive).
+            Greatest time between `at` and a record, such as ``"3d"`` or a timedelta (inclusive).
         valid
             Boolean expression over bands (raw values), record columns and yours; where it is false or null, the pixel is null in
             every band. Bands that only it names are read first, and the others only where it may be true.
@@ -170,7 +173,8 @@ class Verbs:
         unmatched
             ``"null"`` keeps points that no record covers, with nulls; ``"drop"`` drops them.
         record_columns
-            Columns of the record to add: names, a selector, ``"all"`` or ``[]``. ``id`` comes as ``record_id``.
+            Columns of the record to add: names, a selector, ``"all"``, ``[]``, or a dict from each to its name in the answer
+            (``{"datetime": "scene_time"}``). ``id`` comes as ``record_id``.
         suffix
             For names that are taken.
         on_error
@@ -259,13 +263,13 @@ class Verbs:
         masked: bool | Literal["column"] = False,
         fill_value: float | None = None,
         stack: bool = False,
-        x: str | None = None,
-        y: str | None = None,
-        geometry: str | None = None,
+        x: str | pl.Expr | None = None,
+        y: str | pl.Expr | None = None,
+        geometry: str | pl.Expr | None = None,
         crs: Any = None,
         match: Match = "all",
         at: Any = None,
-        tolerance: str | None = None,
+        tolerance: str | dt.timedelta | None = None,
         valid: pl.Expr | None = None,
         min_valid_fraction: float | None = None,
         unmatched: Unmatched = "drop",

@@ -1,0 +1,117 @@
+"""Are arguments taken in the forms in which a Polars user writes them?"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+import polars.selectors as cs
+import pytest
+import shapely
+
+import polars_rasteret as pr
+from polars_rasteret.errors import UsageError
+
+FRAME = pl.DataFrame(
+    {
+        "n": [0, 1],
+        "east": [500_005.0, 500_015.0],
+        "north": [4_999_995.0, 4_999_985.0],
+        "where": [shapely.to_wkb(shapely.Point(500_005, 4_999_995)), shapely.to_wkb(shapely.Point(500_015, 4_999_985))],
+    }
+)
+RED = [1000, 2000, 1065, 2065]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return pr.testing.example_scenes()
+
+
+@pytest.fixture(params=["streaming", "in-memory"])
+def engine(request):
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"x": "east", "y": "north"},
+        {"x": pl.col("east"), "y": pl.col("north")},
+        {"x": cs.by_name("east"), "y": cs.starts_with("nor")},
+        {"x": cs.contains("east"), "y": pl.col("north") + 0},
+        {"x": pl.col("east").max() - 10 + pl.col("n") * 10, "y": "north"},
+        {"geometry": pl.col("where")},
+        {"geometry": cs.binary()},
+        {"geometry": pl.coalesce(pl.col("where"), pl.col("where"))},
+    ],
+)
+def test_coordinates_are_names_columns_selectors_or_expressions(scenes, words, engine):
+    got = scenes.raster.sample_points(FRAME, ["red"], crs=32632, **words)
+    assert got.collect_schema().names() == [*FRAME.columns, "record_id", "datetime", "red"]
+    assert got.collect(engine=engine)["red"].to_list() == RED
+    assert got.filter(pl.col("n") == 1).collect(engine=engine)["red"].to_list() == RED[2:]
+    assert got.head(2).collect(engine=engine)["red"].to_list() == RED[:2]
+    chips = scenes.raster.read_windows(FRAME, ["red"], crs=32632, shape=(1, 1), **words).collect(engine=engine)
+    assert chips["red"].to_list() == [[[one]] for one in RED]
+    assert scenes.raster.pair(FRAME, crs=32632, **words).select("n").collect(engine=engine)["n"].to_list() == [
+        0,
+        0,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"x": cs.float(), "y": "north"}, "expected one"),
+        ({"x": pl.col("nowhere"), "y": "north"}, "points: x="),
+        ({"x": 5, "y": "north"}, "the name of a column, or an expression"),
+        ({"x": pl.col("east") + 1}, "only one of x and y"),
+    ],
+)
+def test_other_coordinates_are_refused_in_words_of_points(scenes, words, said):
+    with pytest.raises(UsageError, match=said) as told:
+        scenes.raster.sample_points(FRAME, ["red"], crs=32632, **words)
+    assert not any(word in str(told.value) for word in ("target", "area", "Resolved plan", "\0"))
+
+
+@pytest.mark.parametrize("what", [5, "x", None])
+def test_points_are_called_points(scenes, what):
+    with pytest.raises(UsageError, match="sample_points: points is") as told:
+        scenes.raster.sample_points(what, ["red"], crs=32632)
+    assert "target" not in str(told.value)
+    with pytest.raises(UsageError, match=r"sample_points: points: the CRS"):
+        scenes.raster.sample_points(FRAME, ["red"], x="east", y="north")
+    with pytest.raises(UsageError, match="read_windows: aois is"):
+        scenes.raster.read_windows(what, ["red"], crs=32632)
+
+
+def test_record_columns_may_be_renamed(scenes, engine):
+    words = {"x": "east", "y": "north", "crs": 32632}
+    got = scenes.raster.sample_points(
+        FRAME, ["red"], record_columns={"datetime": "scene_time", "id": "scene", "proj:code": "n"}, **words
+    )
+    assert got.collect_schema().names() == [*FRAME.columns, "scene_time", "scene", "n_right", "red"]
+    frame = got.filter(pl.col("scene") == "second", pl.col("scene_time").dt.month() == 6).collect(engine=engine)
+    assert frame["red"].to_list() == RED[1::2]
+    assert frame["n_right"].to_list() == ["EPSG:32632"] * 2
+    clear = scenes.raster.sample_points(
+        FRAME, ["red"], record_columns={"datetime": "scene_time"}, valid=pl.col("scene_time").dt.month() == 5, **words
+    )
+    assert clear.collect(engine=engine)["red"].to_list() == [1000, None, 1065, None]
+    for wrong in ({"datetime": "a", "id": "a"}, {"datetime": 5}, {"nowhere": "a"}):
+        with pytest.raises(UsageError, match="record_columns"):
+            scenes.raster.sample_points(FRAME, ["red"], record_columns=wrong, **words)
+
+
+@pytest.mark.parametrize("days", [0, 1, 13.5, 31, 40])
+def test_a_tolerance_may_be_a_timedelta(scenes, days, engine):
+    moment = dt.datetime(2024, 5, 2, 10, tzinfo=dt.UTC)
+    words = {"x": "east", "y": "north", "crs": 32632, "at": moment}
+    got = scenes.raster.sample_points(FRAME, ["red"], tolerance=dt.timedelta(days=days), **words)
+    expected = scenes.raster.sample_points(FRAME, ["red"], tolerance=f"{int(days * 24)}h", **words)
+    assert got.collect(engine=engine).equals(expected.collect(engine=engine))
+    with pytest.raises(UsageError, match="zero or more"):
+        scenes.raster.sample_points(FRAME, ["red"], tolerance=-dt.timedelta(hours=1), **words)
