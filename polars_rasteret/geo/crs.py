@@ -114,6 +114,8 @@ def is_geographic(crs: str) -> bool:
 def turn_of(crs: str) -> float | None:
     """Give after what x repeats: a turn around the Earth, in units of a geographic CRS; None in others, and for ``"native"``.
 
+    None, too, for what is no CRS: pixels and native coordinates are read all the same.
+
     Examples
     --------
     >>> turn_of("EPSG:4326"), turn_of("EPSG:32632")
@@ -121,7 +123,10 @@ def turn_of(crs: str) -> float | None:
     """
     if crs in LONLAT_NAMES:
         return 360.0
-    return on_proj_thread(_turn_of, crs) if is_geographic(crs) else None
+    try:
+        return on_proj_thread(_turn_of, crs) if is_geographic(crs) else None
+    except UsageError:
+        return None
 
 
 def _turn_of(crs: str) -> float:

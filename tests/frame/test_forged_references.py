@@ -232,6 +232,19 @@ def test_a_forged_record_is_passed_over_and_told(records, name, match, engine):
     assert found["read_error"].null_count() == (3 if match == "earliest" else 0)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("crs", ["somewhere", "EPSG:99999999", ""])
+def test_what_is_no_crs_matters_to_nobody_who_reads_by_pixels_or_native_coordinates(records, crs, engine):
+    frame = forged(records, sets(crs=crs)).lazy()
+    by_pixel = pl.col("two").raster.read_window(window=(3, 7, 3, 7), shape=(2, 2))
+    assert frame.select(by_pixel).collect(engine=engine)["two"].null_count() == 0
+    found = frame.raster.sample_points(POINTS, ["two"], crs="native").collect(engine=engine)
+    assert found.filter(record_id="B")["two"].to_list() == truth("b.tif", 1)
+    box = pl.DataFrame({"bbox": [{"xmin": 500_100.0, "ymin": 4_999_700.0, "xmax": 500_180.0, "ymax": 4_999_780.0}]})
+    words = {"geometry": "bbox", "crs": "native", "shape": (8, 8)}
+    assert frame.raster.read_windows(box, ["two"], **words).collect(engine=engine)["two"].null_count() == 0
+
+
 def test_a_value_of_nothing_but_nulls_is_a_null_raster(records):
     lf = forged(records, lambda value: dict.fromkeys(value)).lazy()
     found = lf.raster.sample_points(POINTS, ["one", "two"], crs=32632, on_error="null").collect()
