@@ -7,7 +7,7 @@ open.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,7 +179,8 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
         photometric == _SEPARATED
         and number(tags.INK_SET, 1) == 1
         and samples.n_samples >= 4
-        and (samples.kind, samples.bits) == ("u", 8)
+        and samples.kind in {"u", "i"}
+        and samples.bits == 8
     ):
         if samples.samples_per_tile != 4:
             raise _unsupported(
@@ -190,6 +191,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
                 "4 in one plane are converted to RGB",
             )
         parameter |= INKS
+        samples = replace(samples, kind="u")  # inks have no sign: GDAL reads signed ones so too
     elif photometric == _YCBCR and not is_ycbcr:
         parameter = _ycbcr_parameter(
             values, samples, compression=compression, predictor=predictor, href=href, where=where
