@@ -39,15 +39,20 @@ from polars_rasteret.profile import profile
 
 if TYPE_CHECKING:
     from polars_rasteret import testing
+    from polars_rasteret.collection.describe import Description
     from polars_rasteret.collection.scan import scan_collection
     from polars_rasteret.collection.upkeep import compact, list_collections, remove
+    from polars_rasteret.fetch.sources import ByteSource
     from polars_rasteret.fetch.stores import configure_store
-    from polars_rasteret.frame.estimate import estimate
+    from polars_rasteret.frame.estimate import Estimate, estimate
     from polars_rasteret.ingest.files import build_from_files
     from polars_rasteret.ingest.refresh import refresh
     from polars_rasteret.ingest.tables import build_from_table
 
 __all__ = [
+    "ByteSource",
+    "Description",
+    "Estimate",
     "bits",
     "build_from_files",
     "build_from_table",
@@ -75,6 +80,9 @@ __version__ = "0.1.0"
 _LAZY = {
     "build_from_files": "polars_rasteret.ingest.files",
     "build_from_table": "polars_rasteret.ingest.tables",
+    "ByteSource": "polars_rasteret.fetch.sources",
+    "Description": "polars_rasteret.collection.describe",
+    "Estimate": "polars_rasteret.frame.estimate",
     "compact": "polars_rasteret.collection.upkeep",
     "configure_store": "polars_rasteret.fetch.stores",
     "estimate": "polars_rasteret.frame.estimate",
@@ -95,4 +103,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

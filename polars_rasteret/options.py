@@ -224,8 +224,27 @@ def process_options() -> ReadOptions:
     return _process
 
 
-class options:  # noqa: N801 - reads as a verb, like polars.Config
-    """Set read options, for good or for a ``with`` block.
+_SETTABLE = tuple(field.name for field in dataclasses.fields(ReadOptions) if field.name not in _INTERNAL)
+
+
+class _InForce(type):
+    """Tells what is in force here: ``pr.options`` shows all options, ``pr.options.timeout_s`` one."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name in _SETTABLE:
+            return getattr(current_options(), name)
+        raise AttributeError(f"there is no option {name!r}; the options are {', '.join(_SETTABLE)}")
+
+    def __dir__(cls) -> list[str]:
+        return [*type.__dir__(cls), *_SETTABLE]
+
+    def __repr__(cls) -> str:
+        shown_options = current_options()
+        return f"options({', '.join(f'{name}={getattr(shown_options, name)!r}' for name in _SETTABLE)})"
+
+
+class options(metaclass=_InForce):  # noqa: N801 - reads as a verb, like polars.Config
+    """Set read options, for good or for a ``with`` block; without a call, tell which are in force.
 
     Parameters
     ----------
@@ -245,13 +264,13 @@ class options:  # noqa: N801 - reads as a verb, like polars.Config
     --------
     >>> import polars_rasteret as pr
     >>> with pr.options(timeout_s=5, retries=1):
-    ...     pass
+    ...     pr.options.retries
+    1
     """
 
     def __init__(self, **changes: Any) -> None:
-        known = {field.name for field in dataclasses.fields(ReadOptions)} - _INTERNAL
-        if unknown := sorted(changes.keys() - known):
-            raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
+        if unknown := sorted(changes.keys() - set(_SETTABLE)):
+            raise UsageError(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(_SETTABLE))}")
         self._layer = dict(changes)
         self._token: contextvars.Token[dict[str, Any] | None] | None = None
         _change_layers(lambda: [*_layers, self._layer])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import operator
+import os
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from polars_rasteret.hrefs import shown
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
 _CASTS = pl.ScanCastOptions(
@@ -35,12 +35,12 @@ _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def scan_collection(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
-    """Open a collection: a Parquet file, a folder of parts (hive folders too), or a glob; local or remote.
+    """Open a collection: a Parquet file, a folder of parts (hive folders too), a glob, or a list of these; local or remote.
 
     Only footers are read here. Parts may differ in pixel dtype and in columns: each band gets the smallest dtype that holds
     all its parts, a column that a part does not have is null there. Filters on columns and on the fields of ``bbox`` skip row
@@ -49,7 +49,8 @@ def scan_collection(
     Parameters
     ----------
     path
-        Local, ``s3://``, ``gs://``, ``az://``, ``hf://`` or http(s) (one file; HTTP has no listing).
+        Local, ``s3://``, ``gs://``, ``az://``, ``hf://`` or http(s) (one file; HTTP has no listing). Of a list, records come in
+        the order of the list.
     storage_options, credential_provider
         As in `polars.scan_parquet`; for the Parquet files only, pixels use ``configure_store``.
 
@@ -75,13 +76,25 @@ def scan_collection(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    parts = parts_at(path, **options)
-    if not parts:
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not paths:
+        raise UsageError("the list of paths is empty: expected at least one Parquet file, folder or glob")
+    parts: list[Part] = []
+    for one in paths:
+        found = parts_at(one, **options)
+        if not found:
+            raise UsageError(
+                f"nothing is at {shown(plain_path(one))}: expected a Parquet file, or a folder or glob that holds some"
+            )
+        parts += found
+    tellers = {teller_of(part.path, storage_options) for part in parts}
+    if len(tellers) > 1:
         raise UsageError(
-            f"nothing is at {shown(plain_path(path))}: expected a Parquet file, or a folder or glob that holds some"
+            "the paths lie partly on this machine and partly elsewhere, and hrefs from elsewhere may not name everything: scan "
+            "each place by itself, and put the frames together with pl.concat"
         )
-    scan = scan_parts(parts, plain_path(path), **options)
-    return marked(scan, raster_columns(scan.collect_schema()), teller_of(parts[0].path, storage_options))
+    scan = scan_parts(parts, plain_path(paths[0]), **options)
+    return marked(scan, raster_columns(scan.collect_schema()), tellers.pop())
 
 
 def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFrame:

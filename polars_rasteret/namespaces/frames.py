@@ -5,7 +5,9 @@ Registered namespaces are invisible to type checkers; `raster` gives the same ob
 
 from __future__ import annotations
 
-from typing import Any, overload
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, overload
 
 import polars as pl
 
@@ -13,6 +15,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.namespaces.expression import RasterExpr
 from polars_rasteret.namespaces.questions import Questions
 from polars_rasteret.namespaces.verbs import Verbs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pl.api.register_lazyframe_namespace("raster")
@@ -27,18 +32,30 @@ class RasterDataFrame:
     def __init__(self, df: pl.DataFrame) -> None:
         self._df = df
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(RasterLazyFrame(self._df.lazy()), name)
+    if TYPE_CHECKING:
 
-        def called(*args: Any, **kwargs: Any) -> Any:
-            answer = method(*args, **kwargs)
-            return answer.collect() if isinstance(answer, pl.LazyFrame) else answer
+        def __getattr__(self, name: str) -> Any: ...
 
-        called.__doc__ = method.__doc__
-        return called
 
-    def __dir__(self) -> list[str]:
-        return [name for name in dir(RasterLazyFrame) if not name.startswith("_")]
+def _eager(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb of LazyFrames as one of DataFrames, with the same signature and docstring."""
+
+    @functools.wraps(method)
+    def called(self: RasterDataFrame, *args: Any, **kwargs: Any) -> Any:
+        answer = method(RasterLazyFrame(self._df.lazy()), *args, **kwargs)
+        return answer.collect() if isinstance(answer, pl.LazyFrame) else answer
+
+    signature = inspect.signature(method)
+    gives = signature.return_annotation
+    if gives == "pl.LazyFrame":
+        called.__signature__ = signature.replace(return_annotation="pl.DataFrame")  # type: ignore[attr-defined]
+    called.__qualname__ = f"RasterDataFrame.{method.__name__}"
+    return called
+
+
+for _name, _method in inspect.getmembers(RasterLazyFrame, inspect.isfunction):
+    if not _name.startswith("_"):
+        setattr(RasterDataFrame, _name, _eager(_method))
 
 
 @overload
