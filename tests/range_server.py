@@ -62,6 +62,10 @@ class Fault:
     """Answer another range, this many bytes further on."""
     reset: bool = False
     """Reset the connection before any answer."""
+    reason: str | None = None
+    """What stands beside the status."""
+    body: bytes = b"said no"
+    """Of an answer that is no file."""
     ignore_range: bool = False
     """Answer 200 with the whole file."""
     page: bytes | None = None
@@ -184,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(data, Path):
             data = data.read_bytes()
         if fault.status is not None or data is None:
-            self._send(fault.status or 404, b"said no", dict(fault.headers), fault)
+            self._send(fault.status or 404, fault.body, dict(fault.headers), fault)
             return
         headers = {"Accept-Ranges": "bytes"}
         etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
@@ -207,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], fault: Fault) -> None:
         self._ends()
-        self.send_response(status)
+        self.send_response(status, fault.reason)
         length = {"Transfer-Encoding": "chunked"} if fault.chunked else {"Content-Length": str(len(body))}
         for name, value in {"Content-Type": "application/octet-stream", **length, **headers}.items():
             if name not in fault.without:

@@ -17,9 +17,10 @@ from obstore.store import from_url
 from polars_rasteret.collection.stated import MAX_BYTES, too_large
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import split_options
+from polars_rasteret.fetch.foreign_words import quieted, store_words
 from polars_rasteret.fetch.obstore_source import unaskable
 from polars_rasteret.fetch.stores import configured
-from polars_rasteret.hrefs import shown, shown_text
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +86,9 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     except FileNotFoundError:
         return []
     except (BaseError, ValueError) as error:
-        raise FetchError(f"{shown(url)}: could not be listed: {_reason(error)}") from error
+        raise FetchError(f"{shown(url)}: could not be listed: {store_words(error)}") from quieted(
+            error, store_words(error)
+        )
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
@@ -110,7 +113,9 @@ def delete_objects(
     try:
         obstore.delete(store, [href.removeprefix(f"{root}/") for href in hrefs])
     except BaseError as error:
-        raise FetchError(f"{shown(root)}: {len(hrefs)} old parts could not be deleted: {_reason(error)}") from error
+        raise FetchError(
+            f"{shown(root)}: {len(hrefs)} old parts could not be deleted: {store_words(error)}"
+        ) from quieted(error, store_words(error))
 
 
 def obstore_provider(provider: Any) -> Callable[[], Any] | None:
@@ -181,13 +186,8 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
         return open_store(root, **options)
     except (BaseError, ValueError, TypeError) as error:
         raise UsageError(
-            f"{shown(root)}: no store can be made of this address and its storage_options: {_reason(error)}"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Give what went wrong without obstore's dump of its insides."""
-    return shown_text(str(error).split("\n\nDebug source", 1)[0])
+            f"{shown(root)}: no store can be made of this address and its storage_options: {store_words(error)}"
+        ) from quieted(error, store_words(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +229,11 @@ def put_object(
         except (NotSupportedError, NotImplementedError):
             result = obstore.put(store, path, data, use_multipart=False)
     except (AlreadyExistsError, PreconditionError) as error:
-        raise PutRefusedError(href) from error
+        raise PutRefusedError(href) from quieted(error, store_words(error))
     except BaseError as error:
-        raise FetchError(f"{shown(href)}: could not be written: {_reason(error)}") from error
+        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from quieted(
+            error, store_words(error)
+        )
     return Stored(data, result["e_tag"], dt.datetime.now(dt.UTC))
 
 
@@ -256,7 +258,9 @@ def get_object(
     except FileNotFoundError:
         return None
     except BaseError as error:
-        raise FetchError(f"{shown(href)}: could not be read: {_reason(error)}") from error
+        raise FetchError(f"{shown(href)}: could not be read: {store_words(error)}") from quieted(
+            error, store_words(error)
+        )
 
 
 def put_file(
@@ -287,11 +291,13 @@ def put_file(
     try:
         obstore.put(store, path, data, mode=mode, use_multipart=False)
     except (AlreadyExistsError, PreconditionError) as error:
-        raise PutRefusedError(href) from error
+        raise PutRefusedError(href) from quieted(error, store_words(error))
     except (NotSupportedError, NotImplementedError) as error:
-        raise _no_condition(href) from error
+        raise _no_condition(href) from quieted(error, store_words(error))
     except BaseError as error:
-        raise FetchError(f"{shown(href)}: could not be written: {_reason(error)}") from error
+        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from quieted(
+            error, store_words(error)
+        )
 
 
 def _condition(over: Listed) -> dict[str, str]:

@@ -21,6 +21,7 @@ from polars.exceptions import ComputeError
 from polars_rasteret.collection.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
+from polars_rasteret.fetch.foreign_words import quieted
 from polars_rasteret.fetch.local_source import local_path
 from polars_rasteret.hrefs import shown, shown_text
 
@@ -149,11 +150,11 @@ def _clear_errors(part: Part) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FetchError(f"{shown(part.path)} is not there: {shown_text(str(error), part.path)}") from error
+        words = shown_text(str(error), part.path)
+        raise FetchError(f"{shown(part.path)} is not there: {words}") from quieted(error, words)
     except ComputeError as error:
-        raise UsageError(
-            f"{shown(part.path)} cannot be opened as a Parquet file: {shown_text(str(error), part.path)}"
-        ) from error
+        words = shown_text(str(error), part.path)
+        raise UsageError(f"{shown(part.path)} cannot be opened as a Parquet file: {words}") from quieted(error, words)
 
 
 def _hidden(relative: Path) -> bool:

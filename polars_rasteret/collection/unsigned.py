@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from polars.datatypes import DataType, DataTypeClass
 
-_MAY_HOLD_A_KEY = r"(?s)://[^/]*@|://.*[?#]"
+_MAY_HOLD_A_KEY = r"(?s)://.*[@?#]"
 
 
 def with_keys_kept_back(frame: pl.DataFrame, *, told: bool = False) -> pl.DataFrame:

@@ -93,7 +93,7 @@ class Budget:
             if cost is None:
                 raise UsageError(
                     f"budget_usd is set, but the price of {shown(href)} is not known: "
-                    f"pr.configure_store({origin(href) + '/'!r}, usd_per_gb=..., usd_per_1000_requests=...), "
+                    f"pr.configure_store({shown(origin(href)) + '/'!r}, usd_per_gb=..., usd_per_1000_requests=...), "
                     "or set budget_bytes instead"
                 )
             total += cost

@@ -14,8 +14,10 @@ import obstore.exceptions
 from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.foreign_words import store_words
 from polars_rasteret.fetch.httpx_source import plain_client
 from polars_rasteret.fetch.obstore_source import NO_RETRIES, ObstoreSource, client_options
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -153,10 +155,10 @@ def cloud_source(
                 bucket, client_options=client_options(timeout_s, **client), retry_config=NO_RETRIES, **arguments
             )
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            reason = str(error).split("\n\nDebug source", 1)[0]
-            raise UsageError(
-                f"{origin}: cannot make a store: {reason}. Mend its pr.configure_store(prefix, storage_options=...)."
-            ) from error
+            reason = store_words(error)
+        raise UsageError(
+            f"{shown(origin)}: cannot make a store: {reason}. Mend its pr.configure_store(prefix, storage_options=...)."
+        )
 
     made(1.0)  # for its complaints about the options, here rather than in a fetch thread
     return ObstoreSource(make_store, bucket_key)

@@ -16,6 +16,7 @@ from polars_rasteret.fetch.httpx_source import HttpSource
 from polars_rasteret.fetch.signing import as_signed
 from polars_rasteret.fetch.sources import Answer, PlainSource, checked
 from polars_rasteret.fetch.stores import origin, resolve
+from polars_rasteret.hrefs import shown
 from polars_rasteret.profile import is_open, record
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def ask(
         try:
             return _asked(source, href, file, byte_start, byte_stop, timeout_s, attempt, may_end=may_end)
         except RedirectedError as error:
-            href = redirects.followed(href, error.location, terms)
+            location = error.location
+        href = redirects.followed(href, location, terms)
         source, _ = resolve(href)
         timeout_s, attempt = max(deadline - time.monotonic(), 0.01), max(attempt, 1)
 
@@ -93,6 +95,7 @@ def _asked(  # noqa: PLR0917 - only called once
     """Ask one place, and count the request."""
     began = time.monotonic()
     n_requests, n_bytes, n_failures = 1, 0, 0
+    failure: FetchError | None = None
     try:
         answer = source.read(
             as_signed(href), byte_start, byte_stop, etag=file.etag, timeout_s=timeout_s, attempt=attempt
@@ -115,20 +118,23 @@ def _asked(  # noqa: PLR0917 - only called once
             raise
         answer = Answer(memoryview(b""), error.file_size)
     except FetchError as error:
-        n_requests, n_failures = max(n_requests, getattr(error, "n_requests", 1)), 1
+        n_requests = max(n_requests, getattr(error, "n_requests", 1))
+        n_failures = int(not isinstance(error, RedirectedError))
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - raised below, in the package's words
         # Whatever a source raises must reach those who wait, not end the thread; a panic of obstore is no Exception.
         n_failures = 1
-        raise foreign_failure(href, byte_start, byte_stop, error) from error
+        failure = foreign_failure(href, byte_start, byte_stop, error)
     finally:
         # Counted before anybody is told: a profile may end with the last tile.
         if is_open():
             record(
-                host=origin(href),
+                host=shown(origin(href)),
                 requests=n_requests,
                 bytes=n_bytes,
                 failures=n_failures,
                 request_s=time.monotonic() - began,
             )
+    if failure is not None:
+        raise failure
     return answer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import obstore.exceptions
 
 from polars_rasteret.errors import FetchError, StaleIndexError
+from polars_rasteret.fetch.foreign_words import STATUS, range_told, status_words, store_words, without_key
 from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _PASSING_STATUS = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505})
 _OVERLOAD_STATUS = frozenset({429, 503})
 
-_STATUS = re.compile(r"status code:? (\d{3})")
 _ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
 _UNPARSED = re.compile(r"source: (?:Header \{|ParseContentRange|NoContentRange)|redirect without LOCATION")
 _SENT_ELSEWHERE = re.compile(r'"tcp connect error",\s*127\.0\.0\.1:0,|kind: Redirect,')
@@ -120,13 +120,13 @@ def status_failure(
     byte_stop: int,
     *,
     status: int,
-    detail: str = "",
+    detail: str | None = None,
     retry_after_s: float | None = None,
     file_size: int | None = None,
 ) -> FetchError:
     """Give the error for an HTTP status that carries no data, but may tell a wait or the size of the file."""
     where = range_words(href, byte_start, byte_stop)
-    came = f"the server answered {status}{f' ({shown_text(detail)})' if detail else ''}"
+    came = f"the server answered {detail or status_words(status)}"
     if status in _PASSING_STATUS:
         make = TransientFetchError.overload if status in _OVERLOAD_STATUS else TransientFetchError.after
         return make(f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s)
@@ -179,7 +179,7 @@ def short_body(href: str, byte_start: int, byte_stop: int, *, n_bytes: int) -> T
 def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> TransientFetchError:
     """Give the error for an answer that carries another range; another machine behind the same name may do better."""
     return TransientFetchError(
-        f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {came}. "
+        f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {range_told(came)}. "
         "Its Range support is broken; serve the file from another place."
     )
 
@@ -216,21 +216,21 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
     """
     where = range_words(href, byte_start, byte_stop)
     text = str(error)
-    summary = shown_text(text.split("\n\nDebug source", 1)[0], href).strip()
+    summary, words = text.split("\n\nDebug source", 1)[0], store_words(error)
     if "TooManyRedirects" in text:
         return sent_on_too_often(href)
     if _SENT_ELSEWHERE.search(text):
         return UnparsedAnswerError(f"{where}, the server sent the request on to another place.")
-    if found := _STATUS.search(summary):
+    if found := STATUS.search(summary):
         if found[1].startswith("3"):
             return UnparsedAnswerError(f"{where}, the server sent the request on to something else than http.")
-        return status_failure(href, byte_start, byte_stop, status=int(found[1]))
+        return status_failure(href, byte_start, byte_stop, status=int(found[1]), detail=words)
     if isinstance(error, FileNotFoundError):
-        return status_failure(href, byte_start, byte_stop, status=404, detail=summary)
+        return status_failure(href, byte_start, byte_stop, status=404)
     if isinstance(error, obstore.exceptions.PreconditionError):
         return status_failure(href, byte_start, byte_stop, status=412)
     if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
-        return status_failure(href, byte_start, byte_stop, status=403, detail=summary)
+        return status_failure(href, byte_start, byte_stop, status=403, detail=f"403 ({words})")
     if isinstance(error, obstore.exceptions.NotSupportedError) and "Range" in summary:
         return UnparsedAnswerError(f"{where}, the server answered without a range. Serve the file from another place.")
     if found := _OTHER_RANGE.search(summary):
@@ -238,18 +238,14 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
             return short_body(href, byte_start, byte_stop, n_bytes=int(found[2]) - byte_start)
         return wrong_range(href, byte_start, byte_stop, came=f"{found[1]}..{found[2]}")
     if _UNPARSED.search(text):
-        return UnparsedAnswerError(f"{where}, the answer was not understood: {summary}. Check the server.")
+        return UnparsedAnswerError(f"{where}, the answer was not understood. Check the server.")
     if _ENDS_BEFORE.search(summary):
-        return status_failure(href, byte_start, byte_stop, status=416, detail=summary)
+        return status_failure(href, byte_start, byte_stop, status=416)
     if "kind: Timeout" in text:
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
     if isinstance(error, obstore.exceptions.GenericError) and "HttpError" in text:
-        cause = re.search(
-            r"(?:dns error|message: \"[^\"]+\"|IncompleteBody|InvalidCertificate|error: \"[^\"]+\")", text
-        )
-        detail = f"{summary} ({cause[0]})" if cause else summary
-        return _broken(where, detail, before_answer="kind: Request" in text)
-    return FetchError(f"{where}, the store failed: {summary}. Check pr.configure_store for this prefix.")
+        return _broken(where, words, before_answer="kind: Request" in text)
+    return FetchError(f"{where}, the store failed: {words}. Check pr.configure_store for this prefix.")
 
 
 def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
@@ -259,10 +255,12 @@ def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) 
     where = range_words(href, byte_start, byte_stop)
     if isinstance(error, httpx.TimeoutException):
         return TransientFetchError(f"{where}, no complete answer in time. Try again, or raise timeout_s.")
-    detail = f"{type(error).__name__}: {shown_text(str(error), href)}"
+    # Those of the connection are the system's words; others quote what was sent, or what came.
+    is_systems = isinstance(error, httpx.ConnectError | httpx.ReadError | httpx.WriteError)
+    detail = f"{type(error).__name__}: {shown_text(str(error), href)}" if is_systems else type(error).__name__
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
         # h11 says so in words only.
-        silent = isinstance(error, httpx.ConnectError | httpx.ReadError) or "without sending a response" in detail
+        silent = isinstance(error, httpx.ConnectError | httpx.ReadError) or "without sending a response" in str(error)
         return _broken(where, detail, before_answer=silent)
     return FetchError(f"{where}, the request failed: {detail}. Check the URL.")
 
@@ -278,12 +276,15 @@ def foreign_failure(href: str, byte_start: int, byte_stop: int, error: BaseExcep
     where = range_words(href, byte_start, byte_stop)
     detail = f"its source raised {type(error).__name__}: {shown_text(str(error), href)}"
     if isinstance(error, FileNotFoundError | KeyError):
-        return MissingFileError(f"{where}, {detail}. Check the path.")
-    if isinstance(error, PermissionError):
-        return FetchError(f"{where}, {detail}. Check the path.")
-    if isinstance(error, TimeoutError | ConnectionError):
-        return TransientFetchError(f"{where}, {detail}. It may pass: try again.")
-    return FetchError(f"{where}, {detail}.")
+        failure: FetchError = MissingFileError(f"{where}, {detail}. Check the path.")
+    elif isinstance(error, PermissionError):
+        failure = FetchError(f"{where}, {detail}. Check the path.")
+    elif isinstance(error, TimeoutError | ConnectionError):
+        failure = TransientFetchError(f"{where}, {detail}. It may pass: try again.")
+    else:
+        failure = FetchError(f"{where}, {detail}.")
+    failure.__cause__ = without_key(error, href)
+    return failure
 
 
 def gave_up(error: TransientFetchError, *, n_attempts: int, spent_s: float) -> FetchError:

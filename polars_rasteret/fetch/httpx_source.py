@@ -117,7 +117,8 @@ class HttpxSource(GetByRead):
                 answer.peer = peer
                 return answer
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise httpx_failure(href, byte_start, byte_stop, error) from error
+            failure = httpx_failure(href, byte_start, byte_stop, error)
+        raise failure  # here, because the exception knows the request, with all its headers
 
     @staticmethod
     def _on_connect(href: str, check: Callable[[str, str], None]) -> Callable[[str, Mapping[str, Any]], None]:
@@ -246,7 +247,6 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
         byte_start,
         byte_stop,
         status=status,
-        detail=response.reason_phrase,
         retry_after_s=_wait_s(headers),
         file_size=None if told is None else int(told[1]),
     )

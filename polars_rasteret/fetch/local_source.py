@@ -85,11 +85,14 @@ class LocalSource(GetByRead):
         except FetchError:
             raise
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            error.filename = shown(href)
             raise MissingFileError(
                 f"{range_words(href, byte_start, byte_stop)}, but there is no such file ({error.strerror}). "
                 "Check the path; if it moved, index it again."
             ) from error
         except (PermissionError, ValueError) as error:
+            if isinstance(error, OSError):
+                error.filename = shown(href)
             raise FetchError(f"{range_words(href, byte_start, byte_stop)}, but cannot open it: {error}") from error
         except OSError as error:
             # Without the path, which the sentence begins with.

@@ -109,11 +109,12 @@ class ObstoreSource(GetByRead):
             options["if_match"] = etag
         try:
             result = obstore.get(store, self._key_of(href), options=options)  # type: ignore[arg-type]
-            data = result.bytes()
+            data, meta = result.bytes(), result.meta
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
-            raise obstore_failure(href, byte_start, byte_stop, error) from error
-        meta = result.meta
-        return Answer(data, meta["size"], meta["e_tag"], meta["last_modified"])
+            failure = obstore_failure(href, byte_start, byte_stop, error)
+        else:
+            return Answer(data, meta["size"], meta["e_tag"], meta["last_modified"])
+        raise failure  # here, because obstore's own text quotes bodies and credentials
 
     def _store(self, timeout_s: float) -> Any:
         with self._lock:

@@ -328,7 +328,7 @@ class Scheduler:
                 if any(job.attempt < call.retries and next_at < job.deadline_of(call) for call in waiting):
                     job.attempt += 1
                     self._clock.delay(job, next_at)
-                    record(host=origin(job.file.href), retries=1)
+                    record(host=shown(origin(job.file.href)), retries=1)
                     return
             failed = [waiter for flight in self._finish(job) for waiter in flight.waiters()]
         _fail_all(failed, _last_words(error, job))

@@ -66,6 +66,7 @@ SIGNING: dict[str, Scheme] = {
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+://)([^/?#\\]*)(.*)", re.DOTALL)
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://[^\s\"'<>`]+")
+_PORT = re.compile(r"^[^:]*(?::\d*)?$|^\[[^\]]*\](?::\d*)?$|@")
 _CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
 _AZURE = ("az://", "azure://", "adl://", "abfs://", "abfss://")
 _BETWEEN = re.compile(r"(&amp;|&|;(?=[^&;=]*=))", re.IGNORECASE)
@@ -119,6 +120,11 @@ def _unsigned(href: str, depth: int) -> str:
     if found is None or href[:5].lower() == "file:":
         return href
     scheme, host, rest = found.groups()
+    if "@" in rest and not _PORT.search(host):  # a password with a "/"
+        host, rest = host + rest.rpartition("@")[0] + "@", rest.rpartition("@")[2]
+        more = _URL.fullmatch(f"{scheme}{rest}")
+        assert more is not None
+        host, rest = host + more[2], more[3]
     if "@" in host:
         user, _, host = host.rpartition("@")
         if scheme.lower() in _AZURE and _CONTAINER.fullmatch(user):

@@ -138,9 +138,11 @@ class PlainSource(GetByRead):
             data = self.inner.get(href, byte_start, byte_stop, etag=etag)
         except FetchError:
             raise
-        except Exception as error:
-            raise foreign_failure(href, byte_start, byte_stop, error) from error
-        return Answer(data)
+        except Exception as error:  # noqa: BLE001 - a caller's code may raise anything
+            failure = foreign_failure(href, byte_start, byte_stop, error)
+        else:
+            return Answer(data)
+        raise failure  # here, because the exception may hold a key
 
 
 def is_strong(etag: str | None) -> bool:

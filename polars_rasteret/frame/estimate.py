@@ -232,7 +232,7 @@ def _files(ledger: Ledger, bills: FileBills) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "href": [shown(href) for href in ledger.hrefs],
-            "host": [origin(href) for href in ledger.hrefs],
+            "host": [shown(origin(href)) for href in ledger.hrefs],
             "record": [record[href] for href in ledger.hrefs],
             "record_id": [ledger.records.get(href, (0, None))[1] for href in ledger.hrefs],
             "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(ledger.hrefs)],

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -84,7 +85,8 @@ def file_stem(href: str) -> str:
         name = local_path(href)
     else:
         # Keys of a bucket are as they are: "#" and "%20" are part of the name there.
-        name = unquote(urlsplit(href).path) if href.lower().startswith(("http://", "https://")) else href
+        is_of_web = href.lower().startswith(("http://", "https://"))
+        name = unquote(re.split("[?#]", href, maxsplit=1)[0]) if is_of_web else href
     return Path(name.rstrip("/")).stem or href
 
 

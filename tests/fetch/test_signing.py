@@ -65,6 +65,8 @@ def test_a_query_that_does_not_sign_is_left_alone(others):
     [
         (f"https://me:{SECRET}@a.com/x.tif?v=1", "https://a.com/x.tif?v=1"),
         (f"https://{SECRET}@a.com/x.tif", "https://a.com/x.tif"),
+        (f"https://me:a/{SECRET}@a.com/x.tif", "https://a.com/x.tif"),
+        ("https://a.com:80/x@y.tif", "https://a.com:80/x@y.tif"),
         (f"s3://key:{SECRET}@box/x.tif", "s3://box/x.tif"),
         ("abfss://box@account.dfs.core.windows.net/x.tif", "abfss://box@account.dfs.core.windows.net/x.tif"),
         (f"az://box/x.tif?sv=1&sig={SECRET}", "az://box/x.tif"),

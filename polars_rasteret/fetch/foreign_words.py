@@ -1,0 +1,87 @@
+"""Which words of a store, a server or a caller's code may be repeated?
+
+Stores put bodies of answers, options and the texts of credential providers into their errors, and some servers say again what
+they were sent. So nothing of theirs is quoted: what is known to be harmless is picked out.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from polars_rasteret.hrefs import shown_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STATUS = re.compile(r"status code:? (\d{3})")
+_KNOWN = (
+    (re.compile(r"<Code>([A-Za-z]{1,40})</Code>"), "{}"),
+    (
+        re.compile(r"External \w+ credential provider: (\w+)"),
+        "its credential provider raised {}; call it by itself to see why",
+    ),
+    (re.compile(r"Configuration key: '([A-Za-z0-9_]+)' is not valid"), "there is no option {}"),
+    (re.compile(r'failed to parse ".*" as (\w+)', re.DOTALL), "the value of an option is not a {}"),
+    (re.compile(r'" is not a valid ([a-z ]+)'), "the value of an option is not a valid {}"),
+    (re.compile(r"Generic \w+ error: (Missing [A-Za-z ]+)"), "{}"),
+    (
+        re.compile(r"(dns error|IncompleteBody|InvalidCertificate|UnknownIssuer|CaUsedAsEndEntity|NotValidForName)"),
+        "{}",
+    ),
+    (re.compile(r'message: "([A-Z][A-Za-z ]{1,60})"'), "{}"),  # of the operating system
+    (re.compile(r"kind: (Timeout)"), "{}"),
+    (re.compile(r"(Operation not supported|not supported|Not Implemented)"), "{}"),
+)
+_RANGE = re.compile(r"(?i)bytes [\d*]{1,20}(?:-\d{1,20})?(?:/[\d*]{1,20})?")
+
+
+def store_words(error: BaseException) -> str:
+    """Give what an error of obstore is about, in words that are not its own.
+
+    Examples
+    --------
+    >>> store_words(OSError("status code: 403 Forbidden: <Error><Code>AccessDenied</Code><Key>secret</Key>"))
+    '403 Forbidden, AccessDenied'
+    """
+    text = str(error)
+    found = STATUS.search(text)
+    words = [status_words(int(found[1]))] if found else []
+    words += [form.format(known[1]) for pattern, form in _KNOWN if (known := pattern.search(text)) is not None]
+    return ", ".join(words) or type(error).__name__
+
+
+def quieted(error: BaseException, words: str) -> BaseException:
+    """Give the same exception with other words, so that it can stand behind one of ours."""
+    error.args = (words,)
+    return error
+
+
+def status_words(status: int) -> str:
+    """Give an HTTP status with the phrase of the standard, whatever the server said."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def range_told(text: str | None) -> str:
+    """Give a Content-Range, if that is what it is."""
+    return text if text is not None and _RANGE.fullmatch(text) else "(none)"
+
+
+def without_key(error: BaseException, *hrefs: str) -> BaseException | None:
+    """Give an exception of a caller's code as it is, where nothing in it or behind it holds a key; else None."""
+    return error if all(shown_text(text, *hrefs) == text for text in _texts(error)) else None
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield from (str(one), repr(one))
+            todo += [one.__cause__, one.__context__]
