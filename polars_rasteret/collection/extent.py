@@ -13,6 +13,7 @@ import shapely
 
 from polars_rasteret.collection.geoparquet import total_bounds
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.places import GRID_FIELDS, bounds_of_grids
 from polars_rasteret.geo.boxes import merge_bounds
 from polars_rasteret.geo.footprints import Footprints, image_footprints
 from polars_rasteret.geo.geometry import parsed
@@ -150,7 +151,7 @@ def with_places(frame: pl.DataFrame) -> pl.DataFrame:
 
 def grid_expression(band: str) -> pl.Expr:
     """Give the part of a raster column that says where it is."""
-    fields = [pl.col(band).struct.field(name) for name in ("crs", "transform", "width", "height")]
+    fields = [pl.col(band).struct.field(name) for name in GRID_FIELDS]
     return pl.struct(fields).alias(band)
 
 
@@ -179,8 +180,8 @@ def _bbox_of_wkb(column: pl.Series) -> pl.Series:
 
 def _bbox_of_grids(column: pl.Series) -> pl.Series:
     merged = np.full((len(column), 4), np.nan)
-    for outlines in grid_footprints(column.struct.unnest().get_columns()):
-        merged = merge_bounds(merged, outlines.bounds)
+    for grids in column.struct.unnest().get_columns():
+        merged = merge_bounds(merged, bounds_of_grids(grids))
     return bbox_series(merged, column.name)
 
 

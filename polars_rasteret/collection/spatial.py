@@ -17,14 +17,16 @@ import shapely
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.bbox_filter import bbox_meets, has_no_box
+from polars_rasteret.frame.places import bounds_of_grids
 from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
-from polars_rasteret.geo.boxes import unwrap_bounds
+from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
 from polars_rasteret.geo.footprints import lonlat_rings
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.geo.nesting import check_wkt
 from polars_rasteret.geo.seam import eastward, geometry_bounds, split_at_antimeridian
+from polars_rasteret.plan.pairs import boxes_near
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
@@ -303,8 +305,12 @@ class _MeetsWkb(_Meets):
 class _MeetsGrids(_Meets):
     def __call__(self, column: pl.Series) -> pl.Series:
         hits = np.zeros(len(column), dtype=bool)
-        for outlines in grid_footprints(column.struct.unnest().get_columns()):
-            hits |= self._hits(outlines.geometry)
+        area = cut_boxes(geometry_bounds(np.array([shapely.from_wkb(self._wkb)], dtype=object)))[0]
+        for grids in column.struct.unnest().get_columns():
+            boxes, owner = cut_boxes(bounds_of_grids(grids))
+            # Outlines are made for the few whose bounds meet the geometry.
+            near = np.unique(owner[boxes_near(area, boxes)])
+            hits[near] |= self._hits(grid_footprints([grids.gather(near)])[0].geometry)
         return pl.Series(column.name, hits, dtype=pl.Boolean)
 
 

@@ -16,7 +16,7 @@ from polars_rasteret.frame.answers import struct_series
 from polars_rasteret.frame.arguments import as_expr, is_number
 from polars_rasteret.frame.elementwise import NO_CRS, check_native, known_crs, same_length, settled_crs
 from polars_rasteret.frame.nowhere import warn_if_impossible
-from polars_rasteret.frame.records import native_bounds
+from polars_rasteret.frame.places import bounds_in_own_crs
 from polars_rasteret.frame.references import RasterColumn, raster_column
 from polars_rasteret.frame.stated_crs import crs_of_geometry
 from polars_rasteret.frame.targets import points_of_columns, points_of_geometry
@@ -146,7 +146,7 @@ def _pixel_sizes(column: RasterColumn) -> NDArray[np.float64]:
 def _bounds(column: RasterColumn, crs: str | None) -> NDArray[np.float64]:
     """Give the bounds of each reference, shape (n_references, 4); NaN where it has no place in `crs`."""
     if crs is None or crs == NATIVE:
-        return native_bounds(column)
+        return bounds_in_own_crs(column.transform, column.width, column.height)
     return image_bounds(crs, column.crs, column.transform, column.width, column.height)
 
 

@@ -66,7 +66,7 @@ def refuse_impossible(
 
 
 def _impossible(targets: Points | Areas, lonlat: NDArray[np.float64]) -> str | None:
-    own = _own_bounds(targets)
+    own = own_bounds(targets)
     is_there = np.isfinite(own).all(axis=1)
     with np.errstate(invalid="ignore"):
         has_place = np.isfinite(lonlat).any(axis=1) & ~_is_beyond_poles(lonlat)
@@ -80,7 +80,7 @@ def warn_if_impossible(targets: Points | Areas, *, what: str) -> None:
     """
     if targets.crs == NATIVE or not is_geographic(targets.crs):
         return
-    own = _own_bounds(targets)
+    own = own_bounds(targets)
     is_there = np.isfinite(own).all(axis=1)
     if is_there.any() and _is_beyond_poles(own[is_there]).all():
         warnings.warn(f"{what}: {_told(targets, own[is_there][0])}", stacklevel=2)
@@ -138,7 +138,8 @@ def refuse_unplaced(
     )
 
 
-def _own_bounds(targets: Points | Areas) -> NDArray[np.float64]:
+def own_bounds(targets: Points | Areas) -> NDArray[np.float64]:
+    """Give the bounds of each target as the caller gave it, shape (n, 4)."""
     if isinstance(targets, Points):
         return np.stack([targets.x, targets.y, targets.x, targets.y], axis=1)
     return targets.bounds

@@ -19,7 +19,7 @@ from polars_rasteret.engine import NOTHING, Spending, check_budget, ledger_of, o
 from polars_rasteret.engine.at_exit import guarded
 from polars_rasteret.frame.keys import KeyColumns
 from polars_rasteret.frame.moments import AT, at_intervals, widened
-from polars_rasteret.frame.nowhere import refuse_impossible, refuse_unplaced
+from polars_rasteret.frame.nowhere import own_bounds, refuse_impossible, refuse_unplaced
 from polars_rasteret.frame.pairing import candidate_pairs, covering_rows, with_unmatched
 from polars_rasteret.frame.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.question import READ_ERROR, schema_here
@@ -34,7 +34,7 @@ from polars_rasteret.geo.boxes import cut_boxes
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.options import DryRun
 from polars_rasteret.plan.choice import Intervals, candidates, within
-from polars_rasteret.plan.pairs import covering_boxes, target_runs
+from polars_rasteret.plan.pairs import target_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +146,7 @@ class _Answer:
             outputs=self._record_outputs(),
             bands=settled.loaded,
             predicates=self.split.records,
-            bounds=None if boxes is None else covering_boxes(boxes[0]),
+            bounds=own_bounds(targets) if boxes is None else boxes[0],
             period=_period(question.match, at, reach),
             target_crs=targets.crs,
         )
@@ -157,7 +157,7 @@ class _Answer:
         if targets.crs == NATIVE and settled.where.geometry is not None:
             refuse_other_native(
                 target_frame[settled.where.geometry],
-                (crs for column in records.rasters.values() for crs in column.crs),
+                records.found_crs,
                 what=question.whose,
             )
         if (run := question.options.dry_run) is not None:

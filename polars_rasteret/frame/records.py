@@ -18,12 +18,13 @@ from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.frame.bbox_filter import bbox_meets, has_no_box
 from polars_rasteret.frame.faults import check_fields
 from polars_rasteret.frame.moments import may_lie_in, record_intervals, record_times
+from polars_rasteret.frame.places import bounds_in_own_crs, bounds_of_grids
 from polars_rasteret.frame.predicates import conjunction
 from polars_rasteret.frame.references import RasterColumn, raster_column
-from polars_rasteret.geo.affine import map_coordinates
 from polars_rasteret.geo.boxes import cut_boxes, widened
 from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.geo.footprints import image_footprints
+from polars_rasteret.geo.known_bounds import grid_bounds
+from polars_rasteret.plan.pairs import boxes_near, covering_boxes
 from polars_rasteret.schema import is_nearly_raster_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Records:
     """The candidate records, in the order in which their rows come out: time, then id, then collection order."""
 
     n_records: int
+    found_crs: frozenset[str | None]
+    """Of the rasters of these records, and of those that are too far away from any target to be among them."""
     ids: pl.Series
     """Null where a record has none."""
     columns: pl.DataFrame
@@ -113,7 +116,7 @@ def collect_records(
     outputs: Mapping[str, str],
     bands: Sequence[str],
     predicates: Sequence[pl.Expr],
-    bounds: NDArray[np.float64] | None,
+    bounds: NDArray[np.float64],
     period: tuple[int | None, int | None],
     target_crs: str,
 ) -> Records:
@@ -130,16 +133,18 @@ def collect_records(
     predicates
         On output names; each lands in the scan.
     bounds
-        Longitude and latitude boxes that cover the targets, shape (k, 4), or None when they are not known in those.
+        Of the targets, shape (k, 4): pieces as `geo.boxes.cut_boxes` gives them, or where `target_crs` is ``"native"``, in
+        coordinates of their own.
     period
         Time in which records may answer, microseconds since 1970; None is open.
     target_crs
         CRS of the targets; with ``"native"`` boxes are in each record's own coordinates.
     """
     has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
-    if has_bbox and bounds is not None:
+    if has_bbox:
         # A record without a box may still have an image: its place is then looked up in the image's own grid.
-        lf = lf.filter(bbox_meets(bounds, share=_PAD_SHARE, degrees=_PAD_SHARE) | has_no_box(lf))
+        covering = covering_boxes(bounds)
+        lf = lf.filter(bbox_meets(covering, share=_PAD_SHARE, degrees=_PAD_SHARE) | has_no_box(lf))
     if (in_time := may_lie_in(schema, *period)) is not None:
         lf = lf.filter(in_time)
     datetime, start, end = record_times(schema)
@@ -158,6 +163,10 @@ def collect_records(
     if (condition := conjunction(tuple(predicates))) is not None:
         plan = plan.filter(condition)
     frame = plan.collect()
+    found_crs = [crs for band in bands for crs in frame[_RASTER + band].struct.field("crs").unique().to_list()]
+    is_near = _may_meet(frame, bands, bounds, native=target_crs == NATIVE)
+    if not is_near.all():
+        frame = frame.filter(pl.Series(is_near))
     times = record_intervals(frame[_DATETIME], frame[_START], frame[_END])
     precedence = _ranks(frame[_ID])
     order = np.lexsort((precedence, times.stop, times.start, ~times.is_known))
@@ -172,6 +181,7 @@ def collect_records(
         boxes, owner = _boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
     return Records(
         n_records=frame.height,
+        found_crs=frozenset(found_crs),
         ids=frame[_ID].cast(pl.String),
         columns=frame[list(outputs)] if outputs else pl.DataFrame(),
         rasters=rasters,
@@ -181,6 +191,28 @@ def collect_records(
         precedence=precedence,
         faults=faults,
     )
+
+
+def _may_meet(
+    frame: pl.DataFrame, bands: Sequence[str], bounds: NDArray[np.float64], *, native: bool
+) -> NDArray[np.bool_]:
+    """Leave out the records without a box whose grids meet no target, before anything of their rasters is looked at."""
+    kept = _has_box(_sides(frame[_BBOX])) if _BBOX in frame.columns else np.zeros(frame.height, np.bool_)
+    todo = np.flatnonzero(~kept)
+    if not len(todo):
+        return kept
+    meets = np.zeros(len(todo), np.bool_)
+    for band in bands:
+        rasters = frame[_RASTER + band] if len(todo) == frame.height else frame[_RASTER + band].gather(todo)
+        boxes = bounds_of_grids(rasters, native=native)
+        # What has no place may have a fault, which is told where it is read.
+        meets |= rasters.is_not_null().to_numpy() & np.isnan(boxes[:, 0])
+        boxes, owner = _padded(boxes), np.arange(len(boxes))
+        if not native:
+            boxes, owner = cut_boxes(boxes)
+        meets[owner[boxes_near(bounds, boxes)]] = True
+    kept[todo] = meets
+    return kept
 
 
 def _ranks(ids: pl.Series) -> NDArray[np.int64]:
@@ -207,18 +239,24 @@ def _bbox_faults(bbox: pl.Series) -> dict[int, RasteretError]:
 
 def _boxes_of_bbox(bbox: pl.Series, columns: Sequence[RasterColumn]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Give the boxes of records, from their grids where they have none."""
-    bounds = np.stack(
-        [bbox.struct.field(name).cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in _SIDES],
-        axis=1,
-    )
-    bounds[~np.isfinite(bounds).all(axis=1)] = np.nan
+    bounds = _sides(bbox)
+    bounds[~_has_box(bounds)] = np.nan
     boxes, owner = cut_boxes(_padded(bounds))
-    has_box = np.isfinite(bounds).all(axis=1)
+    has_box = _has_box(bounds)
     if has_box.all():
         return boxes, owner
     of_rasters, of_record = _boxes_of_rasters(columns, native=False)
     missing = ~has_box[of_record]
     return np.concatenate([boxes, of_rasters[missing]]), np.concatenate([owner, of_record[missing]])
+
+
+def _sides(bbox: pl.Series) -> NDArray[np.float64]:
+    sides = [bbox.struct.field(name).cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in _SIDES]
+    return np.stack(sides, axis=1)
+
+
+def _has_box(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(bounds).all(axis=1))
 
 
 def _boxes_of_rasters(
@@ -231,9 +269,9 @@ def _boxes_of_rasters(
         if not len(present):
             continue
         if native:
-            of_reference = native_bounds(column)
+            of_reference = bounds_in_own_crs(column.transform, column.width, column.height)
         else:
-            of_reference = image_footprints(column.crs, column.transform, column.width, column.height).bounds
+            of_reference = grid_bounds(column.crs, column.transform, column.width, column.height)
         damaged = [one for one in column.unplaced if isinstance(column.faults[one], FileFormatError)]
         of_reference[damaged] = _EVERYWHERE
         boxes.append(of_reference[column.reference_id[present]])
@@ -244,15 +282,6 @@ def _boxes_of_rasters(
         return all_boxes, all_owners
     all_boxes, at = cut_boxes(all_boxes)
     return all_boxes, all_owners[at]
-
-
-def native_bounds(column: RasterColumn) -> NDArray[np.float64]:
-    """Give the bounds of each reference in its own CRS, shape (n_references, 4); NaN without georeferencing."""
-    zero = np.zeros(len(column.width))
-    rows = np.stack([zero, zero, column.height, column.height], axis=1).astype(np.float64)
-    cols = np.stack([zero, column.width, zero, column.width], axis=1).astype(np.float64)
-    x, y = map_coordinates(column.transform[:, None, :], rows, cols)
-    return np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
 
 
 def _padded(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -129,6 +129,9 @@ def _of_one_crs(
     if not is_geographic(crs):
         is_hard |= (bounds[:, 1] < -_NEAR_POLE) | (bounds[:, 3] > _NEAR_POLE)
         is_hard |= _bends(lon, lat, bounds, width, height)
+        # An outline around more than half of the Earth looks like one around the rest.
+        reach_x, reach_y = (np.abs(transform[:, at]) * width + np.abs(transform[:, at + 1]) * height for at in (0, 3))
+        is_hard |= np.hypot(reach_x, reach_y) > EARTH_RADIUS_M / metres_per_unit(crs)
     for index in np.flatnonzero(is_hard):
         grid = tuple(transform[index].tolist()), int(width[index]), int(height[index])
         geometry[index] = limb_footprint(crs, *grid)

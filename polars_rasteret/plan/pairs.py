@@ -71,6 +71,47 @@ def pairs_of_boxes(areas: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pa
     return distinct_pairs(has_area[target], has_box[record])
 
 
+def boxes_near(areas: NDArray[np.float64], boxes: NDArray[np.float64], n_cells: int = 512) -> NDArray[np.bool_]:
+    """Say which boxes may touch one of some areas: all that do, and few others, in time that grows with their sum.
+
+    Both are ``minx, miny, maxx, maxy``; what is not finite touches nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> boxes_near(np.array([[3.0, 3, 3, 3]]), np.array([[0.0, 0, 5, 5], [4, 0, 5, 5]])).tolist()
+    [True, False]
+    """
+    areas = areas[np.isfinite(areas).all(axis=1)]
+    if not len(areas):
+        return np.zeros(len(boxes), np.bool_)
+    low, high = areas[:, :2].min(axis=0), areas[:, 2:].max(axis=0)
+    with np.errstate(invalid="ignore"):
+        near: NDArray[np.bool_] = ((boxes[:, :2] <= high) & (boxes[:, 2:] >= low)).all(axis=1)
+    at = np.flatnonzero(near & np.isfinite(boxes).all(axis=1))
+    near = np.zeros(len(boxes), np.bool_)
+    if (low == high).all():
+        near[at] = True
+        return near
+    # A grid over all areas tells which of its cells are touched; its summed table, whether a box holds a touched cell.
+    cell = np.where(high > low, (high - low) / n_cells, 1.0)
+
+    def cells(corners: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.asarray(np.clip(np.floor((corners - low) / cell), 0, n_cells - 1), np.int64)
+
+    side = n_cells + 1
+    (left, bottom), (right, top) = cells(areas[:, :2]).T, cells(areas[:, 2:]).T + 1
+    change = np.zeros(side * side)
+    for sign, x, y in ((1, left, bottom), (-1, right, bottom), (-1, left, top), (1, right, top)):
+        change += sign * np.bincount(x * side + y, minlength=side * side)
+    touched = change.reshape(side, side).cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
+    summed = np.zeros((side, side), np.int64)
+    summed[1:, 1:] = touched.cumsum(axis=0).cumsum(axis=1)
+    (left, bottom), (right, top) = cells(boxes[at, :2]).T, cells(boxes[at, 2:]).T + 1
+    near[at] = summed[right, top] - summed[left, top] - summed[right, bottom] + summed[left, bottom] > 0
+    return near
+
+
 def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[np.float64]:
     """Cover boxes with a few larger ones that leave out the space between them.
 

@@ -208,7 +208,10 @@ def test_a_rotated_grid_with_a_pole_inside_is_held():
         ("+proj=robin +lon_0=30 +datum=WGS84", (9.0e6, 8.61e6, 9.06e6, 8.63e6)),
         ("+proj=sinu +lon_0=30 +datum=WGS84", (-5e3, 9.995e6, 5e3, 1.0005e7)),
         ("+proj=stere +lat_0=90 +lat_ts=70 +lon_0=-45 +datum=WGS84", (0.0, -1e6, 1e6, 0.0)),
+        ("+proj=aeqd +lat_0=0 +lon_0=0 +datum=WGS84", (-1.005e7, -1.005e7, 1.005e7, 1.005e7)),
+        ("+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84", (-9e6, -8.99e6, 9e6, 8.99e6)),
     ],
 )
 def test_corners_of_maps_are_held(proj, box):
-    check(proj, grid(box, 100, 100), 100, 100)
+    for size in (1, 100):
+        check(proj, grid(box, size, size), size, size)

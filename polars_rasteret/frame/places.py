@@ -1,0 +1,61 @@
+"""Where do raster values lie, told by their grid fields alone?
+
+Nothing is unpacked, so that a hundred thousand values can be asked in every query. Values that tell no place are NaN here; what
+is wrong with them is said where they are read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.known_bounds import grid_bounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GRID_FIELDS = ("crs", "transform", "width", "height")
+
+
+def bounds_of_grids(grids: pl.Series, *, native: bool = False) -> NDArray[np.float64]:
+    """Give the bounds of each value of a Struct with `GRID_FIELDS`, shape (n, 4).
+
+    Parameters
+    ----------
+    grids
+        A raster column, or its grid fields.
+    native
+        In the CRS of each value; else in longitude and latitude, xmin > xmax across the antimeridian.
+    """
+    transform = _transforms(grids.struct.field("transform"))
+    width, height = (grids.struct.field(side).fill_null(0).to_numpy().astype(np.int64) for side in ("width", "height"))
+    if not native:
+        return grid_bounds(grids.struct.field("crs").to_list(), transform, width, height)
+    return bounds_in_own_crs(transform, width, height)
+
+
+def bounds_in_own_crs(
+    transform: NDArray[np.float64], width: NDArray[np.int64], height: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Give the bounds of grids in their own CRS, shape (n, 4); NaN without georeferencing."""
+    zero = np.zeros(len(width))
+    rows = np.stack([zero, zero, height, height], axis=1).astype(np.float64)
+    cols = np.stack([zero, width, zero, width], axis=1).astype(np.float64)
+    x, y = map_coordinates(transform[:, None, :], rows, cols)
+    return np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
+
+
+def _transforms(field: pl.Series) -> NDArray[np.float64]:
+    """Give transforms as an array, NaN where there is none or it has not six numbers."""
+    transform = np.full((len(field), 6), np.nan)
+    if isinstance(field.dtype, pl.Array) and field.dtype.size == 6:
+        present = field.is_not_null().to_numpy()
+        transform[present] = field.drop_nulls().cast(pl.Array(pl.Float64, 6)).to_numpy().reshape(-1, 6)
+        return transform
+    for row, numbers in enumerate(field.to_list()):
+        if numbers is not None and len(numbers) == 6:
+            transform[row] = [np.nan if one is None else one for one in numbers]
+    return transform
