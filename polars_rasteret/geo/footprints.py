@@ -128,7 +128,7 @@ def _of_one_crs(
     is_hard = np.isnan(bounds[:, 0]) | ((bounds[:, 0] == -180) & (bounds[:, 2] == 180))
     if not is_geographic(crs):
         is_hard |= (bounds[:, 1] < -_NEAR_POLE) | (bounds[:, 3] > _NEAR_POLE)
-        is_hard |= _bends(lon, lat, bounds, width, height)
+        is_hard |= _bends(crs, lon, lat, bounds, np.stack([width, height], axis=1))
         # An outline around more than half of the Earth looks like one around the rest.
         reach_x, reach_y = (np.abs(transform[:, at]) * width + np.abs(transform[:, at + 1]) * height for at in (0, 3))
         is_hard |= np.hypot(reach_x, reach_y) > EARTH_RADIUS_M / metres_per_unit(crs)
@@ -140,13 +140,13 @@ def _of_one_crs(
 
 
 def _bends(
+    crs: str,
     lon: NDArray[np.float64],
     lat: NDArray[np.float64],
     bounds: NDArray[np.float64],
-    width: NDArray[np.int64],
-    height: NDArray[np.int64],
+    n_pixels: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Tell which of the large images have edges that bend by half a pixel between two vertices."""
+    """Tell which of the large images have edges that may bend by half a pixel between two vertices."""
     size = unwrap_bounds(bounds)[:, 2:] - bounds[:, :2]
     across = size[:, 0] * np.cos(np.radians((bounds[:, 1] + bounds[:, 3]) / 2))
     bends = np.zeros(len(lon), np.bool_)
@@ -154,8 +154,10 @@ def _bends(
     if len(wide):
         closed = [np.concatenate([axis[wide], axis[wide, :1]], axis=1) for axis in (lon, lat)]
         bulge = [_bulge(np.unwrap(axis, period=360, axis=1)) for axis in closed]
-        pixel = size[wide] / np.stack([width[wide], height[wide]], axis=1)
-        bends[wide] = np.maximum(*bulge) > 0.45 * pixel.min(axis=1)
+        pixel = size[wide] / n_pixels[wide]
+        # Some maps are put together of several, where an edge has a kink: up to four times as far from its chord as a bend.
+        share = 0.45 if ends_at_limb(crs) else 0.1
+        bends[wide] = np.maximum(*bulge) > share * pixel.min(axis=1)
     return bends
 
 
