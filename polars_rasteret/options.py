@@ -61,7 +61,11 @@ def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """Knobs of one read."""
+    """Knobs of one read.
+
+    Reads of one process hold at most ``max_bytes_in_flight + cache_bytes``, ``max_answer_bytes`` per unit of work, and twice
+    ``max_tile_bytes`` per decode thread (as many as cores); besides, 128 MB of tile tables, or one table that is larger.
+    """
 
     max_concurrency: int = 32
     """Requests in flight at once, per process."""

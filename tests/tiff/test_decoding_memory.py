@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from tiff_writer import LONG, SHORT, tiff_of
+from tiff_writer import DOUBLE, LONG, SHORT, tiff_of
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, UsageError
@@ -213,3 +214,52 @@ def test_the_option_raises_the_bound(tmp_path):
     assert window.collect().to_series()[0].to_list() == [[7]]
     with pytest.raises(UsageError, match="max_tile_bytes"):
         pr.options(max_tile_bytes=0)
+
+
+ROWS = (
+    PEAK
+    + """
+import polars as pl
+import polars_rasteret as pr
+from polars_rasteret.engine.decoding import decode_pool
+
+href, flight, answer, cache, tile = sys.argv[1], *map(int, sys.argv[2:])
+pr.options(max_bytes_in_flight=flight, max_answer_bytes=answer, cache_bytes=cache, max_tile_bytes=tile)
+scenes = pr.build_from_files([href], bands=["b"])
+corners = [(row, col) for row in range(0, 12_000, 1_000) for col in range(0, 12_000, 1_000)]
+places = pl.DataFrame(corners, schema=["y", "x"], orient="row").with_columns(x=pl.col("x") + 500.5, y=11_999.5 - pl.col("y"))
+
+def read(shape):
+    got = scenes.raster.read_windows(places.lazy(), ["b"], x="x", y="y", crs="native", shape=shape)
+    return sum(frame["b"].len() for frame in got.select("b").collect_batches(chunk_size=8))
+
+read((8, 8))  # what is loaded at first use counts no more
+peak, n = peak_of(lambda: read((500, 500)))
+print(json.dumps([peak, n, decode_pool().n_threads]))
+"""
+)
+CONSTANT = 30 * MB
+"""What a read takes besides: Polars' own batches, threads, tables."""
+
+
+@needs_proc
+@pytest.mark.slow
+def test_rows_take_no_more_than_what_the_options_add_up_to(tmp_path):
+    n, side = 12_000, 3_000
+    tags = {
+        256: (LONG, [n]),
+        257: (LONG, [n]),
+        258: (SHORT, [8]),
+        259: (SHORT, [8]),
+        262: (SHORT, [1]),
+        277: (SHORT, [1]),
+    }
+    tags |= {322: (LONG, [side]), 323: (LONG, [side]), 33550: (DOUBLE, [1, 1, 0])}
+    tile = zlib.compress(bytes(side * side), 9)
+    data = tiff_of([tile] * 16, tags | {33922: (DOUBLE, [0, 0, 0, 0, n, 0])}, tiled=True)
+    assert len(data) < MB
+    (tmp_path / "bomb.tif").write_bytes(data)
+    flight, answer, cache, most = 10 * MB, 16 * MB, 10 * MB, 10 * MB
+    peak, n_rows, n_threads = told_by(ROWS, str(tmp_path / "bomb.tif"), *map(str, (flight, answer, cache, most)))
+    assert n_rows == 144
+    assert peak < flight + answer + cache + 2 * n_threads * most + CONSTANT
