@@ -4,7 +4,8 @@
 
     RasteretError
     ├── UsageError        the caller can mend the call            (also ValueError)
-    │   └── BudgetError   the read would cost more than allowed
+    │   ├── BudgetError          the read would cost more than allowed
+    │   └── AnswerTooLargeError  the answer would take more memory than ``max_answer_bytes``
     ├── FileFormatError   the file is broken or uses an unsupported feature
     └── FetchError        the network or the store failed         (also OSError)
         ├── StaleIndexError    the file changed after it was indexed
@@ -18,6 +19,7 @@ belongs here.
 from __future__ import annotations
 
 __all__ = [
+    "AnswerTooLargeError",
     "BudgetError",
     "FetchError",
     "FileFormatError",
@@ -38,6 +40,10 @@ class UsageError(RasteretError, ValueError):
 
 class BudgetError(UsageError):
     """The read would exceed, or has reached, the budget the caller set."""
+
+
+class AnswerTooLargeError(UsageError):
+    """The answer would take more memory at once than ``max_answer_bytes`` allows."""
 
 
 class FileFormatError(RasteretError):

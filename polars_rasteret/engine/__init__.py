@@ -4,6 +4,7 @@
 ``ledger`` takes what an estimate would read.
 """
 
+from polars_rasteret.engine.answer_size import check_answer_size
 from polars_rasteret.engine.decoding import decoding_s
 from polars_rasteret.engine.ledger import Ledger, ledger_of, open_ledger
 from polars_rasteret.engine.reading import WindowAnswer, bill_of, read_windows
@@ -23,6 +24,7 @@ __all__ = [
     "WindowRead",
     "admission",
     "bill_of",
+    "check_answer_size",
     "check_budget",
     "decoding_s",
     "ledger_of",

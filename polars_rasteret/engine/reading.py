@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
+from polars_rasteret.engine.answer_size import check_answer_size
 from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.engine.ledger import ledger_of
 from polars_rasteret.engine.spending import Bill, Budget, check_budget
@@ -214,13 +215,10 @@ def _grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:
 
 
 def _check_size(reads: Sequence[WindowRead], options: ReadOptions, advice: str) -> None:
+    n_rows = max((len(read.reference_id) for read in reads), default=0)
+    labels = ", ".join(dict.fromkeys(read.label for read in reads))
     n_bytes = sum(map(answer_bytes, reads))
-    if n_bytes > options.max_answer_bytes:
-        labels = ", ".join(dict.fromkeys(read.label for read in reads))
-        raise UsageError(
-            f"{labels}: the answer would take {n_bytes / 1e6:,.1f} MB, more than max_answer_bytes "
-            f"({options.max_answer_bytes / 1e6:,.1f} MB) allows at once; {advice}"
-        )
+    check_answer_size(n_bytes, options.max_answer_bytes, n_rows=n_rows, label=labels, advice=advice)
 
 
 def _check_dtypes(reads: Sequence[WindowRead]) -> None:

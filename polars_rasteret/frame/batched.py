@@ -16,7 +16,7 @@ import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polars_rasteret.engine.at_exit import guarded
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import AnswerTooLargeError, RasteretError, UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.row_wise import looks_at_other_rows
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.options import ReadOptions
 
+_ADDED_BY_POLARS = "\n\nThis error occurred in"
 _OTHER_BYTES = 16
 """A value that is no pixel: a name, a time."""
 _UNKNOWN_ROW_BYTES = 2**20
@@ -148,13 +149,8 @@ class BatchedColumns(Watched):
                 if ramps_up:
                     size, limit = min(size, limit), limit * RAMP_FACTOR
                 options.check_time()
-                part = batch.slice(start, size)
-                start += size
-                answer = part.lazy()
-                if not made.isdisjoint(wanted):
-                    answer = answer.with_columns(*self.exprs)
-                # Selected in the same plan, so that Polars leaves out the expressions that are not wanted.
-                frame = answer.select(cs.by_name(*wanted)).collect()
+                part, frame = self._evaluated(batch.slice(start, size), wanted)
+                start += part.height
                 if row_bytes is None or row_bytes < frame.estimated_size() // max(1, part.height):
                     row_bytes = max(1, int(frame.estimated_size()) // max(1, part.height))
                 if condition is not None:
@@ -162,6 +158,22 @@ class BatchedColumns(Watched):
                 yield from (
                     pieces(frame, np.full(frame.height, guess)) if allowed < self.options.max_answer_bytes else (frame,)
                 )
+
+    def _evaluated(self, rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Give the first of some rows whose answer fits the allowance, and the answer."""
+        made = self._schemas[2]
+        while True:
+            answer = rows.lazy()
+            if not made.isdisjoint(wanted):
+                answer = answer.with_columns(*self.exprs)
+            try:
+                # Selected in the same plan, so that Polars leaves out the expressions that are not wanted.
+                return rows, answer.select(cs.by_name(*wanted)).collect()
+            except RasteretError as error:
+                if not isinstance(error, AnswerTooLargeError) or rows.height == 1:
+                    # Polars adds where in its plan of a unit the error arose.
+                    raise type(error)(str(error).partition(_ADDED_BY_POLARS)[0]) from error
+                rows = rows.head(rows.height // 2)
 
 
 def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:

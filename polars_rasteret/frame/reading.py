@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.engine import Out, WindowRead, read_windows
+from polars_rasteret.engine import Out, WindowRead, check_answer_size, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.faults import tell_faults
 from polars_rasteret.schema import lossless_supertype
@@ -275,12 +275,8 @@ def answer_outs(
         float(size.sum(dtype=np.float64)) * (dtype.itemsize + want_valid)
         for size, dtype in zip(sizes, wanted, strict=True)
     )
-    if n_bytes > options.max_answer_bytes:
-        raise UsageError(
-            f"the answer would take {n_bytes / 1e6:,.1f} MB, more than max_answer_bytes "
-            f"({options.max_answer_bytes / 1e6:,.1f} MB) allows at once; {advice}"
-        )
     n_rows = len(bands[0].reference_id)
+    check_answer_size(n_bytes, options.max_answer_bytes, n_rows=n_rows, advice=advice)
     outs: list[AnswerOut] = []
     values = valid = None
     for at, (size, dtype) in enumerate(zip(sizes, wanted, strict=True)):

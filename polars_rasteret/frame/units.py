@@ -40,10 +40,8 @@ _FRAMES_AHEAD = 4
 
 RAMP_START_ROWS = 16
 RAMP_FACTOR = 4
-TOO_LARGE = (
-    "raise pr.options(max_answer_bytes=...), or ask for smaller windows: a single row of the answer is larger than that"
-)
-"""What to do when a unit of one row exceeds the allowance."""
+TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
+"""What to do when a unit exceeds the allowance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

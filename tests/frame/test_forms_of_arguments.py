@@ -10,7 +10,7 @@ import pytest
 import shapely
 
 import polars_rasteret as pr
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import AnswerTooLargeError, UsageError
 
 FRAME = pl.DataFrame(
     {
@@ -115,3 +115,50 @@ def test_a_tolerance_may_be_a_timedelta(scenes, days, engine):
     assert got.collect(engine=engine).equals(expected.collect(engine=engine))
     with pytest.raises(UsageError, match="zero or more"):
         scenes.raster.sample_points(FRAME, ["red"], tolerance=-dt.timedelta(hours=1), **words)
+
+
+def errors_of(query, engine):
+    with pytest.raises(AnswerTooLargeError) as told:
+        query.collect(engine=engine)
+    return str(told.value)
+
+
+WINDOW = {"window": (0, 64, 0, 64)}
+
+
+@pytest.mark.parametrize("shape", [None, (64, 64), (96, 96)])
+def test_one_row_that_is_too_large_says_so_in_every_face(scenes, engine, shape):
+    one = scenes.head(1)
+    point = FRAME.head(1)
+    with pr.options(max_answer_bytes=5_000):
+        read = pl.col("red").raster.read_window(**WINDOW, shape=shape)
+        asked = [one.raster.with_columns(chip=read), one.with_columns(chip=read)]
+        asked.append(one.raster.read_windows(point, ["red"], x="east", y="north", crs=32632, shape=shape or (64, 64)))
+        for query in asked:
+            told = errors_of(query, engine)
+            assert "a single row" in told
+            assert "raster.with_columns" not in told
+        assert "occurred in" not in errors_of(asked[0], engine)
+        several = scenes.with_columns(chip=read)
+        if engine == "in-memory":
+            assert "lf.raster.with_columns" in errors_of(several, engine)
+
+
+@pytest.mark.parametrize("shape", [None, (64, 64), (96, 96)])
+def test_rows_that_fit_one_by_one_are_read_whatever_was_guessed(scenes, engine, shape):
+    read = pl.col("red").raster.read_window(**WINDOW, shape=shape)
+    expected = scenes.with_columns(chip=read).select("id", "chip").collect(engine=engine)
+    with pr.options(max_answer_bytes=30_000):  # one window with what is in hand for it, not two
+        got = scenes.raster.with_columns(chip=read).select("id", "chip").collect(engine=engine)
+    assert got.equals(expected)
+
+
+def test_windows_that_grow_are_read_in_smaller_units(scenes, engine):
+    frame = (
+        pl.concat([scenes] * 20).with_row_index("n").with_columns(stop=pl.when(pl.col("n") < 30).then(2).otherwise(64))
+    )
+    read = pl.col("red").raster.read_window(window=(0, pl.col("stop"), 0, pl.col("stop")))
+    expected = frame.with_columns(chip=read).select("n", "chip").collect(engine=engine)
+    with pr.options(max_answer_bytes=20_000):
+        got = frame.raster.with_columns(chip=read).select("n", "chip").collect(engine=engine)
+    assert got.equals(expected)
