@@ -17,7 +17,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduler import process_scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from polars_rasteret.errors import FetchError
     from polars_rasteret.fetch.jobs import Done
@@ -84,7 +84,7 @@ def ask_in_batches(
     options: ReadOptions,
     admit: Callable[[FileKey, int], None] | None = None,
     arrived: Callable[[int], None] | None = None,
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """Hold one dialogue per item and give the results of each batch when they are complete, in order.
 
     Dialogues begin up to two batches ahead of the one that was taken, so that whoever takes the batches may take their time,

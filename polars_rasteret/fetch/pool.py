@@ -102,6 +102,14 @@ class FetchPool:
         # A fetch thread that enters requests comes back for one of them itself.
         self._wake(len(jobs) - (threading.get_ident() in self._idents))
 
+    def leave(self, call: Call) -> None:
+        """Drop the queued requests of a call that went away, where nobody else waits for them."""
+        for lane in call.lanes.values():
+            for job in lane.pending:
+                if job.is_unwanted:
+                    self._drop(job)
+            lane.pending = deque(job for job in lane.pending if not job.finished)
+
     def put_back(self, job: Job) -> None:
         """Queue a request again, before the others of its lane; `start_threads` must follow."""
         job.state = State.QUEUED

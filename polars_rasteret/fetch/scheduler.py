@@ -13,7 +13,6 @@ import itertools
 import random
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,8 +50,8 @@ __all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache
 
 _CHUNK = 512
 """Tiles looked up while the lock is held once: a few tenths of a millisecond."""
-
-
+_TIDY_S = 1.0
+"""Longest wait for the lock of a call that goes away: far longer than any thread holds it."""
 _NO_FILE = -1
 """Stands for the file in the key of a look, which no table holds."""
 
@@ -236,16 +235,18 @@ class Scheduler:
         self._pool.start_threads()
 
     def _abandon(self, call: Call) -> None:
-        with self._lock:
-            if call.abandoned:
-                return
-            call.abandoned = True
-            for lane in call.lanes.values():
-                for job in lane.pending:
-                    if job.is_unwanted:
-                        self._give_up(job)
-                lane.pending = deque(job for job in lane.pending if not job.finished)
+        if call.abandoned:
+            return
+        call.abandoned = True
+        # The garbage collector may end a generator, and so a call, on the very thread that holds the lock. Nothing is delivered
+        # to the call in any case; what it had queued is then dropped when its turn comes.
+        if not self._lock.acquire(timeout=_TIDY_S):
+            return
+        try:
+            self._pool.leave(call)
             self._clock.look_soon()
+        finally:
+            self._lock.release()
 
     def _withdraw(self, call: Call, tiles: WantedTiles, found: Found) -> None:
         """Go away before the requests were queued; whoever has come to wait for one of the tiles takes it over."""

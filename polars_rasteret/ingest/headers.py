@@ -6,6 +6,7 @@ comes out is plain values ready to become columns; nothing here knows about reco
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +24,7 @@ from polars_rasteret.tiff.tile_flags import with_teller
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     import numpy as np
 
@@ -121,7 +122,7 @@ def read_headers_in_batches(
     n_per_batch: Sequence[int],
     *,
     arrived: Callable[[int], None] | None = None,
-) -> Iterator[list[Header | Unreadable]]:
+) -> Generator[list[Header | Unreadable], None, None]:
     """Read the header of each file, many at once, and give them batch by batch; no more than three are held.
 
     Parameters
@@ -135,13 +136,14 @@ def read_headers_in_batches(
     """
     items = list(zip(hrefs, bands, strict=True))
     options = current_options()
-    batches = ask_in_batches(
+    talks = ask_in_batches(
         _talk(options), items, n_per_batch, options=options, admit=admission(options), arrived=arrived
     )
-    for number, batch in enumerate(batches):
-        if number == 0:
-            _refuse_misuse(batch)
-        yield batch
+    with closing(talks) as batches:
+        for number, batch in enumerate(batches):
+            if number == 0:
+                _refuse_misuse(batch)
+            yield batch
 
 
 def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | None, credential_provider: Any) -> None:

@@ -8,6 +8,7 @@ record is made of is the business of `files` and `tables`.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype,
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     import numpy as np
 
@@ -114,9 +115,10 @@ def _grow(
     verdicts: dict[str, bool] = {}
     todo = _rows_to_make(plan, build, parts, accepted, verdicts, listed=listed, progress=progress, options=options)
     known = _known_headers(plan, build, todo, verdicts, options)
-    for frame in _frames(plan, todo, known, accepted, progress):
-        build.renew()
-        write_parts([("", frame)], build.folder, [], **options)
+    with closing(_frames(plan, todo, known, accepted, progress)) as frames:
+        for frame in frames:
+            build.renew()
+            write_parts([("", frame)], build.folder, [], **options)
     if not todo and not parts:
         write_parts([("", plan.frame([], {}, {}))], build.folder, [], **options)
 
@@ -211,7 +213,7 @@ def _frames(
     known: Mapping[str, Header],
     accepted: dict[str, np.dtype[Any]],
     progress: bool | None,
-) -> Iterator[pl.DataFrame]:
+) -> Generator[pl.DataFrame, None, None]:
     """Give the records of each part to be; a header is read once and held until its last record is made."""
     chunks = [todo[start : start + RECORDS_PER_PART] for start in range(0, len(todo), RECORDS_PER_PART)]
     last: dict[str, int] = {}
@@ -225,10 +227,12 @@ def _frames(
                 last[href] = number
     hrefs = [href for batch in batches for href in batch]
     headers: dict[str, Header | Unreadable] = {**known}
-    with _bar(len(hrefs), progress) as arrived:
-        read = read_headers_in_batches(
-            hrefs, [plan.indices(href) for href in hrefs], [len(batch) for batch in batches], arrived=arrived
-        )
+    indices = [plan.indices(href) for href in hrefs]
+    n_per_batch = [len(batch) for batch in batches]
+    with (
+        _bar(len(hrefs), progress) as arrived,
+        closing(read_headers_in_batches(hrefs, indices, n_per_batch, arrived=arrived)) as read,
+    ):
         for number, (rows, batch) in enumerate(zip(chunks, read, strict=True)):
             headers |= {header.href: header for header in batch}
             frame = plan.frame(rows, headers, accepted)
