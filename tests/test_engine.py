@@ -516,8 +516,11 @@ def test_an_answer_that_is_too_large_is_refused_with_the_next_step(store):
     reference = reference_to(store, href)
     with pytest.raises(UsageError, match=r"max_answer_bytes .* use lf\.raster"):
         read_windows([make_read([reference], random_points(n=1000))], ReadOptions(max_answer_bytes=1999))
+    huge = [0, 0, 0, 2**40, 2**40]
     with pytest.raises(UsageError, match="do this instead"):
-        read_windows([make_read([reference], [[0, 0, 0, 2**40, 2**40]])], OPTIONS, advice="do this instead")
+        read_windows([make_read([reference], [huge, huge])], OPTIONS, advice="do this instead")
+    with pytest.raises(UsageError, match="a single row"):
+        read_windows([make_read([reference], [huge])], OPTIONS, advice="do this instead")
     read_windows([make_read([reference], random_points(n=1000))], ReadOptions(max_answer_bytes=2000))
     assert store.source.requests
 
