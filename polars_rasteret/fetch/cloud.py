@@ -140,7 +140,12 @@ def cloud_source(
         container, at, account = bucket.partition("@")
         if at:
             bucket = container
-            config.setdefault("azure_storage_account_name", account.split(".", 1)[0])
+            name = account.split(".", 1)[0]
+            if not name.isalnum():
+                raise UsageError(
+                    f"{shown(origin)}: what follows the @ names no storage account; expected abfss://container@account.host/path"
+                )
+            config.setdefault("azure_storage_account_name", name)
 
     region_is_unknown = kind == "s3" and not _says_region(config)
 

@@ -108,7 +108,8 @@ def configure_store(
         A ready obstore store (its own timeouts and retries apply below ours), or any object with
         ``get(href, byte_start, byte_stop, *, etag)``.
     client
-        A ready ``httpx.Client`` for http(s) prefixes: its headers, authentication and proxies are used as they are.
+        A ready ``httpx.Client`` for http(s) prefixes: its headers, authentication and proxies are used as they are. Redirects are
+        followed whatever it says of them, and a place outside of the prefix is asked with what is configured for that place.
     usd_per_gb, usd_per_1000_requests
         Prices for ``pr.estimate`` and ``budget_usd``; no influence on reading.
 
