@@ -87,9 +87,13 @@ def are_windows(bands: Sequence[OntoGrid]) -> bool:
     for band in bands:
         sources, windows = band.sources, band.rows.windows
         at = np.flatnonzero(sources.is_read)
-        if not sources.is_plain[at].all() or any(
-            not np.array_equal(getattr(sources, name)[at], getattr(windows, name)[at])
-            for name in ("row_start", "col_start", "height", "width")
+        if (
+            sources.faults
+            or not sources.is_plain[at].all()
+            or any(
+                not np.array_equal(getattr(sources, name)[at], getattr(windows, name)[at])
+                for name in ("row_start", "col_start", "height", "width")
+            )
         ):
             return False
     return True

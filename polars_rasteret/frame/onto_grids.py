@@ -17,11 +17,12 @@ from polars_rasteret.frame.copies import N_COPIES, are_met_again, nearest_turns,
 from polars_rasteret.frame.free_grids import places, spread
 from polars_rasteret.frame.grids import grid_bands
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.geo.crs import is_known
 from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.overviews import overview_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,6 +64,8 @@ class Sources:
     """What one band reads for each row; windows are in pixels of `level`."""
 
     is_read: Booleans
+    faults: Mapping[int, UsageError]
+    """Rows that cannot be read because nobody can say how this grid lies to that of the answer."""
     is_plain: Booleans
     """The window is the answer."""
     is_free: Booleans
@@ -170,10 +173,7 @@ def _sizes_at(resolution: tuple[float, float], sizes: Floats, transform: Floats,
 def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     """Say what one band reads for the answers of all rows.
 
-    Raises
-    ------
-    UsageError
-        When the grid of an answer and that of the band cannot be related.
+    Rows in which the grid of the answer and that of the band cannot be related are faults.
     """
     n_rows = len(band.reference_id)
     is_read = band.is_read & grids.has_grid
@@ -183,6 +183,7 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     own_transform = np.full((n_rows, 6), np.nan)
     extent = grids.extent.copy()
     is_free = np.zeros(n_rows, np.bool_)
+    faults: dict[int, UsageError] = {}
     full, size = np.ones((n_rows, 2), np.int64), np.ones((n_rows, 2), np.int64)
     others = at[:0]
     if len(at):
@@ -197,10 +198,13 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
         )  # without georeferencing, the size has to do
         is_own = is_same & ((own_transform[at] == base).all(axis=1) | is_twin)
         others = at[~is_own]
+        faults = _unrelated(band, grids, others)
+        related = ~np.isin(others, list(faults))
+        is_read[others[~related]] = False
+        others, is_same = others[related], is_same[~is_own][related]
         if len(others):
-            _check_georeferenced(band, grids, others)
             extent[others], is_parallel = _mapped(grids, own_transform, others)
-            is_free[others] = ~(is_parallel & is_same[~is_own])
+            is_free[others] = ~(is_parallel & is_same)
             extent[others, 2:] += nearest_turns(extent[others], turns_in_pixels(band, others), full[others, 1])[:, None]
     pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
     answer = np.maximum(np.stack([grids.height, grids.width], axis=1), 1)
@@ -250,6 +254,7 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     col_start = np.where(is_plain, extent[:, 2], col_start).astype(np.int64)
     return Sources(
         is_read=is_read,
+        faults=faults,
         is_plain=is_plain,
         is_free=is_free,
         level=level,
@@ -277,20 +282,22 @@ def _level_of_copies(band: BandRows, row: int, level: int, turn: float) -> tuple
     return one, (images[one].height, images[one].width), round(columns)
 
 
-def _check_georeferenced(band: BandRows, grids: AnswerGrids, rows: Ints) -> None:
+def _unrelated(band: BandRows, grids: AnswerGrids, rows: Ints) -> dict[int, UsageError]:
+    """Give the rows in which the grid of the answer and that of the band cannot be related."""
     own = band.column.transform[band.reference_id[rows]]
     own_crs = np.array(band.column.crs, dtype=object)[band.reference_id[rows]]
     unplaced = ~(np.isfinite(own) & np.isfinite(grids.image_transform[rows])).all(axis=1)
     unnamed = (own_crs != grids.crs[rows]) & np.array(
-        [one is None or other is None for one, other in zip(own_crs, grids.crs[rows], strict=True)], np.bool_
+        [not (is_known(one) and is_known(other)) for one, other in zip(own_crs, grids.crs[rows], strict=True)], np.bool_
     )
-    wrong = np.flatnonzero(unplaced | unnamed)
-    if len(wrong):
-        reference = band.column.references[int(band.reference_id[rows[wrong[0]]])]
-        raise UsageError(
-            f"{band.column.name} of {shown(reference.href)} lies on another pixel grid than the band it is to line up "
-            "with, and one of them has no georeferencing to bring it there; read these bands in separate calls"
+    return {
+        row: UsageError(
+            f"{band.column.name} of {shown(band.column.references[int(band.reference_id[row])].href)} lies on another pixel grid "
+            "than the band it is to line up with, and one of them has no georeferencing to bring it there; read these bands in "
+            "separate calls"
         )
+        for row in rows[unplaced | unnamed].tolist()
+    }
 
 
 def _mapped(grids: AnswerGrids, transform: Floats, rows: Ints) -> tuple[Floats, Booleans]:

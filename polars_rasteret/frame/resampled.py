@@ -18,6 +18,7 @@ from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.copies import N_COPIES, Period, join_copies
+from polars_rasteret.frame.faults import tell_faults
 from polars_rasteret.frame.free_grids import places
 from polars_rasteret.frame.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, faults_of, join_reasons
 from polars_rasteret.frame.units import units
@@ -59,6 +60,8 @@ def read_onto_grids(
     """Read windows of all bands together, as `read_bands` does, each onto its grids; null pixels take no part in mixed ones."""
     rows = [band.rows for band in bands]
     errors = faults_of(rows, options)
+    for band in bands:
+        join_reasons(errors, tell_faults(band.sources.faults, on_error=options.on_error))
     is_regular = shape is not None
     outs = answer_outs(
         rows,

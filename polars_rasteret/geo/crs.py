@@ -105,9 +105,20 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
 
 
 @lru_cache(maxsize=1024)
+def is_known(crs: str | None) -> bool:
+    """Say whether this is a CRS at all; a stranger's table may hold any text."""
+    try:
+        return crs is not None and bool(normalize_crs(crs))
+    except UsageError:
+        return False
+
+
+@lru_cache(maxsize=1024)
 def is_geographic(crs: str) -> bool:
-    """Say whether coordinates are longitude and latitude, which repeat every 360 degrees."""
-    return crs in LONLAT_NAMES or (crs != NATIVE and on_proj_thread(lambda: bool(_parsed(crs).is_geographic)))
+    """Say whether coordinates are longitude and latitude, which repeat every 360 degrees; what is no CRS has none."""
+    if crs in LONLAT_NAMES or crs == NATIVE:
+        return crs != NATIVE
+    return is_known(crs) and on_proj_thread(lambda: bool(_parsed(crs).is_geographic))
 
 
 @lru_cache(maxsize=1024)
@@ -123,10 +134,7 @@ def turn_of(crs: str) -> float | None:
     """
     if crs in LONLAT_NAMES:
         return 360.0
-    try:
-        return on_proj_thread(_turn_of, crs) if is_geographic(crs) else None
-    except UsageError:
-        return None
+    return on_proj_thread(_turn_of, crs) if is_geographic(crs) else None
 
 
 def _turn_of(crs: str) -> float:
@@ -138,7 +146,7 @@ def _turn_of(crs: str) -> float:
 @lru_cache(maxsize=1024)
 def metres_per_unit(crs: str) -> float:
     """Give the length of one unit of a CRS: of a degree, that at the equator; 1 where the CRS does not say."""
-    return 1.0 if crs == NATIVE else on_proj_thread(_metres_per_unit, crs)
+    return on_proj_thread(_metres_per_unit, crs) if crs != NATIVE and is_known(crs) else 1.0
 
 
 def _metres_per_unit(crs: str) -> float:

@@ -69,6 +69,11 @@ def truth(name: str, band: int) -> list[int]:
         return [int(value[band]) for value in file.sample(POINTS.rows())]
 
 
+def image_of(name: str) -> np.ndarray:
+    with MemoryFile(FILES[name]) as memory, memory.open() as file:
+        return file.read()
+
+
 def forged(records: pl.DataFrame, forge: Forge, *, of: str = "B", band: str = "two") -> pl.DataFrame:
     """The sound record A, and record `of` with a forged value of `band`; read columns keep their dtype where it still fits."""
     rows = records.filter(pl.col("id").is_in(["A", of]))
@@ -242,6 +247,12 @@ def test_what_is_no_crs_matters_to_nobody_who_reads_by_pixels_or_native_coordina
     assert found.filter(record_id="B")["two"].to_list() == truth("b.tif", 1)
     box = pl.DataFrame({"bbox": [{"xmin": 500_100.0, "ymin": 4_999_700.0, "xmax": 500_180.0, "ymax": 4_999_780.0}]})
     words = {"geometry": "bbox", "crs": "native", "shape": (8, 8)}
+    stack = pr.read_window(["one", "two"], window=(0, 4, 0, 4), stack=True, on_error="null")
+    with pytest.warns(RuntimeWarning, match="1 values are null"):
+        stacked = frame.select("id", stack).collect(engine=engine)
+    assert np.array_equal(stacked.filter(id="A")["pixels"][0].to_numpy(), image_of("a.tif")[:2, :4, :4])
+    with pytest.raises(UsageError, match=r"two.*another pixel grid"):
+        frame.select(pr.read_window(["one", "two"], window=(0, 4, 0, 4), stack=True)).collect(engine=engine)
     assert frame.raster.read_windows(box, ["two"], **words).collect(engine=engine)["two"].null_count() == 0
 
 
