@@ -203,6 +203,7 @@ class Areas:
         every = np.arange(len(x))
         reach = self._reaches(crs, x, every), self._reaches(crs, y, every)
         bounds = _bounds(*reach, self._start)
+        bounds[~np.isfinite(bounds).all(axis=1)] = np.nan
         width = bounds[:, 2] - bounds[:, 0]
         is_own = self._points.is_in(crs)
         is_box = self._is_box.copy() if is_own else self.is_point.copy()
@@ -225,6 +226,7 @@ class Areas:
             start = np.concatenate([[0], *(np.cumsum(one) + self._start[at] for at, one in enumerate(sizes))])
             is_whole = np.repeat(~apart, n_pieces)
             of_pieces = _bounds(*reach, start.astype(np.int64))
+            of_pieces[~np.isfinite(of_pieces).all(axis=1)] = np.nan
             bounds = np.where(is_whole[:, None], np.repeat(bounds, n_pieces, axis=0), of_pieces)
             is_box = np.repeat(is_box & ~apart, n_pieces)
 
@@ -242,7 +244,7 @@ class Areas:
             x=x,
             y=y,
             start=start.astype(np.int64),
-            bounds=np.where(np.isfinite(bounds).all(axis=1, keepdims=True), bounds, np.nan),
+            bounds=bounds,
             first=np.concatenate([[0], np.cumsum(n_pieces)]).astype(np.int64),
             is_box=is_box,
             tolerance=np.repeat(self._tolerance, n_pieces),
@@ -290,7 +292,13 @@ class Areas:
         Where a geometry has no width or no height, and where it has no place on the grid, the extent is that of the window.
         """
         if self.crs != NATIVE and (turn := turn_of(crs)) is not None:
-            windows, extents = placed_windows(self._in_pieces(crs, turn), index, transform, width, height, turn=turn)
+            pieces = self._in_pieces(crs, turn)
+            windows, extents = placed_windows(pieces, index, transform, width, height, turn=turn)
+            has_place = np.isfinite(pieces.bounds[pieces.first[index]]).all(axis=1)
+            off_earth = np.flatnonzero(~has_place & np.isfinite(self.bounds[index]).all(axis=1))
+            if len(off_earth):  # a corner is: what of the area is on the image may have a place all the same
+                image = transform[off_earth], width[off_earth], height[off_earth]
+                windows[off_earth] = self._cut_windows(crs, index[off_earth], *image)
             flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX)
             return windows, np.where(np.repeat(flat, 2, axis=1), windows, extents)
         windows, extents, has_place = self.outline_windows(crs, index, transform)
@@ -389,4 +397,4 @@ def _both(one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _winds(x: NDArray[np.float64], turn: float) -> bool:
     """Say whether a ring goes around a pole."""
-    return len(x) > 0 and bool(abs(x[-1] - x[0]) > turn / 2)
+    return len(x) > 0 and bool(np.isfinite(x).all() and abs(x[-1] - x[0]) > turn / 2)

@@ -176,14 +176,16 @@ def unrolled(
     between
         Gives x at shares of the way from vertices to those after them, shape (n_vertices, n_shares); asked where x jumps.
     """
-    step = np.diff(x)
+    with np.errstate(invalid="ignore"):  # places off the Earth
+        step = np.diff(x)
     jumps = np.flatnonzero((np.abs(step) > turn / 2) & (owner[1:] == owner[:-1]) & np.isfinite(step))
     if not len(jumps):
         return x
     shares = np.arange(_STEPS_ALONG + 1) / _STEPS_ALONG
-    small = np.diff(between(jumps, shares), axis=1)
-    small -= turn * np.round(small / turn)
-    along = small.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        small = np.diff(between(jumps, shares), axis=1)
+        small -= turn * np.round(small / turn)
+        along = small.sum(axis=1)
     n_turns = np.zeros(len(x))
     n_turns[jumps + 1] = np.where(np.isfinite(along), np.round((along - step[jumps]) / turn), 0)
     total = np.cumsum(n_turns)

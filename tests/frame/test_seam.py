@@ -593,3 +593,11 @@ def test_coarse_windows_across_the_seam_come_from_overviews():
         with MemoryFile(files["twice"]) as memory, memory.open() as source:
             expected = source.read(1, window=from_bounds(100, -30, 260, 30, source.transform), out_shape=(15, width))
         np.testing.assert_array_equal(got, expected)
+
+
+def test_an_area_with_a_corner_off_the_earth_meets_what_it_holds(collections):
+    ortho = "+proj=ortho +lat_0=0 +lon_0=0 +R=6371000"
+    box = (-6_300_000.0, -6_300_000.0, 6_300_000.0, 6_300_000.0)  # its corners are in space
+    lf = collections["only rasters"].filter(pl.col("id") == "greenwich")
+    got = lf.select(v=pl.col("v").raster.read_window(box, crs=pyproj.CRS(ortho))).collect()["v"][0]
+    assert got["pixels"] == pixels("greenwich").ravel().tolist()
