@@ -217,7 +217,7 @@ class FetchPool:
             # Threads beyond a limit that was lowered go idle, and end there.
             job = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
             if job is not None:
-                if self._rotation:
+                if self.n_pending:
                     self._wake(1)
                 return job
             self._n_idle += 1
