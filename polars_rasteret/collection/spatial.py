@@ -22,8 +22,9 @@ from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
-from polars_rasteret.geo.footprints import lonlat_rings
+from polars_rasteret.geo.footprints import image_footprints, lonlat_rings
 from polars_rasteret.geo.geometry import parsed
+from polars_rasteret.geo.known_bounds import box_grids
 from polars_rasteret.geo.nesting import check_wkt
 from polars_rasteret.geo.seam import eastward, geometry_bounds, split_at_antimeridian
 from polars_rasteret.plan.pairs import boxes_near
@@ -216,6 +217,10 @@ def _projected_box(box: tuple[float, float, float, float], source: str) -> Any:
     lon, lat = transform_xy(source, LONLAT, x.ravel(), y.ravel())
     polygons, bounds = lonlat_rings(lon.reshape(1, -1), lat.reshape(1, -1))
     if np.isnan(bounds).any():
+        # A box around the limb of the Earth holds what an image over it would.
+        one = np.ones(1, np.int64)
+        polygons = image_footprints([source], box_grids(np.array([box])), one, one).geometry
+    if polygons[0] is None:
         raise UsageError(f"bounds {box} in {source} reach beyond where that CRS is defined; pass smaller ones")
     return polygons[0]
 

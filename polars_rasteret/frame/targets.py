@@ -18,6 +18,7 @@ from polars_rasteret.frame.arguments import first_line
 from polars_rasteret.frame.stated_crs import crs_of_geometry, geometry_crs, may_hold_srids, passed_crs
 from polars_rasteret.geo.crs import LONLAT
 from polars_rasteret.geo.geometry import are_points, points_of
+from polars_rasteret.geo.known_bounds import box_grids, grid_bounds
 from polars_rasteret.geo.moved import Areas, Points
 from polars_rasteret.geo.seam import eastward
 
@@ -323,6 +324,13 @@ def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
     Longitudes may lie beyond 180: `geo.boxes.cut_boxes` brings them back.
     """
     if isinstance(targets, Areas):
-        return targets.bounds_in(LONLAT)
+        with np.errstate(invalid="ignore"):  # of infinities: what is not on the Earth
+            bounds = targets.bounds_in(LONLAT)
+        # An area whose outline leaves the Earth may hold some of it, as an image does.
+        beyond = np.flatnonzero(~np.isfinite(bounds).all(axis=1) & np.isfinite(targets.bounds).all(axis=1))
+        if len(beyond):
+            one = np.ones(len(beyond), np.int64)
+            bounds[beyond] = grid_bounds([targets.crs] * len(beyond), box_grids(targets.bounds[beyond]), one, one)
+        return bounds
     x, y = targets.in_crs(LONLAT, np.arange(len(targets), dtype=np.int64))
     return np.stack([x, y, x, y], axis=1)
