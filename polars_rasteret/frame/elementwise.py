@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
@@ -17,6 +18,7 @@ from polars_rasteret.frame.arguments import checked_bands
 from polars_rasteret.frame.reading import BandAnswer, BandRows, read_bands
 from polars_rasteret.frame.stated_crs import refuse_other_native
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
+from polars_rasteret.schema import PIXEL_DTYPES, raster_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +75,11 @@ def mapped(inputs: list[pl.Expr], callback: Any, dtype: Any, form: str) -> pl.Ex
     process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     result = pl.map_batches(inputs, callback, return_dtype=dtype, is_elementwise=True)
     return result if form == "single" else result.alias("pixels")
+
+
+def raster_selector() -> cs.Selector:
+    """Select every raster column."""
+    return cs.by_dtype([raster_dtype(dtype) for dtype in PIXEL_DTYPES.values()])
 
 
 def band_name(band: pl.Expr) -> str:

@@ -5,7 +5,7 @@ One callback answers one Polars batch; callables are picklable and carry options
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from polars_rasteret.frame.elementwise import (
     known_crs,
     mapped,
     pixel_dtype_of,
+    raster_selector,
     read_columns,
     same_length,
     settled_crs,
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
 class _SamplePoints(Watched):
     """Callback: raster columns, then x and y (or a point geometry), to values."""
 
-    n_bands: int
+    n_bands: int | None
+    """None: the first series is a Struct of all raster columns."""
     has_xy: bool
     crs: str | None
     unscale: bool
@@ -73,6 +75,9 @@ class _SamplePoints(Watched):
             return self._answer(series, return_dtype)
 
     def _answer(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None) -> pl.Series:
+        if self.n_bands is None:
+            bands = series[0].struct.unnest().get_columns()
+            return replace(self, n_bands=len(bands))([*bands, *series[1:]], return_dtype)
         inputs = same_length(series)
         if self.has_xy:
             points = points_of_columns(inputs[self.n_bands], inputs[self.n_bands + 1], known_crs(self.crs))
@@ -123,7 +128,7 @@ class _SamplePoints(Watched):
 
 
 def sample_points(
-    bands: Sequence[pl.Expr],
+    bands: Sequence[pl.Expr] | None,
     x: Any,
     y: Any,
     *,
@@ -146,7 +151,7 @@ def sample_points(
         raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
     options = current_options(on_error=on_error)
     callback = _SamplePoints(
-        n_bands=len(bands),
+        n_bands=None if bands is None else len(bands),
         has_xy=y is not None,
         crs=settled_crs(crs),
         unscale=unscale,
@@ -156,8 +161,14 @@ def sample_points(
         spending=Spending.of(options),
     )
     is_float = unscale or method != "nearest"
+    dtype: Any
+    if bands is None:
+        pixels = raster_selector().as_expr().struct.field("nodata").name.keep()
+        pixels = pixels.cast(pl.Float64) if is_float else pixels
+        dtype = pl.dtype_of(pl.struct(pixels) if form == "struct" else pl.concat_arr(pixels))
+        return mapped([pl.struct(raster_selector()), *where], callback, dtype, form)
     if form == "single":
-        dtype: Any = pl.Float64() if is_float else pl.self_dtype().struct["nodata"]
+        dtype = pl.Float64() if is_float else pl.self_dtype().struct["nodata"]
     elif form == "struct":
         dtype = pl.struct_with_fields(
             {band_name(band): pl.Float64() if is_float else pixel_dtype_of(band) for band in bands}

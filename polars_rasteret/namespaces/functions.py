@@ -24,8 +24,8 @@ _SOLAR_US_PER_DEGREE = 240_000_000
 
 
 def sample_points(
-    bands: Sequence[str],
-    x: Any,
+    bands: Sequence[str] | None = None,
+    x: Any = None,
     y: Any = None,
     *,
     stack: bool = False,
@@ -41,7 +41,7 @@ def sample_points(
     Parameters
     ----------
     bands
-        Names of raster columns.
+        Names of raster columns; None: all of them.
     x, y
         Column names, expressions or numbers; without `y`, `x` is a point geometry.
     stack
@@ -68,7 +68,7 @@ def sample_points(
     from polars_rasteret.frame.elementwise import band_expressions
 
     return sample_expression.sample_points(
-        band_expressions("sample_points", bands),
+        None if bands is None else band_expressions("sample_points", bands),
         x,
         y,
         crs=crs,

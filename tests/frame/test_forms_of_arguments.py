@@ -162,3 +162,20 @@ def test_windows_that_grow_are_read_in_smaller_units(scenes, engine):
     with pr.options(max_answer_bytes=20_000):
         got = frame.raster.with_columns(chip=read).select("n", "chip").collect(engine=engine)
     assert got.equals(expected)
+
+
+def test_all_bands_are_sampled_where_none_is_named(scenes, engine):
+    one = scenes.head(1)
+    for bands in ({}, {"bands": None}):
+        got = one.select("id", pr.sample_points(**bands, x=500_005, y=4_999_995, crs=32632)).collect(engine=engine)
+        assert got.schema["pixels"] == pl.Struct({"red": pl.UInt16, "nir": pl.UInt16})
+        assert got["pixels"].to_list() == [{"red": 1000, "nir": 3000}]
+    stack = one.select(pr.sample_points(None, 500_005, 4_999_995, crs=32632, stack=True))
+    assert stack.collect_schema()["pixels"] == pl.Array(pl.UInt16, 2)
+    assert stack.collect(engine=engine)["pixels"].to_list() == [[1000, 3000]]
+    scaled = one.select(pr.sample_points(None, 500_005, 4_999_995, crs=32632, unscale=True)).collect(engine=engine)
+    assert scaled.schema["pixels"] == pl.Struct({"red": pl.Float64, "nir": pl.Float64})
+    made = one.raster.with_columns(pr.sample_points(None, 500_005, 4_999_995, crs=32632)).collect(engine=engine)
+    assert made["pixels"].to_list() == [{"red": 1000, "nir": 3000}]
+    with pytest.raises(UsageError, match="x is None"):
+        pr.sample_points()
