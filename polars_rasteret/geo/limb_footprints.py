@@ -222,7 +222,8 @@ def _over_poles(lonlat: NDArray[np.float64], is_open: NDArray[np.bool_]) -> NDAr
 def _is_covered(crs: str, grid: Grid, faces: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Tell which faces of the plane have their pixels in the image."""
     transform, width, height = grid
-    places = shapely.get_coordinates(shapely.point_on_surface(faces))
+    # Not any place: two sides of the limb are drawn a little apart, and faces reach in between.
+    places = shapely.get_coordinates(shapely.get_point(shapely.maximum_inscribed_circle(faces), 0))
     x, y = transform_xy(LONLAT, crs, places[:, 0], places[:, 1])
     covered = np.zeros(len(faces), np.bool_)
     turn = 2 * np.pi * EARTH_RADIUS_M / metres_per_unit(crs)

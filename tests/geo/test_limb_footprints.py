@@ -158,6 +158,12 @@ def test_an_image_beyond_the_limb_has_no_footprint():
     assert np.isnan(bounds).all()
 
 
+def test_a_corner_of_the_map_that_is_not_in_the_image_is_not_held():
+    # Both sides of the limb are the same meridian: the face of the corner goes on between them.
+    transform = (36643902.105, 11202078.129, -23922990.117, 22017877.702, -18643388.790, -1687244.456)
+    check("+proj=robin +lon_0=2 +datum=WGS84", transform, 1, 1)
+
+
 def test_an_image_that_only_touches_the_limb_is_held():
     transform = grid((5.4335e6, -2e5, 5.5e6, 3e5), 665, 500)
     geometry = check(PROJECTIONS["geostationary"][0].format(lon=-75), transform, 665, 500)
