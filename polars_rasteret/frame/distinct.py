@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,16 +43,54 @@ def distinct_rows(columns: Iterable[pl.Series], n_rows: int) -> tuple[Ints, Ints
     >>> first.tolist(), number.tolist()
     ([0, 1], [0, 1, 0])
     """
-    first, number = nothing_known = np.zeros(min(n_rows, 1), np.int64), np.zeros(n_rows, np.int64)
+    columns = list(columns)
+    if n_rows <= _FEW:
+        return _few(columns, n_rows)
+    first, number = nothing_known = np.zeros(1, np.int64), np.zeros(n_rows, np.int64)
     for column in columns:
-        if column.dtype not in (pl.String, pl.Binary):
+        if not _is_text(column):
             first, number = _refined(first, number, _bits(column))
             continue
         views = _views(column)
         if not all(_is_told(first, number, half) for half in views):  # views may differ where values do not
             first_view, its_view = _refined(*nothing_known, views)
-            first, number = _refined(first, number, [_numbered(column.gather(first_view))[1][its_view]])
+            first, number = _refined(first, number, [_numbered(column[first_view])[1][its_view]])
     return first, number
+
+
+def _is_text(column: pl.Series) -> bool:
+    return column.dtype in (pl.String, pl.Binary)
+
+
+def _few(columns: Sequence[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
+    """Do so by two dictionaries: of the bits of each row with the views of its texts, then of the values of rows that differ."""
+    texts: list[pl.Series] = []
+    bits: list[NDArray[np.signedinteger]] = []
+    for column in columns:
+        if _is_text(column):
+            texts.append(column)
+        else:
+            bits += _bits(column)
+    first, number = _known(_row_bytes([*bits, *(half for column in texts for half in _views(column))], n_rows))
+    content = [column[first].to_list() for column in texts]
+    own_first, own = _known(zip(_row_bytes([part[first] for part in bits], len(first)), *content, strict=True))
+    return first[own_first], own[number]
+
+
+def _row_bytes(parts: Sequence[NDArray[np.signedinteger]], n_rows: int) -> list[bytes]:
+    """Give the bytes of each row of some columns of integers."""
+    table = np.zeros((n_rows, len(parts)), np.int64)
+    for at, part in enumerate(parts):
+        table[:, at] = part
+    packed, width = table.tobytes(), 8 * len(parts)
+    return [packed[row * width : (row + 1) * width] for row in range(n_rows)]
+
+
+def _known(values: Iterable[Hashable]) -> tuple[Ints, Ints]:
+    """Give numbers to the distinct values of a short list in order of appearance, by a dictionary."""
+    known: dict[Hashable, int] = {}
+    number = np.array([known.setdefault(one, len(known)) for one in values], np.int64)
+    return np.unique(number, return_index=True)[1].astype(np.int64), number
 
 
 def _is_told(first: Ints, number: Ints, part: NDArray[np.signedinteger]) -> bool:
@@ -73,11 +111,9 @@ def _refined(first: Ints, number: Ints, parts: Iterable[NDArray[np.signedinteger
 def _numbered(values: pl.Series) -> tuple[Ints, Ints]:
     """Give numbers to the distinct values in order of appearance: the first row of each, and the number of each row."""
     if len(values) <= _FEW:
-        known: dict[object, int] = {}
-        number = np.array([known.setdefault(one, len(known)) for one in values.to_list()], np.int64)
-        return np.unique(number, return_index=True)[1].astype(np.int64), number
+        return _known(values.to_list())
     first = values.arg_unique().sort()
-    distinct = values.gather(first)
+    distinct = values[first]
     number = values.replace_strict(distinct, pl.int_range(len(distinct), eager=True), return_dtype=pl.Int64).to_numpy()
     return first.to_numpy().astype(np.int64), number
 
@@ -95,7 +131,11 @@ def _views(column: pl.Series) -> list[Ints]:
 
 def _bits(column: pl.Series) -> list[NDArray[np.signedinteger]]:
     """Give the bits of each row's numbers as integers, and where there are nulls, where."""
-    values = column.to_numpy() if isinstance(column.dtype, pl.Array) else column.fill_null(0).to_numpy()
+    n_nulls = column.null_count()
+    if n_nulls == len(column):
+        return []
+    has_nulls = n_nulls > 0
+    values = (column.fill_null(0) if has_nulls and not isinstance(column.dtype, pl.Array) else column).to_numpy()
     bits = np.ascontiguousarray(values).view(f"i{values.dtype.itemsize}")
     parts = [bits] if bits.ndim == 1 else list(bits.T)
-    return [*parts, column.is_null().to_numpy().view(np.int8)] if column.null_count() else parts
+    return [*parts, column.is_null().to_numpy().view(np.int8)] if has_nulls else parts
