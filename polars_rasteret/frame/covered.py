@@ -13,7 +13,7 @@ from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage import covered_pixels
-from polars_rasteret.geo.crs import NATIVE, turn_of
+from polars_rasteret.geo.crs import NATIVE, period_of
 from polars_rasteret.geo.seam import image_span, turns_to_image
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: st
         )
     covered = np.zeros((height, width), np.bool_)
     for shift in _shifts(
-        lines, None if areas.crs == NATIVE or crs is None else turn_of(crs), transform, (height, width)
+        lines, None if areas.crs == NATIVE or crs is None else period_of(crs), transform, (height, width)
     ):
         on_grid = [(*pixel_coordinates(transform, x + shift, y), is_ring) for x, y, is_ring in lines]
         covered |= covered_pixels(on_grid, height, width, all_touched=coverage == "all_touched")

@@ -14,7 +14,7 @@ import numpy as np
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.faults import NO_SIDECARS
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
-from polars_rasteret.geo.crs import NATIVE, turn_of
+from polars_rasteret.geo.crs import NATIVE, period_of
 from polars_rasteret.geo.seam import placed_x
 from polars_rasteret.hrefs import shown
 
@@ -107,7 +107,7 @@ def windows_of_points(
     for crs, rows in _rows_by_crs(column, reference_id, points.crs):
         x, y = points.in_crs(crs, target[rows])
         grids = _transforms(column, reference_id, rows)
-        if points.crs != NATIVE and (turn := turn_of(crs)) is not None:
+        if points.crs != NATIVE and (turn := period_of(crs)) is not None:
             x = placed_x(grids, width[rows], height[rows], x, y, turn=turn)
         row[rows], col[rows] = pixel_of(grids, x, y)
         if at_row is not None and at_col is not None:

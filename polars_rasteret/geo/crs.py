@@ -26,6 +26,14 @@ LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
 
 EARTH_RADIUS_M = 6_378_137.0
 
+_CYLINDRICAL_METHODS = (
+    "Equidistant Cylindrical",
+    "Lambert Cylindrical Equal Area",
+    "Mercator",
+    "Miller",
+    "Popular Visualisation Pseudo Mercator",
+)
+
 NATIVE = "native"
 """Says that coordinates already are in each record's own CRS."""
 
@@ -141,6 +149,36 @@ def _turn_of(crs: str) -> float:
     axes = _parsed(crs).axis_info
     # The factor of angles is radians per unit: 400 units in a CRS of grads.
     return round(2 * math.pi / float(axes[0].unit_conversion_factor), 9) if axes else 360.0
+
+
+@lru_cache(maxsize=1024)
+def period_of(crs: str) -> float | None:
+    """Give after what x repeats: a turn around the Earth in geographic CRSs, the width of the world in cylindrical ones.
+
+    Only what is placed on images asks this: boxes with xmin > xmax are for longitudes alone (`turn_of`).
+
+    Examples
+    --------
+    >>> period_of("EPSG:4326"), round(period_of("EPSG:3857"), 2), period_of("EPSG:32632")
+    (360.0, 40075016.69, None)
+    """
+    if (turn := turn_of(crs)) is not None:
+        return turn
+    is_cylindrical = is_known(crs) and projection_method(crs).startswith(_CYLINDRICAL_METHODS)
+    return on_proj_thread(_width_of_world, crs) if is_cylindrical else None
+
+
+def _width_of_world(crs: str) -> float | None:
+    own = _parsed(crs).geodetic_crs
+    if own is None:
+        return None
+    geographic = _name_of(own)
+    # Along the equator x grows evenly, but for one jump back where the map ends.
+    lon = np.linspace(-0.5, 0.5, 65) * _turn_of(geographic)
+    step = np.diff(_transformed(geographic, crs, lon, np.zeros(65))[0])
+    even = float(np.median(step))
+    is_cylinder = np.isfinite(even) and (np.abs(step - even) > 1e-6 * abs(even)).sum() <= 1
+    return abs(even) * len(step) if is_cylinder else None
 
 
 @lru_cache(maxsize=1024)

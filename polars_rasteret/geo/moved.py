@@ -13,7 +13,7 @@ import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
 from polars_rasteret.geo.bends import middles_of_edges, reaches
-from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, NATIVE, is_geographic, transform_xy, turn_of
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, NATIVE, is_geographic, period_of, transform_xy, turn_of
 from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
 from polars_rasteret.geo.geometry import mended, parsed
 from polars_rasteret.geo.placements import Pieces, placed_windows, reduced, whole_where_nearly
@@ -129,7 +129,7 @@ class Areas:
 
         Coordinates may be infinite where they have no place in `crs`.
         """
-        turn = turn_of(crs)
+        turn = period_of(crs)
         run = slice(self._start[index], self._start[index + 1])
         if turn is None:
             x, y = self._points.in_crs(crs, np.arange(run.start, run.stop))
@@ -142,7 +142,7 @@ class Areas:
             for line in shapely.get_rings(part) if is_area else [part]:
                 stop = start + shapely.get_num_coordinates(line)
                 along_x, along_y = x[start:stop], y[start:stop]
-                if turn is not None and is_area and _winds(along_x, turn):
+                if turn is not None and is_area and is_geographic(crs) and _winds(along_x, turn):
                     pole = np.copysign(turn / 4, along_y.mean())
                     along_x = np.concatenate([along_x, along_x[[-1, 0, 0]]])
                     along_y = np.concatenate([along_y, [pole, pole, along_y[0]]])
@@ -207,7 +207,7 @@ class Areas:
         width = bounds[:, 2] - bounds[:, 0]
         is_own = self._points.is_in(crs)
         is_box = self._is_box.copy() if is_own else self.is_point.copy()
-        if not is_own:
+        if not is_own and is_geographic(crs):
             for at in np.flatnonzero(width > turn / 2).tolist():  # around a pole, outlines do not close
                 around = np.concatenate([np.zeros(0), *(one for _, one, is_ring in self.outline(crs, at) if is_ring)])
                 if len(around) and np.abs(around).max() == turn / 4:
@@ -291,7 +291,7 @@ class Areas:
 
         Where a geometry has no width or no height, and where it has no place on the grid, the extent is that of the window.
         """
-        if self.crs != NATIVE and (turn := turn_of(crs)) is not None:
+        if self.crs != NATIVE and (turn := period_of(crs)) is not None:
             pieces = self._in_pieces(crs, turn)
             windows, extents = placed_windows(pieces, index, transform, width, height, turn=turn)
             has_place = np.isfinite(pieces.bounds[pieces.first[index]]).all(axis=1)
