@@ -40,7 +40,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|\d+")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
-_REMEMBERED_S = 60.0
+REMEMBERED_S = 60.0
+"""How long it is taken for granted where a name leads."""
 _MOST_REMEMBERED = 10_000
 
 _known: dict[str, tuple[float, frozenset[Reach]]] = {}
@@ -96,7 +97,7 @@ def reaches_of(host: str, *, is_looked_up: bool = True) -> frozenset[Reach]:
     now = time.monotonic()
     known = _known.get(host)
     if known is None or known[0] < now:
-        known = (now + _REMEMBERED_S, _looked_up(_plain(host)))
+        known = (now + REMEMBERED_S, _looked_up(_plain(host)))
         with _lock:
             if len(_known) >= _MOST_REMEMBERED:
                 _known.clear()

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 import weakref
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,7 @@ import httpx
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
+from polars_rasteret.fetch.addresses import REMEMBERED_S
 from polars_rasteret.fetch.failures import (
     BeyondEndError,
     RedirectedError,
@@ -159,14 +161,23 @@ class HttpSource(GetByRead):
     Parameters
     ----------
     quick
-        None: obstore would not do for any request.
+        None: obstore may not look up the name of this origin, or would not do for any request.
     thorough
         Sees every redirect.
+    quick_at
+        Makes `quick` for an address instead of the name. It is asked for a minute after `thorough` came to that address.
     """
 
-    def __init__(self, quick: ObstoreSource | None, thorough: HttpxSource) -> None:
+    def __init__(
+        self,
+        quick: ObstoreSource | None,
+        thorough: HttpxSource,
+        quick_at: Callable[[str], ObstoreSource] | None = None,
+    ) -> None:
         self._quick = quick
         self.thorough = thorough
+        self._quick_at = quick_at
+        self._found: _Found | None = None
         self._is_odd = False
 
     def read(
@@ -175,11 +186,21 @@ class HttpSource(GetByRead):
         """Give one range."""
         n_before = 0
         began = time.monotonic()
-        if self._quick is not None and attempt == 0 and not self._is_odd and not needs_exact_url(href):
+        found = self._found
+        if found is not None and began >= found.until:
+            found = None
+        quick = self._quick if found is None else found.quick
+        if quick is not None and attempt == 0 and not self._is_odd and not needs_exact_url(href):
             try:
-                return self._quick.read(href, byte_start, byte_stop, etag=etag, timeout_s=timeout_s, attempt=0)
+                answer = quick.read(href, byte_start, byte_stop, etag=etag, timeout_s=timeout_s, attempt=0)
             except (UnparsedAnswerError, BeyondEndError):
                 n_before = 1
+            except TransientFetchError:
+                self._found = None  # the name may lead to another address, too
+                raise
+            else:
+                answer.peer = None if found is None else found.peer
+                return answer
         left_s = max(timeout_s - (time.monotonic() - began), 0.001)
         try:
             answer = self.thorough.read(href, byte_start, byte_stop, etag=etag, timeout_s=left_s, attempt=attempt)
@@ -190,7 +211,20 @@ class HttpSource(GetByRead):
         # Once is no rule: one machine of many may answer so, or one that is busy.
         self._is_odd = not answer.is_plain
         answer.n_requests += n_before
+        if self._quick_at is not None and answer.peer is not None and found is None:
+            known = self._found
+            quick = known.quick if known is not None and known.peer == answer.peer else self._quick_at(answer.peer)
+            self._found = _Found(answer.peer, quick, time.monotonic() + REMEMBERED_S)
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where a name led, and until when (monotonic) that is taken for granted."""
+
+    peer: str
+    quick: ObstoreSource
+    until: float
 
 
 def needs_exact_url(href: str) -> bool:

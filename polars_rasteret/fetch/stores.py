@@ -304,26 +304,37 @@ def _http_source(origin: str, options: Mapping[str, Any], *, is_trusted: bool) -
             f"storage_options {', '.join(sorted(other))} mean nothing for {origin}; give an httpx.Client as client="
         )
 
-    host = origin.partition("://")[2]
-    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    served = origin.partition("://")[2]
+    host = served[1:].partition("]")[0] if served.startswith("[") else served.partition(":")[0]
     is_proxied = "proxy_url" in client or _goes_through_proxy(origin, host)
     thorough = HttpxSource(
         make_client=lambda: httpx_client(client), check_peer=None if is_trusted or is_proxied else refuse_link
     )
 
-    def make_store(timeout_s: float) -> Any:
+    def quick(place: str, only_host: str, **more: Any) -> ObstoreSource:
         # obstore follows redirects by itself, and has no option against it. What it would ask another host for goes to a proxy
         # that nobody can be, so it fails, and is asked for anew where every step is checked.
-        stays = {"allow_http": origin.startswith("http:"), "proxy_url": NO_PROXY_URL, "proxy_excludes": host}
-        return obstore_store.HTTPStore(
-            origin, client_options=client_options(timeout_s, **{**stays, **client}), retry_config=NO_RETRIES
-        )
+        stays = {"allow_http": place.startswith("http:"), "proxy_url": NO_PROXY_URL, "proxy_excludes": only_host}
 
+        def make_store(timeout_s: float) -> Any:
+            options = client_options(timeout_s, **{**stays, **client, **more})
+            return obstore_store.HTTPStore(place, client_options=options, retry_config=NO_RETRIES)
+
+        return ObstoreSource(make_store, decoded_path)
+
+    def quick_at(address: str) -> ObstoreSource:
+        port = served.partition(":")[2] or "80"
+        written = f"[{address}]" if ":" in address else address
+        return quick(f"http://{written}:{port}", address, default_headers={"Host": served})
+
+    if is_proxied or "default_headers" in client:
+        return HttpSource(None, thorough)
     # obstore looks names up by itself: a name server could answer otherwise the second time. Over TLS a certificate tells; a
-    # plain http server is asked by obstore if it is an address, this machine, or configured.
-    is_known = is_trusted or origin.startswith("https:") or bool(reaches_of(host, is_looked_up=False))
-    has_quick = is_known and not is_proxied and "default_headers" not in client
-    return HttpSource(ObstoreSource(make_store, decoded_path) if has_quick else None, thorough)
+    # plain http server is asked by obstore under its name if it is this machine or configured, else at the address that was
+    # checked.
+    if is_trusted or origin.startswith("https:") or reaches_of(host, is_looked_up=False):
+        return HttpSource(quick(origin, host), thorough)
+    return HttpSource(None, thorough, quick_at)
 
 
 def _goes_through_proxy(origin: str, host: str) -> bool:

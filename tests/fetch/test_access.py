@@ -128,6 +128,38 @@ def test_a_name_that_leads_elsewhere_the_second_time_is_refused_before_anything_
         assert server.requests == []
 
 
+def test_a_plain_http_name_is_asked_by_obstore_at_the_address_that_was_checked(names):
+    """Its own look-up would find nothing: the name is one of this test."""
+    with servers(1) as (server,):
+        names["tiles.invalid"] = ["127.0.0.1"]
+        file = FileKey(server.url("f.bin").replace("127.0.0.1", "tiles.invalid"))
+        for at in range(3):
+            assert fetch(file, [at], [400]).tiles == {0: DATA[at:400]}
+        names["tiles.invalid"] = ["169.254.169.254"]
+        assert fetch(file, [3], [400]).tiles == {0: DATA[3:400]}
+        # Who may not reach loopback may not reach it by what others have found.
+        assert "this machine" in refused(file.href, told_by=ToldBy.REMOTE)
+        names["tiles.invalid"] = ["127.0.0.1"]
+        assert ["User-Agent" in seen.headers for seen in server.requests] == [True, *[False] * 3]  # obstore sends none
+        # An address that fails is not kept.
+        server.fault = lambda seen: Fault(reset=True) if seen.number == 4 else None
+        for at in range(4, 7):
+            assert fetch(file, [at], [400]).tiles == {0: DATA[at:400]}
+        assert ["User-Agent" in seen.headers for seen in server.requests[4:]] == [False, True, False, False]
+        hosts = {value for seen in server.requests for name, value in seen.headers.items() if name.lower() == "host"}
+        assert hosts == {file.href.split("/")[2]}
+
+
+@pytest.mark.parametrize("location", ["/f.bin", "http://tiles.invalid:{port}/f.bin"])
+def test_redirects_of_a_plain_http_name_are_followed_at_its_address(names, location):
+    with servers(1) as (server,):
+        names["tiles.invalid"] = ["127.0.0.1"]
+        port = server.origin.rpartition(":")[2]
+        go = sends_on(server, location.format(port=port)).replace("127.0.0.1", "tiles.invalid")
+        assert fetch(FileKey(go.replace("/go", "/f.bin")), [1], [400]).tiles == {0: DATA[1:400]}
+        assert fetch(FileKey(go), [2], [400]).tiles == {0: DATA[2:400]}
+
+
 def test_a_link_local_address_is_read_where_a_store_is_configured():
     calls = []
 
