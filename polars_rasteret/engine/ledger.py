@@ -18,8 +18,7 @@ import numpy as np
 
 from polars_rasteret.engine.spending import Bill
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.sources import FileKey
-from polars_rasteret.fetch.wanted import version_of
+from polars_rasteret.fetch.wanted import refused, version_of
 from polars_rasteret.plan.bills import PlannedCall, file_bills
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine.spending import Budget
-    from polars_rasteret.options import DryRun
+    from polars_rasteret.fetch.sources import FileKey
+    from polars_rasteret.options import DryRun, ReadOptions
     from polars_rasteret.plan.jobs import Jobs, ReadPlan
 
     Ints = NDArray[np.int64]
@@ -64,24 +64,34 @@ class Ledger:
         yield
         self.planning_s = time.perf_counter() - began
 
-    def add(self, jobs: Jobs, run: DryRun, *, group: Callable[[Ints, Ints, Ints], Ints], max_gap_bytes: int) -> None:
-        """Write down what a read would fetch.
+    def add(
+        self,
+        jobs: Jobs,
+        run: DryRun,
+        *,
+        files: Sequence[FileKey],
+        group: Callable[[Ints, Ints, Ints], Ints],
+        options: ReadOptions,
+    ) -> None:
+        """Write down what a read would fetch; of files whose hrefs nothing reads, that is nothing.
 
         Raises
         ------
         UsageError
-            For hrefs that nothing reads.
+            For such hrefs with ``options.on_error == "raise"``.
         """
-        versions = [
-            version_of(FileKey(href=href, etag=one.etag, file_size=one.file_size, last_modified=one.last_modified))
-            for href, one in zip(jobs.hrefs, jobs.files, strict=True)
-        ]
-        images = {key for plan in jobs.plans for key in _images(plan)}
-        links = _links(jobs.plans)
+        wrong = refused(files)
+        if wrong and options.on_error == "raise":
+            raise next(iter(wrong.values()))
+        versions = {at: version_of(file) for at, file in enumerate(files) if at not in wrong}
+        unread = {jobs.hrefs[at] for at in wrong}
+        images = {key for plan in jobs.plans for key in _images(plan) if key[0] not in unread}
+        links = {link for link in _links(jobs.plans) if unread.isdisjoint(link)}
         decoded = _decoded_bytes(jobs)
+        is_fetched = ~np.isin(jobs.file_id, list(wrong))
         with self._lock:
-            numbers = np.empty(len(versions), np.int64)
-            for at, version in enumerate(versions):
+            numbers = np.full(len(files), -1, np.int64)
+            for at, version in versions.items():
                 numbers[at] = self._numbers.setdefault(version, len(self.hrefs))
                 if numbers[at] == len(self.hrefs):
                     self.hrefs.append(jobs.hrefs[at])
@@ -92,11 +102,11 @@ class Ledger:
                     run=run.read,
                     in_batches=run.in_batches,
                     group=group,
-                    max_gap_bytes=max_gap_bytes,
-                    file=numbers[jobs.file_id],
-                    byte_start=jobs.byte_start,
-                    byte_stop=jobs.byte_stop,
-                    decoded_bytes=decoded,
+                    max_gap_bytes=options.max_gap_bytes,
+                    file=numbers[jobs.file_id[is_fetched]],
+                    byte_start=jobs.byte_start[is_fetched],
+                    byte_stop=jobs.byte_stop[is_fetched],
+                    decoded_bytes=decoded[is_fetched],
                 )
             )
 

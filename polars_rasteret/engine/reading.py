@@ -97,7 +97,7 @@ def read_windows(
     _check_dtypes(reads)
     if options.dry_run is not None:
         ledger_of(options.dry_run).add(
-            jobs, options.dry_run, group=_grouping(options), max_gap_bytes=options.max_gap_bytes
+            jobs, options.dry_run, files=_files(jobs, options), group=_grouping(options), options=options
         )
         return [_dry_answer(plan) for plan in jobs.plans[: len(reads)]]
     if spending is None and (budget := Budget.of(options)) is not None:
@@ -152,9 +152,8 @@ def _fetch_and_decode(
     return call.failed
 
 
-def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spending | None) -> FetchTicket | None:
-    """Ask for the bytes of all tiles; those of files whose hrefs nothing reads have failed before any request."""
-    files = [
+def _files(jobs: Jobs, options: ReadOptions) -> list[FileKey]:
+    return [
         FileKey(
             href=href,
             etag=one.etag,
@@ -164,6 +163,11 @@ def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spendin
         )
         for href, one in zip(jobs.hrefs, jobs.files, strict=True)
     ]
+
+
+def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spending | None) -> FetchTicket | None:
+    """Ask for the bytes of all tiles; those of files whose hrefs nothing reads have failed before any request."""
+    files = _files(jobs, options)
     how: dict[str, Any] = {
         "group": _grouping(options),
         "options": options,

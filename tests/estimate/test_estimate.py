@@ -331,3 +331,28 @@ def test_what_polars_cannot_tell_is_unknown(scenes):
     bill = pr.estimate(query)
     assert bill.bound == "unknown"
     assert bill.tiles
+
+
+UNREAD = {
+    "points": lambda s, **how: sampled(s, ["flat", "qa"], **how),
+    "windows": lambda s, **how: s.raster.read_windows(SCATTERED, ["flat", "qa"], shape=(2, 2), crs=CRS, **how),
+    "an expression": lambda s, **how: paired(s).with_columns(
+        pl.col("flat", "qa").raster.sample_points("x", "y", crs=CRS, **how)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+@pytest.mark.filterwarnings("ignore:.*values are null:RuntimeWarning")
+def test_files_that_nothing_reads_cost_nothing_where_their_rows_may_be_null(name, source, scenes, engine):
+    href = pl.lit("nothing://reads/this.tif")
+    flat = pl.when(pl.col("id") == "a").then(href).otherwise(pl.col("flat").struct.field("href")).alias("href")
+    broken = scenes.with_columns(pl.col("flat").struct.with_fields(flat))
+    query = UNREAD[name](broken, on_error="null")
+    bill = pr.estimate(query)
+    assert source.requests == []
+    assert bill.bound == "exact"
+    assert (bill.tiles, bill.bytes) == moved(query, source, engine)
+    assert bill.by_host.height == 1
+    with pytest.raises(UsageError, match="nothing reads nothing://"):
+        pr.estimate(UNREAD[name](broken))
