@@ -239,6 +239,9 @@ class _InForce(type):
             return getattr(current_options(), name)
         raise AttributeError(f"there is no option {name!r}; the options are {', '.join(_SETTABLE)}")
 
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise UsageError(f"options are set by a call: pr.options({name}={value!r}), for good or in a with block")
+
     def __dir__(cls) -> list[str]:
         return [*type.__dir__(cls), *_SETTABLE]
 

@@ -78,6 +78,9 @@ def test_options_show_what_is_in_force():
     with pytest.raises(AttributeError, match=r"no option 'patience'.*timeout_s"):
         _ = pr.options.patience
     assert "dry_run" not in repr(pr.options)
+    with pytest.raises(UsageError, match=r"pr\.options\(timeout_s=4\)"):
+        pr.options.timeout_s = 4  # would show a number that is not in force
+    assert pr.options.timeout_s == before
 
 
 def test_a_list_of_paths_is_one_collection_in_the_order_of_the_list(tmp_path):
@@ -96,6 +99,9 @@ def test_a_list_of_paths_is_one_collection_in_the_order_of_the_list(tmp_path):
 def test_lists_of_paths_that_name_nothing_are_refused(tmp_path):
     with pytest.raises(UsageError, match="empty"):
         pr.scan_collection([])
+    for wrong in (None, 5, b"x", [None], [[tmp_path]], ["here", 5]):
+        with pytest.raises(UsageError, match=r"path is|nothing is at"):
+            pr.scan_collection(wrong)
     pr.testing.example_scenes().raster.sink_collection(tmp_path / "there.parquet")
     with pytest.raises(UsageError, match="gone"):
         pr.scan_collection([tmp_path / "there.parquet", tmp_path / "gone.parquet"])

@@ -53,7 +53,7 @@ def is_remote(path: str) -> bool:
 
 def plain_path(path: str | os.PathLike[str]) -> str:
     """Give a path as text: absolute if local (also for ``file://``), a URL as it is."""
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
         raise UsageError(f"path is {path!r}; expected a path or URL of a collection")
     if is_remote(text):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 import os
+from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def scan_collection(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    paths = list(path) if isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike) else [path]
     if not paths:
         raise UsageError("the list of paths is empty: expected at least one Parquet file, folder or glob")
     parts: list[Part] = []

@@ -181,6 +181,8 @@ def _from_mapping(mapping: dict[str, Any]) -> Any:
 def _box_of(value: Any) -> tuple[float, float, float, float] | None:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
         return None
+    if not len(value):
+        raise UsageError("the list is empty; expected geometries, or four numbers (minx, miny, maxx, maxy)")
     if len(value) != 4 or not all(isinstance(side, int | float | np.number) for side in value):
         raise UsageError(f"bounds are {value!r}; expected four numbers (minx, miny, maxx, maxy)")
     west, south, east, north = (float(side) for side in value)

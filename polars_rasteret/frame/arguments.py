@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -80,7 +81,7 @@ def check_fill(what: str, fill_value: Any) -> None:
 
 def checked_bands(what: str, bands: Any) -> tuple[str, ...]:
     """Take names of bands: no fewer than one, none twice."""
-    names = (bands,) if isinstance(bands, str) else tuple(bands)
+    names = (bands,) if isinstance(bands, str) else tuple(bands) if isinstance(bands, Iterable) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{what}: bands={bands!r}; expected names of raster columns")
     twice = sorted({name for name in names if names.count(name) > 1})

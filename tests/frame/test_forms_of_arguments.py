@@ -179,3 +179,21 @@ def test_all_bands_are_sampled_where_none_is_named(scenes, engine):
     assert made["pixels"].to_list() == [{"red": 1000, "nir": 3000}]
     with pytest.raises(UsageError, match="x is None"):
         pr.sample_points()
+
+
+@pytest.mark.parametrize("bands", [cs.by_name("red"), pl.col("red"), 5, [], ["red", 5]])
+def test_bands_that_are_no_names_are_refused_in_words(scenes, bands):
+    for asked in (
+        lambda: pr.sample_points(bands, 500_005, 4_999_995, crs=32632),
+        lambda: pr.read_window(bands, **WINDOW),
+        lambda: scenes.raster.sample_points(FRAME, bands, x="east", y="north", crs=32632),
+        lambda: scenes.raster.read_windows(FRAME, bands, x="east", y="north", crs=32632),
+    ):
+        with pytest.raises(UsageError, match="expected names of raster columns"):
+            asked()
+
+
+@pytest.mark.parametrize("areas", [[], (), [shapely.Point()]])
+def test_intersects_needs_a_geometry(scenes, areas):
+    with pytest.raises(UsageError, match="the list is empty; expected geometries|holds no geometry"):
+        scenes.raster.intersects(areas)
