@@ -195,5 +195,5 @@ def test_bands_that_are_no_names_are_refused_in_words(scenes, bands):
 
 @pytest.mark.parametrize("areas", [[], (), [shapely.Point()]])
 def test_intersects_needs_a_geometry(scenes, areas):
-    with pytest.raises(UsageError, match="the list is empty; expected geometries|holds no geometry"):
+    with pytest.raises(UsageError, match=r"the list is empty|holds no geometry"):
         scenes.raster.intersects(areas)
