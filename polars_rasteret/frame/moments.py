@@ -21,6 +21,8 @@ from polars_rasteret.schema import TIME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
 AT = "\0at"
 """Column of the caller's frame that holds ``at=``."""
 
@@ -102,13 +104,25 @@ def record_times(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
 
 def record_intervals(datetime: pl.Series, start: pl.Series, end: pl.Series) -> Intervals:
     """Give the interval of each record: from start to end where it has both, else its instant."""
-    has_both = (start.is_not_null() & end.is_not_null()).to_numpy()
-    instant = datetime.fill_null(0).to_numpy()
+    instant, is_known = _numbers(datetime)
+    start_at, has_start = _numbers(start)
+    end_at, has_end = _numbers(end)
+    has_both = has_start & has_end
     return Intervals(
-        start=np.where(has_both, start.fill_null(0).to_numpy(), instant),
-        stop=np.where(has_both, end.fill_null(0).to_numpy(), instant),
-        is_known=has_both | datetime.is_not_null().to_numpy(),
+        start=np.where(has_both, start_at, instant),
+        stop=np.where(has_both, end_at, instant),
+        is_known=has_both | is_known,
     )
+
+
+def _numbers(times: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Give whole numbers, 0 for nulls, and which are not null; without a query where nulls need none."""
+    n_nulls = times.null_count()
+    if n_nulls == len(times):
+        return np.zeros(n_nulls, np.int64), np.zeros(n_nulls, np.bool_)
+    if not n_nulls:
+        return times.to_numpy(), np.ones(len(times), np.bool_)
+    return times.fill_null(0).to_numpy(), times.is_not_null().to_numpy()
 
 
 def may_lie_in(schema: Mapping[str, pl.DataType], first: int | None, last: int | None) -> pl.Expr | None:

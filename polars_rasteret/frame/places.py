@@ -30,10 +30,11 @@ def bounds_of_grids(grids: pl.Series, *, native: bool = False) -> NDArray[np.flo
     native
         In the CRS of each value; else in longitude and latitude, xmin > xmax across the antimeridian.
     """
-    transform = _transforms(grids.struct.field("transform"))
-    width, height = (grids.struct.field(side).fill_null(0).to_numpy().astype(np.int64) for side in ("width", "height"))
+    fields = grids.struct.unnest()
+    transform = _transforms(fields["transform"])
+    width, height = (fields[side].fill_null(0).to_numpy().astype(np.int64) for side in ("width", "height"))
     if not native:
-        return grid_bounds(grids.struct.field("crs").to_list(), transform, width, height)
+        return grid_bounds(fields["crs"].to_list(), transform, width, height)
     return bounds_in_own_crs(transform, width, height)
 
 

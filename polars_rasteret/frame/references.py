@@ -51,8 +51,9 @@ class RasterColumn:
 
     def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give scale and offset of each row, shape (n_rows,); null means 1 and 0."""
-        scale = self.series.struct.field("scale").cast(pl.Float64).fill_null(1.0).to_numpy()
-        offset = self.series.struct.field("offset").cast(pl.Float64).fill_null(0.0).to_numpy()
+        fields = self.series.struct.unnest()
+        scale = fields["scale"].cast(pl.Float64).fill_null(1.0).to_numpy()
+        offset = fields["offset"].cast(pl.Float64).fill_null(0.0).to_numpy()
         return scale, offset
 
     def is_unplaced(self, reference_id: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _HAS_SRID = 0x20
 """Of the highest byte of the geometry type in EWKB."""
+_FEW = 64
+"""Below, values are looked at one by one, which is quicker than a query."""
 
 
 def passed_crs(crs: Any, *, what: str) -> str:
@@ -111,11 +113,9 @@ def refuse_other_native(geometry: pl.Series, found: Iterable[str | None], *, wha
 
 def srids_of(geometry: pl.Series) -> pl.Series:
     """Give the SRID that each EWKB value states: 0 where it states none, null where it is null."""
-    wkb = geometry.ext.storage() if isinstance(geometry.dtype, pl.BaseExtension) else geometry
+    wkb = _wkb(geometry)
     none = pl.select(pl.when(wkb.is_not_null()).then(pl.lit(0, pl.Int32))).to_series()
-    kinds = [kind for kind in wkb.bin.head(5).unique().to_list() if kind is not None and len(kind) == 5]
-    for order, name, at in ((1, "little", 4), (0, "big", 1)):
-        flagged = [kind for kind in kinds if kind[0] == order and kind[at] & _HAS_SRID]
+    for name, flagged in _flagged(wkb).items():
         if flagged:
             stated = wkb.bin.slice(5, 4).bin.reinterpret(dtype=pl.Int32, endianness=name)  # type: ignore[arg-type]
             has_it = wkb.bin.head(5).is_in(flagged)
@@ -123,12 +123,32 @@ def srids_of(geometry: pl.Series) -> pl.Series:
     return none
 
 
+def _wkb(geometry: pl.Series) -> pl.Series:
+    return geometry.ext.storage() if isinstance(geometry.dtype, pl.BaseExtension) else geometry
+
+
+def _flagged(wkb: pl.Series) -> dict[str, list[bytes]]:
+    """Give, by byte order, with which five bytes those values begin that state an SRID."""
+    if len(wkb) <= _FEW:
+        kinds = {one[:5] for one in map(wkb.__getitem__, range(len(wkb))) if one is not None}
+    else:
+        kinds = set(wkb.bin.head(5).unique().drop_nulls().to_list())
+    kinds = {kind for kind in kinds if len(kind) == 5}
+    return {
+        name: [kind for kind in kinds if kind[0] == order and kind[at] & _HAS_SRID]
+        for order, name, at in ((1, "little", 4), (0, "big", 1))
+    }
+
+
 def _statement(geometry: pl.Series, *, what: str) -> tuple[str | None, bool]:
     """Give the CRS that a geometry column states, and whether it does for every value."""
     named = geometry_crs(geometry.dtype)
     if not may_hold_srids(geometry.dtype):
         return named, named is not None
-    srids = [int(one) for one in srids_of(geometry).unique().drop_nulls()]
+    if any(_flagged(_wkb(geometry)).values()):
+        srids = [int(one) for one in srids_of(geometry).unique().drop_nulls()]
+    else:
+        srids = [0] if geometry.null_count() < len(geometry) else []
     stated = [normalize_crs(one) for one in sorted(srids) if one]
     if named is not None:
         stated.insert(0, named)

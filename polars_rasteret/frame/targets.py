@@ -241,7 +241,8 @@ def wkb_array(series: pl.Series, crs: str) -> NDArray[np.object_]:
 def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
     fields = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # is_bbox_dtype has said so
     names = next(names for names in BBOX_FIELDS if fields >= set(names))
-    bounds = np.stack([float_array(series.struct.field(name)) for name in names], axis=1)
+    sides = series.struct.unnest()
+    bounds = np.stack([float_array(sides[name]) for name in names], axis=1)
     boxes = np.full(len(bounds), None, dtype=object)
     finite = np.isfinite(bounds).all(axis=1)
     boxes[finite] = shapely.box(*eastward(bounds[finite], crs).T)
@@ -255,7 +256,7 @@ def float_array(series: pl.Series) -> NDArray[np.float64]:
         numbers = series.cast(pl.Float64)
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"coordinate column {series.name!r} is {series.dtype}; expected numbers") from error
-    return numbers.fill_null(float("nan")).to_numpy()
+    return numbers.to_numpy()
 
 
 def points_of_columns(x: pl.Series, y: pl.Series, crs: str) -> Points:

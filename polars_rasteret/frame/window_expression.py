@@ -97,7 +97,7 @@ class _ReadWindow(Watched):
         columns = [raster_column(one, targets_in=targets_in) for one in inputs[: self.n_bands]]
         if self.where == "bounds":
             check_native(where[0], self.crs, columns, what="read_window")
-        shared = SharedWindows(self._windows(where, len(inputs[0])))
+        shared = SharedWindows(self._windows(where, targets_in, len(inputs[0])))
         dtypes = None
         is_stack = self.form == "stack"
         if is_stack and not self.unscale:
@@ -157,7 +157,9 @@ class _ReadWindow(Watched):
             return known_crs(self.crs)
         return crs_of_geometry(where[0], self.crs, what="read_window")
 
-    def _windows(self, where: Sequence[pl.Series], n_rows: int) -> Callable[[RasterColumn, NDArray[np.int64]], Windows]:
+    def _windows(
+        self, where: Sequence[pl.Series], targets_in: str | None, n_rows: int
+    ) -> Callable[[RasterColumn, NDArray[np.int64]], Windows]:
         rows = np.arange(n_rows, dtype=np.int64)
         has_own_grid = self.resizes or self.resolution is not None
         if self.where == "image":
@@ -173,11 +175,11 @@ class _ReadWindow(Watched):
         if self.where == "box":
             from shapely import box, to_wkb
 
-            areas = areas_of_geometry(pl.Series([to_wkb(box(*self.box))], dtype=pl.Binary), known_crs(self.crs))  # type: ignore[misc]
+            areas = areas_of_geometry(pl.Series([to_wkb(box(*self.box))], dtype=pl.Binary), known_crs(targets_in))  # type: ignore[misc]
             rows = np.zeros_like(rows)
         else:
             geometry = where[0]
-            crs = known_crs(self._targets_in(where))
+            crs = known_crs(targets_in)
             is_there = geometry.is_not_null().to_numpy()
             if self.shape is not None and are_points(wkb_array(geometry, crs)[is_there]).all():
                 points, shape = points_of_geometry(geometry, crs), self.shape
