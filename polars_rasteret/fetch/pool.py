@@ -71,6 +71,7 @@ class FetchPool:
         self._idents: set[int] = set()
         """Of the fetch threads."""
         self._given_back: deque[int] = deque()
+        self._gone: deque[Call] = deque()
         self._bytes_in_flight = 0
         self._bytes_held = 0
         self._short_of_bytes = False
@@ -103,12 +104,17 @@ class FetchPool:
         self._wake(len(jobs) - (threading.get_ident() in self._idents))
 
     def leave(self, call: Call) -> None:
-        """Drop the queued requests of a call that went away, where nobody else waits for them."""
-        for lane in call.lanes.values():
-            for job in lane.pending:
-                if job.is_unwanted:
-                    self._drop(job)
-            lane.pending = deque(job for job in lane.pending if not job.finished)
+        """Note a call that went away (with or without the lock); `tidy` drops what it had queued."""
+        self._gone.append(call)
+
+    def tidy(self) -> None:
+        """Drop the queued requests of calls that went away, where nobody else waits for them."""
+        while self._gone:
+            for lane in self._gone.popleft().lanes.values():
+                for job in lane.pending:
+                    if job.is_unwanted:
+                        self._drop(job)
+                lane.pending = deque(job for job in lane.pending if not job.finished)
 
     def put_back(self, job: Job) -> None:
         """Queue a request again, before the others of its lane; `start_threads` must follow."""
@@ -214,6 +220,7 @@ class FetchPool:
     def _next(self) -> Job | None:
         """Wait for the next request that may start; None: the thread should end."""
         while not self.closing:
+            self.tidy()
             # Threads beyond a limit that was lowered go idle, and end there.
             job = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
             if job is not None:

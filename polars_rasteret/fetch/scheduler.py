@@ -50,8 +50,6 @@ __all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache
 
 _CHUNK = 512
 """Tiles looked up while the lock is held once: a few tenths of a millisecond."""
-_TIDY_S = 1.0
-"""Longest wait for the lock of a call that goes away: far longer than any thread holds it."""
 _NO_FILE = -1
 """Stands for the file in the key of a look, which no table holds."""
 
@@ -192,6 +190,7 @@ class Scheduler:
         """Tell what is held now."""
         with self._lock:
             pool = self._pool
+            pool.tidy()
             return SchedulerState(
                 n_threads=pool.n_threads,
                 n_running=pool.n_running,
@@ -238,15 +237,15 @@ class Scheduler:
         if call.abandoned:
             return
         call.abandoned = True
-        # The garbage collector may end a generator, and so a call, on the very thread that holds the lock. Nothing is delivered
-        # to the call in any case; what it had queued is then dropped when its turn comes.
-        if not self._lock.acquire(timeout=_TIDY_S):
-            return
-        try:
-            self._pool.leave(call)
-            self._clock.look_soon()
-        finally:
-            self._lock.release()
+        self._pool.leave(call)
+        # The garbage collector may end a generator, and so a call, on the very thread that holds the lock: nobody waits for it
+        # here. Then the next fetch thread that looks for work tidies.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._pool.tidy()
+                self._clock.look_soon()
+            finally:
+                self._lock.release()
 
     def _withdraw(self, call: Call, tiles: WantedTiles, found: Found) -> None:
         """Go away before the requests were queued; whoever has come to wait for one of the tiles takes it over."""

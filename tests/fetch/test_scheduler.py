@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from receiver import DATA, Receiver, each_alone, fetch, per_file, quiet, wait_until
 
-import polars_rasteret.fetch.scheduler as scheduler_module
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.scheduler import Scheduler, process_scheduler
 from polars_rasteret.fetch.stores import configure_store
@@ -223,9 +222,8 @@ def test_an_abandoned_call_is_told_nothing_and_leaves_nothing_behind(gate):
     assert fetch(gate.a, np.arange(1000) * 10, np.arange(1000) * 10 + 5).errors == {}
 
 
-def test_a_call_may_be_abandoned_by_the_thread_that_holds_the_lock(gate, monkeypatch):
+def test_a_call_may_be_abandoned_by_the_thread_that_holds_the_lock(gate):
     """The garbage collector ends a forgotten generator wherever it comes to it, within the scheduler's own code too."""
-    monkeypatch.setattr(scheduler_module, "_TIDY_S", 0.01)
     receiver = Receiver()
     scheduler = process_scheduler()
     with options(max_concurrency=4):
@@ -240,6 +238,7 @@ def test_a_call_may_be_abandoned_by_the_thread_that_holds_the_lock(gate, monkeyp
         thread.start()
         thread.join(30)
         assert not thread.is_alive()
+        assert scheduler.state().n_queued == 0
         gate.opened.set()
         wait_until(lambda: quiet(scheduler.state()))
     assert receiver.times == {}
