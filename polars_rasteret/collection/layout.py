@@ -51,14 +51,15 @@ def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check_boxes(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> None:
-    """Refuse NaN and infinities: statistics of Parquet leave NaN out, so that filters would pass over the record unseen."""
+    """Refuse NaN, infinities and ymin > ymax: filters that go by statistics of Parquet would pass over the record unseen."""
     is_null = np.logical_or.reduce([side.is_null().to_numpy() for side in frame["bbox"].struct.unnest()])
-    wrong = np.flatnonzero(~np.isfinite(bounds).all(axis=1) & ~is_null)
+    is_box = np.isfinite(bounds).all(axis=1) & (bounds[:, 1] <= bounds[:, 3])
+    wrong = np.flatnonzero(~is_box & ~is_null)
     if len(wrong):
         at = int(wrong[0])
         raise UsageError(
-            f"column 'bbox' of record {frame['id'][at]!r} is {bounds[at].tolist()}; expected four finite numbers, or null for "
-            "the place of the image itself"
+            f"column 'bbox' of record {frame['id'][at]!r} is {bounds[at].tolist()}; expected four finite numbers with ymin <= "
+            "ymax, or null for the place of the image itself"
         )
 
 

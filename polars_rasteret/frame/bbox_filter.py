@@ -53,7 +53,8 @@ def has_no_box(lf: pl.LazyFrame) -> pl.Expr:
     """Give a filter that is true where ``bbox`` says nothing, or nothing that can be meant."""
     sides = [pl.col("bbox").struct.field(name) for name in ("xmin", "ymin", "xmax", "ymax")]
     missing = reduce(or_, [side.is_null() for side in sides])
-    # Statistics of Parquet leave NaN out: asked about it, a scan skips no row group. What this package writes has none.
+    # Statistics of Parquet leave NaN out and compare no columns: asked about these, a scan skips no row group. What this
+    # package writes has none.
     if "Parquet SCAN" in lf.explain(optimized=False):
         return missing
-    return missing | ~pl.all_horizontal([side.is_finite() for side in sides])
+    return missing | ~pl.all_horizontal([side.is_finite() for side in sides]) | (sides[1] > sides[3])

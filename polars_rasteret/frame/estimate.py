@@ -34,6 +34,8 @@ from polars_rasteret.plan.bills import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polars_rasteret.frame.dependence import Dependence
 
 Bound = Literal["exact", "upper", "unknown"]
@@ -181,7 +183,7 @@ def _estimate(ledger: Ledger, bills: FileBills, depends: Dependence) -> Estimate
         decoded_bytes=decoded,
         seconds=ledger.planning_s
         + seconds(
-            _loads(files),
+            _loads(files, ledger.hrefs),
             rounds=bills.rounds,
             decoding_s=decoding_s(n_bytes, decoded),
             at_once=process_options().max_concurrency,
@@ -193,13 +195,14 @@ def _estimate(ledger: Ledger, bills: FileBills, depends: Dependence) -> Estimate
     )
 
 
-def _loads(files: pl.DataFrame) -> list[HostLoad]:
-    """Say what each host is asked for, and how fast it was until now."""
+def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
+    """Say what each host is asked for, and how fast it was until now; `hrefs` are those of the rows of `files`."""
     loads = []
-    hosts = files.group_by("host", maintain_order=True).agg(pl.col("href").first(), pl.col("requests", "bytes").sum())
-    for host, href, requests, n_bytes in hosts.iter_rows():
+    of_file = files.select("host", "requests", "bytes", at=pl.int_range(pl.len()))
+    hosts = of_file.group_by("host", maintain_order=True).agg(pl.col("at").first(), pl.col("requests", "bytes").sum())
+    for host, at, requests, n_bytes in hosts.iter_rows():
         is_local = host == "file"
-        speed = process_scheduler().speed(href)
+        speed = process_scheduler().speed(hrefs[at])
         loads.append(
             HostLoad(
                 requests=requests,

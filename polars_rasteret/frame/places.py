@@ -50,7 +50,14 @@ def bounds_in_own_crs(
 
 
 def _transforms(field: pl.Series) -> NDArray[np.float64]:
-    """Give transforms as an array, NaN where there is none or it has not six numbers."""
+    """Give transforms as an array, NaN where there is none or it has not six numbers that span a pixel."""
+    transform = _six_numbers(field)
+    a, b, _, d, e, _ = transform.T
+    transform[a * e == b * d] = np.nan
+    return transform
+
+
+def _six_numbers(field: pl.Series) -> NDArray[np.float64]:
     transform = np.full((len(field), 6), np.nan)
     if isinstance(field.dtype, pl.Array) and field.dtype.size == 6:
         present = field.is_not_null().to_numpy()

@@ -226,7 +226,7 @@ def _ranks(ids: pl.Series) -> NDArray[np.int64]:
 
 
 def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, RasteretError]:
-    """Give the records whose box is no box: neither null nor four finite numbers."""
+    """Give the records whose box is no box: neither null nor four finite numbers with ymin <= ymax."""
     has_box = _has_box(sides)
     if has_box.all():
         return {}
@@ -235,7 +235,7 @@ def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, Raste
     return {
         record: FileFormatError(
             f"column 'bbox': {', '.join(f'{name}={side}' for name, side in zip(_SIDES, sides[record].tolist(), strict=True))}; "
-            "expected four finite numbers, or null for the place of the image itself"
+            "expected four finite numbers with ymin <= ymax, or null for the place of the image itself"
         )
         for record in np.flatnonzero(~has_box & ~has_null).tolist()
     }
@@ -261,7 +261,7 @@ def _sides(bbox: pl.Series) -> NDArray[np.float64]:
 
 
 def _has_box(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(bounds).all(axis=1))
+    return np.asarray(np.isfinite(bounds).all(axis=1) & (bounds[:, 1] <= bounds[:, 3]))
 
 
 def _boxes_of_rasters(

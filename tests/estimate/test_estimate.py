@@ -356,3 +356,11 @@ def test_files_that_nothing_reads_cost_nothing_where_their_rows_may_be_null(name
     assert bill.by_host.height == 1
     with pytest.raises(UsageError, match="nothing reads nothing://"):
         pr.estimate(UNREAD[name](broken))
+
+
+def test_the_host_of_a_path_that_looks_like_an_url_is_this_machine(scenes):
+    # Messages show such a path as a URL; the speed seen of its host is asked for by what it is.
+    broken = scenes.filter(pl.col("id") == "a").with_columns(
+        pl.col("flat").struct.with_fields(pl.lit("odd:/name.tif").alias("href"))
+    )
+    assert pr.estimate(sampled(broken, ["flat"], on_error="null")).requests > 0

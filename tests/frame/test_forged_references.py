@@ -6,6 +6,7 @@ error that names the column and the record, or with ``on_error="null"`` in null 
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -349,8 +350,14 @@ def test_a_corrupt_row_behind_a_sound_one_of_the_same_file_is_noticed(records, o
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("side", ["xmin", "ymin", "xmax", "ymax"])
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("side", "number"),
+    [
+        *itertools.product(["xmin", "ymin", "xmax", "ymax"], [math.nan, math.inf, -math.inf]),
+        ("ymin", 89.0),  # beyond ymax
+        ("ymax", -89.0),
+    ],
+)
 def test_a_box_that_is_none_is_named(records, side, number, engine):
     is_evil = pl.col("id") == "B"
     lf = records.filter(pl.col("id") != "P").lazy().with_columns(
@@ -372,9 +379,16 @@ def test_a_record_without_a_box_is_found_by_its_footprint(records, number):
     assert lf.raster.intersects((0, 0, 1, 1)).collect().height == 0
 
 
-def test_a_box_that_is_none_is_not_written(records, tmp_path):
+def test_a_box_turned_over_does_not_hide_its_record_from_intersects(records):
+    lf = records.lazy().with_columns(bbox=pl.col("bbox").struct.with_fields(ymin=pl.lit(89.0)))
+    area = (500_000, 4_999_360, 500_600, 5_000_000)
+    assert lf.raster.intersects(area, crs=32632).collect()["id"].to_list() == ["A", "B", "P"]
+
+
+@pytest.mark.parametrize(("side", "number"), [("xmin", math.nan), ("ymin", 89.0)])
+def test_a_box_that_is_none_is_not_written(records, side, number, tmp_path):
     """Statistics of Parquet leave NaN out: a scan that skips row groups would pass over the record."""
-    lf = records.lazy().with_columns(bbox=pl.col("bbox").struct.with_fields(xmin=pl.lit(math.nan)))
+    lf = records.lazy().with_columns(bbox=pl.col("bbox").struct.with_fields(pl.lit(number).alias(side)))
     with pytest.raises(UsageError, match=r"'bbox' of record 'A'"):
         lf.raster.sink_collection(tmp_path / "c.parquet")
 
@@ -389,9 +403,12 @@ def test_a_box_with_a_null_means_the_place_of_the_image(records, sides):
     ]
 
 
-def test_a_damaged_record_without_a_box_does_not_vanish(records):
-    lf = forged(records, sets(crs="somewhere"), band="one").lazy().drop("bbox", "geometry")
-    with pytest.raises(FileFormatError, match=r"one.*somewhere.*'B'"):
+@pytest.mark.parametrize(
+    ("field", "value"), [("crs", "somewhere"), ("transform", [0.0] * 6), ("transform", [1.0, 2.0, 0.0, 2.0, 4.0, 0.0])]
+)
+def test_a_damaged_record_without_a_box_does_not_vanish(records, field, value):
+    lf = forged(records, sets(**{field: value}), band="one").lazy().drop("bbox", "geometry")
+    with pytest.raises(FileFormatError, match=rf"one.*{field}.*'B'"):
         lf.raster.sample_points(POINTS, ["one"], crs=32632).collect()
     found = lf.raster.sample_points(POINTS, ["one"], crs=32632, on_error="null").collect()
     assert found.filter(record_id="A")["one"].to_list() == truth("a.tif", 0)
