@@ -57,13 +57,16 @@ def reaches(values: Floats, is_middle: NDArray[np.bool_]) -> tuple[Floats, Float
     >>> high.tolist()
     [0.0, 4.0, 4.0, 3.0]
     """
-    at = np.flatnonzero(is_middle)
-    before, value, after = values[at - 1], values[at], values[at + 1]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        bend = before - 2 * value + after
-        peak = value - (before - after) ** 2 / (8 * bend)
-        has_peak = (np.abs(before - after) <= 2 * np.abs(bend)) & np.isfinite(peak)
-    peak = np.where(has_peak, peak, value)
+        across = values[2:] - values[:-2]
+        bend = values[:-2] - 2 * values[1:-1] + values[2:]
+        at = np.flatnonzero(is_middle[1:-1] & (np.abs(across) <= 2 * np.abs(bend)))  # few: where an outline turns
+        if not len(at):
+            return values, values
+        across, bend, at = across[at], bend[at], at + 1
+        value = values[at]
+        peak = value - across**2 / (8 * bend)
+    peak = np.where(np.isfinite(peak), peak, value)
     low, high = values.copy(), values.copy()
     low[at], high[at] = np.fmin(value, peak), np.fmax(value, peak)
     return low, high
