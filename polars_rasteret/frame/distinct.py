@@ -72,7 +72,8 @@ def _few(columns: Sequence[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
         else:
             bits += _bits(column)
     first, number = _known(_row_bytes([*bits, *(half for column in texts for half in _views(column))], n_rows))
-    content = [column[first].to_list() for column in texts]
+    at_first = pl.Series(first, dtype=pl.UInt32)
+    content = [column[at_first].to_list() for column in texts]
     own_first, own = _known(zip(_row_bytes([part[first] for part in bits], len(first)), *content, strict=True))
     return first[own_first], own[number]
 
