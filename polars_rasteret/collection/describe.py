@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from polars_rasteret.collection.extent import bounds_array, crs, place_expression
+from polars_rasteret.collection.extent import bounds_array, crs, is_bbox, place_expression
 from polars_rasteret.collection.geoparquet import total_bounds
 from polars_rasteret.frame.facts import Facts
-from polars_rasteret.schema import pixel_dtype, raster_columns
+from polars_rasteret.schema import BBOX, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -80,7 +80,7 @@ def describe(lf: pl.LazyFrame) -> Description:
     if schema.get("collection") == pl.String:
         wanted.append(pl.col("collection").drop_nulls().unique().sort().implode().alias("collections"))
     found = lf.select(wanted).collect().row(0, named=True)
-    places = pl.Series(found["bbox"], dtype=schema.get("bbox") if "bbox" in schema else None)
+    places = pl.Series(found["bbox"], dtype=schema["bbox"] if is_bbox(schema.get("bbox")) else BBOX)
     return Description(
         n_records=found["n_records"],
         bands={name: pixel_dtype(schema[name]) for name in names},

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import shapely
 
+from polars_rasteret.errors import FileFormatError
 from polars_rasteret.geo.boxes import wrap_bounds
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.schema import TIME, raster_columns
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 OUR_KEY = "polars_rasteret"
 _VERSION = 1
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 UNREAD = "__unread"
@@ -82,13 +84,26 @@ def _unread_rows(unread: pl.Series | None) -> list[list[Any]]:
 
 
 def unread_files(metadata: Mapping[str, str], n_rows: int) -> pl.Series:
-    """Give, row by row, the files that gave no raster, as `file_metadata` was told."""
-    rows: list[list[dict[str, Any]] | None] = [None] * n_rows
+    """Give, row by row, the files that gave no raster, as `file_metadata` was told.
+
+    Raises
+    ------
+    FileFormatError
+        When the metadata of the part says something else under our key.
+    """
+    rows: list[list[dict[str, Any]]] = [[] for _ in range(n_rows)]
     fields = ("band", "href", "band_index", "file_size", "etag", "last_modified")
-    for row, *values, modified in json.loads(metadata.get(OUR_KEY, "{}")).get("unread", []):
-        time = None if modified is None else dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=modified)
-        rows[row] = [*(rows[row] or []), dict(zip(fields, [*values, time], strict=True))]
-    return pl.Series(UNREAD, rows, dtype=UNREAD_DTYPE)
+    try:
+        told = dict(json.loads(metadata.get(OUR_KEY, "{}")))
+        for row, *values, modified in told.get("unread", ()):
+            time = None if modified is None else _EPOCH + dt.timedelta(microseconds=modified)
+            rows[range(n_rows).index(row)].append(dict(zip(fields, [*values, time], strict=True)))
+        return pl.Series(UNREAD, [one or None for one in rows], dtype=UNREAD_DTYPE)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, pl.exceptions.PolarsError) as error:
+        raise FileFormatError(
+            f"the metadata key {OUR_KEY!r} was not written by polars_rasteret: {str(error)[:100]}. Read the collection, and "
+            "write it anew with sink_collection."
+        ) from error
 
 
 def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
@@ -96,7 +111,7 @@ def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
     try:
         told = json.loads(metadata[OUR_KEY])
         return set(told["bands_without_values"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
 
 

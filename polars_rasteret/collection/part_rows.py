@@ -11,6 +11,8 @@ import polars as pl
 
 from polars_rasteret.collection.geoparquet import unread_files
 from polars_rasteret.collection.parts import polars_options
+from polars_rasteret.errors import FileFormatError
+from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from polars_rasteret.collection.parts import Part
@@ -21,15 +23,20 @@ def read_part(part: Part, **options: Any) -> pl.DataFrame:
     frame = pl.read_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
     extensions = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
     frame = frame.with_columns(pl.col(name).ext.storage() for name in extensions)
-    return frame.with_columns(
-        unread_files(pl.read_parquet_metadata(part.path, **polars_options(**options)), frame.height)
-    )
+    return frame.with_columns(_unread(part, frame.height, **options))
 
 
 def read_unread(part: Part, **options: Any) -> pl.DataFrame:
     """Read the files of one part that gave no raster: column `UNREAD`, one row per record."""
+    return _unread(part, n_records(part, **options), **options).to_frame()
+
+
+def _unread(part: Part, n_rows: int, **options: Any) -> pl.Series:
     metadata = pl.read_parquet_metadata(part.path, **polars_options(**options))
-    return unread_files(metadata, n_records(part, **options)).to_frame()
+    try:
+        return unread_files(metadata, n_rows)
+    except FileFormatError as error:
+        raise FileFormatError(f"{shown(part.path)}: {error}") from error
 
 
 def n_records(part: Part, **options: Any) -> int:

@@ -23,6 +23,7 @@ from polars_rasteret.collection.sink import sink_collection
 from polars_rasteret.collection.spatial import intersects
 from polars_rasteret.collection.subset import subset
 from polars_rasteret.errors import UsageError
+from polars_rasteret.testing import example_scenes
 
 SCENES = with_places(grid_of_scenes())
 """1 x 1 degree at every 10 degrees; the western column lies at -180..-179, the eastern at 170..171."""
@@ -374,3 +375,8 @@ def test_a_period_says_where_it_ends():
     assert period_of("2020-01").stop == day("2020-02-01")
     assert not period_of("2020-01").closed
     assert period_of("2020-01-01T05:00:00+01:00").start == day("2020-01-01T04:00:00")
+
+
+def test_a_collection_of_places_that_are_none_is_described():
+    nowhere = example_scenes().with_columns(geometry=pl.lit(shapely.to_wkb(shapely.Point()))).drop("bbox")
+    assert describe(nowhere).bounds is None

@@ -306,3 +306,32 @@ def test_a_build_that_was_killed_after_its_end_keeps_records_it_did_not_make(tmp
                 pr.build_from_files(hrefs[:1], bands=["red"], into=target)
         found = pr.build_from_files(hrefs[3:], bands=["red"], into=target).collect()["id"].sort().to_list()
         assert found == ["0", "1", "2", "3"]
+
+
+NOT_OURS = [
+    "",
+    "x",
+    "5",
+    "null",
+    '{"unread": 5}',
+    '{"unread": [5]}',
+    '{"unread": [[99, "red", "h", 0, 1, null, null]]}',
+    '{"unread": [[-1, "red", "h", 0, 1, null, null]]}',
+    '{"unread": [[0, "red", "h", 0, 1, null, 1e300]]}',
+    '{"unread": [[0, "red", "h", 0, "x", null, null]]}',
+    '{"unread": [[0, "red"]]}',
+    '{"unread": [["a", 1, 2, 3, 4, 5, 6]]}',
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("said", NOT_OURS, ids=range(len(NOT_OURS)))
+def test_metadata_of_a_part_that_is_not_ours_is_named_where_it_is_needed(tmp_path, said):
+    folder, part = tmp_path / "c", tmp_path / "c" / "part.parquet"
+    pr.testing.example_scenes().raster.sink_collection(part)
+    pl.read_parquet(part).write_parquet(part, metadata={"polars_rasteret": said})
+    pr.testing.example_scenes().raster.sink_collection(folder, mode="append")
+    for change in (pr.compact, pr.refresh, lambda path: pr.remove(path, pl.col("id") == "first")):
+        with pytest.raises(FileFormatError, match=r"part.parquet: the metadata key 'polars_rasteret'"):
+            change(folder)
+    assert pr.scan_collection(folder).collect().height == 4
