@@ -22,9 +22,8 @@ from polars_rasteret.frame.stated_crs import geometry_crs
 from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
-from polars_rasteret.geo.footprints import image_footprints, lonlat_rings
+from polars_rasteret.geo.footprints import box_grids, image_footprints, lonlat_rings
 from polars_rasteret.geo.geometry import parsed
-from polars_rasteret.geo.known_bounds import box_grids
 from polars_rasteret.geo.nesting import check_wkt
 from polars_rasteret.geo.seam import eastward, geometry_bounds, split_at_antimeridian
 from polars_rasteret.plan.pairs import boxes_near

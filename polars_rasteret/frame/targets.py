@@ -17,8 +17,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.arguments import first_line
 from polars_rasteret.frame.stated_crs import crs_of_geometry, geometry_crs, may_hold_srids, passed_crs
 from polars_rasteret.geo.crs import LONLAT
+from polars_rasteret.geo.footprints import box_grids
 from polars_rasteret.geo.geometry import are_points, points_of
-from polars_rasteret.geo.known_bounds import box_grids, grid_bounds
+from polars_rasteret.geo.known_bounds import grid_bounds
 from polars_rasteret.geo.moved import Areas, Points
 from polars_rasteret.geo.seam import eastward
 

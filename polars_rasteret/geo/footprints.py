@@ -112,6 +112,24 @@ def image_bounds(
     return bounds
 
 
+def box_grids(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give transforms of images of one pixel that cover boxes of map coordinates, shape (n, 6)."""
+    minx, miny, maxx, maxy = boxes.T
+    zero = np.zeros(len(boxes))
+    return np.stack([maxx - minx, zero, minx, zero, miny - maxy, maxy], axis=1)
+
+
+def are_met(
+    crs: str, boxes: NDArray[np.float64], images: tuple[str, NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
+) -> NDArray[np.bool_]:
+    """Say which boxes of map coordinates share a place on the Earth with their images (CRS, transform, width, height)."""
+    one = np.ones(len(boxes), np.int64)
+    asked = image_footprints([crs] * len(boxes), box_grids(boxes), one, one).geometry
+    return np.asarray(
+        shapely.intersects(image_footprints([images[0]] * len(boxes), *images[1:]).geometry, asked), np.bool_
+    )
+
+
 def ring_fractions(steps: int = EDGE_STEPS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give col and row fractions of an open ring around the unit square: down, right, up, left (each of shape (4 * steps,))."""
     along = np.arange(steps) / steps

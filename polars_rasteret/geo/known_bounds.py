@@ -83,13 +83,6 @@ def grid_bounds(
     return bounds
 
 
-def box_grids(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give transforms of images of one pixel that cover boxes of map coordinates, shape (n, 6)."""
-    minx, miny, maxx, maxy = boxes.T
-    zero = np.zeros(len(boxes))
-    return np.stack([maxx - minx, zero, minx, zero, miny - maxy, maxy], axis=1)
-
-
 def _keys(
     crs: Sequence[str | None],
     transform: NDArray[np.float64],

@@ -14,7 +14,7 @@ import shapely
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
 from polars_rasteret.geo.bends import middles_of_edges, reaches
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, NATIVE, is_geographic, period_of, transform_xy, turn_of
-from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
+from polars_rasteret.geo.footprints import are_met, lonlat_rings, ring_fractions
 from polars_rasteret.geo.geometry import mended, parsed
 from polars_rasteret.geo.placements import Pieces, placed_windows, reduced, whole_where_nearly
 from polars_rasteret.geo.seam import joined_at_seam, single_parts, split_at_antimeridian, unrolled
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     _Reach = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-_SEGMENTS_PER_IMAGE = 64
-"""The same for what is cut to an image."""
+_SEGMENTS_PER_IMAGE = 64  # of what is cut to an image
 _REACH = 0.01
 """An image's outline is widened by this share of its size before areas are cut to it: it has bends of its own."""
 _SEGMENTS_PER_SIDE = 20  # a straight edge bends in another CRS; this many chords follow it
@@ -80,7 +79,7 @@ class Areas:
     crs
         Normalized CRS of the coordinates, or ``"native"``.
     step
-        Distance between points of the outlines, per geometry; None: a share of its size.
+        Between points of the outlines, per geometry; None: a share of its size.
     """
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: NDArray[np.float64] | None = None) -> None:
@@ -267,10 +266,8 @@ class Areas:
             CRS of the grids.
         index
             Which geometry, shape (k,).
-        transform
-            Grid of each, shape (k, 6).
-        width, height
-            Of the image on it, in pixels, shape (k,).
+        transform, width, height
+            Grid of each, and the size of the image on it; shapes (k, 6), (k,), (k,).
 
         Returns
         -------
@@ -342,7 +339,10 @@ class Areas:
             known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
             images[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
         windows = np.stack([np.zeros_like(height), height, np.zeros_like(width), width], axis=1)
-        has_image = ~shapely.is_missing(images)  # without an outline in the CRS of the areas, the whole image is taken
+        has_image = ~shapely.is_missing(images)
+        if len(lost := np.flatnonzero(~has_image)):  # they are taken whole, where they share a place with the area
+            there = are_met(self.crs, self.bounds[index[lost]], (crs, transform[lost], width[lost], height[lost]))
+            windows[lost[~there]] = 0
         images, areas = shapely.make_valid(images[has_image]), shapely.make_valid(areas[has_image])
         size = np.sqrt(shapely.area(images))
         parts = shapely.intersection(areas, shapely.buffer(images, _REACH * size))

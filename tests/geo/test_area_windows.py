@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates
-from polars_rasteret.geo.crs import NATIVE, transform_xy
+from polars_rasteret.geo.crs import NATIVE, normalize_crs, transform_xy
 from polars_rasteret.geo.moved import Areas, Points
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
@@ -257,3 +257,22 @@ def test_the_window_of_a_large_area_is_that_of_its_bent_bounds(way, shares, is_t
     found = Areas(wkb_of(area), source).windows(target, np.array([0]), np.array([grid]), n, n)[0]
     expected = dense_window(area, grid, source, target)
     assert clipped(found, 60_000) == clipped(expected, 60_000)
+
+
+GOES = "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"
+
+
+@pytest.mark.parametrize(
+    ("area", "area_crs", "crs", "transform", "is_met"),
+    [
+        ((15, 6, 16, 14), 4326, GOES, (54_000, 0, -5.4e6, 0, -54_000, 5.4e6), False),
+        ((-30, 6, 16, 14), 4326, GOES, (54_000, 0, -5.4e6, 0, -54_000, 5.4e6), True),
+        ((1.2e6, -4e6, 1.3e6, -3.9e6), GOES, 32701, (5_000, 0, 300_000, 0, -5_000, 8_300_000), False),
+        ((-1e6, -1e6, 1e6, 1e6), GOES, 32718, (5_000, 0, 300_000, 0, -5_000, 1e7), True),
+    ],
+)
+def test_an_image_that_has_nothing_of_an_area_off_its_earth_is_not_taken_whole(area, area_crs, crs, transform, is_met):
+    areas = Areas(np.array([shapely.to_wkb(shapely.box(*area))], object), normalize_crs(area_crs))
+    size = np.array([200])
+    window = areas.windows(normalize_crs(crs), np.array([0]), np.array([transform], np.float64), size, size)
+    assert window.any() == is_met
