@@ -43,6 +43,8 @@ def distinct_rows(columns: Iterable[pl.Series], n_rows: int) -> tuple[Ints, Ints
     >>> first.tolist(), number.tolist()
     ([0, 1], [0, 1, 0])
     """
+    if n_rows <= 1:
+        return np.arange(n_rows), np.arange(n_rows)
     columns = list(columns)
     if n_rows <= _FEW:
         return _few(columns, n_rows)

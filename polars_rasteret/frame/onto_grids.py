@@ -198,10 +198,11 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
         )  # without georeferencing, the size has to do
         is_own = is_same & ((own_transform[at] == base).all(axis=1) | is_twin)
         others = at[~is_own]
-        faults = _unrelated(band, grids, others)
-        related = ~np.isin(others, list(faults))
-        is_read[others[~related]] = False
-        others, is_same = others[related], is_same[~is_own][related]
+        is_same = is_same[~is_own]
+        if len(others) and (faults := _unrelated(band, grids, others)):
+            related = ~np.isin(others, list(faults))
+            is_read[others[~related]] = False
+            others, is_same = others[related], is_same[related]
         if len(others):
             extent[others], is_parallel = _mapped(grids, own_transform, others)
             is_free[others] = ~(is_parallel & is_same)
@@ -228,10 +229,11 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     period = np.zeros(n_rows, np.int64)
     around = at if runs_on(band) else others
     around = around[~is_free[around]]
-    turn = turns_in_pixels(band, around)
-    is_again = are_met_again(extent[around], turn, full[around, 1])
-    for row, columns in zip(around[is_again].tolist(), turn[is_again].tolist(), strict=True):
-        level[row], size[row], period[row] = _level_of_copies(band, row, int(level[row]), columns)
+    if len(around):
+        turn = turns_in_pixels(band, around)
+        is_again = are_met_again(extent[around], turn, full[around, 1])
+        for row, columns in zip(around[is_again].tolist(), turn[is_again].tolist(), strict=True):
+            level[row], size[row], period[row] = _level_of_copies(band, row, int(level[row]), columns)
     scaled = extent / np.repeat(full / size, 2, axis=1)
     scaled[:, 2:] += period[:, None]
     steps = pixels / (full / size) / answer
