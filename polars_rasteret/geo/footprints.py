@@ -16,7 +16,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import map_coordinates
 from polars_rasteret.geo.boxes import EPSILON, unwrap_bounds, wrap_bounds
 from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, LONLAT_NAMES, is_geographic, metres_per_unit, transform_xy
-from polars_rasteret.geo.limb import ends_at_limb, on_earth
+from polars_rasteret.geo.limb import ends_at_limb, is_pieced, on_earth
 from polars_rasteret.geo.limb_footprints import limb_footprint
 from polars_rasteret.geo.seam import geometry_bounds, split_at_antimeridian
 
@@ -31,6 +31,8 @@ _CHUNK = 20_000
 _NEAR_POLE = 89.9
 _WIDE = 3.0
 """Degrees; below, the edges of common pixels are as good as straight."""
+_GOODE_SEAM = 40.7366
+"""Latitude north and south, at which Goode's map changes from one projection to another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +169,11 @@ def _bends(
     """Tell which of the large images have edges that may bend by half a pixel between two vertices."""
     size = unwrap_bounds(bounds)[:, 2:] - bounds[:, :2]
     across = size[:, 0] * np.cos(np.radians((bounds[:, 1] + bounds[:, 3]) / 2))
+    is_wide = np.maximum(across, size[:, 1]) > _WIDE
+    if is_pieced(crs):
+        return is_wide | ((np.abs(bounds[:, 1::2]).max(axis=1) > _GOODE_SEAM) & (np.abs(lat).min(axis=1) < _GOODE_SEAM))
     bends = np.zeros(len(lon), np.bool_)
-    wide = np.flatnonzero(np.maximum(across, size[:, 1]) > _WIDE)
+    wide = np.flatnonzero(is_wide)
     if len(wide):
         closed = [np.concatenate([axis[wide], axis[wide, :1]], axis=1) for axis in (lon, lat)]
         bulge = [_bulge(np.unwrap(axis, period=360, axis=1)) for axis in closed]

@@ -48,6 +48,16 @@ _ENDING_METHODS = (
     "Popular Visualisation Pseudo Mercator",
     "Transverse Mercator",
 )
+_PIECED_METHODS = (
+    "Goode Homolosine",
+    "Interrupted Goode Homolosine",
+    "PROJ healpix",
+    "PROJ imoll",
+    "PROJ isea",
+    "PROJ rhealpix",
+    "Quadrilateralized Spherical Cube",
+)
+"""Put together of several maps: straight edges have kinks where these meet."""
 _ROUNDS = 12
 _HALVINGS = 44
 
@@ -75,6 +85,12 @@ def ends_at_limb(crs: str) -> bool:
     Projections that show the Earth as a band around which longitude runs on count, too: an image may reach over their seam.
     """
     return is_geographic(crs) or projection_method(crs).startswith(_ENDING_METHODS)
+
+
+@lru_cache(maxsize=1024)
+def is_pieced(crs: str) -> bool:
+    """Say whether a map is put together of several, so that a straight edge may have a kink anywhere."""
+    return projection_method(crs).startswith(_PIECED_METHODS)
 
 
 def earth_outline(crs: str, box: tuple[float, float, float, float]) -> Any:

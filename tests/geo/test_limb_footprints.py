@@ -11,7 +11,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.geo.crs import normalize_crs
@@ -136,6 +136,8 @@ def images(draw):
 
 @settings(max_examples=25, deadline=None)
 @given(images())
+@example(("+proj=igh +lon_0=0 +datum=WGS84", (0, 5739.583333333333, 9791718.75, 9945.3125, 0, 4517929.6875), 120, 90))
+@example(("+proj=igh +lon_0=0 +datum=WGS84", (250, 0, 1_000_000, 0, -250, 4_600_000), 450, 450))
 def test_a_part_of_a_map_is_held(image):
     check(*image)
 
