@@ -169,9 +169,11 @@ def _bends(
     """Tell which of the large images have edges that may bend by half a pixel between two vertices."""
     size = unwrap_bounds(bounds)[:, 2:] - bounds[:, :2]
     across = size[:, 0] * np.cos(np.radians((bounds[:, 1] + bounds[:, 3]) / 2))
-    is_wide = np.maximum(across, size[:, 1]) > _WIDE
+    is_wide: NDArray[np.bool_] = np.maximum(across, size[:, 1]) > _WIDE
     if is_pieced(crs):
-        return is_wide | ((np.abs(bounds[:, 1::2]).max(axis=1) > _GOODE_SEAM) & (np.abs(lat).min(axis=1) < _GOODE_SEAM))
+        from_equator = np.abs(lat)
+        is_wide |= (from_equator.min(axis=1) < _GOODE_SEAM) & (from_equator.max(axis=1) > _GOODE_SEAM)
+        return is_wide
     bends = np.zeros(len(lon), np.bool_)
     wide = np.flatnonzero(is_wide)
     if len(wide):
