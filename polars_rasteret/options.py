@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from polars_rasteret.errors import QueryTimeoutError, UsageError
-from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,6 +187,9 @@ def _checked_prefixes(prefixes: Any) -> tuple[str, ...]:
     found = tuple(os.fspath(one) if isinstance(one, os.PathLike) else one for one in prefixes)
     for prefix in found:
         if not isinstance(prefix, str) or not _names_a_place(prefix):
+            # Not at the top: its patterns would add a fifth to the time of importing the package.
+            from polars_rasteret.hrefs import shown
+
             raise UsageError(
                 f"allowed_hrefs holds {shown(str(prefix))!r}; expected the beginning of hrefs up to a whole segment, like "
                 "'https://host/folder/', 's3://bucket/' or '/data/scenes', without a query, a user or '..'"

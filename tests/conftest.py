@@ -6,6 +6,7 @@ set of the same kind lies beside the repository, tests read that one in its plac
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -26,6 +27,38 @@ LARGER_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.register_profile("explore", derandomize=False, deadline=None)
 settings.load_profile("suite")
+
+
+ENGINES = ("streaming", "in-memory")
+MANY_CASES = 3
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the engines take turns in tests of many cases, each asked on both: the other half runs with -m slow."""
+    cases: dict[str, dict[str, dict[str, pytest.Item]]] = {}
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            continue
+        function, _, parameters = item.nodeid.removesuffix("]").partition("[")
+        words = parameters.split("-")
+        for engine in ENGINES:
+            parts = engine.split("-")
+            at = next((at for at in range(len(words)) if words[at : at + len(parts)] == parts), None)
+            if at is not None:
+                case = "-".join((*words[:at], *words[at + len(parts) :]))
+                cases.setdefault(function, {}).setdefault(case, {})[engine] = item
+    for its_cases in cases.values():
+        both = [one for one in its_cases.values() if len(one) == len(ENGINES)]
+        if len(both) >= MANY_CASES:
+            for at, one in enumerate(both):
+                one[ENGINES[at % len(ENGINES)]].add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the thousands of collected tests: a full collection among them takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

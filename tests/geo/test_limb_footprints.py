@@ -111,8 +111,17 @@ def check(proj, transform, width, height):
     return geometry
 
 
-@pytest.mark.parametrize(("lon", "lat"), [(-75, 40), (180, -90)])
-@pytest.mark.parametrize("name", PROJECTIONS)
+CENTRES = ((-75, 40), (180, -90))
+
+
+@pytest.mark.parametrize(
+    ("name", "lon", "lat"),
+    [
+        pytest.param(name, *centre, marks=[pytest.mark.slow] if (at + turn) % 2 else [])
+        for at, name in enumerate(PROJECTIONS)
+        for turn, centre in enumerate(CENTRES)
+    ],
+)
 def test_the_whole_map_is_held(name, lon, lat):
     proj, (x, y) = PROJECTIONS[name]
     check(proj.format(lon=lon, lat=lat), grid((-x, -y, x, y), 120, 100), 120, 100)

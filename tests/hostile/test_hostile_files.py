@@ -109,13 +109,13 @@ def test_2000_mutants_do_no_harm(pool):
 
 
 def test_mutants_that_gdal_reads_too_have_the_same_pixels(pool, folder):
-    seeds = range(100_000, 100_200)
+    seeds = range(100_000, 100_120)
     ours = pool.run([("direct", str(seed)) for seed in seeds])
     read = [one for one in ours if one["status"] == "read" and one["pixels"]]
     theirs = pool.run([("gdal", one["case"]) for one in read])
     differing, n_equal = compared(folder, read, theirs)
     assert differing == []
-    assert n_equal > 40
+    assert n_equal > 24
 
 
 def compared(folder: Path, ours: list[dict], theirs: list[dict]) -> tuple[list[str], int]:
