@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.upkeep import compact, list_collections, remove
     from polars_rasteret.fetch.sources import ByteSource
     from polars_rasteret.fetch.stores import configure_store
-    from polars_rasteret.frame.estimate import Estimate, estimate
+    from polars_rasteret.frame.estimate.dry_run import Estimate, estimate
     from polars_rasteret.ingest.files import build_from_files
     from polars_rasteret.ingest.refresh import refresh
     from polars_rasteret.ingest.tables import build_from_table
@@ -82,10 +82,10 @@ _LAZY = {
     "build_from_table": "polars_rasteret.ingest.tables",
     "ByteSource": "polars_rasteret.fetch.sources",
     "Description": "polars_rasteret.collection.describe",
-    "Estimate": "polars_rasteret.frame.estimate",
+    "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "compact": "polars_rasteret.collection.upkeep",
     "configure_store": "polars_rasteret.fetch.stores",
-    "estimate": "polars_rasteret.frame.estimate",
+    "estimate": "polars_rasteret.frame.estimate.dry_run",
     "list_collections": "polars_rasteret.collection.upkeep",
     "refresh": "polars_rasteret.ingest.refresh",
     "remove": "polars_rasteret.collection.upkeep",

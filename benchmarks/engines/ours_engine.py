@@ -16,8 +16,8 @@ import polars_rasteret as pr
 from engines.interface import Context, Run
 from engines.ours import collection_path, prepare, profile_notes
 from polars_rasteret.engine import WindowRead, read_windows
-from polars_rasteret.frame.references import raster_column
 from polars_rasteret.options import current_options
+from polars_rasteret.pixels.raster_column import raster_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

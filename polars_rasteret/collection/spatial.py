@@ -16,16 +16,16 @@ import shapely
 
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.bbox_filter import bbox_meets, has_no_box
-from polars_rasteret.frame.places import bounds_of_grids
-from polars_rasteret.frame.stated_crs import geometry_crs
-from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
 from polars_rasteret.geo.footprints import box_grids, image_footprints, lonlat_rings
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.geo.nesting import check_wkt
 from polars_rasteret.geo.seam import eastward, geometry_bounds, split_at_antimeridian
+from polars_rasteret.grids.extents import bounds_of_grids
+from polars_rasteret.pairing.bbox_filter import bbox_meets, has_no_box
+from polars_rasteret.pairing.stated_crs import geometry_crs
+from polars_rasteret.pairing.targets import wkb_array
 from polars_rasteret.plan.pairs import boxes_near
 from polars_rasteret.schema import raster_columns
 

@@ -13,8 +13,6 @@ from polars_rasteret.collection.geoparquet import UNREAD
 from polars_rasteret.collection.spatial import lonlat_geometry
 from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.stated_crs import geometry_crs
-from polars_rasteret.frame.targets import wkb_array
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, normalize_crs
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
@@ -23,6 +21,8 @@ from polars_rasteret.ingest.into import RecordPlan, build_into
 from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
 from polars_rasteret.ingest.sources import absolute_href
 from polars_rasteret.ingest.times import times_of_column
+from polars_rasteret.pairing.stated_crs import geometry_crs
+from polars_rasteret.pairing.targets import wkb_array
 from polars_rasteret.schema import BBOX, RECORD_COLUMNS, TIME
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ class RasterExpr:
         >>> scenes.select("id", red).collect().rows()
         [('first', 1001), ('second', 2001)]
         """
-        from polars_rasteret.frame import sample_expression
+        from polars_rasteret.frame.expressions import sample_points as sample_expression
 
         return sample_expression.sample_points(
             [self._expr],
@@ -163,7 +163,7 @@ class RasterExpr:
         >>> scenes.select(half).collect().item().to_list()
         [[1033, 1035, 1037], [1161, 1163, 1165]]
         """
-        from polars_rasteret.frame import window_expression
+        from polars_rasteret.frame.expressions import read_window as window_expression
 
         return window_expression.read_window(
             [self._expr],
@@ -207,7 +207,7 @@ class RasterExpr:
         ... ).collect().item()
         0.1
         """
-        from polars_rasteret.frame.metadata import with_metadata
+        from polars_rasteret.frame.expressions.with_metadata import with_metadata
 
         return with_metadata(self._expr, nodata=nodata, scale=scale, offset=offset)
 
@@ -234,7 +234,7 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.bounds()).unnest("red").collect().row(0)
         (500000.0, 4999360.0, 500640.0, 5000000.0)
         """
-        from polars_rasteret.frame.grid_expression import bounds
+        from polars_rasteret.frame.expressions.grid_facts import bounds
 
         return bounds(self._expr, crs)
 
@@ -255,7 +255,7 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.pixel_size()).collect().item()
         {'x': 10.0, 'y': 10.0}
         """
-        from polars_rasteret.frame.grid_expression import pixel_size
+        from polars_rasteret.frame.expressions.grid_facts import pixel_size
 
         return pixel_size(self._expr)
 
@@ -276,7 +276,7 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.overviews()).collect().item().to_list()
         []
         """
-        from polars_rasteret.frame.grid_expression import overviews
+        from polars_rasteret.frame.expressions.grid_facts import overviews
 
         return overviews(self._expr)
 
@@ -307,6 +307,6 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.row_col(500_015, 5_000_005, crs=32632)).collect().item()
         {'row': -1, 'col': 1}
         """
-        from polars_rasteret.frame.grid_expression import row_col
+        from polars_rasteret.frame.expressions.grid_facts import row_col
 
         return row_col(self._expr, x, y, crs)

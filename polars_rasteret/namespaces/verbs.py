@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from polars_rasteret.frame.question import Unmatched
+    from polars_rasteret.frame.query.question import Unmatched
     from polars_rasteret.options import OnError
     from polars_rasteret.plan.choice import Match
 
@@ -78,7 +78,7 @@ class Verbs:
         >>> pairs.select("plot", "record_id").collect().rows()
         [('a', 'first'), ('a', 'second')]
         """
-        from polars_rasteret.frame.verbs import Pairing, pair
+        from polars_rasteret.frame.verbs.paired import Pairing, pair
 
         words = Pairing(
             x=x,
@@ -218,8 +218,8 @@ class Verbs:
         >>> newest.select("plot", "record_id", "red").collect().rows()
         [('a', 'first', 1000), ('b', None, None)]
         """
-        from polars_rasteret.frame.verbs import Pairing
-        from polars_rasteret.frame.verbs import sample_points as sample
+        from polars_rasteret.frame.verbs.paired import Pairing
+        from polars_rasteret.frame.verbs.paired import sample_points as sample
 
         words = Pairing(
             x=x,
@@ -337,8 +337,8 @@ class Verbs:
         >>> chips.collect()["red"][0].to_list()
         [[1000, 1001, 1002], [1064, 1065, 1066], [1128, 1129, 1130]]
         """
-        from polars_rasteret.frame.verbs import Pairing
-        from polars_rasteret.frame.verbs import read_windows as read
+        from polars_rasteret.frame.verbs.paired import Pairing
+        from polars_rasteret.frame.verbs.paired import read_windows as read
 
         words = Pairing(
             x=x,
@@ -394,6 +394,6 @@ class Verbs:
         >>> chips.select("id", "chip").collect().height
         2
         """
-        from polars_rasteret.frame.batched import as_columns, with_columns
+        from polars_rasteret.frame.query.bounded_columns import as_columns, with_columns
 
         return with_columns(self._lf, as_columns(exprs, named_exprs))

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.frame import references
 from polars_rasteret.geo import known_bounds
+from polars_rasteret.pixels import raster_column as references
 from polars_rasteret.testing import make_cog
 
 N_RECORDS = 3_000

@@ -92,7 +92,7 @@ def test_an_answer_larger_than_its_limit_comes_in_units_or_is_refused(archive, s
 
 
 def test_units_of_a_verb_hold_no_more_than_max_answer_bytes(archive, server, monkeypatch):
-    from polars_rasteret.frame import reading
+    from polars_rasteret.pixels import reading
 
     records, points = archive.records(server.origin + "/"), archive.points(50)
     asked_bytes: list[int] = []

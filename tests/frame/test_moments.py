@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.frame.moments import may_lie_in
+from polars_rasteret.pairing.times import may_lie_in
 from polars_rasteret.schema import TIME
 
 POINTS = pl.DataFrame(

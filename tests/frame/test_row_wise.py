@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.row_wise import looks_at_other_rows
+from polars_rasteret.frame.query.row_wise import looks_at_other_rows
 
 FRAME = pl.DataFrame(
     {

@@ -182,7 +182,7 @@ def test_srids_that_differ_or_are_missing_in_some_rows_are_no_crs(scenes):
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from([0, 4326, 32632, 3857]), st.booleans(), st.booleans()), max_size=6))
 def test_srids_are_those_that_shapely_reads(rows):
-    from polars_rasteret.frame.stated_crs import srids_of
+    from polars_rasteret.pairing.stated_crs import srids_of
 
     values = [
         None

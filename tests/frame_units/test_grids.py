@@ -8,8 +8,8 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.grids import check_grid, grid_bands
-from polars_rasteret.frame.references import raster_column
+from polars_rasteret.grids.choosing import check_grid, grid_bands
+from polars_rasteret.pixels.raster_column import raster_column
 
 UTM, DEGREES, FEET = 32632, 4326, 2263
 

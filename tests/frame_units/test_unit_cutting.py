@@ -7,8 +7,10 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.frame.units import RAMP_FACTOR, RAMP_START_ROWS, PairedRows, pieces, unit_bytes, units
-from polars_rasteret.frame.windows import Windows
+from polars_rasteret.frame.query.batches import pieces
+from polars_rasteret.grids.windows import Windows
+from polars_rasteret.pairing.paired_rows import PairedRows
+from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, unit_bytes, units
 
 ROW_BYTES = st.lists(st.integers(0, 1_000), max_size=300).map(lambda sizes: np.array(sizes, np.int64))
 

@@ -1,0 +1,1 @@
+"""How do answers become the columns that a face promised?"""

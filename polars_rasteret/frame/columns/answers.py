@@ -1,0 +1,169 @@
+"""How do the answers of bands become the columns that a face promised?
+
+Values are unscaled where that was asked, rows that were not read become null, and windows get their shape. Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.geo.affine import window_transform
+from polars_rasteret.pixels.series import array_series, scalar_series, window_struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from polars_rasteret.pixels.points import PointValues
+    from polars_rasteret.pixels.reading import BandAnswer, BandRows
+    from polars_rasteret.pixels.sampling import Sampling
+
+
+def point_column(band: BandAnswer, name: str) -> pl.Series:
+    """Give one value per row: pixel dtype, or Float64 when unscaled; null where the pixel is null."""
+    # Rows that are not read have windows of no pixels, so values are fewer than rows.
+    is_valid = band.is_read
+    values = band.answer.values
+    if not is_valid.all() or len(values) != len(is_valid):
+        position = band.answer.offset[:-1]
+        has_pixel = band.answer.offset[1:] > position
+        whole = np.zeros(len(is_valid), values.dtype)
+        whole[has_pixel] = values[position[has_pixel]]
+        valid = np.zeros(len(is_valid), np.bool_)
+        if band.answer.valid is not None:
+            valid[has_pixel] = band.answer.valid[position[has_pixel]]
+        values, is_valid = whole, valid & is_valid
+    elif band.answer.valid is not None:
+        is_valid = band.answer.valid
+    if band.rows.unscale:
+        scale, offset = band.rows.scale_and_offset()
+        values = values * scale + offset
+    return scalar_series(name, values, is_valid)
+
+
+def sampled_columns(band: BandRows, found: PointValues, sampling: Sampling) -> dict[str, pl.Series]:
+    """Give the value of each row, its distance and its neighbourhood, as far as they were asked for."""
+    name, values = band.column.name, found.values
+    scale, offset = band.scale_and_offset() if band.unscale else (1.0, 0.0)
+    if band.unscale:
+        values = values * scale + offset
+    columns = {name: scalar_series(name, values, found.valid)}
+    if sampling.max_distance:
+        columns[f"{name}_distance"] = scalar_series(f"{name}_distance", found.distance, found.valid)
+    if found.around is not None and found.has_around is not None:
+        around = found.around.values
+        if band.unscale:
+            around = around * np.reshape(scale, (-1, 1, 1)) + np.reshape(offset, (-1, 1, 1))
+        columns[f"{name}_neighbourhood"] = array_series(
+            f"{name}_neighbourhood",
+            around.reshape(-1),
+            around.shape[1:],
+            is_valid=found.around.valid.reshape(-1),
+            is_null=~found.has_around,
+        )
+    return columns
+
+
+def unscaled_windows(band: BandAnswer) -> NDArray[Any]:
+    """Give the flat values of windows that lie one after another; Float32 ``value * scale + offset`` when unscaled."""
+    if not band.rows.unscale:
+        return band.answer.values
+    scale, offset = band.rows.scale_and_offset()
+    n_pixels = np.diff(band.answer.offset)
+    values = band.answer.values * np.repeat(scale, n_pixels) + np.repeat(offset, n_pixels)
+    return _filled(values.astype(np.float32), band)
+
+
+def _unscaled_arrays(band: BandAnswer) -> NDArray[Any]:
+    """Give the values of windows of one shape, shape (n_rows, n_pixels); Float32 when unscaled."""
+    values = band.answer.values.reshape(len(band.is_read), -1)
+    if not band.rows.unscale:
+        return values
+    scale, offset = band.rows.scale_and_offset()
+    return _filled((values * scale[:, None] + offset[:, None]).astype(np.float32), band)
+
+
+def _filled(values: NDArray[Any], band: BandAnswer) -> NDArray[Any]:
+    """Put the fill, which is in units of the answer, where the image has no pixel."""
+    if band.outside is not None:
+        values.reshape(-1)[band.outside] = band.fill
+    return values
+
+
+def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Series:
+    """Give windows of various sizes as a Struct; null where nothing was read."""
+    windows, column = band.rows.windows, band.rows.column
+    is_null = ~band.is_read
+    reference = np.where(band.rows.reference_id >= 0, band.rows.reference_id, 0)
+    transform = np.full((len(is_null), 6), np.nan)
+    crs: list[str | None] = [None] * len(is_null)
+    height, width = windows.height, windows.width
+    if band.grids is not None:
+        height, width, transform, crs = (
+            band.grids.height,
+            band.grids.width,
+            band.grids.transform,
+            band.grids.crs.tolist(),
+        )
+    elif column.references:
+        transform = window_transform(column.transform[reference], windows.row_start, windows.col_start)
+        crs = [
+            None if null else column.crs[one] for null, one in zip(is_null.tolist(), reference.tolist(), strict=True)
+        ]
+    values, offset = unscaled_windows(band), band.answer.offset
+    return window_struct(
+        name,
+        values,
+        offset,
+        height=height,
+        width=width,
+        transform=transform,
+        crs=crs,
+        is_valid=band.answer.valid if masked else None,
+        is_null=is_null,
+    )
+
+
+def window_array_column(band: BandAnswer, name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
+    """Give windows of one shape as arrays; null where nothing was read."""
+    is_valid = band.answer.valid if masked else None
+    return array_series(name, _unscaled_arrays(band).reshape(-1), shape, is_valid=is_valid, is_null=~band.is_read)
+
+
+def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Series:
+    """Give which pixels of windows of one shape are valid; null where nothing was read."""
+    assert band.answer.valid is not None
+    return array_series(name, band.answer.valid, shape, is_null=~band.is_read)
+
+
+def stacked_column(bands: Sequence[BandAnswer], name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
+    """Give the bands of each row as one array ``(bands, *shape)``; null where none was read.
+
+    A band that was not read where others were is null in each of its elements. The bands were read with ``stack``, so that
+    they lie in one array already, except when they are unscaled.
+    """
+    n_rows, n_bands, n_pixels = len(bands[0].is_read), len(bands), shape[0] * shape[1]
+    is_read = np.stack([band.is_read for band in bands], axis=1)
+    any_read: NDArray[np.bool_] = np.asarray(is_read.any(axis=1))
+    values, valid = bands[0].answer.values, bands[0].answer.valid if masked else None
+    if any(band.rows.unscale for band in bands):
+        values = np.stack([_unscaled_arrays(band) for band in bands], axis=1).reshape(-1)
+        if masked:
+            valid = np.stack([_validity(band, n_pixels) for band in bands], axis=1).reshape(-1)
+    if not (is_read | ~any_read[:, None]).all():
+        whole = (
+            np.ones((n_rows, n_bands, n_pixels), np.bool_)
+            if valid is None
+            else valid.reshape(n_rows, n_bands, n_pixels)
+        )
+        valid = (whole & is_read[:, :, None]).reshape(-1)
+    return array_series(name, values, (n_bands, *shape), is_valid=valid, is_null=~any_read)
+
+
+def _validity(band: BandAnswer, n_pixels: int) -> NDArray[np.bool_]:
+    assert band.answer.valid is not None
+    return band.answer.valid.reshape(-1, n_pixels)

@@ -1,0 +1,1 @@
+"""What will a query read, before it reads anything?"""

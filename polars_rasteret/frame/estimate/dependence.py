@@ -1,0 +1,339 @@
+"""May pixel values decide what a query reads?
+
+The plan, as Polars tells it, is walked from its sources up: which columns hold pixel values, whether pixel values chose or
+ordered the rows, and whether a read stands behind that. Whatever is not known here counts as a dependence. Nothing is read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.estimate.plan_expressions import FIRST_ROWS, VALUE_BY_VALUE, Look, PlanRows, looked_at
+from polars_rasteret.frame.query.bounded_columns import BatchedColumns
+from polars_rasteret.frame.query.paired_source import PairedSource
+from polars_rasteret.frame.query.plan_text import (
+    as_bytes,
+    ends_early,
+    holds_ours,
+    is_frame,
+    output_names,
+    plan_text,
+    plans_in,
+    without_frames,
+)
+from polars_rasteret.frame.query.watched import Watched, watched_in, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(slots=True)
+class Dependence:
+    """What was found."""
+
+    reads: bool = False
+    """Whether anything is read."""
+    behind: bool = False
+    """Whether pixel values may decide what another read reads."""
+    may_end_early: bool = False
+    """Whether a limit stands above a read, which may then end before all its rows."""
+    ends_by_pixels: bool = False
+    """Whether pixel values decide when."""
+    shares_steps: bool = False
+    """Whether Polars may do steps once for several places of the plan, and then keeps limits above them (in a copy of the query
+    those steps are not the same objects)."""
+    writes: bool = False
+    """Whether the query ends in a sink."""
+
+
+def dependence(lf: pl.LazyFrame) -> Dependence:
+    """Look through the plan of a query.
+
+    Raises
+    ------
+    UsageError
+        When Polars cannot tell the plan, because it holds something that cannot be pickled.
+    """
+    found = Dependence()
+    _looked_through(lf, found, is_inner=False)
+    return found
+
+
+def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = True) -> PlanRows:
+    if is_frame(lf):
+        return PlanRows()
+    with watching() as watched:
+        try:
+            text = plan_text(lf)
+        except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"this query cannot be estimated, because Polars cannot serialize it: {error}. Functions and sources in "
+                "it must be picklable."
+            ) from error
+    walk = _Walk(found, watched)
+    tree = json.loads(without_frames(text))
+    rows = walk.rows_of(tree)
+    if rows.reads and walk.has_limit and ends_early(lf, pairs_read=walk.pairs_read):
+        found.may_end_early = True
+    if rows.reads and walk.has_limit and walk.is_any_repeated:
+        found.may_end_early = found.shares_steps = True
+        found.behind |= is_inner
+    return rows
+
+
+class _Walk:
+    """One plan."""
+
+    def __init__(self, found: Dependence, watched: list[Watched]) -> None:
+        self.found, self.watched = found, watched
+        self.has_limit = False
+        self.calls: set[tuple[int, int]] = set()
+        """Sources and callbacks of ours and where they stand, by identity."""
+        self.pairs_read = False
+        """Whether a ``pair``, which reads nothing itself, stands on a read."""
+
+    @property
+    def is_any_repeated(self) -> bool:
+        """Whether a source or callback stands in several places."""
+        return len({one for one, _ in self.calls}) < len(self.calls)
+
+    def rows_of(self, node: Any) -> PlanRows:
+        """Tell what a node of the plan gives."""
+        kind, body = next(iter(node.items())) if isinstance(node, dict) and len(node) == 1 else ("", node)
+        handler = getattr(self, f"_of_{kind.lower()}", None)
+        if handler is None or not isinstance(body, dict):
+            return self._of_unknown(kind, body)
+        rows: PlanRows = handler(body)
+        return rows
+
+    # -- sources ------------------------------------------------------------------------------------------------------
+
+    def _of_dataframescan(self, _: dict[str, Any]) -> PlanRows:
+        return PlanRows()
+
+    _of_scan = _of_dataframescan
+
+    def _of_pythonscan(self, body: dict[str, Any]) -> PlanRows:
+        options = body["options"]
+        source = watched_in(as_bytes(options.get("scan_fn")), self.watched)
+        if source is not None:
+            self.calls.add((id(source), id(body)))
+        if isinstance(source, PairedSource):
+            return self._of_paired(source)
+        if isinstance(source, BatchedColumns):
+            return self._of_batched(source)
+        if source is not None or holds_ours(options.get("scan_fn")):  # somebody's source that holds a query of ours
+            return self._foreign()
+        return PlanRows()
+
+    def _foreign(self) -> PlanRows:
+        self.found.reads = self.found.behind = True
+        return PlanRows(columns=None, chosen=True, reads=True)
+
+    def _of_paired(self, source: PairedSource) -> PlanRows:
+        question, settled = source.question, source.question.settled
+        targets, records = _looked_through(question.targets, self.found), _looked_through(question.records, self.found)
+        used = set(settled.where.names) | set(settled.at.meta.root_names() if settled.at is not None else ())
+        used |= set(settled.validity.targets if settled.validity is not None else ())
+        reads_pixels = settled.reader.needs_pixels(set(settled.reader.outputs))
+        is_behind = targets.chosen or records.chosen or records.is_touched
+        is_behind |= targets.columns is None or not used.isdisjoint(targets.columns)
+        if reads_pixels:
+            self.found.reads = True
+            self.found.behind |= is_behind
+        else:
+            self.pairs_read |= targets.reads or records.reads
+        columns = set(targets.columns or ())
+        if reads_pixels:
+            columns |= settled.values.keys()
+        is_chosen = question.match != "all"
+        if is_chosen:
+            columns |= settled.records.keys()
+        return PlanRows(
+            columns=None if targets.columns is None or records.is_touched else frozenset(columns),
+            chosen=is_behind or (is_chosen and question.unmatched == "drop"),
+            reads=reads_pixels or targets.reads or records.reads,
+        )
+
+    def _of_batched(self, source: BatchedColumns) -> PlanRows:
+        rows = _looked_through(source.lf, self.found)
+        with watching() as watched:
+            trees = [json.loads(plan_text(expr)) for expr in source.exprs]
+        return _Walk(self.found, watched).with_columns(rows, trees)
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _of_ir(self, body: dict[str, Any]) -> PlanRows:
+        return self.rows_of(body["dsl"])
+
+    def _of_cache(self, body: dict[str, Any]) -> PlanRows:
+        return self.rows_of(body["input"])
+
+    def _of_sink(self, body: dict[str, Any]) -> PlanRows:
+        self.found.writes = True
+        return self.rows_of(body["input"])
+
+    def _of_sinkmultiple(self, _: dict[str, Any]) -> PlanRows:
+        self.found.writes = True
+        return PlanRows()
+
+    def _of_filter(self, body: dict[str, Any]) -> PlanRows:
+        rows = self.rows_of(body["input"])
+        look = self._look(body["predicate"], rows)
+        # A read inside a filter runs on rows that Polars chooses, perhaps on statistics of row groups.
+        self.found.behind |= look.is_read
+        return PlanRows(
+            columns=rows.columns,
+            chosen=rows.chosen or look.is_read or look.depends_on(rows),
+            reads=rows.reads or look.is_read,
+        )
+
+    def _of_hstack(self, body: dict[str, Any]) -> PlanRows:
+        return self.with_columns(self.rows_of(body["input"]), body["exprs"])
+
+    def with_columns(self, rows: PlanRows, exprs: Iterable[Any]) -> PlanRows:
+        """Tell of rows that get more columns."""
+        made = self._made(rows, exprs)
+        return (
+            made.and_other(rows)
+            if made.columns is not None
+            else PlanRows(columns=None, chosen=rows.chosen, reads=made.reads)
+        )
+
+    def _of_select(self, body: dict[str, Any]) -> PlanRows:
+        rows = self.rows_of(body["input"])
+        return self._made(rows, body["expr"], may_choose=True)
+
+    def _made(self, rows: PlanRows, exprs: Iterable[Any], *, may_choose: bool = False) -> PlanRows:
+        """Tell of the columns that expressions make."""
+        columns: frozenset[str] | None = frozenset()
+        chosen, reads = rows.chosen, rows.reads
+        for expr in exprs:
+            look = self._look(expr, rows)
+            reads |= look.is_read
+            if not look.kinds.isdisjoint(FIRST_ROWS) and (rows.reads or look.is_read):
+                self.found.may_end_early = self.found.ends_by_pixels = True
+            if not (look.is_read or look.depends_on(rows)):
+                continue
+            names = output_names(expr)
+            if names is None and look.kinds == {"Selector"}:
+                names = rows.columns
+            columns = None if columns is None or names is None else columns | names
+            chosen |= may_choose and not look.kinds <= VALUE_BY_VALUE | {"Selector"}
+        return PlanRows(columns=columns, chosen=chosen, reads=reads)
+
+    def _of_groupby(self, body: dict[str, Any]) -> PlanRows:
+        rows = self.rows_of(body["input"])
+        keys = self._looks(body["keys"], rows) + self._looks(body.get("predicates") or [], rows)
+        options = body.get("options") or {}
+        is_plain = not (options.get("dynamic") or options.get("rolling") or body.get("apply"))
+        own = self._looks(body["aggs"], rows) + keys
+        made = self._made(rows, body["aggs"])
+        reads = made.reads or any(look.is_read for look in own)
+        if any(look.is_read for look in own) and not is_plain:
+            self.found.behind = True
+        self._limited(rows, bool(options.get("slice")))
+        return PlanRows(
+            columns=made.columns if is_plain else None,
+            chosen=made.chosen or not is_plain or any(look.is_read or look.depends_on(rows) for look in keys),
+            reads=reads,
+        )
+
+    def _of_join(self, body: dict[str, Any]) -> PlanRows:
+        left, right = self.rows_of(body["input_left"]), self.rows_of(body["input_right"])
+        both = left.and_other(right)
+        args = body["options"]["args"]
+        condition = body["condition"]
+        is_equi = isinstance(condition, dict) and set(condition) == {"Equi"}
+        looks = self._looks([one for side in condition["Equi"].values() for one in side], both) if is_equi else []
+        columns = both.columns
+        if right.columns and columns is not None:  # names that are taken get a suffix
+            columns |= {name + (args.get("suffix") or "_right") for name in right.columns}
+        self._limited(both, bool(args.get("slice")))
+        is_chosen = any(look.depends_on(both) for look in looks)
+        if not is_equi or not isinstance(
+            args.get("how"), str
+        ):  # inequalities, asof: what else decides is not looked at
+            is_chosen |= both.is_touched
+        is_read = any(look.is_read for look in looks)
+        return PlanRows(columns=columns, chosen=both.chosen or is_chosen or is_read, reads=both.reads or is_read)
+
+    def _of_sort(self, body: dict[str, Any]) -> PlanRows:
+        rows = self.rows_of(body["input"])
+        looks = self._looks(body["by_column"], rows)
+        return PlanRows(
+            columns=rows.columns,
+            chosen=rows.chosen or any(look.is_read or look.depends_on(rows) for look in looks),
+            reads=rows.reads or any(look.is_read for look in looks),
+        )
+
+    def _of_distinct(self, body: dict[str, Any]) -> PlanRows:
+        rows = self.rows_of(body["input"])
+        subset = body["options"].get("subset")
+        is_chosen = (
+            rows.is_touched if subset is None else any(one.depends_on(rows) for one in self._looks(subset, rows))
+        )
+        return PlanRows(columns=rows.columns, chosen=rows.chosen or is_chosen, reads=rows.reads)
+
+    def _of_slice(self, body: dict[str, Any]) -> PlanRows:
+        rows = self.rows_of(body["input"])
+        self._limited(rows, True)
+        return rows
+
+    def _limited(self, rows: PlanRows, is_limited: bool) -> None:
+        self.has_limit |= is_limited
+        self.found.ends_by_pixels |= is_limited and rows.chosen and rows.reads
+
+    def _of_mergesorted(self, body: dict[str, Any]) -> PlanRows:
+        both = self.rows_of(body["input_left"]).and_other(self.rows_of(body["input_right"]))
+        return PlanRows(columns=both.columns, chosen=both.chosen or both.is_touched, reads=both.reads)
+
+    def _of_union(self, body: dict[str, Any]) -> PlanRows:
+        rows = PlanRows()
+        for one in body["inputs"]:
+            rows = rows.and_other(self.rows_of(one))
+        return rows
+
+    _of_hconcat = _of_union
+
+    def _of_mapfunction(self, body: dict[str, Any]) -> PlanRows:
+        function = body["function"]
+        kind = function if isinstance(function, str) else next(iter(function))
+        rows = self.rows_of(body["input"])
+        if holds_ours(function):  # somebody's function that holds a query of ours
+            return self._foreign()
+        if kind == "RowIndex":
+            return rows
+        if rows.is_touched or rows.chosen:
+            return PlanRows(columns=None, chosen=kind not in {"Rename", "Unnest"} or rows.chosen, reads=rows.reads)
+        return rows
+
+    def _of_unknown(self, kind: str, body: Any) -> PlanRows:
+        """Tell of a step that is not known here: every read in it or below may depend on anything."""
+        self.found.writes |= "Sink" in kind
+        before = self.found.reads
+        self.found.reads = False
+        look = self._look(body, PlanRows())
+        for one in plans_in(body):
+            self.rows_of(one)
+        reads = self.found.reads or look.is_read
+        self.found.behind |= reads
+        self.found.reads = before or reads
+        return PlanRows(columns=None if reads else frozenset(), chosen=reads, reads=reads)
+
+    # -- expressions --------------------------------------------------------------------------------------------------
+
+    def _looks(self, exprs: Iterable[Any], rows: PlanRows) -> list[Look]:
+        return [self._look(expr, rows) for expr in exprs]
+
+    def _look(self, expr: Any, rows: PlanRows) -> Look:
+        look = looked_at(expr, rows, self.watched)
+        self.found.reads |= look.is_read
+        self.found.behind |= look.is_behind
+        self.calls |= look.calls
+        return look

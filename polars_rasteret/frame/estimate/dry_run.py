@@ -1,0 +1,276 @@
+"""What will a query read, before it reads anything?
+
+A copy of the query is run whose reads are planned and written down instead of made. What they cost together is told with how
+certain that is.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from polars_rasteret.display import Facts
+from polars_rasteret.engine import Ledger, decoding_s, open_ledger
+from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
+from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.stores import origin, prices_for
+from polars_rasteret.frame.estimate.dependence import dependence
+from polars_rasteret.hrefs import shown
+from polars_rasteret.options import DryRun, pickled_dry, process_options
+from polars_rasteret.plan.bills import (
+    BYTES_PER_S,
+    LATENCY_S,
+    LOCAL_BYTES_PER_S,
+    LOCAL_LATENCY_S,
+    FileBills,
+    HostLoad,
+    file_bills,
+    seconds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polars_rasteret.frame.estimate.dependence import Dependence
+
+Bound = Literal["exact", "upper", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Estimate(Facts):
+    """What a query will read with an empty cache; prints as a table and renders as HTML in a notebook."""
+
+    records: int
+    """Whose pixels are read. Files that only expressions read, each by itself, count as records of their own."""
+    images: int
+    """Bands and overviews of files, in which tiles are read."""
+    tiles: int
+    """Distinct."""
+    requests: int
+    """Where expressions read, this depends a little on how Polars cuts batches."""
+    bytes: int
+    """To be moved, with the gaps that are cheaper to read than to leave out."""
+    decoded_bytes: int
+    """Of the tiles once decompressed."""
+    seconds: float
+    """A guess: planning as it took here, waiting, transfer and decoding. Latency and rate are what this process saw of each host;
+    before, 80 ms and 60 MB/s (files on this machine: 0.2 ms and 1 GB/s)."""
+    cost_usd: float | None
+    """None where a price is not known (``pr.configure_store(prefix, usd_per_gb=, usd_per_1000_requests=)``)."""
+    bound: Bound
+    """``"exact"``: tiles and bytes are what is read. ``"upper"``: not more is read. ``"unknown"``: a read stands behind a choice
+    by pixel values, and was counted only for rows that null pixels choose."""
+    by_host: pl.DataFrame
+    """``host``, ``tiles``, ``requests``, ``bytes``, ``decoded_bytes``, ``cost_usd``; the most bytes first."""
+    by_record: pl.DataFrame
+    """``record_id`` (null where no verb told it), ``href`` (the first one), ``images``, ``tiles``, ``requests``, ``bytes``,
+    ``decoded_bytes``; the most bytes first."""
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per fact: ``what``, ``value``."""
+        facts = {
+            "records": f"{self.records:,}",
+            "images": f"{self.images:,}",
+            "tiles": f"{self.tiles:,}",
+            "requests": f"{self.requests:,}",
+            "bytes": f"{self.bytes:,}",
+            "decoded bytes": f"{self.decoded_bytes:,}",
+            "seconds": f"{self.seconds:.2g}",
+            "cost": "not known" if self.cost_usd is None else f"{self.cost_usd:.6f} USD",
+            "bound": self.bound,
+        }
+        return pl.DataFrame({"what": list(facts), "value": list(facts.values())})
+
+
+def estimate(query: pl.LazyFrame) -> Estimate:
+    """Tell what a query will read, without reading a pixel.
+
+    The query is run without its reads: tables are scanned, filters and joins are done, and pixel values are null, so functions of
+    yours in it are called with nulls.
+
+    Parameters
+    ----------
+    query
+        Anything that ends in rows; not in a sink, which would write.
+
+    Returns
+    -------
+    Estimate
+        Counted for an empty cache.
+
+    Raises
+    ------
+    UsageError
+        When the query ends in a sink, or cannot be copied because something in it cannot be pickled.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_rasteret as pr
+    >>> plots = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
+    >>> query = pr.testing.example_scenes().raster.sample_points(plots, ["red"], crs=32632)
+    >>> bill = pr.estimate(query)
+    >>> bill.records, bill.tiles, bill.bound
+    (2, 2, 'exact')
+    """
+    if not isinstance(query, pl.LazyFrame):
+        raise UsageError(
+            f"estimate takes a LazyFrame, got a {type(query).__name__}; a DataFrame has been read already, so write .lazy() "
+            "before the read"
+        )
+    process.check()
+    depends = dependence(query)
+    if depends.writes:
+        raise UsageError("estimate: the query ends in a sink, which would write; pass the query without the sink")
+    with open_ledger() as (name, ledger):
+        numbers = itertools.count()
+        with pickled_dry(lambda: DryRun(ledger=name, read=next(numbers))):
+            copy = pl.LazyFrame.deserialize(io.BytesIO(query.serialize()))
+        with ledger.timed():
+            if depends.may_end_early:
+                # Reads everything, where the streaming engine stops when it has its rows.
+                copy.collect(
+                    engine="in-memory", optimizations=pl.QueryOptFlags(slice_pushdown=not depends.shares_steps)
+                )
+            else:
+                copy.sink_batches(_forget)  # answers without pixels may be as large as ones with
+        cache_bytes = process_options().cache_bytes
+        bills = file_bills(ledger.calls, len(ledger.hrefs), cache_bytes=cache_bytes, is_upper=ledger.is_upper)
+        return _estimate(ledger, bills, depends)
+
+
+def _forget(_: pl.DataFrame) -> None:
+    pass
+
+
+def _estimate(ledger: Ledger, bills: FileBills, depends: Dependence) -> Estimate:
+    files = _files(ledger, bills)
+    by_host = (
+        files.group_by("host", maintain_order=True)
+        .agg(
+            pl.col("tiles", "requests", "bytes", "decoded_bytes").sum(),
+            cost_usd=pl.when(pl.col("cost_usd").is_not_null().all()).then(pl.col("cost_usd").sum()),
+        )
+        .sort("bytes", descending=True, maintain_order=True)
+    )
+    by_record = (
+        files.group_by("record", maintain_order=True)
+        .agg(pl.col("record_id", "href").first(), pl.col("images", "tiles", "requests", "bytes", "decoded_bytes").sum())
+        .drop("record")
+        .sort("bytes", descending=True, maintain_order=True)
+    )
+    tiles, requests, n_bytes, decoded = (
+        int(files[one].sum()) for one in ("tiles", "requests", "bytes", "decoded_bytes")
+    )
+    costs = by_host["cost_usd"]
+    bound: Bound = "exact"
+    if depends.behind or (ledger.calls and not depends.reads):
+        bound = "unknown"
+    elif ledger.is_upper or (depends.may_end_early and not _is_one_unit(ledger, depends)) or not bills.is_exact:
+        bound = "upper"
+    return Estimate(
+        records=by_record.height,
+        images=len(ledger.images),
+        tiles=tiles,
+        requests=requests,
+        bytes=n_bytes,
+        decoded_bytes=decoded,
+        seconds=ledger.planning_s
+        + seconds(
+            _loads(files, ledger.hrefs),
+            rounds=bills.rounds,
+            decoding_s=decoding_s(n_bytes, decoded),
+            at_once=process_options().max_concurrency,
+        ),
+        cost_usd=None if costs.null_count() or not len(costs) else float(costs.sum()),
+        bound=bound,
+        by_host=by_host,
+        by_record=by_record,
+    )
+
+
+def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
+    """Say what each host is asked for, and how fast it was until now; `hrefs` are those of the rows of `files`."""
+    loads = []
+    of_file = files.select("host", "requests", "bytes", at=pl.int_range(pl.len()))
+    hosts = of_file.group_by("host", maintain_order=True).agg(pl.col("at").first(), pl.col("requests", "bytes").sum())
+    for host, at, requests, n_bytes in hosts.iter_rows():
+        is_local = host == "file"
+        speed = process_scheduler().speed(hrefs[at])
+        loads.append(
+            HostLoad(
+                requests=requests,
+                bytes=n_bytes,
+                latency_s=speed.latency_s(LOCAL_LATENCY_S if is_local else LATENCY_S),
+                bytes_per_s=speed.bytes_per_s(LOCAL_BYTES_PER_S if is_local else BYTES_PER_S),
+            )
+        )
+    return loads
+
+
+def _is_one_unit(ledger: Ledger, depends: Dependence) -> bool:
+    """Say whether a read is made as a whole before its first row is given, so that a limit above it ends nothing."""
+    if depends.ends_by_pixels or depends.shares_steps:
+        return False
+    return len(ledger.calls) <= 1 and not any(call.in_batches for call in ledger.calls)
+
+
+def _files(ledger: Ledger, bills: FileBills) -> pl.DataFrame:
+    """Give one row per file."""
+    images: dict[str, int] = {}
+    for href, _, _ in ledger.images:
+        images[href] = images.get(href, 0) + 1
+    record = _records(ledger)
+    costs: list[float | None] = []
+    for href, n_bytes, n_requests in zip(ledger.hrefs, bills.bytes.tolist(), bills.requests.tolist(), strict=True):
+        prices = prices_for(href)
+        costs.append(prices.of(n_bytes=n_bytes, n_requests=n_requests))
+    first = {href: at for at, href in reversed(list(enumerate(ledger.hrefs)))}  # a file that changed is there twice
+    return pl.DataFrame(
+        {
+            "href": [shown(href) for href in ledger.hrefs],
+            "host": [shown(origin(href)) for href in ledger.hrefs],
+            "record": [record[href] for href in ledger.hrefs],
+            "record_id": [ledger.records.get(href, (0, None))[1] for href in ledger.hrefs],
+            "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(ledger.hrefs)],
+            "tiles": bills.tiles,
+            "requests": bills.requests,
+            "bytes": bills.bytes,
+            "decoded_bytes": bills.decoded_bytes,
+            "cost_usd": costs,
+        },
+        schema={
+            "href": pl.String,
+            "host": pl.String,
+            "record": pl.Int64,
+            "record_id": pl.String,
+            **dict.fromkeys(("images", "tiles", "requests", "bytes", "decoded_bytes"), pl.Int64),
+            "cost_usd": pl.Float64,
+        },
+    )
+
+
+def _records(ledger: Ledger) -> dict[str, int]:
+    """Give the record of each file: the one a verb told, else one for all files that were read for the same rows."""
+    parent = {href: href for href in ledger.hrefs}
+
+    def root(href: str) -> str:
+        while parent[href] != href:
+            parent[href] = parent[parent[href]]
+            href = parent[href]
+        return href
+
+    for one, other in ledger.links:
+        if one in parent and other in parent and one not in ledger.records and other not in ledger.records:
+            parent[root(other)] = root(one)
+    numbers: dict[object, int] = {}
+    return {
+        href: numbers.setdefault(ledger.records[href][0] if href in ledger.records else root(href), len(numbers))
+        for href in ledger.hrefs
+    }

@@ -1,0 +1,123 @@
+"""What is an expression of a plan made of: columns that hold pixel values, a read, or something that may choose rows?
+
+Whatever is not known here counts as depending on pixel values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from polars_rasteret.frame.query.bounded_columns import BatchedColumns
+from polars_rasteret.frame.query.paired_source import PairedSource
+from polars_rasteret.frame.query.plan_text import as_bytes, named_columns
+from polars_rasteret.frame.query.watched import Watched, watched_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VALUE_BY_VALUE = frozenset({"Column", "Alias", "Literal", "BinaryExpr", "Cast", "Ternary", "AnonymousFunction"})
+"""Each value comes of its own row."""
+FIRST_ROWS = frozenset({"Slice", "First", "Item"})
+"""Some rows may be enough."""
+_OTHER_KINDS = frozenset({
+    "Function", "Selector", "Agg", "Len", "Over", "SortBy", "Sort", "Gather", "Filter", "Explode", "Slice", "KeepName",
+    "RenameAlias",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRows:
+    """What one step of a plan gives."""
+
+    columns: frozenset[str] | None = frozenset()
+    """Columns that depend on pixel values; None: any may."""
+    chosen: bool = False
+    """Whether pixel values chose or ordered the rows."""
+    reads: bool = False
+    """Whether pixels are read in this step or below."""
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether any column depends on pixel values."""
+        return self.columns is None or bool(self.columns)
+
+    def and_other(self, other: PlanRows) -> PlanRows:
+        """Give what rows are that are made of both."""
+        columns = None if self.columns is None or other.columns is None else self.columns | other.columns
+        return PlanRows(columns=columns, chosen=self.chosen or other.chosen, reads=self.reads or other.reads)
+
+
+@dataclass(slots=True)
+class Look:
+    """What one expression is made of."""
+
+    columns: set[str] = field(default_factory=set)
+    any_column: bool = False
+    """Whether it may use columns that it does not name."""
+    is_read: bool = False
+    is_behind: bool = False
+    """Whether pixel values may decide what a read in it reads."""
+    kinds: set[str] = field(default_factory=set)
+    calls: set[tuple[int, int]] = field(default_factory=set)
+    """Callbacks of ours and where in the plan they stand, by identity."""
+
+    def depends_on(self, rows: PlanRows) -> bool:
+        """Say whether its value depends on pixel values of the rows it is evaluated on."""
+        if rows.columns is None:
+            return bool(self.columns) or self.any_column
+        return not self.columns.isdisjoint(rows.columns) or (self.any_column and bool(rows.columns))
+
+
+def looked_at(tree: Any, rows: PlanRows, watched: Sequence[Watched]) -> Look:
+    """Look at an expression (or several) as a plan tells it, evaluated on some rows."""
+    look = Look()
+    _see(tree, look, rows, watched)
+    return look
+
+
+def _see(node: Any, look: Look, rows: PlanRows, watched: Sequence[Watched]) -> None:
+    if isinstance(node, list):
+        for one in node:
+            _see(one, look, rows, watched)
+    if not isinstance(node, dict):
+        return
+    for kind, body in node.items():
+        if kind[:1].isupper():
+            look.kinds.add(kind)
+        if kind == "Column" and isinstance(body, str):
+            look.any_column |= body.startswith("^")
+            look.columns.add(body)
+        elif kind == "Selector":
+            names = named_columns(body)
+            look.any_column |= names is None
+            look.columns |= names or set()
+        elif kind == "AnonymousFunction":
+            _see_function(body, look, rows, watched)
+        elif kind == "Function":
+            _see(body["input"], look, rows, watched)
+        elif kind == "Cast":
+            _see(body["expr"], look, rows, watched)
+        elif kind == "SubPlan":  # a whole query
+            look.is_read = look.is_behind = True
+        elif kind != "Literal":
+            look.any_column |= kind[:1].isupper() and kind not in VALUE_BY_VALUE | _OTHER_KINDS
+            _see(body, look, rows, watched)
+
+
+def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, watched: Sequence[Watched]) -> None:
+    inputs = looked_at(body["input"], rows, watched)
+    called = watched_in(as_bytes(body["function"]), watched)
+    if isinstance(called, PairedSource | BatchedColumns):  # somebody's function that holds a query of ours
+        look.is_behind = True
+    if called is not None:
+        look.is_read = True
+        look.calls.add((id(called), id(body)))
+        look.is_behind |= rows.chosen or inputs.is_read or inputs.depends_on(rows)
+        look.is_behind |= rows.is_touched and not inputs.kinds <= VALUE_BY_VALUE | {"Function", "Selector"}
+    look.is_read |= inputs.is_read
+    look.is_behind |= inputs.is_behind
+    look.columns |= inputs.columns
+    look.any_column |= inputs.any_column
+    look.kinds |= inputs.kinds
+    look.calls |= inputs.calls

@@ -1,0 +1,1 @@
+"""The read expressions: a value depends on its own row alone."""

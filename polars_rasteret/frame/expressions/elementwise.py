@@ -1,0 +1,137 @@
+"""What do the read expressions share?
+
+Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may sink filters, limits
+and column pruning below it. Dtypes of results are expressions too, resolved before a byte is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import polars.selectors as cs
+
+from polars_rasteret.arguments import checked_bands
+from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch import process
+from polars_rasteret.geo.crs import NATIVE, normalize_crs
+from polars_rasteret.pairing.stated_crs import refuse_other_native
+from polars_rasteret.pixels.reading import BandAnswer, BandRows, read_bands
+from polars_rasteret.schema import PIXEL_DTYPES, raster_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polars import DataTypeExpr
+
+    from polars_rasteret.grids.windows import SharedWindows
+    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.pixels.raster_column import RasterColumn
+
+ADVICE = (
+    "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
+    "or raise pr.options(max_answer_bytes=...)"
+)
+NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
+
+
+def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
+    """Say what each column is asked; each row is its own target."""
+    asked = []
+    for column in columns:
+        windows = shared.of(column, column.reference_id)
+        reference_id, faults = column.readable(column.reference_id, windows)
+        asked.append(
+            BandRows(
+                column=column, reference_id=reference_id, row=None, windows=windows, unscale=unscale, faults=faults
+            )
+        )
+    return asked
+
+
+def read_columns(
+    columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
+) -> tuple[list[BandAnswer], dict[int, str]]:
+    """Read windows of some columns together."""
+    return read_bands(asked_rows(columns, shared, unscale=unscale), in_batches(options), advice=ADVICE, **how)
+
+
+def in_batches(options: ReadOptions) -> ReadOptions:
+    """Let a batch begin; say, where the query is estimated, that Polars decides which rows are read together."""
+    options = options.begun()
+    if options.dry_run is None:
+        return options
+    return replace(options, dry_run=replace(options.dry_run, in_batches=True))
+
+
+def band_expressions(what: str, bands: Any) -> list[pl.Expr]:
+    """Take names of bands for the functions that read several together."""
+    return [pl.col(name) for name in checked_bands(what, bands)]
+
+
+def mapped(inputs: list[pl.Expr], callback: Any, dtype: Any, form: str) -> pl.Expr:
+    """Map a callback over batches of rows, elementwise."""
+    process.check()  # in a forked child the query would hang in Polars before it reaches our own check
+    result = pl.map_batches(inputs, callback, return_dtype=dtype, is_elementwise=True)
+    return result if form == "single" else result.alias("pixels")
+
+
+def raster_selector() -> cs.Selector:
+    """Select every raster column."""
+    return cs.by_dtype([raster_dtype(dtype) for dtype in PIXEL_DTYPES.values()])
+
+
+def band_name(band: pl.Expr) -> str:
+    """Name a band by the column its expression gives."""
+    return band.meta.output_name()
+
+
+def pixel_dtype_of(band: pl.Expr) -> Any:
+    """Give the pixel dtype of a raster expression, before any data is there."""
+    return pl.dtype_of(band).struct["nodata"]
+
+
+def common_dtype(bands: Sequence[pl.Expr]) -> Any:
+    """Give the supertype of the pixel dtypes of some raster expressions, before any data is there."""
+    return pl.dtype_of(pl.coalesce([band.struct.field("nodata") for band in bands]))
+
+
+def as_dtype_expr(dtype: pl.DataType) -> DataTypeExpr:
+    """Give a dtype as an expression of one."""
+    return dtype.to_dtype_expr()
+
+
+def settled_crs(crs: Any) -> str | None:
+    """Normalize a CRS that was passed; None and ``"native"`` stay."""
+    if crs is None or (isinstance(crs, str) and crs == NATIVE):
+        return crs
+    return normalize_crs(crs)
+
+
+def check_native(geometry: pl.Series, crs: str | None, columns: Sequence[RasterColumn], *, what: str) -> None:
+    """Refuse ``crs="native"`` where a geometry column states a CRS that is not the one of the rasters."""
+    if crs == NATIVE:
+        refuse_other_native(geometry, (one for column in columns for one in column.crs), what=what)
+
+
+def known_crs(crs: str | None) -> str:
+    """Give a CRS that was checked when the expression was written."""
+    assert crs is not None
+    return crs
+
+
+def check_unscale(what: str, unscale: object) -> None:
+    """Refuse lists: an expression has one band."""
+    if not isinstance(unscale, bool):
+        raise UsageError(f"{what}: unscale={unscale!r}; an expression takes True or False (verbs take a list of bands)")
+
+
+def same_length(series: Sequence[pl.Series]) -> list[pl.Series]:
+    """Stretch literals, which arrive with one value, to the length of the batch."""
+    n_rows = (
+        min(len(one) for one in series) if any(len(one) == 0 for one in series) else max(len(one) for one in series)
+    )
+    return [
+        one if len(one) == n_rows else one.head(0) if n_rows == 0 else one.new_from_index(0, n_rows) for one in series
+    ]

@@ -1,0 +1,222 @@
+"""Does each value of an expression depend on its own row alone?
+
+Rows are read in units, so an expression that looks at other rows would see those of its unit. Polars is asked about each function
+by itself: what it says of a whole expression is true of the topmost step only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.frame.query.plan_text import plan_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SOURCES = frozenset({"Column", "Selector", "Field"})
+_BELOW: dict[str, tuple[str, ...]] = {
+    "BinaryExpr": ("left", "right"),
+    "Ternary": ("predicate", "truthy", "falsy"),
+    "Cast": ("expr",),
+    "RenameAlias": ("expr",),
+    "Eval": ("expr",),
+    "StructEval": ("expr", "evaluation"),
+}
+"""Steps that are row-wise where what stands below them is."""
+_NOT_CONSTANT = _SOURCES | {"Len", "Element", "AnonymousFunction", "Random", "Sample", "SubPlan"}
+_CHANCE = frozenset({"Random", "Sample"})
+_ROW_WISE = frozenset({"LowerBound", "UpperBound", "ArrayExpr.ToStruct", "StructExpr.SelectFields"})
+"""Functions that Polars cannot be asked about without a schema."""
+_OTHER_LENGTH = frozenset({"DropNulls", "DropNans", "ArrayExpr.Explode", "ListExpr.Explode"})
+"""Polars calls them row-separable, because each batch gives its part of the whole."""
+_SETS = {
+    "Boolean.IsIn": (1,),
+    "Replace": (1, 2),
+    "ReplaceStrict": (1, 2),
+    "Business": (1, 2, 3),
+    "StringExpr.ContainsAny": (1,),
+    "StringExpr.ReplaceMany": (1, 2),
+    "StringExpr.ExtractMany": (1,),
+    "StringExpr.FindMany": (1,),
+}
+"""Inputs that may be a set of any number of values: function to positions."""
+
+
+def looks_at_other_rows(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> str | None:
+    """Give the first part of an expression whose value may depend on other rows than its own; None when there is none.
+
+    Python functions count as doing so, unless they are declared ``is_elementwise=True``.
+
+    Parameters
+    ----------
+    expr
+        To look at.
+    schema
+        Of the frame that it is evaluated on.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> looks_at_other_rows(pl.col("a").is_in([1, 2]) & (pl.col("a") > 0), {"a": pl.Int64()})
+    >>> looks_at_other_rows(pl.col("a") - pl.col("a").mean() > 0, {"a": pl.Int64()})
+    'col("a").mean()'
+    """
+    try:
+        tree = json.loads(plan_text(expr))
+    except (pl.exceptions.PolarsError, ValueError, TypeError, AttributeError) as error:
+        return f"{str(expr)[:120]}, which cannot be looked into: {error}"
+    found = _found_in(tree, schema)
+    return None if found is None else _told(found)
+
+
+def _found_in(node: Any, schema: Mapping[str, pl.DataType]) -> Any:
+    """Give the first node, from the leaves up, that is not row-wise."""
+    if not (isinstance(node, dict) and len(node) == 1):
+        return node  # such as "Len"
+    kind, body = next(iter(node.items()))
+    if kind in _SOURCES:
+        return None
+    if kind == "Alias":
+        return _found_in(body[0], schema)
+    if kind == "KeepName":
+        return _found_in(body, schema)
+    if kind in _BELOW:
+        is_separate = kind != "Eval" or not (_is_cumulative(body["variant"]) or _holds(body["evaluation"], _CHANCE))
+        below = [part for name in _BELOW[kind] for part in _as_list(body[name])]
+    elif kind == "AnonymousFunction":
+        is_separate = "ROW_SEPARABLE" in str(body["options"]["flags"]).split(" | ")
+        below = body["input"]
+    elif kind == "Function":
+        name = function_name(body["function"])
+        sets = _SETS.get(name, ())
+        is_separate = _is_row_separable(body, name) and all(
+            _is_set(name, body["input"], at, schema) for at in sets if at < len(body["input"])
+        )
+        below = [one for at, one in enumerate(body["input"]) if at not in sets or not _is_constant(one)]
+    else:
+        is_separate, below = False, []
+    if not is_separate:
+        return None if _is_scalar_constant(node) else node
+    for one in below:
+        if (found := _found_in(one, schema)) is not None:
+            return found
+    return None
+
+
+def function_name(function: Any) -> str:
+    """Name a function of a plan: ``"Shift"``, ``"Boolean.IsIn"``."""
+    if isinstance(function, str):
+        return function
+    name, inner = next(iter(function.items()))
+    if name in {"Boolean", "StringExpr", "ListExpr", "ArrayExpr", "StructExpr"}:
+        return f"{name}.{function_name(inner)}"
+    return str(name)
+
+
+def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
+    """Say whether a function, applied to columns and literals, is row-wise."""
+    if name in _ROW_WISE:
+        return True
+    if name in _OTHER_LENGTH or _holds(body["function"], _CHANCE):
+        return False
+    if name == "CumFoldHorizontal":
+        return bool(body["function"] == _cum_sum_horizontal())
+    inputs = [one if _kind(one) == "Literal" else {"Column": ""} for one in body["input"]]
+    try:
+        return bool(_expression({"Function": {**body, "input": inputs}}).meta.is_row_separable())
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def _is_set(name: str, inputs: list[Any], at: int, schema: Mapping[str, pl.DataType]) -> bool:
+    """Say whether an input is a set of its own in each row, or the same in all of them."""
+    if _is_constant(inputs[at]):
+        return True
+    if name != "Boolean.IsIn" and not name.startswith("StringExpr."):
+        return False
+    try:
+        frame = pl.LazyFrame(schema=dict(schema))
+        value, many = (
+            next(iter(frame.select(_expression(one)).collect_schema().values())) for one in (inputs[0], inputs[at])
+        )
+    except (pl.exceptions.PolarsError, StopIteration):
+        return False
+    # A set of values of the column's own dtype is one that all rows make together.
+    return _depth(many) > _depth(value)
+
+
+def _depth(dtype: Any) -> int:
+    return 1 + _depth(dtype.inner) if isinstance(dtype, pl.List | pl.Array) else 0
+
+
+def _is_constant(node: Any) -> bool:
+    return not _holds(node, _NOT_CONSTANT)
+
+
+def _is_scalar_constant(node: Any) -> bool:
+    """Say whether a node is one value, whatever the rows are."""
+    if not _is_constant(node):
+        return False
+    try:
+        return pl.select(_expression(node)).height == 1
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def _is_cumulative(variant: Any) -> bool:
+    return isinstance(variant, dict) and "Cumulative" in variant
+
+
+def _kind(node: Any) -> str:
+    return next(iter(node)) if isinstance(node, dict) and node else str(node)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _holds(node: Any, kinds: frozenset[str]) -> bool:
+    return any(kind in kinds for kind in _kinds_in(node))
+
+
+def _kinds_in(node: Any) -> Iterator[str]:
+    """Give every word of a tree that may be a kind of step; literals are not looked into."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for kind, body in node.items():
+            yield kind
+            if kind not in {"Literal", "Column"}:
+                yield from _kinds_in(body)
+    elif isinstance(node, list) and not (node and isinstance(node[0], int)):
+        for one in node:
+            yield from _kinds_in(one)
+
+
+@cache
+def _cum_sum_horizontal() -> Any:
+    """Give Polars' own fold, which is row-wise; others may be anything."""
+    tree = json.loads(plan_text(pl.cum_sum_horizontal("a")))
+    while _kind(tree) == "Alias":
+        tree = tree["Alias"][0]
+    return tree["Function"]["function"]
+
+
+def _expression(node: Any) -> pl.Expr:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the text form is deprecated for storing expressions
+        return pl.Expr.deserialize(io.StringIO(json.dumps(node)), format="json")
+
+
+def _told(node: Any) -> str:
+    try:
+        text = str(_expression(node))[:120]
+    except pl.exceptions.PolarsError:
+        text = _kind(node)
+    return f"{text} (not declared is_elementwise=True)" if _kind(node) == "AnonymousFunction" else text

@@ -1,0 +1,1 @@
+"""The verbs that pair records with a table and read."""

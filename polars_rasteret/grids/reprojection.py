@@ -1,0 +1,72 @@
+"""Where do the pixels of an answer lie in an image whose axes are not parallel to its own?
+
+The image is in another CRS, or turned. Each pixel centre is moved by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.geo.affine import map_coordinates, pixel_coordinates
+from polars_rasteret.geo.crs import period_of, transform_xy
+from polars_rasteret.geo.seam import placed_x
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from polars_rasteret.grids.answer_grids import AnswerGrids
+    from polars_rasteret.pixels.raster_column import RasterColumn
+
+    Floats = NDArray[np.float64]
+
+
+def places(grids: AnswerGrids, row: int, column: RasterColumn, reference: int) -> tuple[Floats, Floats]:
+    """Give the place of each pixel centre of an answer in the image of a band.
+
+    Returns
+    -------
+    (row, col) : float64, shape (height, width)
+        In pixels of full resolution; not finite where a centre has no place there.
+    """
+    down, across = np.arange(grids.height[row]) + 0.5, np.arange(grids.width[row]) + 0.5
+    x, y = map_coordinates(grids.transform[row], down[:, None], across[None, :])
+    crs, own_crs = grids.crs[row], column.crs[reference]
+    if crs != own_crs:
+        assert crs is not None
+        assert own_crs is not None
+        moved_x, moved_y = transform_xy(crs, own_crs, x.ravel(), y.ravel())
+        x, y = moved_x.reshape(x.shape), moved_y.reshape(y.shape)
+    transform = column.transform[reference]
+    if own_crs is not None and (turn := period_of(own_crs)) is not None:
+        width, height = (np.full(x.size, one[reference], np.int64) for one in (column.width, column.height))
+        each = np.broadcast_to(transform, (x.size, 6))
+        x = placed_x(each, width, height, x.ravel(), y.ravel(), turn=turn).reshape(x.shape)
+    return pixel_coordinates(transform, x, y)
+
+
+def spread(where: tuple[Floats, Floats], image_size: tuple[int, int]) -> tuple[list[float], list[float]]:
+    """Give what part of an image the places in it span, and how far it is from one place to the next.
+
+    Returns
+    -------
+    span, step
+        ``first_row, last_row, first_col, last_col`` of the places in the image (a place outside of it where there are none),
+        and rows and columns from one pixel of the answer to the next.
+    """
+    row, col = where
+    with np.errstate(invalid="ignore"):
+        inside = (row >= 0) & (row < image_size[0]) & (col >= 0) & (col < image_size[1])
+        # Half of the answer may lie beyond where projections fold: the middle of all distances tells.
+        step = [float(np.hypot(_distance(one, 0), _distance(one, 1))) or 1.0 for one in (row, col)]
+    if not inside.any():
+        return [-1.0, -1.0, -1.0, -1.0], step
+    row, col = row[inside], col[inside]
+    return [float(row.min()), float(row.max()), float(col.min()), float(col.max())], step
+
+
+def _distance(coordinate: Floats, axis: int) -> float:
+    apart = np.abs(np.diff(coordinate, axis=axis))
+    apart = apart[np.isfinite(apart)]
+    return float(np.median(apart)) if apart.size else 0.0

@@ -1,0 +1,1 @@
+"""Which records of a collection answer which rows of the caller's table?"""

@@ -1,0 +1,159 @@
+"""Can coordinates, or records, have a place at all?
+
+One point at latitude 95 has no answer, like one at sea. Where every coordinate is impossible in its CRS, or no record can be
+placed, the arguments are wrong, and nulls would hide it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.geo.crs import NATIVE, is_geographic
+from polars_rasteret.geo.moved import Points
+from polars_rasteret.hrefs import shown
+from polars_rasteret.pairing.targets import lonlat_bounds
+from polars_rasteret.pixels.raster_faults import NO_SIDECARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.geo.moved import Areas
+    from polars_rasteret.pixels.raster_column import RasterColumn
+
+_MOST_LATITUDE = 90 + 1e-6
+
+
+def refuse_impossible(
+    targets: Points | Areas,
+    lonlat: NDArray[np.float64],
+    *,
+    every: Callable[[], Points | Areas] | None,
+    what: str,
+) -> None:
+    """Refuse coordinates that are all impossible in their CRS.
+
+    Parameters
+    ----------
+    targets
+        As the caller gave them, perhaps only some.
+    lonlat
+        Their bounds in longitude and latitude, shape (n, 4); not finite where they have no place.
+    every
+        Returns all targets of the caller, which are looked at before an error, so that an answer does not hang on filters; None
+        where `targets` are all of them.
+    what
+        The verb, for messages.
+
+    Raises
+    ------
+    UsageError
+        Naming the first one.
+    """
+    reason = _impossible(targets, lonlat)
+    if reason is None:
+        return
+    if every is not None and _impossible(whole := every(), lonlat_bounds(whole)) is None:
+        return
+    raise UsageError(f"{what}: {reason}")
+
+
+def _impossible(targets: Points | Areas, lonlat: NDArray[np.float64]) -> str | None:
+    own = own_bounds(targets)
+    is_there = np.isfinite(own).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        has_place = np.isfinite(lonlat).any(axis=1) & ~_is_beyond_poles(lonlat)
+    return None if not is_there.any() or (is_there & has_place).any() else _told(targets, own[is_there][0])
+
+
+def warn_if_impossible(targets: Points | Areas, *, what: str) -> None:
+    """Warn where every target of a batch of longitudes and latitudes lies beyond the poles.
+
+    It cannot be an error: which rows an expression sees together is the business of Polars.
+    """
+    if targets.crs == NATIVE or not is_geographic(targets.crs):
+        return
+    own = own_bounds(targets)
+    is_there = np.isfinite(own).all(axis=1)
+    if is_there.any() and _is_beyond_poles(own[is_there]).all():
+        warnings.warn(f"{what}: {_told(targets, own[is_there][0])}", stacklevel=2)
+
+
+def refuse_unplaced(
+    lf: pl.LazyFrame, found: Iterable[RasterColumn], bands: Iterable[str], *, crs: str, what: str
+) -> None:
+    """Refuse a query in which no record can be placed, because none has a transform, or a CRS.
+
+    Parameters
+    ----------
+    lf
+        The collection. It is looked at only where `found` has rasters, but none with a place.
+    found
+        Raster columns of the candidate records.
+    bands
+        Names of these columns.
+    crs
+        Of the targets: where it is ``"native"``, a transform is enough.
+
+    Raises
+    ------
+    UsageError
+        Naming a file.
+    """
+    example = None
+    for column in found:
+        if any(isinstance(fault, FileFormatError) for fault in column.faults.values()):
+            return  # a damaged record is told by itself
+        for reference, transform, its_crs in zip(column.references, column.transform, column.crs, strict=True):
+            has_grid = bool(np.isfinite(transform).all())
+            if has_grid and (its_crs is not None or crs == NATIVE):
+                return
+            example = example or (column.name, shown(reference.href), has_grid)
+    if example is None:
+        return
+    placed = [
+        pl.col(band).struct.field("transform").is_not_null()
+        & (pl.lit(value=True) if crs == NATIVE else pl.col(band).struct.field("crs").is_not_null())
+        for band in bands
+    ]
+    if lf.filter(pl.any_horizontal(placed)).head(1).select(pl.len()).collect().item():
+        return
+    band, href, has_grid = example
+    lacks = "CRS" if has_grid else "transform"
+    advice = (
+        "Pass crs='native' with coordinates in the files' own system"
+        if has_grid
+        else "Read them by pixels, pl.col(band).raster.read_window(window=...) (crs='native' needs a transform, too)"
+    )
+    raise UsageError(
+        f"{what}: no record can be placed on a map: none has a {lacks}, for instance {band} of {href}. {advice}, or write the "
+        f"{lacks} into the files: {NO_SIDECARS}"
+    )
+
+
+def own_bounds(targets: Points | Areas) -> NDArray[np.float64]:
+    """Give the bounds of each target as the caller gave it, shape (n, 4)."""
+    if isinstance(targets, Points):
+        return np.stack([targets.x, targets.y, targets.x, targets.y], axis=1)
+    return targets.bounds
+
+
+def _is_beyond_poles(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = (bounds[:, 1] > _MOST_LATITUDE) | (bounds[:, 3] < -_MOST_LATITUDE)
+    return result
+
+
+def _told(targets: Points | Areas, first: NDArray[np.float64]) -> str:
+    x, y, *_ = first.tolist()
+    noun = "point" if isinstance(targets, Points) else "area"
+    beyond = "latitudes end at 90, and " if is_geographic(targets.crs) else ""
+    return (
+        f"no {noun} has a place in {targets.crs[:80]}: {beyond}the first is at x={x:.10g}, y={y:.10g}. Are x and y swapped, or "
+        "are these coordinates in another CRS? Say which with crs="
+    )

@@ -1,0 +1,63 @@
+"""What are the caller's and the record's columns of the rows of an answer?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.pixels.valid_mask import CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from polars_rasteret.pairing.paired_rows import PairedRows
+    from polars_rasteret.pairing.records import Records
+    from polars_rasteret.pixels.valid_mask import Validity
+
+
+class KeyColumns:
+    """The caller's and the records' columns, gathered by row."""
+
+    def __init__(self, targets: pl.DataFrame, records: Records) -> None:
+        self._targets, self._records = targets, records.columns
+
+    def frame(self, rows: PairedRows, names: AbstractSet[str]) -> pl.DataFrame:
+        """Give the named columns of the rows; record columns are null where there is no record."""
+        columns: dict[str, pl.Series] = {}
+        target, record = pl.Series(rows.target), pl.Series(rows.record)
+        if len(rows) and int(rows.record.min()) < 0:
+            record = record.set(record < 0, None)
+        is_whole = len(rows) == self._targets.height and bool((rows.target == np.arange(len(rows))).all())
+        for name in self._targets.columns:
+            if name in names:
+                columns[name] = self._targets[name] if is_whole else gathered(self._targets[name], target)
+        for name in self._records.columns:
+            if name in names and name not in columns:
+                columns[name] = gathered(self._records[name], record)
+        if not columns:  # a frame without columns has no height
+            return pl.DataFrame({"\0row": target})
+        return pl.DataFrame(columns)
+
+    def context(self, rows: PairedRows, validity: Validity) -> pl.DataFrame:
+        """Give the columns that a ``valid=`` expression names, beside its bands."""
+        named = {CONTEXT + column: name for name, column in validity.records.items()}
+        return self.frame(rows, {*validity.targets, *named}).rename(named, strict=False)
+
+    def row_bytes(self, names: AbstractSet[str]) -> int:
+        """Estimate the size of the named columns of one row."""
+        size = 8
+        for frame in (self._targets, self._records):
+            chosen = [name for name in frame.columns if name in names]
+            if chosen and frame.height:
+                size += int(frame[chosen].estimated_size()) // frame.height
+        return size
+
+
+def gathered(series: pl.Series, index: pl.Series) -> pl.Series:
+    """Give the values at `index`; null where it is null."""
+    if not len(series):
+        return pl.Series([None], dtype=series.dtype).new_from_index(0, len(index))
+    # Gathering goes through a column name, and a name may look like a pattern.
+    return series.alias("").gather(index)

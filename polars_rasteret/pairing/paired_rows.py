@@ -1,0 +1,80 @@
+"""Which target and which record does each output row stand for, and what is asked of its bands?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.grids.windows import no_windows
+from polars_rasteret.pixels.reading import BandRows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.grids.windows import Windows
+    from polars_rasteret.pairing.records import Records
+    from polars_rasteret.pixels.raster_column import RasterColumn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedRows:
+    """Output rows before reading: which target and which record each stands for, and where its pixels are."""
+
+    target: NDArray[np.int64]
+    record: NDArray[np.int64]
+    """-1 for a row that no record answers."""
+    windows: Mapping[str, Windows]
+    """By band; bands on the same grid share one object."""
+    records: Records
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def taken(self, index: NDArray[np.int64] | slice) -> PairedRows:
+        """Give some of the rows."""
+        at = np.arange(len(self), dtype=np.int64)[index] if isinstance(index, slice) else index
+        if len(at) == len(self) and (not len(at) or (at[0] == 0 and np.array_equal(at, np.arange(len(at))))):
+            return self
+        known: dict[int, Windows] = {}
+        windows = {}
+        for band, one in self.windows.items():
+            windows[band] = known.setdefault(id(one), one.taken(at) if id(one) not in known else one)
+        return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
+
+    def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
+        """Give the reference of each row in one raster column; -1 without record or raster."""
+        if not len(self.records):
+            return np.full(len(self), -1, np.int64)
+        return np.where(self.record >= 0, column.reference_id[self.record], -1)
+
+
+def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> list[BandRows]:
+    """Say what each band is asked; a row without a record asks nothing."""
+    asked = []
+    for band in bands:
+        column, records = rows.records.rasters[band], rows.records
+        windows = rows.windows.get(band) or no_windows(len(rows))  # none where no row has a record
+        reference_id, faults = column.readable(rows.reference_id(column), windows)
+        if records.faults:
+            is_faulty = np.isin(rows.record, list(records.faults)) & (reference_id >= 0)
+            faults |= {
+                row: records.faults[int(rows.record[row])]
+                for row in np.flatnonzero(is_faulty & windows.is_met).tolist()
+            }
+            reference_id = np.where(is_faulty, -1, reference_id)
+        asked.append(
+            BandRows(
+                column=column,
+                reference_id=reference_id,
+                row=np.maximum(rows.record, 0),
+                windows=windows,
+                unscale=band in unscale,
+                faults={row: records.told(int(rows.record[row]), fault) for row, fault in faults.items()},
+            )
+        )
+    return asked

@@ -1,0 +1,155 @@
+"""How are the pixels around points read, on one grid or brought onto it?
+
+A patch is a square of pixels per row. A band that lies on another grid than the patch gives, for each pixel of the patch, its own
+pixel at that pixel's centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.engine import WindowRead, read_windows
+from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates
+from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.geo.moved import Points
+from polars_rasteret.grids.windows import windows_of_points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import Spending
+    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.pixels.reading import BandRows
+
+    Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where patches lie: rows of the batch and the first pixel of each on a grid."""
+
+    grid: BandRows
+    """The band on whose grid they lie."""
+    rows: Ints
+    row_start: Ints
+    col_start: Ints
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def taken(self, index: NDArray[Any]) -> Place:
+        """Give some of the patches."""
+        return Place(
+            grid=self.grid, rows=self.rows[index], row_start=self.row_start[index], col_start=self.col_start[index]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """The pixels of one band, shape ``(n, size, size)``."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchAsk:
+    """What one band is asked."""
+
+    band: BandRows
+    place: Place
+    size: int
+    is_own: bool
+    """Whether the band lies on the grid of the patches in all these rows."""
+    is_wanted: NDArray[np.bool_]
+    """Rows of the batch that may have a pixel of this band; elsewhere the patch is all invalid."""
+
+    def read(self) -> WindowRead:
+        """Say what the engine is to read."""
+        place, size = self.place, self.size
+        rows = place.rows
+        reference_id = np.where(self.is_wanted[rows], self.band.reference_id[rows], -1)
+        row_start, col_start = place.row_start, place.col_start
+        if not self.is_own:
+            reference_id, row_start, col_start = self._brought(reference_id)
+            size = 1
+        side = np.broadcast_to(np.int64(size), len(reference_id))
+        return WindowRead(
+            label=self.band.column.name,
+            references=self.band.column.references,
+            reference_id=reference_id,
+            row_start=row_start,
+            col_start=col_start,
+            height=side,
+            width=side,
+            dtype=self.band.column.dtype,
+            want_valid=True,
+        )
+
+    def _brought(self, reference_id: Ints) -> tuple[Ints, Ints, Ints]:
+        """Find this band's pixel at the centre of each pixel of the patches."""
+        grid, place, size = self.place.grid, self.place, self.size
+        n_pixels = size * size
+        across = np.arange(n_pixels)
+        row = (place.row_start[:, None] + across // size).ravel().astype(np.float64) + 0.5
+        col = (place.col_start[:, None] + across % size).ravel().astype(np.float64) + 0.5
+        repeated = np.repeat(reference_id, n_pixels)
+        grid_reference = np.repeat(grid.reference_id[place.rows], n_pixels)
+        x, y = map_coordinates(grid.column.transform[grid_reference], row, col)
+        row_at = np.full(len(repeated), -1, np.int64)
+        col_at = np.full(len(repeated), -1, np.int64)
+        names = list(dict.fromkeys(grid.column.crs))
+        crs_id = np.array([names.index(name) for name in grid.column.crs], np.int64)[grid_reference]
+        for one in np.unique(crs_id[repeated >= 0]):
+            chosen = np.flatnonzero((crs_id == one) & (repeated >= 0))
+            found = windows_of_points(
+                self.band.column, repeated[chosen], Points(x, y, names[one] or NATIVE), chosen, exactly=True
+            )
+            assert found.at_row is not None
+            assert found.at_col is not None
+            # Centres of coarse pixels fall on corners of finer ones, give or take a rounding error.
+            has_place = np.isfinite(found.at_row) & np.isfinite(found.at_col)
+            has_place &= (np.abs(found.at_row) < 2**31) & (np.abs(found.at_col) < 2**31)
+            here = chosen[has_place]
+            row_at[here] = np.floor(found.at_row[has_place] + BORDER_TOLERANCE_PX)
+            col_at[here] = np.floor(found.at_col[has_place] + BORDER_TOLERANCE_PX)
+        return repeated, row_at, col_at
+
+
+def read_patches(
+    asks: Sequence[PatchAsk], options: ReadOptions, *, advice: str, spending: Spending | None
+) -> tuple[list[Patch], dict[int, str]]:
+    """Read patches of several bands together.
+
+    Returns
+    -------
+    patches
+        One per ask.
+    errors
+        Reasons by row of the batch, with ``on_error="null"``.
+    """
+    answers = read_windows([ask.read() for ask in asks], options, advice=advice, spending=spending)
+    patches = []
+    errors: dict[int, str] = {}
+    for ask, answer in zip(asks, answers, strict=True):
+        shape = (len(ask.place), ask.size, ask.size)
+        assert answer.valid is not None
+        patches.append(Patch(values=answer.values.reshape(shape), valid=answer.valid.reshape(shape)))
+        windows_per_row = len(answer.offset[1:]) // max(1, len(ask.place))
+        for window, reason in answer.errors.items():
+            add_reason(errors, int(ask.place.rows[window // windows_per_row]), reason)
+    return patches, errors
+
+
+def add_reason(errors: dict[int, str], row: int, reason: str) -> None:
+    """Add why a row failed; the same reason is told once."""
+    told = errors.get(row)
+    if told is None:
+        errors[row] = reason
+    elif reason not in told:
+        errors[row] = f"{told}; {reason}"

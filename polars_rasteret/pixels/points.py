@@ -1,0 +1,382 @@
+"""What is the value of each band at each point?
+
+The pixel that holds the point, an interpolation between pixels, or the nearest valid pixel. Reads go in stages, each for the rows
+that the one before left open: bands that say what is valid, then the bands wanted, then the surroundings of pixels that are null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
+from polars_rasteret.engine import ledger_of
+from polars_rasteret.grids.choosing import grid_bands, shared_grids
+from polars_rasteret.pixels.neighbourhoods import Patch, PatchAsk, Place, add_reason, read_patches
+from polars_rasteret.pixels.raster_faults import tell_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import Spending, WindowRead
+    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.pixels.reading import BandRows
+    from polars_rasteret.pixels.sampling import Sampling
+    from polars_rasteret.pixels.valid_mask import Judge
+
+    Ints = NDArray[np.int64]
+
+_CHUNK_BYTES = 64_000_000
+"""Surroundings that are looked at together: they are larger than the answer."""
+_PIXEL_BYTES = 32
+"""Of one pixel of a patch on its way: value, validity, distance and their intermediate forms."""
+_ADVICE = "raise pr.options(max_answer_bytes=...), or ask for fewer points or a smaller max_distance_pixels at once"
+
+
+@dataclass(slots=True, kw_only=True)
+class PointValues:
+    """One band at all rows."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_]
+    distance: NDArray[np.float32]
+    """In pixels; NaN where there is no value. Empty where nobody asked."""
+    around: Patch | None = None
+    """Surroundings of every row, where they were asked for."""
+    has_around: NDArray[np.bool_] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PointAnswer:
+    """What a batch of points answered."""
+
+    bands: dict[str, PointValues] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    """Reasons by row, with ``on_error="null"``."""
+    counts: NDArray[np.bool_]
+    """Rows where any band that was read has a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Bands that are read on one grid, in rows of which each band lies on that grid or on none of them does."""
+
+    place: Place
+    names: tuple[str, ...]
+    own: frozenset[str]
+    """Bands that lie on that grid themselves."""
+
+
+class PointSampler:
+    """Samples one batch of rows.
+
+    Parameters
+    ----------
+    bands
+        Every band that was asked for or that says what is valid, by name, the rows the same in all.
+    sampling
+        How points become values.
+    judge
+        Says which pixels are valid beside those that are not nodata.
+    options, spending
+        As the engine wants them.
+    """
+
+    def __init__(
+        self,
+        bands: Mapping[str, BandRows],
+        sampling: Sampling,
+        options: ReadOptions,
+        *,
+        judge: Judge | None = None,
+        spending: Spending | None = None,
+    ) -> None:
+        self.bands, self.sampling, self.judge, self.spending = bands, sampling, judge, spending
+        # What is in hand is bounded by chunks here; the answer itself, by whoever cut the rows.
+        self.options = replace(options, max_answer_bytes=max(options.max_answer_bytes, 2 * _CHUNK_BYTES))
+        self.n_rows = len(next(iter(bands.values())).reference_id)
+        self._errors: dict[int, str] = {}
+        self._is_read = {name: band.is_read for name, band in bands.items()}
+        self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
+        if options.dry_run is not None and (sampling.costs_vary or (judge is not None and judge.bands)):
+            ledger_of(options.dry_run).is_upper = True
+        self._grid_of = dict(zip(bands, shared_grids(list(bands.values())), strict=True))
+
+    def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:
+        """Read the bands wanted.
+
+        Parameters
+        ----------
+        wanted
+            Names of bands whose values are used.
+        asked
+            All bands of the question. They are read where the answer depends on them: which pixel is nearest must be valid in
+            all of them, and with `must_count` a row counts when one of them is not null.
+        must_count
+            Whether ``counts`` must be right for all bands asked.
+        """
+        answer = PointAnswer(counts=np.zeros(self.n_rows, np.bool_), errors=self._errors)
+        first, rest = list(wanted), [name for name in asked if name not in wanted]
+        if must_count and not first:
+            first, rest = rest[:1], rest[1:]
+        if self.sampling.max_distance and self.sampling.joint:
+            joined = [name for name in rest if self.judge is not None or any(self._meet(name, one) for one in first)]
+            first, rest = first + joined, [name for name in rest if name not in joined]
+        for names in (first, rest) if must_count else (first,):
+            rows = np.flatnonzero(~answer.counts)
+            if not names or not len(rows):
+                continue
+            self._tell_faults(names, rows)
+            found = self._sampled(names, rows)
+            answer.bands.update(found)
+            for one in found.values():
+                answer.counts |= one.valid
+        return answer
+
+    def _tell_faults(self, names: Sequence[str], rows: Ints) -> None:
+        """Take the reasons of rows whose raster value cannot be read, or raise the first."""
+        for name in dict.fromkeys([*names, *(() if self.judge is None else self.judge.bands)]):
+            if faults := self.bands[name].faults:
+                asked = {row: faults[row] for row in np.intersect1d(list(faults), rows).tolist()}
+                for row, reason in tell_faults(asked, on_error=self.options.on_error).items():
+                    add_reason(self._errors, row, reason)
+
+    def reads(self, names: Sequence[str]) -> list[WindowRead]:
+        """Give what `sample` asks of some bands, without reading: each point's pixels, without surroundings."""
+        return [
+            PatchAsk(
+                band=self.bands[name],
+                place=group.place,
+                size=KERNEL_SIZE[self.sampling.method],
+                is_own=name in group.own,
+                is_wanted=self._is_read[name],
+            ).read()
+            for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64))
+            for name in group.names
+        ]
+
+    def _meet(self, one: str, other: str) -> bool:
+        grids, others = self._grid_of[one], self._grid_of[other]
+        return bool(((grids == others) & (grids >= 0)).any())
+
+    def _sampled(self, names: Sequence[str], rows: Ints) -> dict[str, PointValues]:
+        sampling = self.sampling
+        found = {name: self._blank(self.bands[name]) for name in names}
+        size = KERNEL_SIZE[sampling.method]
+        windows = self.bands[names[0]].windows
+        for chunk in _chunks(rows, windows.row_start[rows], windows.col_start[rows], size * size * len(self.bands)):
+            groups = list(self._groups(names, chunk))
+            patches = self._patches(groups, size)
+            for group, of_group in zip(groups, patches, strict=True):
+                for name in group.names:
+                    self._put_values(found[name], group.place, of_group[name])
+                if sampling.max_distance or sampling.neighbourhood != "off":
+                    self._look_around(group, of_group, found)
+        return found
+
+    def _blank(self, band: BandRows) -> PointValues:
+        sampling, n_rows = self.sampling, self.n_rows
+        dtype = band.column.dtype if sampling.method == "nearest" else np.dtype(np.float64)
+        result = PointValues(
+            values=np.zeros(n_rows, dtype),
+            valid=np.zeros(n_rows, np.bool_),
+            distance=np.full(n_rows if sampling.max_distance else 0, np.nan, np.float32),
+        )
+        if sampling.neighbourhood != "off":
+            shape = (n_rows, sampling.size, sampling.size)
+            result.around = Patch(values=np.zeros(shape, dtype), valid=np.zeros(shape, np.bool_))
+            result.has_around = np.zeros(n_rows, np.bool_)
+        return result
+
+    def _groups(self, names: Sequence[str], rows: Ints) -> Iterator[_Group]:
+        """Cut the bands into groups that are read on one grid each: their own, or with a judge a common one."""
+        some: NDArray[np.bool_] = np.logical_or.reduce([self._is_read[name] for name in names])
+        rows = rows[some[rows]]
+        if self.judge is None:
+            for labels, alike in _alike([self._grid_of[name][rows] for name in names]):
+                for one in dict.fromkeys(label for label in labels if label >= 0):
+                    members = tuple(name for name, label in zip(names, labels, strict=True) if label == one)
+                    place = self._placed(self.bands[members[0]], rows[alike])
+                    yield _Group(place=place, names=members, own=frozenset(members))
+            return
+        known = list(self.bands)  # whatever is selected: the grid must not depend on it
+        chosen = grid_bands(
+            [self.bands[name].column for name in known],
+            [self.bands[name].reference_id[rows] for name in known],
+            self.sampling.grid,
+        )
+        for (one, *labels), alike in _alike([chosen, *(self._grid_of[name][rows] for name in known)]):
+            if one >= 0:
+                own = frozenset(name for name, label in zip(known, labels, strict=True) if label == labels[one])
+                place = self._placed(self.bands[known[one]], rows[alike])
+                yield _Group(place=place, names=tuple(names), own=own)
+
+    def _placed(self, grid: BandRows, rows: Ints) -> Place:
+        windows = grid.windows
+        if self.sampling.method == "nearest":
+            return Place(grid=grid, rows=rows, row_start=windows.row_start[rows], col_start=windows.col_start[rows])
+        assert windows.at_row is not None
+        assert windows.at_col is not None
+        return Place(
+            grid=grid,
+            rows=rows,
+            row_start=kernel_start(windows.at_row[rows], self.sampling.method),
+            col_start=kernel_start(windows.at_col[rows], self.sampling.method),
+        )
+
+    def _patches(self, groups: Sequence[_Group], size: int) -> list[dict[str, Patch]]:
+        """Read the patches of all groups; what the judge refuses is not valid in any band."""
+        if self.judge is None:
+            return self._read(groups, size)
+        results: list[dict[str, Patch]] = []
+        for group in groups:
+            judging = replace(group, names=self.judge.bands)
+            seen = self._read([judging], size, by_judge=True)[0] if self.judge.bands else {}
+            accepted = self.judge.of(group.place.rows, seen, size)
+            # Where no pixel is valid, no band is read.
+            hopeful = np.flatnonzero(accepted.any(axis=(1, 2)))
+            if self.options.dry_run is not None and self.judge.bands:  # any of them may turn out to be valid
+                hopeful = np.arange(len(accepted))
+            later = tuple(name for name in group.names if name not in seen)
+            unread = replace(group, place=group.place.taken(hopeful), names=later)
+            rest = self._read([unread], size)[0] if later else {}
+            patches = {}
+            for name in group.names:
+                if name in rest:
+                    whole = Patch(values=np.zeros(accepted.shape, rest[name].values.dtype), valid=accepted.copy())
+                    whole.values[hopeful] = rest[name].values
+                    whole.valid[hopeful] &= rest[name].valid
+                else:
+                    is_read = self._is_read[name][group.place.rows]
+                    whole = Patch(values=seen[name].values, valid=seen[name].valid & accepted & is_read[:, None, None])
+                patches[name] = whole
+            results.append(patches)
+        return results
+
+    def _read(self, groups: Sequence[_Group], size: int, *, by_judge: bool = False) -> list[dict[str, Patch]]:
+        wanted = self._has_raster if by_judge else self._is_read
+        asks = [
+            PatchAsk(
+                band=self.bands[name],
+                place=group.place,
+                size=size,
+                is_own=name in group.own,
+                is_wanted=wanted[name],
+            )
+            for group in groups
+            for name in group.names
+        ]
+        patches, errors = read_patches(asks, self.options, advice=_ADVICE, spending=self.spending)
+        for row, reason in errors.items():
+            add_reason(self._errors, row, reason)
+        given = iter(patches)
+        return [{name: next(given) for name in group.names} for group in groups]
+
+    def _put_values(self, found: PointValues, place: Place, patch: Patch) -> None:
+        rows, method = place.rows, self.sampling.method
+        if method == "nearest":
+            found.values[rows], found.valid[rows] = patch.values[:, 0, 0], patch.valid[:, 0, 0]
+            if self.sampling.max_distance:
+                found.distance[rows[found.valid[rows]]] = 0.0
+            return
+        windows = place.grid.windows
+        assert windows.at_row is not None
+        assert windows.at_col is not None
+        row, col = windows.at_row[rows] - place.row_start, windows.at_col[rows] - place.col_start
+        found.values[rows], found.valid[rows] = interpolated(patch.values, patch.valid, row, col, method)
+
+    def _look_around(self, group: _Group, centres: Mapping[str, Patch], found: Mapping[str, PointValues]) -> None:
+        """Search the surroundings of rows that are still null, and keep them where they were asked for."""
+        sampling, place = self.sampling, group.place
+        is_met = {name: self._is_read[name][place.rows] for name in group.names}
+        is_null = {name: is_met[name] & ~centres[name].valid[:, 0, 0] for name in group.names}
+        some_null: NDArray[np.bool_] = np.logical_or.reduce(list(is_null.values()))
+        is_open = np.ones_like(some_null) if sampling.neighbourhood == "always" else some_null
+        index = np.flatnonzero(is_open)
+        for chunk in _chunks(index, place.row_start[index], place.col_start[index], sampling.size**2 * len(self.bands)):
+            part = place.taken(chunk)
+            wide = Place(
+                grid=part.grid,
+                rows=part.rows,
+                row_start=part.row_start - sampling.max_distance,
+                col_start=part.col_start - sampling.max_distance,
+            )
+            patches = self._patches([replace(group, place=wide)], sampling.size)[0]
+            searched = {name: is_null[name][chunk] for name in group.names}
+            met = {name: is_met[name][chunk] for name in group.names}
+            for name in group.names:
+                self._keep_around(found[name], part.rows, patches[name], searched[name], met[name])
+            if sampling.max_distance:
+                self._search(part, patches, searched, met, found)
+
+    def _keep_around(
+        self, found: PointValues, rows: Ints, patch: Patch, is_null: NDArray[np.bool_], is_met: NDArray[np.bool_]
+    ) -> None:
+        if found.around is None or found.has_around is None:
+            return
+        kept = np.flatnonzero(is_met if self.sampling.neighbourhood == "always" else is_null)
+        found.around.values[rows[kept]] = patch.values[kept]
+        found.around.valid[rows[kept]] = patch.valid[kept]
+        found.has_around[rows[kept]] = True
+
+    def _search(
+        self,
+        part: Place,
+        patches: Mapping[str, Patch],
+        is_null: Mapping[str, NDArray[np.bool_]],
+        is_met: Mapping[str, NDArray[np.bool_]],
+        found: Mapping[str, PointValues],
+    ) -> None:
+        """Take the nearest pixel that is valid: in all bands that meet the point, or band by band."""
+        windows = part.grid.windows
+        assert windows.at_row is not None
+        assert windows.at_col is not None
+        reach = self.sampling.max_distance
+        row = windows.at_row[part.rows] - part.row_start + reach
+        col = windows.at_col[part.rows] - part.col_start + reach
+        if self.sampling.joint:
+            valid = np.ones_like(next(iter(patches.values())).valid)
+            for name, patch in patches.items():
+                valid &= patch.valid | ~is_met[name][:, None, None]
+            some_null: NDArray[np.bool_] = np.logical_or.reduce(list(is_null.values()))
+            choices = {name: (valid, some_null & is_met[name]) for name in patches}
+        else:
+            choices = {name: (patch.valid, is_null[name]) for name, patch in patches.items()}
+        known: dict[int, tuple[Ints, NDArray[np.float32]]] = {}
+        for name, (valid, is_searched) in choices.items():
+            if id(valid) not in known:
+                known[id(valid)] = nearest_valid(valid, row, col)
+            index, distance = known[id(valid)]
+            at = np.flatnonzero(is_searched)
+            rows = part.rows[at]
+            flat = patches[name].values.reshape(len(part), -1)
+            one = found[name]
+            one.valid[rows] = index[at] >= 0
+            one.values[rows] = np.where(index[at] >= 0, flat[at, np.maximum(index[at], 0)], 0)
+            one.distance[rows] = distance[at]
+
+
+def _chunks(index: Ints, row: Ints, col: Ints, n_pixels: int) -> Iterator[Ints]:
+    """Cut rows into chunks of bounded size, of pixels that lie close together."""
+    per_chunk = max(1, _CHUNK_BYTES // (n_pixels * _PIXEL_BYTES))
+    if len(index) > per_chunk:
+        index = index[np.lexsort((col // 512, row // 512))]
+    for start in range(0, len(index), per_chunk):
+        yield index[start : start + per_chunk]
+
+
+def _alike(columns: Sequence[Ints]) -> Iterator[tuple[list[int], Ints]]:
+    """Cut rows into those that have the same numbers in all columns; give these and the rows."""
+    code = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        low = int(column.min(initial=0))
+        code = code * (int(column.max(initial=0)) - low + 1) + (column - low)
+        if code.max(initial=0) > 0:
+            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+    for one in range(int(code.max(initial=-1)) + 1):
+        rows = np.flatnonzero(code == one)
+        yield [int(column[rows[0]]) for column in columns], rows

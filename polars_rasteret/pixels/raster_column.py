@@ -1,0 +1,142 @@
+"""Which distinct pixels do the rows of a raster column refer to?
+
+Thousands of rows share a few references. A column is cut into the distinct references (unpacked once per process) and
+the index of each row's reference, all in NumPy, so that nothing after this needs Polars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.pixels.distinct_values import distinct_rows
+from polars_rasteret.pixels.raster_faults import RasterValue, check_fields, placing_fault, reference_of, spans_pixels
+from polars_rasteret.schema import numpy_dtype, pixel_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import PixelReference
+    from polars_rasteret.errors import RasteretError
+    from polars_rasteret.grids.windows import Windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterColumn:
+    """One raster column, by distinct references."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    """Pixel dtype of the result."""
+    reference_id: NDArray[np.int64]
+    """Reference of each row, shape (n_rows,); -1 for a null raster."""
+    references: Sequence[PixelReference]
+    crs: tuple[str | None, ...]
+    """Of each reference, like `transform`, `width` and `height`."""
+    transform: NDArray[np.float64]
+    """Shape (n_references, 6); NaN without georeferencing."""
+    width: NDArray[np.int64]
+    height: NDArray[np.int64]
+    series: pl.Series
+    """The column itself."""
+    faults: Mapping[int, RasteretError] = field(default_factory=dict)
+    """Of references that must not be read: what is wrong with them."""
+    unplaced: frozenset[int] = frozenset()
+    """Of the faulty references, those that have no place for the targets of the question."""
+
+    def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give scale and offset of each row, shape (n_rows,); null means 1 and 0."""
+        fields = self.series.struct.unnest()
+        scale = fields["scale"].cast(pl.Float64).fill_null(1.0).to_numpy()
+        offset = fields["offset"].cast(pl.Float64).fill_null(0.0).to_numpy()
+        return scale, offset
+
+    def is_unplaced(self, reference_id: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which rows have a raster of which nobody can say where it lies."""
+        return np.isin(reference_id, list(self.unplaced))
+
+    def readable(
+        self, reference_id: NDArray[np.int64], windows: Windows
+    ) -> tuple[NDArray[np.int64], dict[int, RasteretError]]:
+        """Give the reference of each row that may be read, and the faults of rows that ask for a faulty one."""
+        if not self.faults:
+            return reference_id, {}
+        is_faulty = np.isin(reference_id, list(self.faults))
+        asked = np.flatnonzero(is_faulty & (windows.is_met | self.is_unplaced(reference_id))).tolist()
+        return np.where(is_faulty, -1, reference_id), {row: self.faults[int(reference_id[row])] for row in asked}
+
+
+def raster_column(series: pl.Series, *, targets_in: str | None = None) -> RasterColumn:
+    """Cut a raster column into distinct references.
+
+    Parameters
+    ----------
+    series
+        The column.
+    targets_in
+        CRS of the coordinates that will be looked for in the rasters (it may be ``"native"``); None: none will be.
+
+    Raises
+    ------
+    UsageError
+        When it is not a raster column. A value that cannot be read is a fault of its reference.
+    """
+    name = series.name
+    check_fields(name, series.dtype)
+    dtype = numpy_dtype(pixel_dtype(series.dtype))
+    # Scale and offset belong to the row; everything else that shapes a read tells references apart.
+    fields = series.struct.unnest()
+    columns = [_plain(fields[one]) for one in RasterValue._fields]
+    first, number = distinct_rows(columns, len(series))
+    # Column by column: a gather of the frame waits for Polars' threads, which costs more than a few rows do.
+    at_first = pl.Series(first, dtype=pl.UInt32)  # made an index once, not once per column
+    rows = [RasterValue(*row) for row in zip(*(column[at_first].to_list() for column in columns), strict=True)]
+    has_raster = np.array([any(one is not None for one in row) for row in rows], np.bool_)
+    dense = np.where(has_raster, np.cumsum(has_raster) - 1, -1)
+    values = [row for row, is_there in zip(rows, has_raster, strict=True) if is_there]
+    references: list[PixelReference] = []
+    faults: dict[int, RasteretError] = {}
+    unplaced: set[int] = set()
+    transform = np.full((len(values), 6), np.nan)
+    for at, value in enumerate(values):
+        reference, fault = reference_of(value, dtype, name)
+        references.append(reference)
+        if value.transform is not None and spans_pixels(value.transform):
+            transform[at] = value.transform
+        if targets_in is not None:
+            nowhere = placing_fault(name, reference.href, value.crs, transform[at], targets_in)
+            if nowhere is not None or not (reference.tiles.images[0].width and reference.tiles.images[0].height):
+                unplaced.add(at)
+                fault = fault or nowhere
+        if fault is not None:
+            faults[at] = fault
+    return RasterColumn(
+        name=name,
+        dtype=dtype,
+        reference_id=dense[number],
+        references=tuple(references),
+        crs=tuple(None if at in unplaced else value.crs for at, value in enumerate(values)),
+        transform=transform,
+        width=np.array([reference.tiles.images[0].width for reference in references], np.int64),
+        height=np.array([reference.tiles.images[0].height for reference in references], np.int64),
+        series=series,
+        faults=faults,
+        unplaced=frozenset(unplaced),
+    )
+
+
+def _plain(field: pl.Series) -> pl.Series:
+    """Give a field as what its values are checked as; what does not fit is null, or NaN in a transform."""
+    if field.name == "crs" and field.dtype == pl.Null:
+        return field.cast(pl.String)
+    if field.name != "transform" or field.dtype == pl.Array(pl.Float64, 6):
+        return field
+    if isinstance(field.dtype, pl.Array) and field.dtype.size == 6:
+        return field.cast(pl.Array(pl.Float64, 6))
+    lists = [one if one is None or len(one) == 6 else [np.nan] * 6 for one in field.to_list()]
+    return pl.Series(field.name, lists, dtype=pl.Array(pl.Float64, 6))

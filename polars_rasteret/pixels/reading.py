@@ -1,0 +1,354 @@
+"""How do bands of one batch of rows become columns?
+
+This is the one place where the faces meet the engine: all bands of a batch are read in one call, so that a tile they share is
+fetched and decoded once. It knows windows and columns, and nothing of pairs, predicates or expressions.
+"""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.engine import Out, WindowRead, check_answer_size, read_windows
+from polars_rasteret.errors import UsageError
+from polars_rasteret.pixels.raster_faults import tell_faults
+from polars_rasteret.schema import lossless_supertype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import Spending, WindowAnswer
+    from polars_rasteret.errors import RasteretError
+    from polars_rasteret.grids.answer_grids import AnswerGrids
+    from polars_rasteret.grids.windows import Windows
+    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.pixels.raster_column import RasterColumn
+
+
+_OWN_PAGES_BYTES = 8_000_000
+"""From here on the C library keeps what was freed, as long as anything younger lies behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandRows:
+    """What one band is asked in one batch."""
+
+    column: RasterColumn
+    reference_id: NDArray[np.int64]
+    """Reference of each row; -1 reads nothing."""
+    row: NDArray[np.int64] | None
+    """Row of the raster column for each row of the batch (scale and offset are looked up there); None: the same."""
+    windows: Windows
+    unscale: bool = False
+    faults: Mapping[int, RasteretError] = field(default_factory=dict)
+    """Rows that ask for a raster value that cannot be read, and why; nothing is read there."""
+
+    @property
+    def is_read(self) -> NDArray[np.bool_]:
+        """Rows that have a raster and meet it."""
+        return (self.reference_id >= 0) & self.windows.is_met
+
+    def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give scale and offset of each row of the batch."""
+        scale, offset = self.column.scale_and_offset()
+        if not len(scale):  # no record at all
+            return np.ones(len(self.reference_id)), np.zeros(len(self.reference_id))
+        return (scale, offset) if self.row is None else (scale[self.row], offset[self.row])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandAnswer:
+    """What one band answered."""
+
+    rows: BandRows
+    answer: WindowAnswer
+    is_read: NDArray[np.bool_]
+    """Rows that were read without an error."""
+    grids: AnswerGrids | None = None
+    """The grids of the answers, where these are not the windows as they are."""
+    outside: NDArray[np.bool_] | None = None
+    """Like the values: pixels that get `fill` once the values are unscaled."""
+    fill: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOut:
+    """Where the answers of one band go."""
+
+    values: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+    start: NDArray[np.int64]
+    """Of each row's pixels."""
+    size: NDArray[np.int64]
+    stride: int | None
+    """From one row to the next, where all have the same size."""
+
+    def pixels(self, row: int) -> slice:
+        """Give the place of a row's pixels."""
+        return slice(int(self.start[row]), int(self.start[row] + self.size[row]))
+
+    def part(self, first_row: int) -> Out:
+        """Give the place of the rows from `first_row` on, as the engine takes it."""
+        assert self.stride is not None
+        first = first_row * self.stride
+        return Out(
+            values=self.values[first:],
+            valid=None if self.valid is None else self.valid[first:],
+            stride=self.stride,
+        )
+
+    def offset(self) -> NDArray[np.int64]:
+        """Give where each answer begins when they lie side by side, and where the last ends."""
+        return np.concatenate([[0], np.cumsum(self.size)]).astype(np.int64)
+
+
+def window_reads(
+    bands: Sequence[BandRows],
+    outs: Sequence[Out | None],
+    *,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    fill_value: float | None = None,
+    want_valid: bool = False,
+) -> list[WindowRead]:
+    """Say what the engine is to read for all bands."""
+    reads = []
+    # Bands on the same grid are given the same arrays, so that the engine plans their tiles once.
+    shared: dict[tuple[int, bytes], tuple[NDArray[np.int64], ...]] = {}
+    for band, out in zip(bands, outs, strict=True):
+        is_read = band.is_read
+        key = (id(band.windows), np.packbits(is_read).tobytes())
+        if key not in shared:
+            windows = band.windows
+            if is_read.all():
+                shared[key] = (windows.row_start, windows.col_start, windows.height, windows.width)
+            else:
+                shared[key] = tuple(
+                    np.where(is_read, part, 0)
+                    for part in (windows.row_start, windows.col_start, windows.height, windows.width)
+                )
+        row_start, col_start, height, width = shared[key]
+        dtype = (dtypes or {}).get(band.column.name, band.column.dtype)
+        # The fill of an unscaled answer is in its units: it comes when the values are unscaled.
+        fill = None if band.unscale else fill_value
+        check_fill_fits(fill, dtype, band.column.name)
+        reads.append(
+            WindowRead(
+                label=band.column.name,
+                references=band.column.references,
+                reference_id=np.where(is_read, band.reference_id, -1),
+                row_start=row_start,
+                col_start=col_start,
+                height=height,
+                width=width,
+                dtype=dtype,
+                fill=None if fill is None else dtype.type(fill),
+                want_valid=want_valid,
+                out=out,
+            )
+        )
+    return reads
+
+
+def read_bands(
+    bands: Sequence[BandRows],
+    options: ReadOptions,
+    *,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    fill_value: float | None = None,
+    want_valid: bool,
+    advice: str,
+    shape: tuple[int, int] | None = None,
+    stack: bool = False,
+    spending: Spending | None = None,
+) -> tuple[list[BandAnswer], dict[int, str]]:
+    """Read windows of all bands together.
+
+    Parameters
+    ----------
+    bands
+        One per column; rows are the same in all.
+    options
+        Captured when the verb or expression was written.
+    dtypes
+        Result dtype by band where it is not the band's own pixel dtype (``stack=True``).
+    fill_value
+        For pixels outside of the image; in units of the answer where that is unscaled.
+    want_valid
+        Whether the validity of every pixel is needed.
+    advice
+        What to do when the answer would be too large.
+    shape
+        Of every window, where they all have one: each row then has a place in the answer, read or not.
+    stack
+        With `shape`: all bands of a row lie side by side in one array, which is the answer of each band.
+    spending
+        What the batches of an expression may fetch together.
+
+    Returns
+    -------
+    answers
+        One per band.
+    errors
+        Reasons by row, with ``on_error="null"``.
+    """
+    errors = faults_of(bands, options)
+    outs: list[Out | None] = [None] * len(bands)
+    if shape is not None:
+        sizes = [np.full(len(band.reference_id), shape[0] * shape[1]) for band in bands]
+        how = {"stack": stack, "want_valid": want_valid, "options": options, "advice": advice}
+        outs = [one.part(0) for one in answer_outs(bands, dtypes or {}, sizes, is_regular=True, **how)]  # type: ignore[arg-type]
+    reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
+    answers = read_windows(reads, options, advice=advice, spending=spending)
+    results = []
+    for band, answer in zip(bands, answers, strict=True):
+        is_read = band.is_read
+        is_read[list(answer.errors)] = False
+        join_reasons(errors, answer.errors)
+        outside = _outside(band, shape) if band.unscale and fill_value is not None else None
+        results.append(BandAnswer(rows=band, answer=answer, is_read=is_read, outside=outside, fill=fill_value))
+    return results, errors
+
+
+def faults_of(bands: Sequence[BandRows], options: ReadOptions) -> dict[int, str]:
+    """Give the reasons of rows that ask for a raster value that cannot be read, or raise the first, as the options say."""
+    reasons: dict[int, str] = {}
+    for band in bands:
+        join_reasons(reasons, tell_faults(band.faults, on_error=options.on_error))
+    return reasons
+
+
+def join_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:
+    """Add the reasons of one band to those of all."""
+    for row, reason in more.items():
+        errors[row] = f"{errors[row]}; {reason}" if row in errors else reason
+
+
+def _outside(band: BandRows, shape: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """Say which pixels of the answers lie outside of the image; with `shape`, rows that are not read have a place too."""
+    windows, column, is_read = band.windows, band.column, band.is_read
+    parts = [np.zeros(0, np.bool_)]
+    for row in range(len(is_read)):
+        if not is_read[row]:
+            parts.append(np.zeros(0 if shape is None else shape[0] * shape[1], np.bool_))
+            continue
+        reference = band.reference_id[row]
+        rows = np.arange(windows.height[row]) + windows.row_start[row]
+        cols = np.arange(windows.width[row]) + windows.col_start[row]
+        inside_rows = (rows >= 0) & (rows < column.height[reference])
+        inside_cols = (cols >= 0) & (cols < column.width[reference])
+        parts.append(~(inside_rows[:, None] & inside_cols).reshape(-1))
+    return np.concatenate(parts)
+
+
+def answer_outs(
+    bands: Sequence[BandRows],
+    dtypes: Mapping[str, np.dtype[Any]],
+    sizes: Sequence[NDArray[np.int64]],
+    *,
+    is_regular: bool,
+    stack: bool,
+    want_valid: bool,
+    options: ReadOptions,
+    advice: str,
+) -> list[AnswerOut]:
+    """Make the arrays that answers are written into; 0 where nothing is read.
+
+    Parameters
+    ----------
+    bands, dtypes, want_valid, options, advice
+        As in `read_bands`.
+    sizes
+        Per band, the pixels of each row.
+    is_regular
+        Whether all rows of all bands have the same size.
+    stack
+        Whether all bands of a row lie side by side in one array; they must be regular.
+    """
+    wanted = [dtypes.get(band.column.name, band.column.dtype) for band in bands]
+    n_bytes = sum(
+        float(size.sum(dtype=np.float64)) * (dtype.itemsize + want_valid)
+        for size, dtype in zip(sizes, wanted, strict=True)
+    )
+    n_rows = len(bands[0].reference_id)
+    check_answer_size(n_bytes, options.max_answer_bytes, n_rows=n_rows, advice=advice)
+    outs: list[AnswerOut] = []
+    values = valid = None
+    for at, (size, dtype) in enumerate(zip(sizes, wanted, strict=True)):
+        n_pixels = int(size[0]) if is_regular and n_rows else 0
+        side_by_side = len(bands) if stack else 1
+        if values is None or not stack:
+            values = _zeros(int(size.sum()) * side_by_side, dtype)
+            valid = np.zeros(len(values), np.bool_) if want_valid else None
+        first = at * n_pixels if stack else 0
+        stride = n_pixels * side_by_side if is_regular else None
+        outs.append(
+            AnswerOut(
+                values=values[first:],
+                valid=None if valid is None else valid[first:],
+                start=np.arange(n_rows) * stride if stride is not None else np.cumsum(size) - size,
+                size=size,
+                stride=stride,
+            )
+        )
+    return outs
+
+
+def _zeros(n_values: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give zeros; large ones in pages of their own, which go back to the system whatever lies around them."""
+    n_bytes = n_values * dtype.itemsize
+    if n_bytes < _OWN_PAGES_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(n_values, dtype)
+    # Private, because only such pages can be huge: every page that is touched first costs time.
+    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype)
+
+
+def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
+    """Tell once per batch that values became null, for faces that cannot add a column."""
+    if errors:
+        first = next(iter(errors.values()))
+        warnings.warn(
+            f"{what}: {len(errors)} values are null because their read failed (on_error='null'); the first: {first}. "
+            "All reasons are in the errors of pr.profile().",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def stack_dtype(columns: Sequence[RasterColumn]) -> np.dtype[np.generic]:
+    """Give the dtype that holds every band of a stack.
+
+    Raises
+    ------
+    UsageError
+        When no dtype holds all values of all bands.
+    """
+    dtype = lossless_supertype([column.dtype for column in columns])
+    if dtype is None:
+        raise UsageError(
+            f"stack=True: no dtype holds every value of {', '.join(f'{one.name} ({one.dtype})' for one in columns)}; "
+            "read these bands without stack"
+        )
+    return dtype
+
+
+def check_fill_fits(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:
+    """Refuse a fill that is no value of a dtype."""
+    if fill_value is None:
+        return
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            fits = not np.isfinite(fill_value) or bool(np.isfinite(dtype.type(fill_value)))
+    else:
+        fits = float(fill_value).is_integer() and np.iinfo(dtype).min <= fill_value <= np.iinfo(dtype).max
+    if not fits:
+        raise UsageError(
+            f"fill_value={fill_value} does not fit band {name}, whose pixels are {dtype}; choose one that does"
+        )

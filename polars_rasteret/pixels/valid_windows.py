@@ -1,0 +1,99 @@
+"""Which pixels of windows may count, and which windows count as an answer?
+
+The caller's expression is asked pixel by pixel, on the grid that all bands of a row share. Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.pixels.reading import BandAnswer
+    from polars_rasteret.pixels.valid_mask import Judge
+
+    Ints = NDArray[np.int64]
+    Booleans = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelRows:
+    """Pixels of all rows, one row after another."""
+
+    size: Ints
+    """Of each row."""
+
+    def row_of_pixel(self) -> Ints:
+        """Give the row of each pixel."""
+        return np.repeat(np.arange(len(self.size)), self.size)
+
+    def has_pixels(self, band: BandAnswer) -> Booleans:
+        """Say for each pixel whether the arrays of a band have a place for it."""
+        return np.repeat(np.diff(band.answer.offset) > 0, self.size)
+
+    def valid_of(self, band: BandAnswer, stride: int | None) -> Booleans:
+        """Give which pixels of a band are valid; those it did not read are not."""
+        valid = np.zeros(int(self.size.sum()), np.bool_)
+        valid[self.has_pixels(band)] = _validity(band, stride).reshape(-1)
+        return valid & np.repeat(band.is_read, self.size)
+
+    def any_of_row(self, pixels: Booleans) -> Booleans:
+        """Say for each row whether any of its pixels is true."""
+        return self.count(pixels) > 0
+
+    def count(self, pixels: Booleans) -> Ints:
+        """Count the true pixels of each row."""
+        return np.bincount(self.row_of_pixel()[pixels], minlength=len(self.size)).astype(np.int64)
+
+
+def accepted_pixels(judge: Judge, rows: PixelRows, answers: Sequence[BandAnswer], stride: int | None) -> Booleans:
+    """Ask the judge about every pixel.
+
+    Parameters
+    ----------
+    judge
+        Knows the rows.
+    rows
+        The pixels of the grids that the bands share.
+    answers
+        Of the bands that the expression names.
+    stride
+        As in `refuse_pixels`.
+    """
+    bands = {}
+    for band in answers:
+        is_there = rows.has_pixels(band)
+        values = np.zeros(len(is_there), band.answer.values.dtype)
+        values[is_there] = band.answer.values[: int(is_there.sum())]
+        bands[band.rows.column.name] = (values, rows.valid_of(band, stride))
+    return judge.of_pixels(rows.row_of_pixel(), bands)
+
+
+def refuse_pixels(band: BandAnswer, rows: PixelRows, accepted: Booleans, stride: int | None) -> None:
+    """Make invalid what was not accepted, in place.
+
+    Parameters
+    ----------
+    band, rows, accepted
+        The answer of a band, the pixels of the grids, and which of them may count.
+    stride
+        From one row to the next in the arrays of the answer, where all have the same size; None: they lie side by side.
+    """
+    valid = _validity(band, stride)
+    np.logical_and(valid, accepted[rows.has_pixels(band)].reshape(valid.shape), out=valid)
+
+
+def _validity(band: BandAnswer, stride: int | None) -> Booleans:
+    """Give the validity of a band's pixels, a view: in a stack they lie between those of other bands."""
+    answer = band.answer
+    assert answer.valid is not None
+    if stride is None:
+        return answer.valid[: answer.offset[-1]]
+    size = np.diff(answer.offset)
+    return np.ndarray((len(size), int(size[0]) if len(size) else 0), np.bool_, answer.valid, strides=(stride, 1))
