@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _FEW = 256
 """Below, a dictionary is quicker than a round of Polars calls."""
+_FEW_VALUES = 64
+"""Below, values are compared as they are: views need pyarrow, whose import takes 40 ms; small reads need nothing else of it."""
 
 
 def distinct_rows(columns: Iterable[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
@@ -73,7 +75,9 @@ def _few(columns: Sequence[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
             texts.append(column)
         else:
             bits += _bits(column)
-    first, number = _known(_row_bytes([*bits, *(half for column in texts for half in _views(column))], n_rows))
+    first = number = np.arange(n_rows, dtype=np.int64)
+    if n_rows > _FEW_VALUES:
+        first, number = _known(_row_bytes([*bits, *(half for column in texts for half in _views(column))], n_rows))
     at_first = pl.Series(first, dtype=pl.UInt32)
     content = [column[at_first].to_list() for column in texts]
     own_first, own = _known(zip(_row_bytes([part[first] for part in bits], len(first)), *content, strict=True))
