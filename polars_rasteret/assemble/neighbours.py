@@ -18,11 +18,11 @@ KERNEL_SIZE = {"nearest": 1, "bilinear": 2, "cubic": 4}
 """Pixels per side that a method looks at."""
 
 _LEAST_WEIGHT = 1e-6
-"""Cubic weights may cancel out where most neighbours are left out: what remains says nothing."""
+"""Smallest total weight that gives a value. Cubic weights may cancel out where most neighbours are null."""
 
 
 def kernel_start(position: NDArray[np.float64], method: Method) -> NDArray[np.int64]:
-    """Give the first pixel that counts for a position, shape (n,)."""
+    """Return the first row or column of the patch around each position, in pixels of the image, shape (n,)."""
     return np.floor(position - 0.5).astype(np.int64) - (KERNEL_SIZE[method] // 2 - 1)
 
 
@@ -33,20 +33,20 @@ def interpolated(
     col: NDArray[np.float64],
     method: Method,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Interpolate between pixel centres; what is not valid is left out and the other weights grow to make up for it.
+    """Return values interpolated between pixel centres. Null pixels are left out; the weights of the others are scaled up.
 
     Parameters
     ----------
     values, valid
         Patches of the method's kernel, shape (n, size, size).
     row, col
-        Where the points are in their patches, shape (n,).
+        Position of each point in its patch, in pixels, shape (n,).
 
     Returns
     -------
     values : float64, shape (n,)
     is_valid : shape (n,)
-        False where no neighbour is left.
+        False where no valid pixel has a weight.
     """
     weights = _weights(row, method)[:, :, None] * _weights(col, method)[:, None, :]
     weights = np.where(valid, weights, 0.0)
@@ -58,7 +58,7 @@ def interpolated(
 
 
 def _weights(position: NDArray[np.float64], method: Method) -> NDArray[np.float64]:
-    """Give the weight of each pixel of a patch along one axis, shape (n, size)."""
+    """Return the weight of each row or column of a patch, shape (n, size)."""
     size = KERNEL_SIZE[method]
     away = np.abs(position[:, None] - (np.arange(size) + 0.5))
     if method == "bilinear":
@@ -75,21 +75,21 @@ def _weights(position: NDArray[np.float64], method: Method) -> NDArray[np.float6
 def nearest_valid(
     valid: NDArray[np.bool_], row: NDArray[np.float64], col: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Find the valid pixel whose rectangle is nearest to each point; ties go to the smaller row, then column.
+    """Return the valid pixel whose rectangle is nearest to each point; ties go to the smaller row, then column.
 
     Parameters
     ----------
     valid
         Patches of odd size, shape (n, size, size).
     row, col
-        Where the points are in their patches, shape (n,): in the middle pixel.
+        Position of each point in its patch, in pixels, shape (n,). It lies in the middle pixel.
 
     Returns
     -------
     index : int64, shape (n,)
-        Of the pixel in the flat patch; -1 where none is valid.
+        Index of the pixel in the flat patch; -1 where no pixel is valid.
     distance : float32, shape (n,)
-        In pixels; 0 for the middle pixel itself, NaN where none is valid.
+        Distance in pixels: 0 for the middle pixel itself, NaN where no pixel is valid.
     """
     n_points, size = valid.shape[:2]
     squared = _axis_distance(row, size)[:, :, None] ** 2 + _axis_distance(col, size)[:, None, :] ** 2
@@ -103,9 +103,9 @@ def nearest_valid(
 
 
 def _axis_distance(position: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Give how far each pixel of an axis is from the position, 0 inside, shape (n, size)."""
+    """Return the distance of each row or column of a patch from the position, in pixels, shape (n, size); 0 inside."""
     start = np.arange(size, dtype=np.float64)
     before = start - position[:, None]
     distance: NDArray[np.float64] = np.maximum(0.0, np.maximum(before, -1.0 - before))
-    distance[:, size // 2] = 0.0  # the middle pixel holds the point, whatever the last bit of its position says
+    distance[:, size // 2] = 0.0  # the middle pixel holds the point, whatever rounding made of its position
     return distance

@@ -1,7 +1,7 @@
-"""What are the values of an image at places that lie anywhere in it?
+"""What are the values of an image at positions that do not follow its rows and columns?
 
-For answers whose axes are not those of the image: each pixel has a place of its own. Null pixels are left out and the other
-weights count for them. Pure NumPy: nothing is read here.
+Needed when the target grid is turned or has another CRS: every target pixel then has a position of its own. Null pixels are
+left out and the weights of the others are scaled up. Pure NumPy: nothing is read here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 METHODS_AT_PLACES = ("nearest", *KERNELS)
-"""Methods that need no shape of the target pixels."""
+"""Methods that need only the centre of a target pixel, not its outline (so neither ``"average"`` nor ``"mode"``)."""
 
 
 def values_at(
@@ -31,22 +31,31 @@ def values_at(
     method: str,
     nodata: Any,
 ) -> tuple[NDArray[Any], Booleans | None, Booleans]:
-    """Give the values at the places, which are valid (None when the source does not say), and which lie in the image.
+    """Return the values of the image at some positions.
 
     Parameters
     ----------
     source
-        Holds the pixels around all places that lie in the image.
+        The pixels around all positions that lie in the image.
     places
-        Row and column of each, in pixels of the image, same shape; not finite for those that are nowhere.
+        Rows and columns of the positions, in pixels of the image; two arrays of one shape. Not finite where a target pixel has
+        no position.
     steps
-        Rows and columns from one place to the next, about.
+        Approximate rows, and columns, from one position to the next, in pixels of the image.
     image_size
         Height and width of the whole image.
     method
         One of `METHODS_AT_PLACES`.
     nodata
         As in `resampled`.
+
+    Returns
+    -------
+    values : dtype of the source, shape of `places`
+    valid : bool, shape of `places`
+        None when the source has no validity.
+    inside : bool, shape of `places`
+        Whether the position lies in the image.
     """
     with np.errstate(invalid="ignore"):
         row, col = (np.where(np.isfinite(one), one, -1.0) + ON_BORDER for one in places)
@@ -80,7 +89,10 @@ def values_at(
 
 
 def _taps(place: Floats, step: float, first: int, n_pixels: int, method: str) -> list[tuple[NDArray[np.int64], Floats]]:
-    """Give the pixels around each place, nearest kernels first to last, as indices into the source with their weights."""
+    """Return the source pixels under the kernel of each position along one axis, first to last.
+
+    Each entry is one tap: an index into the source and a weight per position. The weight is 0 beyond the source.
+    """
     reaching = float(reach(method, step))
     start = np.floor(place - reaching + 0.5).astype(np.int64)
     taps = []

@@ -1,8 +1,8 @@
 """What are the pixels of a window on another grid?
 
-Both grids have parallel axes, so rows and columns are resampled one after the other. The methods are those of GDAL's RasterIO:
-where the answer is coarser than its source, kernels widen with it; null pixels are left out and the other weights count for them;
-values are rounded and clamped to the pixel dtype. Pure NumPy: nothing is read here.
+Both grids have parallel axes, so rows and columns are resampled one after the other. The methods are those of GDAL's RasterIO.
+Kernels widen where the answer is coarser than its source. Null pixels are left out and the weights of the others are scaled up.
+Values are rounded and clamped to the pixel dtype. Pure NumPy: nothing is read here.
 """
 
 from __future__ import annotations
@@ -30,50 +30,51 @@ ON_BORDER = 1e-10
 _NEARLY = 1e-8
 """A target pixel that reaches less far into a source pixel does not touch it (as in GDAL)."""
 _BLOCK_PIXELS = 1 << 20
-"""Pixels that are in work at a time, of the source or taken from it."""
+"""Pixels resampled at a time: source pixels, or taps on source pixels, whichever are more."""
 
 
 class Axis(NamedTuple):
-    """How the rows, or the columns, of a target lie on those of its source.
+    """Position of the target's rows on the rows of its source, or of columns on columns.
 
-    All but the first two may be arrays with one entry per window in `source_spans`.
+    In `source_spans` every field may be an array with one entry per window.
     """
 
     start: Any
-    """Where the target begins, in source pixels; any number."""
+    """Position where the target begins, in source pixels; any number."""
     step: Any
     """Source pixels from one target pixel to the next; more than 0."""
     n_target: Any
+    """Pixels of the target."""
     n_source: Any
-    """Pixels of the whole source image; beyond them is nothing."""
+    """Pixels of the whole source image; there are no pixels beyond them."""
 
     def centres(self) -> Floats:
-        """Give the centre of each target pixel, in source pixels."""
+        """Return the centre of each target pixel, in source pixels."""
         centres: Floats = (np.arange(self.n_target) + 0.5) * self.step + self.start + ON_BORDER
         return centres
 
     def is_inside(self) -> Booleans:
-        """Say which target pixels have their centre in the image."""
+        """Return which target pixels have their centre in the source image."""
         centres = self.centres()
         inside: Booleans = (centres >= 0) & (centres < self.n_source)
         return inside
 
 
 def reach(method: str, step: Any) -> Any:
-    """Give how many source pixels around its centre a target pixel is made of."""
+    """Return how far the kernel of a target pixel reaches from the pixel's centre, in source pixels."""
     radius = _KERNEL_RADIUS.get(method)
     return np.maximum(step, 1.0) * radius if radius else np.asarray(step) / 2
 
 
 def source_spans(method: str, axis: Axis) -> tuple[Any, Any]:
-    """Give the source pixels ``first:stop`` that the target needs; equal where it needs none.
+    """Return the source pixels ``first:stop`` that the target needs; both are equal where the target needs none.
 
     Parameters
     ----------
     method
         One of `METHODS`.
     axis
-        Of one window, or arrays of many.
+        Axis of one window, or arrays with one entry per window.
     """
     first = axis.start + 0.5 * axis.step - reach(method, axis.step)
     stop = axis.start + (axis.n_target - 0.5) * axis.step + reach(method, axis.step)
@@ -89,29 +90,39 @@ class Source:
     values: NDArray[Any]
     """Shape (n_rows, n_cols)."""
     valid: Booleans | None
-    """The same shape; needed by all methods but nearest and by answers that tell validity."""
+    """Valid mask, shape (n_rows, n_cols). None is enough for ``"nearest"`` when the answer needs no valid mask."""
     first_row: int
+    """First row of the part, in the image."""
     first_col: int
-    """Where the part begins in the image."""
+    """First column of the part, in the image."""
 
 
 def resampled(
     source: Source, rows: Axis, cols: Axis, method: str, nodata: Any
 ) -> tuple[NDArray[Any], Booleans | None, tuple[slice, slice]]:
-    """Give the values of the target, which are valid (None when the source does not say), and the part inside of the image.
+    """Return the pixels of the target.
 
     Parameters
     ----------
     source
-        Holds at least the pixels of `source_spans`.
+        At least the pixels of `source_spans`.
     rows, cols
-        Of the target.
+        Axes of the target on the source image.
     method
         One of `METHODS`.
     nodata
-        Stands where no valid pixel takes part, in the pixel dtype; None: the nearest pixel's own value does.
+        Value, in the pixel dtype, of target pixels that no valid pixel contributes to. None: the value of the nearest source
+        pixel.
+
+    Returns
+    -------
+    values : dtype of the source, shape (rows.n_target, cols.n_target)
+    valid : bool
+        Valid mask, shape of `values`; None when the source has none.
+    part : (slice, slice)
+        Rows and columns of the target that lie in the image.
     """
-    # What lies outside is at both ends, never between.
+    # Target pixels outside the image are at both ends, never between.
     part = (_run(rows.is_inside()), _run(cols.is_inside()))
     shape = (int(rows.n_target), int(cols.n_target))
     values = np.zeros(shape, source.values.dtype)
@@ -153,7 +164,7 @@ def _mix(
     nodata: Any,
     out: tuple[NDArray[Any], Booleans],
 ) -> None:
-    """Mix the target pixels in `part` and write them, in blocks of rows that bound the memory in work."""
+    """Write the weighted target pixels of `part` into `out`. Blocks of rows bound the memory."""
     assert source.valid is not None
     row_taps, col_taps = (
         _taps(method, axis, one, first)
@@ -173,15 +184,17 @@ def _mix(
 
 
 class Taps(NamedTuple):
-    """The source pixels of each target pixel of an axis; all of shape (n_target, n_taps)."""
+    """Source pixels and weights of each target pixel of an axis; every field has shape (n_target, n_taps)."""
 
     pixel: Ints
+    """Index into the source, from 0."""
     weight: Floats
+    """Weight of the source pixel; 0 where the tap is not used."""
     is_used: Booleans
-    """Taps beyond the reach, or beyond the image, are there only because rows of a table are equally long."""
+    """False for taps beyond the kernel or the image. They only fill up the rows of the table."""
 
     def of_targets(self, part: slice) -> Taps:
-        """Give those of some target pixels."""
+        """Return the taps of the target pixels `part`."""
         return Taps(self.pixel[part], self.weight[part], self.is_used[part])
 
 
@@ -202,7 +215,7 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
     if method in _KERNEL_RADIUS:
         scale = min(1.0, 1.0 / axis.step)
         weight = KERNELS[method]((index + 0.5 - centre[:, None]) * scale)
-    else:  # the share of each source pixel that the target pixel covers
+    else:  # the share of each source pixel that the target pixel covers, in source pixels
         weight = np.minimum(index + 1, right[:, None]) - np.maximum(index, left[:, None])
         weight = np.where((stop - start == 1)[:, None], 1.0, weight)
     weight = np.where(is_used, weight, 0.0)
@@ -212,10 +225,13 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
 def _convolved(
     values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, *, has_negative: bool = False
 ) -> tuple[Floats, Booleans]:
-    """Filter along rows, then along columns; after each, the weights of null pixels go to the others."""
+    """Return the image filtered along rows, then along columns, and its valid mask.
+
+    Both passes leave out null pixels and scale up the weights of the others.
+    """
     is_whole = bool(valid.all())
     image = values.astype(np.float64) if is_whole else np.where(valid, values, 0).astype(np.float64)
-    for taps in (across, down):  # each pass turns the image, so that both take rows
+    for taps in (across, down):  # each pass transposes the image, so both passes mix rows
         image = image.T
         mixed = np.zeros((len(taps.pixel), image.shape[1]))
         if is_whole:
@@ -243,7 +259,7 @@ def _convolved(
 
 
 def _averaged(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[Floats, Booleans]:
-    """Weigh every valid pixel with the area that the target pixel covers."""
+    """Return the mean of the valid source pixels, weighted by the area that the target pixel covers, and a valid mask."""
     total = _weighted(_weighted(np.where(valid, values, 0).astype(np.float64), across), down)
     weight = _weighted(_weighted(valid.astype(np.float64), across), down)
     has_weight = weight > 0
@@ -251,7 +267,7 @@ def _averaged(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -
 
 
 def _weighted(image: Floats, taps: Taps) -> Floats:
-    """Sum the weighted columns of an image; rows and columns change places."""
+    """Return the weighted sums of an image's columns, transposed: one row per target pixel."""
     image = image.T
     total = np.zeros((len(taps.pixel), image.shape[1]))
     for at in range(taps.pixel.shape[1]):
@@ -260,14 +276,17 @@ def _weighted(image: Floats, taps: Taps) -> Floats:
 
 
 def _most_frequent(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[NDArray[Any], Booleans]:
-    """Give the value that most pixels have; of equally frequent ones that which was so first, row by row."""
+    """Return the most frequent valid value under each target pixel, and a valid mask.
+
+    Of equally frequent values the one that reaches that count first wins, in reading order (row by row).
+    """
     n_taps = down.pixel.shape[1] * across.pixel.shape[1]
     row = np.repeat(down.pixel, across.pixel.shape[1], axis=1)[:, None, :]
     col = np.tile(across.pixel, (1, down.pixel.shape[1]))[None, :, :]
     is_used = np.repeat(down.is_used, across.pixel.shape[1], axis=1)[:, None, :]
     is_used = is_used & np.tile(across.is_used, (1, down.pixel.shape[1]))[None, :, :] & valid[row, col]
     found = values[row, col]
-    # Sorted by value, the used ones first; a pixel's place in the run of its value is how often the value came until then.
+    # Sorted by value, the used pixels first. A pixel's place in the run of its value counts the value up to that pixel.
     order = np.argsort(found, axis=2, kind="stable")
     order = np.take_along_axis(order, np.argsort(~np.take_along_axis(is_used, order, 2), axis=2, kind="stable"), 2)
     ranked, used = np.take_along_axis(found, order, 2), np.take_along_axis(is_used, order, 2)
@@ -317,21 +336,26 @@ _MIXERS: dict[str, Callable[[NDArray[Any], Booleans, Taps, Taps], tuple[NDArray[
     "average": _averaged,
     "mode": _most_frequent,
 }
-"""Mix rows of pixels, which are valid, with taps down and across. Kernels with negative weights need half of their pixels valid,
-side by side."""
+"""Method to the function that mixes source rows, given their valid mask and the taps down and across.
+
+Kernels with negative weights need half of their pixels valid, side by side.
+"""
 
 
 def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodata: Any) -> NDArray[Any]:
-    """Bring mixed values into the pixel dtype: rounded half away from zero and clamped; none becomes nodata by chance."""
+    """Return mixed values in the pixel dtype, rounded half away from zero and clamped.
+
+    A value that would equal nodata by chance becomes the value beside nodata.
+    """
     if mixed.dtype == dtype and mixed.dtype.kind != "f":
-        return mixed  # chosen, not mixed
+        return mixed  # pixels were chosen (mode), not mixed
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             result = mixed.astype(dtype)
     else:
         limits = np.iinfo(dtype)
         whole = np.trunc(np.where(is_mixed, mixed, 0.0) + np.copysign(0.5, mixed))
-        # The limits of 64 bits are no doubles: at and beyond them, the cast is not defined.
+        # The limits of 64-bit integers are no doubles: at and beyond the limits, the cast is not defined.
         is_high, is_low = whole >= float(limits.max), whole <= float(limits.min)
         result = np.where(is_high | is_low, 0.0, whole).astype(dtype)
         result[is_high], result[is_low] = limits.max, limits.min
@@ -341,7 +365,7 @@ def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodat
 
 
 def _beside(nodata: Any, dtype: np.dtype[Any]) -> Any:
-    """Give the value next to nodata (as in GDAL)."""
+    """Return the value next to nodata in `dtype` (as in GDAL): above it, or below it where nodata is the largest value."""
     if dtype.kind == "f":
         most = np.finfo(dtype).max
         return np.nextafter(dtype.type(nodata), dtype.type(0 if nodata == most else most))

@@ -1,7 +1,7 @@
 """How do the decoded pixels of a tile reach the flat answers?
 
-Called on decode threads for every tile, so each call costs microseconds: one fancy index for points, one copy per
-rectangle. Different tiles write different pixels, so no lock is needed. Which pieces a tile has was decided before.
+These functions run on decode threads for every tile, so each call costs microseconds: one fancy index for points, one copy
+per rectangle. Different tiles write different pixels, so no lock is needed. `plan.tiles` decides which pieces a tile has.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _MANY_PIECES = 16
+"""From this many pieces on, small pieces are gathered pixel by pixel, with one fancy index."""
 _SMALL_PIECE = 256
-"""At least so many pieces of at most so many pixels on average are gathered pixel by pixel, in one go."""
+"""Pixels of a small piece at most, on average."""
 
 
 def place_points(
@@ -29,18 +30,18 @@ def place_points(
     valid: NDArray[np.bool_] | None,
     nodata: np.generic | None,
 ) -> None:
-    """Write single pixels.
+    """Write single pixels of one tile into the flat answer.
 
     Parameters
     ----------
     plane
         Native dtype, shape (n_rows, n_cols): decoded rows of one band of one tile.
     where
-        Per pixel: row and column in `plane`, and its place in the flat answer.
+        Three arrays with one entry per pixel: row in `plane`, column in `plane`, index into the flat answer.
     values, valid
-        The flat answer, result dtype, and its validity.
+        The flat answer in the result dtype, and its valid mask; None: no valid mask is wanted.
     nodata
-        Native value that means nothing.
+        Native value that means nodata; None: no value does.
     """
     row, col, destination = where
     pixels = plane[row, col]
@@ -59,16 +60,17 @@ def place_rectangles(  # noqa: PLR0917 - called once per tile
     valid: NDArray[np.bool_] | None,
     nodata: np.generic | None,
 ) -> None:
-    """Write rectangles.
+    """Write rectangles of one tile into the flat answer.
 
     Parameters
     ----------
     plane, values, valid, nodata
         As in `place_points`.
     where
-        Per piece: first row and column in `plane`, and the place of its first pixel in the flat answer.
+        Three arrays with one entry per rectangle: first row in `plane`, first column in `plane`, index of the first pixel in
+        the flat answer.
     shape
-        Per piece: height, width, and pixels from one row of the answer to the next.
+        Three arrays with one entry per rectangle: height, width, and pixels from one row of the answer to the next.
     """
     if len(where[0]) >= _MANY_PIECES and int(np.dot(shape[0], shape[1])) <= _SMALL_PIECE * len(where[0]):
         place_points(plane, _pixels_of(where, shape), values, valid, nodata)
@@ -83,7 +85,7 @@ def place_rectangles(  # noqa: PLR0917 - called once per tile
 
 
 def _pixels_of(where: tuple[Ints, Ints, Ints], shape: tuple[Ints, Ints, Ints]) -> tuple[Ints, Ints, Ints]:
-    """Expand rectangles into the row, column and place of each pixel."""
+    """Return the row, the column and the index into the flat answer of each pixel of the rectangles."""
     row, col, destination = where
     height, width, stride = shape
     n_pixels = height * width

@@ -1,7 +1,7 @@
-"""Which value means nothing, and what stands where nothing was read?
+"""Which pixel value means nodata, and which value fills pixels outside the image?
 
 Scalars are converted exactly or not at all (an override of float pixels is rounded). Masking compares in the native dtype,
-before any cast, and as GDAL compares.
+before any cast, as GDAL does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Scalar = int | float | np.generic
 
 
 def exact_scalar(value: Scalar, dtype: np.dtype[Any]) -> np.generic | None:
-    """Give `value` in `dtype`, or None where `dtype` cannot hold it exactly. NaN is exact in every float dtype."""
+    """Return `value` in `dtype`, or None where `dtype` cannot hold `value` exactly. NaN is exact in every float dtype."""
     if isinstance(value, np.generic) and value.dtype == dtype:
         return value
     plain: int | float = value.item() if isinstance(value, np.generic) else value
@@ -54,10 +54,10 @@ def _exact(plain: float, dtype: np.dtype[Any]) -> np.generic | None:
 
 
 def masking_value(tiles: BandTiles, override: Scalar | None) -> np.generic | None:
-    """Give the native value that means nodata; None when no pixel value does.
+    """Return the pixel value, in the native dtype, that means nodata; None when no value does.
 
-    A non-null override replaces the file's value. Integers that cannot hold it exactly have no pixel that matches;
-    floats round it, as GDAL does.
+    A non-null override replaces the file's nodata. An integer dtype that cannot hold the override exactly has no nodata
+    value. A float dtype rounds the override, as GDAL does.
     """
     if override is not None:
         return tiles.dtype.type(override) if tiles.dtype.kind == "f" else exact_scalar(override, tiles.dtype)
@@ -67,7 +67,7 @@ def masking_value(tiles: BandTiles, override: Scalar | None) -> np.generic | Non
 def fill_value(
     tiles: BandTiles | None, override: Scalar | None, fill: Scalar | None, dtype: np.dtype[Any], *, label: str
 ) -> np.generic:
-    """Give what stands outside the image: `fill`, else the nodata in force, else 0; in the result dtype.
+    """Return the value of pixels outside the image, in the result dtype: `fill`, else the nodata in force, else 0.
 
     Raises
     ------
@@ -89,12 +89,12 @@ def fill_value(
 
 
 def check_lossless(native: np.dtype[Any], result: np.dtype[Any], *, label: str, href: str) -> None:
-    """Refuse a cast that could lose a value.
+    """Raise when a cast from the native to the result dtype could lose a value.
 
     Raises
     ------
     UsageError
-        Naming both dtypes.
+        The message names both dtypes.
     """
     if native != result and lossless_supertype([native, result]) != result:
         raise UsageError(
@@ -104,7 +104,10 @@ def check_lossless(native: np.dtype[Any], result: np.dtype[Any], *, label: str, 
 
 
 def validity(pixels: NDArray[Any], nodata: np.generic | None, out: NDArray[np.bool_]) -> None:
-    """Write which native `pixels` carry a value: not `nodata` (floats: nor near it, as in GDAL), not NaN."""
+    """Write the valid mask of native `pixels` into `out`.
+
+    NaN and `nodata` are not valid. Floats that GDAL takes for `nodata` because they lie near it are not valid either.
+    """
     if pixels.dtype.kind != "f":
         if nodata is None:
             out[...] = True
@@ -123,10 +126,10 @@ def validity(pixels: NDArray[Any], nodata: np.generic | None, out: NDArray[np.bo
 
 @functools.lru_cache(maxsize=1024, typed=True)
 def _equal_ranges(nodata: np.generic) -> tuple[tuple[np.generic, np.generic], ...]:
-    """Give the ranges (lowest, highest) of floats that GDAL takes for a nodata value, not NaN.
+    """Return the closed ranges (lowest, highest) of floats that GDAL takes for a nodata value that is not NaN.
 
-    GDAL's `ARE_REAL_EQUAL` calls a and b equal where |a - b| < 2 e |a + b| in the arithmetic of the dtype, e being the
-    epsilon of a float32 for doubles too. Where a + b overflows, that is all numbers up to the largest, too.
+    GDAL's `ARE_REAL_EQUAL` calls a and b equal where |a - b| < 2 e |a + b| in the arithmetic of the dtype. Its e is the
+    epsilon of float32, for doubles too. Where a + b overflows, all numbers up to the largest are equal.
     """
     kind: Any = type(nodata)
     size: Any = abs(nodata)  # type: ignore[arg-type]
@@ -153,7 +156,7 @@ def _equal_ranges(nodata: np.generic) -> tuple[tuple[np.generic, np.generic], ..
 
 
 def _first(is_true: Callable[[Any], bool], low: Any, high: Any) -> Any:
-    """Give the first float of `low` to `high`, not negative, from which on a condition holds; None where it never does."""
+    """Return the first float of `low` to `high` (both at least 0) from which on a condition holds; None where it never does."""
     kind = type(low)
     words = np.dtype(f"u{low.itemsize}")
     start, stop = int(low.view(words)), int(high.view(words))
