@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.options import ReadOptions
-    from polars_rasteret.plan.jobs import Jobs, ReadPlan
+    from polars_rasteret.plan.tile_reads import ReadPlan, TileReads
 
     Ints = NDArray[np.int64]
     Failure = tuple[int, int, Exception]
@@ -109,19 +109,19 @@ class Target:
 class DecodeCall:
     """One read while it runs."""
 
-    def __init__(self, jobs: Jobs, targets: Sequence[Target], *, stop_at_failure: bool) -> None:
+    def __init__(self, tile_reads: TileReads, targets: Sequence[Target], *, stop_at_failure: bool) -> None:
         self.failed: list[Failure] = []
         """Tiles that did not come or did not decode."""
-        self._codecs, self._targets, self._stop_at_failure = jobs.codecs, targets, stop_at_failure
-        self._first_use: list[int] = jobs.first_use.tolist()
-        self._use_read: list[int] = jobs.use_read.tolist()
-        self._use_tile: list[int] = jobs.use_tile.tolist()
-        self._use_codec: list[int] = jobs.use_codec.tolist()
-        self._use_tile_rows: list[int] = jobs.use_tile_rows.tolist()
+        self._codecs, self._targets, self._stop_at_failure = tile_reads.codecs, targets, stop_at_failure
+        self._first_use: list[int] = tile_reads.first_use.tolist()
+        self._use_read: list[int] = tile_reads.use_read.tolist()
+        self._use_tile: list[int] = tile_reads.use_tile.tolist()
+        self._use_codec: list[int] = tile_reads.use_codec.tolist()
+        self._use_tile_rows: list[int] = tile_reads.use_tile_rows.tolist()
         self._inbox: deque[tuple[int, memoryview, Callable[[], None]]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._n_serving = 0
-        self._n_left = self._n_tiles = len(jobs.file_id)
+        self._n_left = self._n_tiles = len(tile_reads.file_id)
         self._n_bytes = 0
         self._fault: BaseException | None = None
         self._closed = False

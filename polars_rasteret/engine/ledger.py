@@ -1,7 +1,7 @@
 """What would the reads of a query that is estimated fetch?
 
 A dry run plans every read and writes its tiles down here, call by call, in place of fetching them. What the calls cost
-together is told by ``plan.bills``; nothing is fetched here.
+together is told by ``plan.cost``; nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from polars_rasteret.engine.spending import Bill
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.wanted import refused, version_of
-from polars_rasteret.plan.bills import PlannedCall, file_bills
+from polars_rasteret.plan.cost import PlannedRead, file_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from polars_rasteret.engine.spending import Budget
     from polars_rasteret.fetch.sources import FileKey
     from polars_rasteret.options import DryRun, ReadOptions
-    from polars_rasteret.plan.jobs import Jobs, ReadPlan
+    from polars_rasteret.plan.tile_reads import ReadPlan, TileReads
 
     Ints = NDArray[np.int64]
     ImageKey = tuple[str, int, int]
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Ledger:
     """The calls of a dry run."""
 
-    calls: list[PlannedCall] = field(default_factory=list)
+    calls: list[PlannedRead] = field(default_factory=list)
     hrefs: list[str] = field(default_factory=list)
     """Per distinct file."""
     images: set[ImageKey] = field(default_factory=set)
@@ -66,7 +66,7 @@ class Ledger:
 
     def add(
         self,
-        jobs: Jobs,
+        tile_reads: TileReads,
         run: DryRun,
         *,
         files: Sequence[FileKey],
@@ -84,28 +84,28 @@ class Ledger:
         if wrong and options.on_error == "raise":
             raise next(iter(wrong.values()))
         versions = {at: version_of(file) for at, file in enumerate(files) if at not in wrong}
-        unread = {jobs.hrefs[at] for at in wrong}
-        images = {key for plan in jobs.plans for key in _images(plan) if key[0] not in unread}
-        links = {link for link in _links(jobs.plans) if unread.isdisjoint(link)}
-        decoded = _decoded_bytes(jobs)
-        is_fetched = ~np.isin(jobs.file_id, list(wrong))
+        unread = {tile_reads.hrefs[at] for at in wrong}
+        images = {key for plan in tile_reads.plans for key in _images(plan) if key[0] not in unread}
+        links = {link for link in _links(tile_reads.plans) if unread.isdisjoint(link)}
+        decoded = _decoded_bytes(tile_reads)
+        is_fetched = ~np.isin(tile_reads.file_id, list(wrong))
         with self._lock:
             numbers = np.full(len(files), -1, np.int64)
             for at, version in versions.items():
                 numbers[at] = self._numbers.setdefault(version, len(self.hrefs))
                 if numbers[at] == len(self.hrefs):
-                    self.hrefs.append(jobs.hrefs[at])
+                    self.hrefs.append(tile_reads.hrefs[at])
             self.images |= images
             self.links |= links
             self.calls.append(
-                PlannedCall(
+                PlannedRead(
                     run=run.read,
                     in_batches=run.in_batches,
                     group=group,
                     max_gap_bytes=options.max_gap_bytes,
-                    file=numbers[jobs.file_id[is_fetched]],
-                    byte_start=jobs.byte_start[is_fetched],
-                    byte_stop=jobs.byte_stop[is_fetched],
+                    file=numbers[tile_reads.file_id[is_fetched]],
+                    byte_start=tile_reads.byte_start[is_fetched],
+                    byte_stop=tile_reads.byte_stop[is_fetched],
                     decoded_bytes=decoded[is_fetched],
                 )
             )
@@ -121,7 +121,7 @@ class Ledger:
 
     def bill(self, budget: Budget) -> Bill:
         """Give what all calls cost together where every tile is fetched once, in dollars too where the budget asks for it."""
-        bills = file_bills(self.calls, len(self.hrefs), cache_bytes=sys.maxsize)
+        bills = file_costs(self.calls, len(self.hrefs), cache_bytes=sys.maxsize)
         return Bill(
             tiles=int(bills.tiles.sum()),
             requests=int(bills.requests.sum()),
@@ -177,13 +177,15 @@ def _links(plans: Sequence[ReadPlan]) -> set[tuple[str, str]]:
     return links
 
 
-def _decoded_bytes(jobs: Jobs) -> Ints:
+def _decoded_bytes(tile_reads: TileReads) -> Ints:
     """Give the size of each tile once decompressed: that of its first use."""
-    use = jobs.first_use[:-1]
+    use = tile_reads.first_use[:-1]
     sizes = np.empty(len(use), np.int64)
-    for at, (read, tile) in enumerate(zip(jobs.use_read[use].tolist(), jobs.use_tile[use].tolist(), strict=True)):
-        plan = jobs.plans[read]
+    for at, (read, tile) in enumerate(
+        zip(tile_reads.use_read[use].tolist(), tile_reads.use_tile[use].tolist(), strict=True)
+    ):
+        plan = tile_reads.plans[read]
         grid = int(plan.grid[tile])
         tiles, image = plan.references[grid].tiles, plan.images[grid]
         sizes[at] = image.tile_width * tiles.samples_per_tile * tiles.dtype.itemsize
-    return sizes * jobs.use_tile_rows[use]
+    return sizes * tile_reads.use_tile_rows[use]

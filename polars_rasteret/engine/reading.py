@@ -22,9 +22,9 @@ from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
 from polars_rasteret.fetch.sources import Terms
 from polars_rasteret.fetch.wanted import refused
 from polars_rasteret.hrefs import shown
-from polars_rasteret.plan.jobs import Jobs, ReadPlan, jobs_of, plan_reads
 from polars_rasteret.plan.masks import mask_reads
 from polars_rasteret.plan.requests import request_cap, request_ids
+from polars_rasteret.plan.tile_reads import ReadPlan, TileReads, plan_reads, tile_reads_of
 from polars_rasteret.plan.windows import answer_bytes, window_starts
 from polars_rasteret.profile import record, record_error
 
@@ -93,55 +93,57 @@ def read_windows(
     options.check_time()
     _check_size(reads, options, advice)
     masks = mask_reads(reads)
-    jobs = jobs_of(plan_reads([*reads, *(mask.read for mask in masks)]), max_tile_bytes=options.max_tile_bytes)
+    tile_reads = tile_reads_of(
+        plan_reads([*reads, *(mask.read for mask in masks)]), max_tile_bytes=options.max_tile_bytes
+    )
     _check_dtypes(reads)
     if options.dry_run is not None:
         ledger_of(options.dry_run).add(
-            jobs, options.dry_run, files=_files(jobs, options), group=_grouping(options), options=options
+            tile_reads, options.dry_run, files=_files(tile_reads, options), group=_grouping(options), options=options
         )
-        return [_dry_answer(plan) for plan in jobs.plans[: len(reads)]]
+        return [_dry_answer(plan) for plan in tile_reads.plans[: len(reads)]]
     if spending is None and (budget := Budget.of(options)) is not None:
-        check_budget(_bill(jobs, options), budget)
-    fills = [_fills(plan.read) for plan in jobs.plans]
-    answers = [_blank_answer(plan, fill) for plan, fill in zip(jobs.plans, fills, strict=True)]
+        check_budget(_bill(tile_reads, options), budget)
+    fills = [_fills(plan.read) for plan in tile_reads.plans]
+    answers = [_blank_answer(plan, fill) for plan, fill in zip(tile_reads.plans, fills, strict=True)]
     targets = [
         Target(plan, answer.values, answer.valid, [masking_value(one.tiles, one.nodata) for one in plan.references])
-        for plan, answer in zip(jobs.plans, answers, strict=True)
+        for plan, answer in zip(tile_reads.plans, answers, strict=True)
     ]
     record(plan_s=time.perf_counter() - started)
-    if jobs.broken and options.on_error == "raise":
-        raise _explained(jobs, *jobs.broken[0])
-    failed = _fetch_and_decode(jobs, targets, options, spending)
+    if tile_reads.broken and options.on_error == "raise":
+        raise _explained(tile_reads, *tile_reads.broken[0])
+    failed = _fetch_and_decode(tile_reads, targets, options, spending)
     for mask, seen in zip(masks, answers[len(reads) :], strict=True):
         _hide(answers[mask.of], seen.values, mask.read, reads[mask.of])
     answered = [*range(len(reads)), *(mask.of for mask in masks)]
-    for read, tile, error in (*jobs.broken, *failed):
+    for read, tile, error in (*tile_reads.broken, *failed):
         of = answered[read]
-        _void_windows(jobs.plans[of], answers[of], jobs.plans[read], tile, error, fills[of])
+        _void_windows(tile_reads.plans[of], answers[of], tile_reads.plans[read], tile, error, fills[of])
     return answers[: len(reads)]
 
 
 def bill_of(reads: Sequence[WindowRead], options: ReadOptions) -> Bill:
     """Give what `read_windows` would fetch, without fetching it; the cache is left out of account."""
     plans = plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])
-    return _bill(jobs_of(plans, max_tile_bytes=options.max_tile_bytes), options)
+    return _bill(tile_reads_of(plans, max_tile_bytes=options.max_tile_bytes), options)
 
 
 def _fetch_and_decode(
-    jobs: Jobs, targets: Sequence[Target], options: ReadOptions, spending: Spending | None
+    tile_reads: TileReads, targets: Sequence[Target], options: ReadOptions, spending: Spending | None
 ) -> Sequence[tuple[int, int, Exception]]:
     """Fill the targets; give the tiles that failed. On any exception the rest is abandoned."""
     started = time.perf_counter()
-    call = DecodeCall(jobs, targets, stop_at_failure=options.on_error == "raise")
+    call = DecodeCall(tile_reads, targets, stop_at_failure=options.on_error == "raise")
     ticket = None
     try:
-        if len(jobs.file_id):
-            ticket = _asked(jobs, call, options, spending)
-        for read, tile in jobs.sparse:
+        if len(tile_reads.file_id):
+            ticket = _asked(tile_reads, call, options, spending)
+        for read, tile in tile_reads.sparse:
             targets[read].place_sparse(tile)
         call.wait(options)
         if call.failed and options.on_error == "raise":
-            raise _explained(jobs, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
+            raise _explained(tile_reads, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
     except BaseException:
         call.close()
         if ticket is not None:
@@ -152,7 +154,7 @@ def _fetch_and_decode(
     return call.failed
 
 
-def _files(jobs: Jobs, options: ReadOptions) -> list[FileKey]:
+def _files(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:
     return [
         FileKey(
             href=href,
@@ -161,28 +163,30 @@ def _files(jobs: Jobs, options: ReadOptions) -> list[FileKey]:
             last_modified=one.last_modified,
             terms=Terms.of(options.allowed_hrefs, one.told_by),
         )
-        for href, one in zip(jobs.hrefs, jobs.files, strict=True)
+        for href, one in zip(tile_reads.hrefs, tile_reads.files, strict=True)
     ]
 
 
-def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spending | None) -> FetchTicket | None:
+def _asked(
+    tile_reads: TileReads, call: DecodeCall, options: ReadOptions, spending: Spending | None
+) -> FetchTicket | None:
     """Ask for the bytes of all tiles; those of files whose hrefs nothing reads have failed before any request."""
-    files = _files(jobs, options)
+    files = _files(tile_reads, options)
     how: dict[str, Any] = {
         "group": _grouping(options),
         "options": options,
         "admit": None if spending is None else spending.admit,
     }
-    columns = jobs.file_id, jobs.byte_start, jobs.byte_stop
+    columns = tile_reads.file_id, tile_reads.byte_start, tile_reads.byte_stop
     try:
         return process_scheduler().fetch(files, *columns, deliver=call.deliver, fail=call.fail, **how)
     except UsageError:
         wrong = refused(files)
         if not wrong:
             raise
-    is_wrong = np.isin(jobs.file_id, list(wrong))
+    is_wrong = np.isin(tile_reads.file_id, list(wrong))
     for job in np.flatnonzero(is_wrong).tolist():
-        call.fail(job, wrong[int(jobs.file_id[job])])
+        call.fail(job, wrong[int(tile_reads.file_id[job])])
     if options.on_error == "raise":
         return None
     kept = np.flatnonzero(~is_wrong)
@@ -196,13 +200,15 @@ def _asked(jobs: Jobs, call: DecodeCall, options: ReadOptions, spending: Spendin
     )
 
 
-def _bill(jobs: Jobs, options: ReadOptions) -> Bill:
-    request_id = _grouping(options)(jobs.file_id, jobs.byte_start, jobs.byte_stop)
+def _bill(tile_reads: TileReads, options: ReadOptions) -> Bill:
+    request_id = _grouping(options)(tile_reads.file_id, tile_reads.byte_start, tile_reads.byte_stop)
     first = np.flatnonzero(np.diff(request_id, prepend=-1))
-    n_bytes = np.maximum.reduceat(jobs.byte_stop, first) - jobs.byte_start[first] if len(first) else first
+    n_bytes = np.maximum.reduceat(tile_reads.byte_stop, first) - tile_reads.byte_start[first] if len(first) else first
     usd = 0.0
     if (budget := Budget.of(options)) is not None:
-        usd = budget.price([jobs.hrefs[one] for one in jobs.file_id[first].tolist()], n_bytes, np.ones_like(n_bytes))
+        usd = budget.price(
+            [tile_reads.hrefs[one] for one in tile_reads.file_id[first].tolist()], n_bytes, np.ones_like(n_bytes)
+        )
     return Bill(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()), usd=usd)
 
 
@@ -299,9 +305,9 @@ def _void_windows(  # noqa: PLR0917 - only called once
         record_error(reason)
 
 
-def _explained(jobs: Jobs, read: int, tile: int, error: Exception) -> Exception:
+def _explained(tile_reads: TileReads, read: int, tile: int, error: Exception) -> Exception:
     """Give an error of the same class whose message names the band and the file."""
-    explained = type(error)(_told(error, jobs.plans[read], tile))
+    explained = type(error)(_told(error, tile_reads.plans[read], tile))
     explained.__cause__ = error
     return explained
 

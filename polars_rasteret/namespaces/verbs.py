@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.frame.query.question import Unmatched
     from polars_rasteret.options import OnError
-    from polars_rasteret.plan.choice import Match
+    from polars_rasteret.plan.time_match import Match
 
     Method = Literal["nearest", "bilinear", "cubic"]
     Unscale = bool | Sequence[str]

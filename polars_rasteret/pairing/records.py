@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.errors import RasteretError
-    from polars_rasteret.plan.choice import Intervals
+    from polars_rasteret.plan.time_match import Intervals
 
 _RASTER = "\0raster "
 _BBOX = "\0bbox"

@@ -15,7 +15,7 @@ import polars as pl
 
 from polars_rasteret.arguments import first_line
 from polars_rasteret.errors import UsageError
-from polars_rasteret.plan.choice import Intervals
+from polars_rasteret.plan.time_match import Intervals
 from polars_rasteret.schema import TIME
 
 if TYPE_CHECKING:

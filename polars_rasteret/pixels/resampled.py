@@ -22,7 +22,7 @@ from polars_rasteret.grids.wrapped_images import N_COPIES, Period, join_copies
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pixels.raster_faults import tell_faults
 from polars_rasteret.pixels.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, faults_of, join_reasons
-from polars_rasteret.plan.batches import units
+from polars_rasteret.plan.batches import batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -316,7 +316,7 @@ def _batches(bands: Sequence[OntoGrid], *, want_valid: bool, max_bytes: int) -> 
         sizes.append(np.where(band.sources.is_plain, band.sources.n_pixels() * answer_bytes, band.source_bytes()))
     together = np.sum(sizes, axis=0)
     everyone = range(len(bands))
-    for part in units(together, max_bytes=max_bytes, ramps_up=False):
+    for part in batches_of(together, max_bytes=max_bytes, ramps_up=False):
         if part.stop - part.start > 1 or together[part.start] <= max_bytes:
             yield part, everyone
             continue

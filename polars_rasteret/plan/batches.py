@@ -24,7 +24,7 @@ RAMP_START_ROWS = 16
 RAMP_FACTOR = 4
 
 
-def unit_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
+def batch_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
     """Give the allowance of one unit.
 
     Polars reads on while a sink writes, so several units are in memory at once. Wide rows that need more than one unit get
@@ -33,7 +33,7 @@ def unit_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
     Examples
     --------
     >>> import numpy as np
-    >>> unit_bytes(np.full(1000, 500_000), 512_000_000), unit_bytes(np.full(2000, 500_000), 512_000_000)
+    >>> batch_bytes(np.full(1000, 500_000), 512_000_000), batch_bytes(np.full(2000, 500_000), 512_000_000)
     (512000000, 128000000)
     """
     whole = int(row_bytes.sum())
@@ -42,7 +42,7 @@ def unit_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
     return max(max_answer_bytes // _BATCHES_AT_ONCE, 1)
 
 
-def units(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:
+def batches_of(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:
     """Cut rows into units.
 
     Parameters
@@ -62,7 +62,7 @@ def units(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> It
     Examples
     --------
     >>> import numpy as np
-    >>> [(one.start, one.stop) for one in units(np.array([4, 4, 4, 4, 4]), max_bytes=8, ramps_up=False)]
+    >>> [(one.start, one.stop) for one in batches_of(np.array([4, 4, 4, 4, 4]), max_bytes=8, ramps_up=False)]
     [(0, 2), (2, 4), (4, 5)]
     """
     end = np.cumsum(row_bytes)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grids:
+class TileGrids:
     """The pixel grids that windows refer to, one entry per image; all in pixels."""
 
     width: Ints
@@ -51,7 +51,7 @@ class Grids:
         return np.concatenate(([0], np.cumsum(n_tiles)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Grids) and all(
+        return isinstance(other, TileGrids) and all(
             np.array_equal(getattr(self, name), getattr(other, name))
             for name in ("width", "height", "tile_width", "tile_height")
         )
@@ -119,7 +119,7 @@ class DistinctRows:
 
 
 def pieces_of_windows(  # noqa: PLR0917 - one argument per column
-    grids: Grids,
+    grids: TileGrids,
     grid_id: Ints,
     row_start: Ints,
     col_start: Ints,
@@ -200,7 +200,7 @@ def distinct_rows(pieces: Pieces) -> DistinctRows:
     return DistinctRows(row=pieces.row[new], first_row=first_row, position=position)
 
 
-def _pieces_of_points(grids: Grids, grid_id: Ints, row: Ints, col: Ints, first_pixel: Ints) -> Pieces:
+def _pieces_of_points(grids: TileGrids, grid_id: Ints, row: Ints, col: Ints, first_pixel: Ints) -> Pieces:
     known = grid_id >= 0
     grid = np.where(known, grid_id, 0)
     known &= (row >= 0) & (row < _picked(grids.height, grid)) & (col >= 0) & (col < _picked(grids.width, grid))

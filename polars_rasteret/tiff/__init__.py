@@ -1,16 +1,22 @@
-"""How are GeoTIFF bytes laid out, and how do they become pixels? No I/O: parsers ask for byte ranges, callers answer.
+"""How are GeoTIFF bytes laid out, and how do they become pixels?
+
+No I/O: a parser asks for byte ranges, its caller answers with bytes.
 
 ::
 
-    header         read_header: which bytes to read of a file, and what they say (TiffFile)
-      known_bytes    which bytes are here, which must be asked for (ByteRange)
-      directories    the chain of directories; tags: their entries
-      layout         one image: grid, tiles, samples, compression; refuses what cannot be decoded
-      placement      one image: where its tiles lie
-      georeference   the transform; geokeys, user_crs: the CRS
-      masks          which images and samples say where there is nothing: internal masks, alpha
-      gdal_metadata  nodata, scale, offset, description, colour
-    tile_table     pack, unpack: all of that for one band in a few hundred bytes (BandTiles)
-      tile_positions tables of offsets and counts as few numbers
-    codec          TileCodec: the bytes of a tile to pixels; inflate, lerc, lzw_check, pictures: decompression; packed_bits
+    header           read_header: a generator that asks for header bytes and returns a TiffFile
+      received_bytes   the header bytes received so far, and the ranges still missing (ByteRange)
+      directories      the chain of directories; tags: their entries
+      layout           one image: size, tiles, samples, compression; raises for images that cannot be decoded
+      tile_offsets     one image: offset and byte count of each tile
+      georeference     the transform; geokeys, user_crs, user_datum: the CRS
+      masks            internal masks and alpha bands of an image
+      gdal_metadata    nodata, scale, offset, description, colour
+    tile_table       pack, unpack: one band's layout and tile offsets in a few hundred bytes (BandTiles)
+      tile_flags       the first byte of a packed band
+      offset_packing   tables of tile offsets and byte counts as few numbers
+    codec            TileCodec: the bytes of a tile to pixels
+      inflate, lerc, lzw_check, picture_codecs   decompression
+      packed_bits, colours                       samples that fill no whole bytes; CMYK and YCbCr to RGB
+    cog_writer       small COGs for tests and examples; no part of reading
 """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import colours, lerc, pictures
+from polars_rasteret.tiff import colours, lerc, picture_codecs
 from polars_rasteret.tiff.inflate import JPEG, JPEG2000, JPEGXL, LERC, NAMES, PNG, WEBP, Bytes, Scratch, codecs, inflate
 from polars_rasteret.tiff.packed_bits import PACKED, widen
 
@@ -227,8 +227,8 @@ class TileCodec:
             )[rows, :col_stop]
             # libtiff hands numbers in the byte order of the file to its LERC encoder, as if they were native.
             return pixels if self.stored.isnative else pixels.byteswap()
-        if self.compression in pictures.PICTURES:
-            pixels = pictures.decode(
+        if self.compression in picture_codecs.PICTURES:
+            pixels = picture_codecs.decode(
                 self.compression,
                 data,
                 shape=(tile_rows, self.tile_width, self.samples),

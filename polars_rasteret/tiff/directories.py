@@ -18,7 +18,7 @@ from polars_rasteret.tiff.tile_table import MAX_BYTE_STOP
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from polars_rasteret.tiff.known_bytes import ByteRange, KnownBytes
+    from polars_rasteret.tiff.received_bytes import ByteRange, ReceivedBytes
 
 Entries: TypeAlias = "dict[int, Entry]"
 
@@ -28,79 +28,79 @@ _MAX_ENTRIES = 4_096
 _MAX_SUB_IFDS = 64
 
 
-def file_head(known: KnownBytes) -> Generator[ByteRange, bytes, tuple[IfdShape, int, int]]:
+def file_head(received: ReceivedBytes) -> Generator[ByteRange, bytes, tuple[IfdShape, int, int]]:
     """Read byte order, version and the offset of the first directory."""
-    head = known.get(0, 8)
+    head = received.get(0, 8)
     byte_order: tags.ByteOrder | None = {b"II": "<", b"MM": ">"}.get(head[:2])  # type: ignore[assignment]
     version = int.from_bytes(head[2:4], "little" if byte_order == "<" else "big")
     if byte_order is None or version not in {42, 43}:
         raise FileFormatError(
-            f"{known.href}: not a TIFF: it begins with {head!r}; expected b'II*\\x00', b'MM\\x00*' or the "
+            f"{received.href}: not a TIFF: it begins with {head!r}; expected b'II*\\x00', b'MM\\x00*' or the "
             "same with version 43 "
             "(BigTIFF). Check that the href leads to the file itself and not, for example, to a web page or an archive."
         )
     shape = IfdShape(byte_order, version == 43)
     if not shape.is_big:
         return shape, shape.offset(head[4:8]), 8
-    yield from known.fetch([(0, 16)], "the BigTIFF header")
-    head = known.get(0, 16)
+    yield from received.fetch([(0, 16)], "the BigTIFF header")
+    head = received.get(0, 16)
     if np.frombuffer(head, f"{byte_order}u2", 2, 4).tolist() != [8, 0]:
         raise FileFormatError(
-            f"{known.href}: a BigTIFF header says {head[4:8]!r}; expected offsets of 8 bytes. The header is "
+            f"{received.href}: a BigTIFF header says {head[4:8]!r}; expected offsets of 8 bytes. The header is "
             "damaged: get the file again."
         )
     return shape, shape.offset(head[8:16]), 16
 
 
 def directories(
-    known: KnownBytes, shape: IfdShape, offset: int, n_head_bytes: int
+    received: ReceivedBytes, shape: IfdShape, offset: int, n_head_bytes: int
 ) -> Generator[ByteRange, bytes, list[Entries]]:
     """Follow the chain of directories, then the sub-directories of the first one.
 
     A chain that returns to a directory ends there, and so does one whose next directory is damaged: as in GDAL, the
     first image and what was found so far can be read all the same.
     """
-    first, offset = yield from _directory(known, shape, offset, n_head_bytes, tags.FILE_TAGS)
+    first, offset = yield from _directory(received, shape, offset, n_head_bytes, tags.FILE_TAGS)
     ifds = [first]
     seen = {0}
     while offset not in seen:
         if len(ifds) == _MAX_IFDS:
             raise FileFormatError(
-                f"{known.href}: more than {_MAX_IFDS} directories (pages); split the file into several."
+                f"{received.href}: more than {_MAX_IFDS} directories (pages); split the file into several."
             )
         seen.add(offset)
         try:
-            entries, offset = yield from _directory(known, shape, offset, n_head_bytes, tags.IMAGE_TAGS)
+            entries, offset = yield from _directory(received, shape, offset, n_head_bytes, tags.IMAGE_TAGS)
         except FileFormatError:
             break
         ifds.append(entries)
     if (pointers := first.get(tags.SUB_IFDS)) is not None and pointers.count <= _MAX_SUB_IFDS:
-        yield from known.fetch([(pointers.byte_start, pointers.byte_stop)], "SubIFDs")
-        for sub in pointers.values(known.get(pointers.byte_start, pointers.byte_stop), shape.byte_order).tolist():
-            entries, _ = yield from _directory(known, shape, int(sub), n_head_bytes, tags.IMAGE_TAGS)
+        yield from received.fetch([(pointers.byte_start, pointers.byte_stop)], "SubIFDs")
+        for sub in pointers.values(received.get(pointers.byte_start, pointers.byte_stop), shape.byte_order).tolist():
+            entries, _ = yield from _directory(received, shape, int(sub), n_head_bytes, tags.IMAGE_TAGS)
             ifds.append(entries)
     return ifds
 
 
 def _directory(
-    known: KnownBytes, shape: IfdShape, offset: int, n_head_bytes: int, wanted: frozenset[int]
+    received: ReceivedBytes, shape: IfdShape, offset: int, n_head_bytes: int, wanted: frozenset[int]
 ) -> Generator[ByteRange, bytes, tuple[Entries, int]]:
     """Read one directory and the offset of the next one."""
     if not n_head_bytes <= offset < MAX_BYTE_STOP:
-        raise _bad_directory(known.href, offset, f"its offset is impossible (the header takes {n_head_bytes} bytes)")
+        raise _bad_directory(received.href, offset, f"its offset is impossible (the header takes {n_head_bytes} bytes)")
     start = offset + shape.n_count_bytes
-    yield from known.fetch([(offset, start)], "a directory", ahead=_AHEAD_BYTES)
-    n_entries = shape.n_entries(known.get(offset, start))
+    yield from received.fetch([(offset, start)], "a directory", ahead=_AHEAD_BYTES)
+    n_entries = shape.n_entries(received.get(offset, start))
     if not 0 < n_entries <= _MAX_ENTRIES:
-        raise _bad_directory(known.href, offset, f"it claims {n_entries} entries; expected 1 to {_MAX_ENTRIES}")
+        raise _bad_directory(received.href, offset, f"it claims {n_entries} entries; expected 1 to {_MAX_ENTRIES}")
     stop = start + n_entries * shape.n_entry_bytes
-    yield from known.fetch([(offset, stop)], f"a directory of {n_entries} entries")
-    entries = shape.entries(known.get(start, stop), start, wanted, known.href)
+    yield from received.fetch([(offset, stop)], f"a directory of {n_entries} entries")
+    entries = shape.entries(received.get(start, stop), start, wanted, received.href)
     try:
-        yield from known.fetch([(stop, stop + shape.n_offset_bytes)], "the offset of the next directory")
+        yield from received.fetch([(stop, stop + shape.n_offset_bytes)], "the offset of the next directory")
     except FileFormatError:
         return entries, 0
-    return entries, shape.offset(known.get(stop, stop + shape.n_offset_bytes))
+    return entries, shape.offset(received.get(stop, stop + shape.n_offset_bytes))
 
 
 def _bad_directory(href: str, offset: int, what: str) -> FileFormatError:

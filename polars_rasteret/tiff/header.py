@@ -18,10 +18,10 @@ from polars_rasteret.tiff.directories import Entries, directories, file_head
 from polars_rasteret.tiff.gdal_metadata import BandNotes, band_notes, nodata_of
 from polars_rasteret.tiff.georeference import crs_of, transform_of
 from polars_rasteret.tiff.inflate import LERC
-from polars_rasteret.tiff.known_bytes import ByteRange, KnownBytes
 from polars_rasteret.tiff.layout import ImageLayout, image_layout
 from polars_rasteret.tiff.masks import MASK, REDUCED, alpha_sample, mask_images
-from polars_rasteret.tiff.placement import TilePlacement, tile_placement
+from polars_rasteret.tiff.received_bytes import ByteRange, ReceivedBytes
+from polars_rasteret.tiff.tile_offsets import TileOffsets, tile_offsets
 from polars_rasteret.tiff.tile_table import BandTiles
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class TiffFile:
     """Tag 306, taken for UTC."""
     byte_order: tags.ByteOrder
     is_big_tiff: bool
-    images: tuple[TilePlacement, ...]
+    images: tuple[TileOffsets, ...]
     """Full resolution, then overviews, largest first."""
-    masks: tuple[TilePlacement, ...]
+    masks: tuple[TileOffsets, ...]
     """The internal mask of each image; none in most files."""
     alpha: int | None
     """The band that says how opaque the others are."""
@@ -92,7 +92,7 @@ class TiffFile:
         packed = self._packed.get(key)
         if packed is None:
 
-            def tiles_of(images: tuple[TilePlacement, ...], plane: int) -> BandTiles:
+            def tiles_of(images: tuple[TileOffsets, ...], plane: int) -> BandTiles:
                 full = images[0].layout
                 return BandTiles(
                     dtype=full.samples.dtype,
@@ -137,16 +137,16 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
     FileFormatError
         Not a TIFF, damaged, or using a feature that is not supported; the message names it.
     """
-    known = KnownBytes(href)
-    yield from known.fetch([(0, 8)], "the TIFF header", ahead=FIRST_BYTES - 8)
-    shape, first_ifd, n_head_bytes = yield from file_head(known)
-    ifds = yield from directories(known, shape, first_ifd, n_head_bytes)
-    small = yield from _values(known, shape, ifds, tables=False)
+    received = ReceivedBytes(href)
+    yield from received.fetch([(0, 8)], "the TIFF header", ahead=FIRST_BYTES - 8)
+    shape, first_ifd, n_head_bytes = yield from file_head(received)
+    ifds = yield from directories(received, shape, first_ifd, n_head_bytes)
+    small = yield from _values(received, shape, ifds, tables=False)
     kinds = [_subfile_kind(values) for values in small]
     used, masks = mask_images(small, kinds, _used_images(small, kinds, href), href)
-    tables = yield from _values(known, shape, [ifds[index] for index, _ in (*used, *masks)], tables=True)
+    tables = yield from _values(received, shape, [ifds[index] for index, _ in (*used, *masks)], tables=True)
     images = tuple(
-        tile_placement(layout, its_tables, href, _where(index))
+        tile_offsets(layout, its_tables, href, _where(index))
         for (index, layout), its_tables in zip((*used, *masks), tables, strict=True)
     )
     full = images[0].layout
@@ -182,17 +182,17 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
 
 
 def _values(
-    known: KnownBytes, shape: IfdShape, ifds: list[Entries], *, tables: bool
+    received: ReceivedBytes, shape: IfdShape, ifds: list[Entries], *, tables: bool
 ) -> Generator[ByteRange, bytes, list[Values]]:
     """Read the values of directories, in one go: those that are tile tables, or all others."""
     wanted = [{tag: entry for tag, entry in entries.items() if (tag in tags.TILE_TABLES) == tables} for entries in ifds]
-    yield from known.fetch(
+    yield from received.fetch(
         [(entry.byte_start, entry.byte_stop) for entries in wanted for entry in entries.values()],
         "tile tables" if tables else "tag values",
     )
     return [
         {
-            tag: entry.values(known.get(entry.byte_start, entry.byte_stop), shape.byte_order)
+            tag: entry.values(received.get(entry.byte_start, entry.byte_stop), shape.byte_order)
             for tag, entry in entries.items()
         }
         for entries in wanted

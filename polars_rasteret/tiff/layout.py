@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import colours, lerc, pictures, tags
+from polars_rasteret.tiff import colours, lerc, picture_codecs, tags
 from polars_rasteret.tiff.codec import BITS_REVERSED, INKS, MAX_TILE_BYTES
 from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LERC, LZMA, LZW, NAMES, NONE, PACKBITS, ZSTD
 from polars_rasteret.tiff.packed_bits import PACKED, widened_dtype
@@ -148,9 +148,12 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
         _refuse_photometric(photometric, samples, href, where)
     _refuse_samples(compression, samples, href, where)
     jpeg_tables = values[tags.JPEG_TABLES].tobytes() if compression == JPEG and tags.JPEG_TABLES in values else b""
-    if len(jpeg_tables) > pictures.MAX_JPEG_TABLES_BYTES:
+    if len(jpeg_tables) > picture_codecs.MAX_JPEG_TABLES_BYTES:
         raise _unsupported(
-            href, where, f"JPEGTables of {len(jpeg_tables)} bytes", f"at most {pictures.MAX_JPEG_TABLES_BYTES} are read"
+            href,
+            where,
+            f"JPEGTables of {len(jpeg_tables)} bytes",
+            f"at most {picture_codecs.MAX_JPEG_TABLES_BYTES} are read",
         )
     is_tiled = tags.TILE_WIDTH in values or tags.TILE_LENGTH in values  # one without the other is refused below
     if is_tiled:
@@ -336,9 +339,9 @@ def _refuse_samples(compression: int, samples: SampleFormat, href: str, where: s
     """Refuse samples that a codec for arrays or pictures cannot hold."""
     if compression == LERC and samples.kind == "u" and samples.bits in PACKED:
         raise _unsupported(href, where, f"LERC with {samples.bits}-bit samples", "8, 16 and 32 bits are read")
-    if compression not in pictures.PICTURES:
+    if compression not in picture_codecs.PICTURES:
         return
-    bits, n_samples = pictures.BITS[compression], pictures.SAMPLES.get(compression)
+    bits, n_samples = picture_codecs.BITS[compression], picture_codecs.SAMPLES.get(compression)
     if samples.kind != "u" or samples.bits not in bits:
         raise _unsupported(
             href,

@@ -30,8 +30,8 @@ import numpy as np
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.tiff.offset_packing import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
 from polars_rasteret.tiff.tile_flags import first_byte, flags_of
-from polars_rasteret.tiff.tile_positions import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

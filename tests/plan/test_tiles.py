@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polars_rasteret.plan import tiles
-from polars_rasteret.plan.tiles import Grids, distinct_rows, pieces_of_windows
+from polars_rasteret.plan.tiles import TileGrids, distinct_rows, pieces_of_windows
 
 grid = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16))
 window = st.tuples(
@@ -17,7 +17,7 @@ window = st.tuples(
 
 def make_grids(sizes):
     width, height, tile_width, tile_height = np.array(sizes, np.int64).T
-    return Grids(width=width, height=height, tile_width=tile_width, tile_height=tile_height)
+    return TileGrids(width=width, height=height, tile_width=tile_width, tile_height=tile_height)
 
 
 def plan(grids, windows):
@@ -118,7 +118,7 @@ def test_windows_at_the_ends_of_int64_are_outside():
 
 
 def test_no_references_at_all_give_no_pieces():
-    grids = Grids.of([])
+    grids = TileGrids.of([])
     for size in (1, 3):
         nothing = [np.full(2, -1), np.zeros(2, np.int64), np.zeros(2, np.int64), np.full(2, size), np.full(2, size)]
         pieces = pieces_of_windows(grids, *nothing, np.arange(2) * size * size)

@@ -15,7 +15,7 @@ from tiff_driver import Driver, Raster, description
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.tiff.gdal_metadata import band_notes, nodata_of
 from polars_rasteret.tiff.georeference import transform_of
-from polars_rasteret.tiff.known_bytes import KnownBytes
+from polars_rasteret.tiff.received_bytes import ReceivedBytes
 from polars_rasteret.tiff.tile_table import unpack
 
 FEED = [
@@ -73,7 +73,7 @@ def test_a_file_with_its_directory_at_the_end_takes_few_requests(tmp_path):
 @given(st.binary(max_size=600), st.lists(st.tuples(st.integers(0, 590), st.integers(1, 60)), max_size=12), st.data())
 def test_known_bytes_are_the_bytes_of_the_file(data, wishes, chooser):
     data = data + bytes(660 - len(data))
-    known = KnownBytes("file")
+    known = ReceivedBytes("file")
     for at in range(0, len(wishes), 3):
         ranges = [(start, start + n) for start, n in wishes[at : at + 3]]
         asking = known.fetch(ranges, "bytes", ahead=chooser.draw(st.integers(0, 30)))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiff_driver import Driver, Raster
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import inflate, pictures
+from polars_rasteret.tiff import inflate, picture_codecs
 from polars_rasteret.tiff.codec import Scratch, TileCodec
 
 ENCODERS = {
@@ -397,7 +397,7 @@ def test_samples_that_do_not_fill_bytes_are_widened_as_gdal_widens_them(
 def test_damaged_png_never_reaches_the_decoder_that_loses_references_to_none(monkeypatch):
     data = bytes(imagecodecs.png_encode(np.arange(6000, dtype=np.uint8).reshape(40, 50, 3)))
     reached = []
-    monkeypatch.setattr(pictures.codecs, "png_decode", reached.append)
+    monkeypatch.setattr(picture_codecs.codecs, "png_decode", reached.append)
     for at in range(8, len(data) - 12):
         with pytest.raises(FileFormatError):
             picture_codec(34933, 40, 50).decode(

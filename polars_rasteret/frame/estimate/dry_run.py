@@ -22,15 +22,15 @@ from polars_rasteret.fetch.stores import origin, prices_for
 from polars_rasteret.frame.estimate.dependence import dependence
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry, process_options
-from polars_rasteret.plan.bills import (
+from polars_rasteret.plan.cost import (
     BYTES_PER_S,
     LATENCY_S,
     LOCAL_BYTES_PER_S,
     LOCAL_LATENCY_S,
-    FileBills,
+    FileCosts,
     HostLoad,
-    file_bills,
-    seconds,
+    expected_seconds,
+    file_costs,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def estimate(query: pl.LazyFrame) -> Estimate:
             else:
                 copy.sink_batches(_forget)  # answers without pixels may be as large as ones with
         cache_bytes = process_options().cache_bytes
-        bills = file_bills(ledger.calls, len(ledger.hrefs), cache_bytes=cache_bytes, is_upper=ledger.is_upper)
+        bills = file_costs(ledger.calls, len(ledger.hrefs), cache_bytes=cache_bytes, is_upper=ledger.is_upper)
         return _estimate(ledger, bills, depends)
 
 
@@ -149,7 +149,7 @@ def _forget(_: pl.DataFrame) -> None:
     pass
 
 
-def _estimate(ledger: Ledger, bills: FileBills, depends: Dependence) -> Estimate:
+def _estimate(ledger: Ledger, bills: FileCosts, depends: Dependence) -> Estimate:
     files = _files(ledger, bills)
     by_host = (
         files.group_by("host", maintain_order=True)
@@ -182,7 +182,7 @@ def _estimate(ledger: Ledger, bills: FileBills, depends: Dependence) -> Estimate
         bytes=n_bytes,
         decoded_bytes=decoded,
         seconds=ledger.planning_s
-        + seconds(
+        + expected_seconds(
             _loads(files, ledger.hrefs),
             rounds=bills.rounds,
             decoding_s=decoding_s(n_bytes, decoded),
@@ -221,7 +221,7 @@ def _is_one_unit(ledger: Ledger, depends: Dependence) -> bool:
     return len(ledger.calls) <= 1 and not any(call.in_batches for call in ledger.calls)
 
 
-def _files(ledger: Ledger, bills: FileBills) -> pl.DataFrame:
+def _files(ledger: Ledger, bills: FileCosts) -> pl.DataFrame:
     """Give one row per file."""
     images: dict[str, int] = {}
     for href, _, _ in ledger.images:

@@ -23,7 +23,7 @@ from polars_rasteret.frame.query.predicates import conjunction, holds_python, sp
 from polars_rasteret.frame.query.row_wise import looks_at_other_rows
 from polars_rasteret.frame.query.watched import Watched
 from polars_rasteret.options import current_options
-from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, unit_bytes
+from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, batch_bytes
 from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class BatchedColumns(Watched):
             start = 0
             while start < batch.height:
                 guess = row_bytes or _UNKNOWN_ROW_BYTES
-                allowed = unit_bytes(np.full(batch.height, guess), self.options.max_answer_bytes)
+                allowed = batch_bytes(np.full(batch.height, guess), self.options.max_answer_bytes)
                 size = max(1, int(allowed // max(1, guess)))
                 if ramps_up:
                     size, limit = min(size, limit), limit * RAMP_FACTOR

@@ -33,9 +33,9 @@ from polars_rasteret.pairing.stated_crs import refuse_other_native
 from polars_rasteret.pairing.targets import lonlat_bounds, targets_of
 from polars_rasteret.pairing.times import AT, at_intervals, widened
 from polars_rasteret.pixels.valid_mask import CONTEXT, Judge
-from polars_rasteret.plan.batches import unit_bytes, units
-from polars_rasteret.plan.choice import Intervals, candidates, within
+from polars_rasteret.plan.batches import batch_bytes, batches_of
 from polars_rasteret.plan.pairs import target_runs
+from polars_rasteret.plan.time_match import Intervals, ranked_pairs, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,7 +229,7 @@ class _Answer:
                 in_run, of_record = in_run[near], of_record[near]
             rows = covering_rows(targets, (in_run, of_record), records, self.settled.reader.windows, self.settled.bands)
             if question.match != "all":
-                order = candidates(
+                order = ranked_pairs(
                     question.match,
                     rows.target,
                     None if at is None else at.taken(rows.target),
@@ -304,9 +304,9 @@ class _Answer:
         """Read every row, unit by unit."""
         values = self._values()
         row_bytes = self.settled.reader.row_bytes(rows, values, self._judging()) + self._key_bytes()
-        allowed = unit_bytes(row_bytes, self.question.options.max_answer_bytes)
+        allowed = batch_bytes(row_bytes, self.question.options.max_answer_bytes)
         is_cut = allowed < self.question.options.max_answer_bytes
-        for unit in units(row_bytes, max_bytes=allowed, ramps_up=self.ramps_up()):
+        for unit in batches_of(row_bytes, max_bytes=allowed, ramps_up=self.ramps_up()):
             # Nothing here holds the frame of a unit while the next one is read.
             if is_cut:
                 yield from pieces(self._read_unit(rows.taken(unit)), row_bytes[unit])
@@ -331,7 +331,7 @@ class _Answer:
         )  # all bands say whether a row counts
         np.maximum.at(target_bytes, rows.target - of_targets.start, row_bytes)
         ramps_up = self.ramps_up() or n_rows is not None
-        for unit in units(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
+        for unit in batches_of(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
             targets = np.arange(of_targets[unit.start], of_targets[unit.stop - 1] + 1, dtype=np.int64)
             first, stop = np.searchsorted(rows.target, [targets[0], targets[-1] + 1])
             part = rows.taken(slice(int(first), int(stop)))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.reader import Reader
     from polars_rasteret.pixels.valid_mask import Validity
-    from polars_rasteret.plan.choice import Match
+    from polars_rasteret.plan.time_match import Match
 
 Unmatched = Literal["null", "drop"]
 DEFAULT_RECORD_COLUMNS = ("id", "datetime")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.pairing.reader import Reader
     from polars_rasteret.pixels.sampling import Sampling
-    from polars_rasteret.plan.choice import Match
+    from polars_rasteret.plan.time_match import Match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.plan.bills import PlannedCall, file_bills, seconds
+from polars_rasteret.plan.cost import PlannedRead, expected_seconds, file_costs
 from polars_rasteret.plan.requests import request_ids
 
 GAP, CAP = 100, 1_000
@@ -40,7 +40,7 @@ def reads(draw):
 
 def planned(table, calls, *, in_batches=False, runs=None):
     return [
-        PlannedCall(
+        PlannedRead(
             run=0 if runs is None else runs[at],
             in_batches=in_batches,
             group=group,
@@ -77,7 +77,7 @@ def fetched(table, calls):
 @given(reads())
 def test_calls_of_one_source_cost_what_fetching_them_in_order_does(given_reads):
     table, calls = given_reads
-    bills = file_bills(planned(table, calls), 2, cache_bytes=10**9)
+    bills = file_costs(planned(table, calls), 2, cache_bytes=10**9)
     assert bills.is_exact
     assert (bills.tiles.sum(), bills.requests.sum(), bills.bytes.sum()) == fetched(table, calls)
     assert bills.decoded_bytes.sum() == 7 * bills.tiles.sum()
@@ -86,7 +86,7 @@ def test_calls_of_one_source_cost_what_fetching_them_in_order_does(given_reads):
 @given(reads(), st.randoms(use_true_random=False))
 def test_however_polars_cuts_batches_they_never_cost_more_than_the_bill(given_reads, random):
     table, calls = given_reads
-    bills = file_bills(planned(table, calls, in_batches=True), 2, cache_bytes=10**9)
+    bills = file_costs(planned(table, calls, in_batches=True), 2, cache_bytes=10**9)
     wanted = sorted({tile for call in calls for tile in call})
     for _ in range(5):
         random.shuffle(wanted)
@@ -101,7 +101,7 @@ def test_however_polars_cuts_batches_they_never_cost_more_than_the_bill(given_re
 @given(reads(), st.randoms(use_true_random=False))
 def test_whatever_pixels_leave_out_the_rest_never_costs_more_than_the_bill(given_reads, random):
     table, calls = given_reads
-    bills = file_bills(planned(table, calls), 2, cache_bytes=10**9, is_upper=True)
+    bills = file_costs(planned(table, calls), 2, cache_bytes=10**9, is_upper=True)
     some = [[tile for tile in call if random.random() < 0.6] for call in calls]
     tiles, _, n_bytes = fetched(table, some)
     assert tiles <= bills.tiles.sum()
@@ -111,7 +111,7 @@ def test_whatever_pixels_leave_out_the_rest_never_costs_more_than_the_bill(given
 @given(reads())
 def test_reads_at_the_same_time_are_exact_only_where_they_share_no_file_with_gaps(given_reads):
     table, calls = given_reads
-    bills = file_bills(planned(table, calls, runs=range(len(calls))), 2, cache_bytes=10**9)
+    bills = file_costs(planned(table, calls, runs=range(len(calls))), 2, cache_bytes=10**9)
     for order in (calls, calls[::-1]):
         tiles, _, n_bytes = fetched(table, order)
         assert tiles == bills.tiles.sum()
@@ -122,7 +122,7 @@ def test_reads_at_the_same_time_are_exact_only_where_they_share_no_file_with_gap
 @given(reads())
 def test_what_the_cache_cannot_keep_is_counted_each_time(given_reads):
     table, calls = given_reads
-    bills = file_bills(planned(table, calls), 2, cache_bytes=0)
+    bills = file_costs(planned(table, calls), 2, cache_bytes=0)
     alone = [fetched(table, [call]) for call in calls]
     is_repeated = sum(len(call) for call in calls) > len({tile for call in calls for tile in call})
     assert sum(one[2] for one in alone) <= bills.bytes.sum()
@@ -131,6 +131,6 @@ def test_what_the_cache_cannot_keep_is_counted_each_time(given_reads):
 
 
 def test_nothing_costs_nothing():
-    bills = file_bills([], 0, cache_bytes=10)
+    bills = file_costs([], 0, cache_bytes=10)
     assert (bills.tiles.sum(), bills.bytes.sum(), bills.is_exact) == (0, 0, True)
-    assert seconds([], rounds=0, decoding_s=0.0, at_once=32) == 0
+    assert expected_seconds([], rounds=0, decoding_s=0.0, at_once=32) == 0

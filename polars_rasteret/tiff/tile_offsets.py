@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TilePlacement:
+class TileOffsets:
     """One image of the file and the tiles of all its planes."""
 
     layout: ImageLayout
@@ -61,9 +61,7 @@ class TilePlacement:
         )
 
 
-def tile_placement(
-    layout: ImageLayout, tables: Mapping[int, np.ndarray[Any, Any]], href: str, where: str
-) -> TilePlacement:
+def tile_offsets(layout: ImageLayout, tables: Mapping[int, np.ndarray[Any, Any]], href: str, where: str) -> TileOffsets:
     """Check and complete the tile tables of an image.
 
     Raises
@@ -107,7 +105,7 @@ def tile_placement(
         if is_chopped(layout) and ((byte_count == raw) | (byte_count == 0)).all():
             tile_height = chopped_rows(layout)
             byte_start, byte_count = _chop(layout, tile_height, byte_start, byte_count)
-    return TilePlacement(
+    return TileOffsets(
         layout=layout,
         tile_height=tile_height,
         byte_start=np.where(byte_count == 0, 0, byte_start),

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.plan.choice import Intervals, candidates, gaps, within
+from polars_rasteret.plan.time_match import Intervals, gaps, ranked_pairs, within
 
 times = st.one_of(st.none(), st.tuples(st.integers(-5, 5), st.integers(0, 3)))
 rows = st.lists(st.tuples(st.integers(0, 3), times), max_size=12)
@@ -48,7 +48,7 @@ def test_candidates_follow_the_rules_one_by_one(pairs, at, match):
             key = (0, *(order[match] if match != "nearest" else (gap(moment, record), start, stop)))
         expected.append((target, key, -number, number))  # precedence runs against the order of the pairs
     target = np.array([pair[0] for pair in pairs], np.int64)
-    found = candidates(
+    found = ranked_pairs(
         match,
         target,
         None if at is None else intervals([at[one] for one in target]),

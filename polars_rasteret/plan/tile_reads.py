@@ -14,7 +14,7 @@ import numpy as np
 
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
-from polars_rasteret.plan.tiles import DistinctRows, Grids, Pieces, distinct_rows, pieces_of_windows, runs
+from polars_rasteret.plan.tiles import DistinctRows, Pieces, TileGrids, distinct_rows, pieces_of_windows, runs
 from polars_rasteret.plan.windows import PixelReference, WindowRead, pixel_offsets
 from polars_rasteret.tiff.codec import TileCodec
 
@@ -52,7 +52,7 @@ class ReadPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Jobs:
+class TileReads:
     """The distinct tiles of some reads, and their uses."""
 
     plans: Sequence[ReadPlan]
@@ -88,10 +88,10 @@ def plan_reads(reads: Sequence[WindowRead]) -> list[ReadPlan]:
         When a level does not exist.
     """
     plans: list[ReadPlan] = []
-    shared: dict[Hashable, list[tuple[Grids, ReadPlan]]] = {}  # by a fingerprint: comparing long columns takes time
+    shared: dict[Hashable, list[tuple[TileGrids, ReadPlan]]] = {}  # by a fingerprint: comparing long columns takes time
     for read in reads:
         references, images, grid_id = _grids_of(read)
-        grids = Grids.of(images)
+        grids = TileGrids.of(images)
         columns = (grid_id, *_window_columns(read))
         fingerprint = (len(grid_id), len(references), *(column[:_PEEK].tobytes() for column in columns))
         twins = shared.setdefault(fingerprint, [])
@@ -120,7 +120,7 @@ def plan_reads(reads: Sequence[WindowRead]) -> list[ReadPlan]:
     return plans
 
 
-def jobs_of(plans: Sequence[ReadPlan], *, max_tile_bytes: int) -> Jobs:
+def tile_reads_of(plans: Sequence[ReadPlan], *, max_tile_bytes: int) -> TileReads:
     """Give the distinct tiles of some planned reads; those that would decode to more bytes are among the broken ones."""
     file_ids: dict[Hashable, int] = {}
     files: list[BandTiles] = []
@@ -174,7 +174,7 @@ def jobs_of(plans: Sequence[ReadPlan], *, max_tile_bytes: int) -> Jobs:
     new = np.ones(len(order), np.bool_)
     new[1:] = np.diff(file_id).astype(bool) | np.diff(byte_start).astype(bool) | np.diff(byte_stop).astype(bool)
     first = np.flatnonzero(new)
-    return Jobs(
+    return TileReads(
         plans=plans,
         files=files,
         hrefs=hrefs,

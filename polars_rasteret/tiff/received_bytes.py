@@ -1,6 +1,6 @@
 """Which bytes of a file are here already, and which must be asked for?
 
-`KnownBytes` collects the answers to a parser's requests and says what is missing, merging near neighbours. It asks
+`ReceivedBytes` collects the answers to a parser's requests and says what is missing, merging near neighbours. It asks
 nobody.
 """
 
@@ -28,7 +28,7 @@ class ByteRange:
 
 
 @dataclass(slots=True)
-class KnownBytes:
+class ReceivedBytes:
     """Pieces of one file, sorted, not overlapping, not touching."""
 
     href: str

@@ -43,7 +43,7 @@ class HostLoad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlannedCall:
+class PlannedRead:
     """The distinct tiles of one read, sorted by file and byte."""
 
     run: int
@@ -60,7 +60,7 @@ class PlannedCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FileBills:
+class FileCosts:
     """Costs per file, int64, shape (n_files,)."""
 
     tiles: Ints
@@ -73,7 +73,7 @@ class FileBills:
     """False: tiles and bytes are not less than what is fetched, and may be more."""
 
 
-def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int, is_upper: bool = False) -> FileBills:
+def file_costs(calls: Sequence[PlannedRead], n_files: int, *, cache_bytes: int, is_upper: bool = False) -> FileCosts:
     """Add up what calls fetch from a cold cache.
 
     Parameters
@@ -97,7 +97,7 @@ def file_bills(calls: Sequence[PlannedCall], n_files: int, *, cache_bytes: int, 
     return _widened(calls, bills, undecided, is_kept=True)
 
 
-def seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: float, at_once: int) -> float:
+def expected_seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: float, at_once: int) -> float:
     """Guess the time of reads: waiting, transfer and decoding. They overlap, but compete for cores, so none is left out.
 
     Parameters
@@ -114,7 +114,7 @@ def seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: float, at_onc
     Examples
     --------
     >>> far = HostLoad(requests=64, bytes=120_000_000, latency_s=0.08, bytes_per_s=60e6)
-    >>> seconds([far], rounds=1, decoding_s=0.0, at_once=32)
+    >>> expected_seconds([far], rounds=1, decoding_s=0.0, at_once=32)
     2.16
     """
     waiting = max(
@@ -125,7 +125,7 @@ def seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: float, at_onc
     return waiting + sum(one.bytes / one.bytes_per_s for one in hosts) + decoding_s
 
 
-def _first_wanted(calls: Sequence[PlannedCall]) -> list[Bools]:
+def _first_wanted(calls: Sequence[PlannedRead]) -> list[Bools]:
     """Say of each tile of each call whether no call before wanted it."""
     if not calls:
         return []
@@ -140,7 +140,7 @@ def _first_wanted(calls: Sequence[PlannedCall]) -> list[Bools]:
     return np.split(is_first, np.cumsum([len(one.file) for one in calls])[:-1])
 
 
-def _added_up(calls: Sequence[PlannedCall], fetched: Sequence[Bools], n_files: int) -> FileBills:
+def _added_up(calls: Sequence[PlannedRead], fetched: Sequence[Bools], n_files: int) -> FileCosts:
     tiles, requests, n_bytes, decoded = (np.zeros(n_files, np.int64) for _ in range(4))
     rounds = 0
     for call, is_fetched in zip(calls, fetched, strict=True):
@@ -153,10 +153,10 @@ def _added_up(calls: Sequence[PlannedCall], fetched: Sequence[Bools], n_files: i
         np.add.at(decoded, file, call.decoded_bytes[is_fetched])
         np.add.at(requests, file[first], 1)
         np.add.at(n_bytes, file[first], np.maximum.reduceat(stop, first) - start[first])
-    return FileBills(tiles=tiles, requests=requests, bytes=n_bytes, decoded_bytes=decoded, rounds=rounds, is_exact=True)
+    return FileCosts(tiles=tiles, requests=requests, bytes=n_bytes, decoded_bytes=decoded, rounds=rounds, is_exact=True)
 
 
-def _undecided(calls: Sequence[PlannedCall], n_files: int) -> Bools:
+def _undecided(calls: Sequence[PlannedRead], n_files: int) -> Bools:
     """Say which files are read in batches that Polars makes, or by several reads that may run at the same time."""
     reader = np.full(n_files, -1, np.int64)
     undecided = np.zeros(n_files, np.bool_)
@@ -167,7 +167,7 @@ def _undecided(calls: Sequence[PlannedCall], n_files: int) -> Bools:
     return undecided
 
 
-def _widened(calls: Sequence[PlannedCall], bills: FileBills, undecided: Bools, *, is_kept: bool) -> FileBills:
+def _widened(calls: Sequence[PlannedRead], bills: FileCosts, undecided: Bools, *, is_kept: bool) -> FileCosts:
     """Raise the bytes of undecided files to the most that any cut into requests can move."""
     if not undecided.any():
         return bills

@@ -44,7 +44,7 @@ def within(at: Intervals, reach: Intervals, records: Intervals) -> NDArray[np.bo
     return at.is_known & records.is_known & (records.start <= reach.stop) & (records.stop >= reach.start)
 
 
-def candidates(
+def ranked_pairs(
     match: Match, target: NDArray[np.int64], at: Intervals | None, records: Intervals, precedence: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Order the records that may answer each row, the best first.
