@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 
 if TYPE_CHECKING:
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
 
 PACKED = frozenset({*range(1, 8), *range(9, 16), 24})
 """Bits per unsigned sample."""
-_VALUES_AT_ONCE = 1 << 20
-"""Bounds what is needed besides the answer."""
+_packints_decode: Any = imagecodecs.packints_decode
+"""Annotated as taking `bytes` where it takes any buffer."""
 
 
 def widened_dtype(bits: int) -> np.dtype[Any]:
-    """Give the dtype that GDAL reads such samples as."""
+    """Return the dtype that GDAL reads samples of `bits` bits as."""
     return np.dtype(np.uint8 if bits < 8 else np.uint16 if bits < 16 else np.uint32)
 
 
 def widen(rows: NDArray[np.uint8], bits: int, n_values: int, *, is_big_endian: bool) -> NDArray[Any]:
-    """Give the first `n_values` samples of each row.
+    """Return the first `n_values` samples of each row.
 
     Parameters
     ----------
@@ -45,19 +46,11 @@ def widen(rows: NDArray[np.uint8], bits: int, n_values: int, *, is_big_endian: b
     ndarray of `widened_dtype`, shape (n_rows, n_values)
     """
     dtype = widened_dtype(bits)
-    if bits == 1:
-        return np.unpackbits(rows, axis=1, count=n_values)
+    n_bytes = -(-n_values * bits // 8)
     if bits == 24:
         words = np.zeros((len(rows), n_values, 4), np.uint8)
-        words[..., 1:] = rows[:, : 3 * n_values].reshape(len(rows), n_values, 3)[..., :: -1 if is_big_endian else 1]
+        words[..., 1:] = rows[:, :n_bytes].reshape(len(rows), n_values, 3)[..., :: -1 if is_big_endian else 1]
         return words.view(">u4")[..., 0].astype(dtype)
-    first_bit = np.arange(n_values) * bits
-    at, shift = first_bit >> 3, (24 - bits - (first_bit & 7)).astype(np.int32)
-    out = np.empty((len(rows), n_values), dtype)
-    step = max(1, _VALUES_AT_ONCE // max(1, n_values))
-    for start in range(0, len(rows), step):
-        # A sample lies in one to three bytes.
-        part = np.pad(rows[start : start + step], ((0, 0), (0, 2))).astype(np.int32)
-        three = part[:, at] << 16 | part[:, at + 1] << 8 | part[:, at + 2]
-        out[start : start + step] = three >> shift & (1 << bits) - 1
-    return out
+    # The decoder takes rows that follow each other, without bytes between them.
+    values: NDArray[Any] = _packints_decode(rows[:, :n_bytes].ravel(), dtype, bits, runlen=n_values)
+    return values.reshape(len(rows), n_values)
