@@ -36,7 +36,7 @@ def make_cog(
     tile_size: int = 64,
     n_overviews: int = 0,
 ) -> bytes:
-    """Make a tiled, DEFLATE-compressed GeoTIFF in memory.
+    """Return a tiled, DEFLATE-compressed GeoTIFF, made in memory.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _tiles(image: NDArray[Any], tile_size: int) -> list[bytes]:
 
 
 def _directory(tags: dict[int, tuple[int, Any]], offsets: list[int], start: int, has_next: int) -> bytes:
-    """Give one image file directory with its out-of-line values, to be placed at byte `start`."""
+    """Return one image file directory with its out-of-line values, to be placed at byte `start`."""
     tags = {**tags, 324: (_LONG, offsets)}
     n_bytes = 2 + 12 * len(tags) + 4
     entries, values = b"", b""

@@ -1,7 +1,7 @@
-"""What can stand in for files and networks in tests, of this package and of its users?
+"""Which byte sources need no network?
 
-Sources that need no network: `MemorySource` holds files, `RecordingSource` writes down what was asked, `FaultySource` fails by
-plan. All have the shape of a `ByteSource`, so each goes into ``pr.configure_store(prefix, store=...)``.
+`MemorySource` holds files, `RecordingSource` writes down what was asked, `FaultySource` fails by plan. Each has the shape of a
+`ByteSource`, so each goes into ``pr.configure_store(prefix, store=...)``. No content of files is made here.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.failures import MissingFileError, TransientFetchError, range_words
-from polars_rasteret.tiff.cog_writer import make_cog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import polars as pl
     from typing_extensions import Buffer
 
     from polars_rasteret.fetch.sources import ByteSource
-
-__all__ = ["FaultySource", "MemorySource", "RecordingSource", "example_scenes", "make_cog"]
 
 
 class MemorySource:
@@ -48,7 +44,7 @@ class MemorySource:
         self.files = files
 
     def get(self, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:  # noqa: ARG002
-        """Give bytes ``byte_start`` to ``byte_stop`` (half-open), fewer where the file ends.
+        """Return bytes ``byte_start`` to ``byte_stop`` (half-open), fewer where the file ends.
 
         Raises
         ------
@@ -175,34 +171,3 @@ class FaultySource:
             raise kind(f"{range_words(href, byte_start, byte_stop)}, a fault was due. It was injected by FaultySource.")
         data = memoryview(self.inner.get(href, byte_start, byte_stop, etag=etag))
         return data[: int(part * len(data))] if short < self.short_rate else data
-
-
-def example_scenes() -> pl.LazyFrame:
-    """Give a small collection in memory: two records of two bands, for examples and first tries.
-
-    Returns
-    -------
-    polars.LazyFrame
-        Records ``first`` (May 2024) and ``second`` (June 2024), bands ``red`` and ``nir`` (uint16, nodata 0), 64 x 64 pixels of
-        10 m in EPSG:32632 from (500000, 5000000) south-east. Red counts up from 1000 (2000 in the second), row by row; nir is
-        three times red.
-
-    Examples
-    --------
-    >>> import polars_rasteret as pr
-    >>> pr.testing.example_scenes().select("id", "proj:code").collect().rows()
-    [('first', 'EPSG:32632'), ('second', 'EPSG:32632')]
-    """
-    import numpy as np
-
-    from polars_rasteret.fetch.stores import configure_store
-    from polars_rasteret.ingest.files import build_from_files
-
-    red = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
-    files = {
-        f"memory://example-scenes/{name}.tif": make_cog(np.stack([red + base, 3 * (red + base)]), nodata=0)
-        for name, base in (("first", 1000), ("second", 2000))
-    }
-    configure_store("memory://example-scenes/", store=MemorySource(files))
-    days = ["2024-05-01T10:00:00Z", "2024-06-01T10:00:00Z"]
-    return build_from_files(list(files), bands=["red", "nir"], datetime=days)
