@@ -13,10 +13,10 @@ import shapely
 
 from polars_rasteret.collection.geoparquet import total_bounds
 from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.antimeridian import geometry_bounds
 from polars_rasteret.geo.boxes import merge_bounds
 from polars_rasteret.geo.footprints import Footprints, image_footprints
 from polars_rasteret.geo.geometry import parsed
-from polars_rasteret.geo.seam import geometry_bounds
 from polars_rasteret.grids.extents import GRID_FIELDS, bounds_of_grids
 from polars_rasteret.schema import BBOX, raster_columns
 

@@ -16,12 +16,12 @@ import shapely
 
 from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.antimeridian import eastward_boxes, geometry_bounds, split_at_antimeridian
 from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
-from polars_rasteret.geo.footprints import box_grids, image_footprints, lonlat_rings
+from polars_rasteret.geo.footprints import box_transforms, image_footprints, lonlat_rings
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.geo.nesting import check_wkt
-from polars_rasteret.geo.seam import eastward, geometry_bounds, split_at_antimeridian
 from polars_rasteret.grids.extents import bounds_of_grids
 from polars_rasteret.pairing.bbox_filter import bbox_meets, has_no_box
 from polars_rasteret.pairing.stated_crs import geometry_crs
@@ -211,7 +211,7 @@ def _thin(west: float, south: float, east: float, north: float) -> Any:
 
 
 def _projected_box(box: tuple[float, float, float, float], source: str) -> Any:
-    box = tuple(eastward(np.array([box]), source)[0].tolist())
+    box = tuple(eastward_boxes(np.array([box]), source)[0].tolist())
     if box[0] == box[2] or box[1] == box[3]:
         return _projected(_thin(*box), source)
     x, y = densified_box(np.array([box]))
@@ -220,7 +220,7 @@ def _projected_box(box: tuple[float, float, float, float], source: str) -> Any:
     if np.isnan(bounds).any():
         # A box around the limb of the Earth holds what an image over it would.
         one = np.ones(1, np.int64)
-        polygons = image_footprints([source], box_grids(np.array([box])), one, one).geometry
+        polygons = image_footprints([source], box_transforms(np.array([box])), one, one).geometry
     if polygons[0] is None:
         raise UsageError(f"bounds {box} in {source} reach beyond where that CRS is defined; pass smaller ones")
     return polygons[0]

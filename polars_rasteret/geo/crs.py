@@ -130,14 +130,14 @@ def is_geographic(crs: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def turn_of(crs: str) -> float | None:
+def longitude_period(crs: str) -> float | None:
     """Give after what x repeats: a turn around the Earth, in units of a geographic CRS; None in others, and for ``"native"``.
 
     None, too, for what is no CRS: pixels and native coordinates are read all the same.
 
     Examples
     --------
-    >>> turn_of("EPSG:4326"), turn_of("EPSG:32632")
+    >>> longitude_period("EPSG:4326"), longitude_period("EPSG:32632")
     (360.0, None)
     """
     if crs in LONLAT_NAMES:
@@ -152,18 +152,18 @@ def _turn_of(crs: str) -> float:
 
 
 @lru_cache(maxsize=1024)
-def period_of(crs: str) -> float | None:
+def x_period(crs: str) -> float | None:
     """Give after what x repeats: a turn around the Earth in geographic CRSs, the width of the world in cylindrical ones.
 
-    Only what is placed on images asks this: boxes with xmin > xmax are for longitudes alone (`turn_of`).
+    Only what is placed on images asks this: boxes with xmin > xmax are for longitudes alone (`longitude_period`).
 
     Examples
     --------
-    >>> period_of("EPSG:4326"), round(period_of("EPSG:3857"), 2), period_of("EPSG:32632")
+    >>> x_period("EPSG:4326"), round(x_period("EPSG:3857"), 2), x_period("EPSG:32632")
     (360.0, 40075016.69, None)
     """
-    if (turn := turn_of(crs)) is not None:
-        return turn
+    if (period := longitude_period(crs)) is not None:
+        return period
     is_cylindrical = is_known(crs) and projection_method(crs).startswith(_CYLINDRICAL_METHODS)
     return on_proj_thread(_width_of_world, crs) if is_cylindrical else None
 

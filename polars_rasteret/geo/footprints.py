@@ -14,11 +14,11 @@ import shapely
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.antimeridian import geometry_bounds, split_at_antimeridian
 from polars_rasteret.geo.boxes import EPSILON, unwrap_bounds, wrap_bounds
 from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, LONLAT_NAMES, is_geographic, metres_per_unit, transform_xy
 from polars_rasteret.geo.limb import ends_at_limb, is_pieced, on_earth
 from polars_rasteret.geo.limb_footprints import limb_footprint
-from polars_rasteret.geo.seam import geometry_bounds, split_at_antimeridian
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,19 +114,19 @@ def image_bounds(
     return bounds
 
 
-def box_grids(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def box_transforms(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give transforms of images of one pixel that cover boxes of map coordinates, shape (n, 6)."""
     minx, miny, maxx, maxy = boxes.T
     zero = np.zeros(len(boxes))
     return np.stack([maxx - minx, zero, minx, zero, miny - maxy, maxy], axis=1)
 
 
-def are_met(
+def boxes_meet_images(
     crs: str, boxes: NDArray[np.float64], images: tuple[str, NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 ) -> NDArray[np.bool_]:
     """Say which boxes of map coordinates share a place on the Earth with their images (CRS, transform, width, height)."""
     one = np.ones(len(boxes), np.int64)
-    asked = image_footprints([crs] * len(boxes), box_grids(boxes), one, one).geometry
+    asked = image_footprints([crs] * len(boxes), box_transforms(boxes), one, one).geometry
     return np.asarray(
         shapely.intersects(image_footprints([images[0]] * len(boxes), *images[1:]).geometry, asked), np.bool_
     )

@@ -53,7 +53,7 @@ def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
     return UsageError(f"a geometry is not WKB: {error}; expected WKB or EWKB bytes")
 
 
-def mended(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArray[np.object_]:
+def made_valid(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArray[np.object_]:
     """Make invalid geometries valid; those with a coordinate that is not finite are nowhere, and become None.
 
     Raises
@@ -69,7 +69,7 @@ def mended(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArra
         try:
             result[at] = shapely.make_valid(geometry)
         except shapely.errors.ShapelyError as error:
-            raise UsageError(f"geometry {number[at]} is not valid, and cannot be mended: {error}") from error
+            raise UsageError(f"geometry {number[at]} is not valid, and cannot be made_valid: {error}") from error
     return result
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.geo.affine import map_coordinates
-from polars_rasteret.geo.known_bounds import grid_bounds
+from polars_rasteret.geo.bounds_cache import cached_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def bounds_of_grids(grids: pl.Series, *, native: bool = False) -> NDArray[np.flo
     transform = _transforms(fields["transform"])
     width, height = (fields[side].fill_null(0).to_numpy().astype(np.int64) for side in ("width", "height"))
     if not native:
-        return grid_bounds(fields["crs"].to_list(), transform, width, height)
+        return cached_bounds(fields["crs"].to_list(), transform, width, height)
     return bounds_in_own_crs(transform, width, height)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.geo.affine import map_coordinates, pixel_coordinates
-from polars_rasteret.geo.crs import period_of, transform_xy
-from polars_rasteret.geo.seam import placed_x
+from polars_rasteret.geo.antimeridian import x_near_image
+from polars_rasteret.geo.crs import transform_xy, x_period
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,10 +39,10 @@ def places(grids: AnswerGrids, row: int, column: RasterColumn, reference: int) -
         moved_x, moved_y = transform_xy(crs, own_crs, x.ravel(), y.ravel())
         x, y = moved_x.reshape(x.shape), moved_y.reshape(y.shape)
     transform = column.transform[reference]
-    if own_crs is not None and (turn := period_of(own_crs)) is not None:
+    if own_crs is not None and (period := x_period(own_crs)) is not None:
         width, height = (np.full(x.size, one[reference], np.int64) for one in (column.width, column.height))
         each = np.broadcast_to(transform, (x.size, 6))
-        x = placed_x(each, width, height, x.ravel(), y.ravel(), turn=turn).reshape(x.shape)
+        x = x_near_image(each, width, height, x.ravel(), y.ravel(), period=period).reshape(x.shape)
     return pixel_coordinates(transform, x, y)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
-from polars_rasteret.geo.crs import NATIVE, period_of
-from polars_rasteret.geo.seam import placed_x
+from polars_rasteret.geo.antimeridian import x_near_image
+from polars_rasteret.geo.area_windows import area_windows
+from polars_rasteret.geo.crs import NATIVE, x_period
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pixels.raster_faults import NO_SIDECARS
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.moved import Areas, Points
+    from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.geo.points import Points
     from polars_rasteret.pixels.raster_column import RasterColumn
 
 
@@ -107,8 +109,8 @@ def windows_of_points(
     for crs, rows in _rows_by_crs(column, reference_id, points.crs):
         x, y = points.in_crs(crs, target[rows])
         grids = _transforms(column, reference_id, rows)
-        if points.crs != NATIVE and (turn := period_of(crs)) is not None:
-            x = placed_x(grids, width[rows], height[rows], x, y, turn=turn)
+        if points.crs != NATIVE and (period := x_period(crs)) is not None:
+            x = x_near_image(grids, width[rows], height[rows], x, y, period=period)
         row[rows], col[rows] = pixel_of(grids, x, y)
         if at_row is not None and at_col is not None:
             at_row[rows], at_col[rows] = pixel_coordinates(grids, x, y)
@@ -146,8 +148,8 @@ def windows_of_areas(
     extents = np.zeros((len(target), 4))
     height, width = _sizes(column, reference_id)
     for crs, rows in _rows_by_crs(column, reference_id, areas.crs):
-        windows[rows], extents[rows] = areas.windows_and_extents(
-            crs, target[rows], _transforms(column, reference_id, rows), width[rows], height[rows]
+        windows[rows], extents[rows] = area_windows(
+            areas, crs, target[rows], _transforms(column, reference_id, rows), width[rows], height[rows]
         )
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
     col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)

@@ -12,7 +12,7 @@ import numpy as np
 
 from polars_rasteret.assemble.resample import Source
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
-from polars_rasteret.geo.crs import NATIVE, period_of
+from polars_rasteret.geo.crs import NATIVE, x_period
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Period(NamedTuple):
 def turns_in_pixels(band: BandRows, rows: Ints) -> Floats:
     """Give how many columns a turn around the Earth is on the image of each row; infinite where longitudes do not repeat."""
     column, reference = band.column, band.reference_id[rows]
-    turn = np.array([np.inf if crs is None else period_of(crs) or np.inf for crs in column.crs])
+    turn = np.array([np.inf if crs is None else x_period(crs) or np.inf for crs in column.crs])
     a, b, _, d, _, _ = column.transform.T
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = np.where((b == 0) & (d == 0), turn / np.abs(a), np.inf)

@@ -16,10 +16,10 @@ import polars as pl
 import shapely
 
 from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.geo.antimeridian import geometry_bounds
 from polars_rasteret.geo.boxes import merge_bounds
 from polars_rasteret.geo.footprints import Footprints, image_footprints
 from polars_rasteret.geo.geometry import parsed
-from polars_rasteret.geo.seam import geometry_bounds
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.schema import (

@@ -14,7 +14,7 @@ import polars as pl
 
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.geo.crs import NATIVE, is_geographic
-from polars_rasteret.geo.moved import Points
+from polars_rasteret.geo.points import Points
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pairing.targets import lonlat_bounds
 from polars_rasteret.pixels.raster_faults import NO_SIDECARS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.moved import Areas
+    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.pixels.raster_column import RasterColumn
 
 _MOST_LATITUDE = 90 + 1e-6

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.geo.moved import Areas
+from polars_rasteret.geo.areas import Areas
 from polars_rasteret.grids.windows import SharedWindows
 from polars_rasteret.pairing.paired_rows import PairedRows
 from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.moved import Points
+    from polars_rasteret.geo.points import Points
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.pairing.records import Records
     from polars_rasteret.pixels.raster_column import RasterColumn

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Bill, Spending
-    from polars_rasteret.geo.moved import Areas, Points
+    from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.geo.points import Points
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows

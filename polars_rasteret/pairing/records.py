@@ -15,9 +15,9 @@ import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.geo.bounds_cache import cached_bounds
 from polars_rasteret.geo.boxes import cut_boxes, widened
 from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.geo.known_bounds import grid_bounds
 from polars_rasteret.grids.extents import bounds_in_own_crs, bounds_of_grids
 from polars_rasteret.pairing.bbox_filter import bbox_meets, has_no_box
 from polars_rasteret.pairing.times import may_lie_in, record_intervals, record_times
@@ -275,7 +275,7 @@ def _boxes_of_rasters(
         if native:
             of_reference = bounds_in_own_crs(column.transform, column.width, column.height)
         else:
-            of_reference = grid_bounds(column.crs, column.transform, column.width, column.height)
+            of_reference = cached_bounds(column.crs, column.transform, column.width, column.height)
         damaged = [one for one in column.unplaced if isinstance(column.faults[one], FileFormatError)]
         of_reference[damaged] = _EVERYWHERE
         boxes.append(of_reference[column.reference_id[present]])

@@ -15,12 +15,13 @@ import shapely
 
 from polars_rasteret.arguments import first_line
 from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.antimeridian import eastward_boxes
+from polars_rasteret.geo.areas import Areas
+from polars_rasteret.geo.bounds_cache import cached_bounds
 from polars_rasteret.geo.crs import LONLAT
-from polars_rasteret.geo.footprints import box_grids
+from polars_rasteret.geo.footprints import box_transforms
 from polars_rasteret.geo.geometry import are_points, points_of
-from polars_rasteret.geo.known_bounds import grid_bounds
-from polars_rasteret.geo.moved import Areas, Points
-from polars_rasteret.geo.seam import eastward
+from polars_rasteret.geo.points import Points
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, geometry_crs, may_hold_srids, passed_crs
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
     bounds = np.stack([float_array(sides[name]) for name in names], axis=1)
     boxes = np.full(len(bounds), None, dtype=object)
     finite = np.isfinite(bounds).all(axis=1)
-    boxes[finite] = shapely.box(*eastward(bounds[finite], crs).T)
+    boxes[finite] = shapely.box(*eastward_boxes(bounds[finite], crs).T)
     return boxes
 
 
@@ -332,7 +333,9 @@ def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
         beyond = np.flatnonzero(~np.isfinite(bounds).all(axis=1) & np.isfinite(targets.bounds).all(axis=1))
         if len(beyond):
             one = np.ones(len(beyond), np.int64)
-            bounds[beyond] = grid_bounds([targets.crs] * len(beyond), box_grids(targets.bounds[beyond]), one, one)
+            bounds[beyond] = cached_bounds(
+                [targets.crs] * len(beyond), box_transforms(targets.bounds[beyond]), one, one
+            )
         return bounds
     x, y = targets.in_crs(LONLAT, np.arange(len(targets), dtype=np.int64))
     return np.stack([x, y, x, y], axis=1)

@@ -12,16 +12,16 @@ import numpy as np
 from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, window_transform
+from polars_rasteret.geo.antimeridian import image_span, periods_to_image
 from polars_rasteret.geo.coverage import covered_pixels
-from polars_rasteret.geo.crs import NATIVE, period_of
-from polars_rasteret.geo.seam import image_span, turns_to_image
+from polars_rasteret.geo.crs import NATIVE, x_period
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.moved import Areas
+    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.pixels.reading import BandAnswer
 
 
@@ -94,7 +94,7 @@ def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: st
         )
     covered = np.zeros((height, width), np.bool_)
     for shift in _shifts(
-        lines, None if areas.crs == NATIVE or crs is None else period_of(crs), transform, (height, width)
+        lines, None if areas.crs == NATIVE or crs is None else x_period(crs), transform, (height, width)
     ):
         on_grid = [(*pixel_coordinates(transform, x + shift, y), is_ring) for x, y, is_ring in lines]
         covered |= covered_pixels(on_grid, height, width, all_touched=coverage == "all_touched")
@@ -103,14 +103,14 @@ def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: st
 
 def _shifts(
     lines: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], bool]],
-    turn: float | None,
+    period: float | None,
     transform: NDArray[np.float64],
     size: tuple[int, int],
 ) -> list[float]:
     """Give by how much x of an area is shifted where it may lie on a grid: whole turns of the Earth, where x repeats."""
-    if turn is None or not lines:
+    if period is None or not lines:
         return [0.0]
     x = np.concatenate([one for one, _, _ in lines])
     west, east = image_span(transform[None], np.array([size[1]]), np.array([size[0]]))
-    first, last = turns_to_image(x.min(initial=np.inf), x.max(initial=-np.inf), west, east, turn)
-    return [turn * n_turns for n_turns in range(int(first[0]), int(last[0]) + 1)]
+    first, last = periods_to_image(x.min(initial=np.inf), x.max(initial=-np.inf), west, east, period)
+    return [period * n_periods for n_periods in range(int(first[0]), int(last[0]) + 1)]

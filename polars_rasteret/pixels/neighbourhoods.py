@@ -14,7 +14,7 @@ import numpy as np
 from polars_rasteret.engine import WindowRead, read_windows
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates
 from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.geo.moved import Points
+from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_points
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.geo import known_bounds
+from polars_rasteret.geo import bounds_cache
 from polars_rasteret.pixels import raster_column as references
 from polars_rasteret.testing import make_cog
 
@@ -82,9 +82,9 @@ def questions(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", questions(""))
 def test_places_are_found_once_and_few_rasters_are_looked_at(monkeypatch, scenes, name, engine):
-    monkeypatch.setattr(known_bounds, "_runs", ())
+    monkeypatch.setattr(bounds_cache, "_runs", ())
     located, unpacked = [], []
-    image_footprints, reference_of = known_bounds.image_footprints, references.reference_of
+    image_footprints, reference_of = bounds_cache.image_footprints, references.reference_of
 
     def locating(crs, *grid):
         located.append(len(crs))
@@ -94,7 +94,7 @@ def test_places_are_found_once_and_few_rasters_are_looked_at(monkeypatch, scenes
         unpacked.append(args)
         return reference_of(*args)
 
-    monkeypatch.setattr(known_bounds, "image_footprints", locating)
+    monkeypatch.setattr(bounds_cache, "image_footprints", locating)
     monkeypatch.setattr(references, "reference_of", referring)
     ask = questions(engine)[name]
     assert ask(scenes.lazy())

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates
+from polars_rasteret.geo.area_windows import area_windows, outline_windows
+from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.crs import NATIVE, normalize_crs, transform_xy
-from polars_rasteret.geo.moved import Areas, Points
+from polars_rasteret.geo.points import Points
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 SOUTH_UP = (10.0, 0.0, 500_000.0, 0.0, 10.0, 5_000_000.0)
@@ -51,7 +53,7 @@ def test_windows_in_the_areas_own_crs_are_floor_and_ceil_of_the_outline(shapes, 
     n_asked = data.draw(st.integers(1, 6))
     index = np.array(data.draw(st.lists(st.integers(0, len(shapes) - 1), min_size=n_asked, max_size=n_asked)), np.int64)
     grids = [data.draw(st.sampled_from([NORTH_UP, SOUTH_UP, ROTATED])) for _ in index]
-    found = areas.outline_windows("EPSG:32632", index, np.array(grids))[0]
+    found = outline_windows(areas, "EPSG:32632", index, np.array(grids))[0]
     assert found.dtype == np.int64
     expected = [brute_force(shapes[at], grid) for at, grid in zip(index, grids, strict=True)]
     assert found.tolist() == np.array(expected).tolist()
@@ -62,7 +64,7 @@ def test_windows_in_the_areas_own_crs_are_floor_and_ceil_of_the_outline(shapes, 
 def test_windows_in_another_crs_hold_the_bent_outline(lon, lat, width, height):
     box = shapely.box(lon, lat, lon + width, lat + height)
     areas = Areas(wkb_of(box), "EPSG:4326")
-    (found,) = areas.outline_windows("EPSG:32632", np.array([0]), np.array([NORTH_UP]))[0].tolist()
+    (found,) = outline_windows(areas, "EPSG:32632", np.array([0]), np.array([NORTH_UP]))[0].tolist()
     row_start, row_stop, col_start, col_stop = brute_force(box, NORTH_UP, move=("EPSG:4326", "EPSG:32632"))
     corners = brute_force(shapely.MultiPoint(shapely.get_coordinates(box)), NORTH_UP, move=("EPSG:4326", "EPSG:32632"))
     # Chords stay inside of the true curve by a little: at most the sagitta of a twentieth of a side.
@@ -79,7 +81,7 @@ def test_a_box_of_pixel_corners_is_just_those_pixels_in_spite_of_rounding():
     for nudge in (0.0, 5e-6, -5e-6):  # half a millionth of a pixel
         box = shapely.box(500_100 + nudge, 4_999_700 + nudge, 500_250 + nudge, 4_999_900 + nudge)
         areas = Areas(wkb_of(box), "EPSG:32632")
-        assert areas.outline_windows("EPSG:32632", np.array([0]), np.array([NORTH_UP]))[0].tolist() == [
+        assert outline_windows(areas, "EPSG:32632", np.array([0]), np.array([NORTH_UP]))[0].tolist() == [
             [10, 30, 10, 25]
         ]
 
@@ -89,7 +91,7 @@ def test_points_and_lines_on_a_border_touch_the_pixel_that_starts_there():
         wkb_of(shapely.Point(500_100, 4_999_900), shapely.LineString([(500_100, 4_999_900), (500_100, 4_999_700)])),
         "EPSG:32632",
     )
-    found = areas.outline_windows("EPSG:32632", np.array([0, 1]), np.array([NORTH_UP, NORTH_UP]))[0]
+    found = outline_windows(areas, "EPSG:32632", np.array([0, 1]), np.array([NORTH_UP, NORTH_UP]))[0]
     assert found.tolist() == [[10, 11, 10, 11], [10, 30, 10, 11]]
 
 
@@ -98,18 +100,18 @@ def test_null_and_empty_areas_have_no_window_and_do_not_shift_others():
     areas = Areas(wkb_of(None, box, shapely.Polygon(), box, shapely.Point()), "EPSG:32632")
     assert len(areas) == 5
     grids = np.tile(np.array(NORTH_UP), (6, 1))
-    found = areas.outline_windows("EPSG:32632", np.array([0, 1, 2, 3, 4, 1]), grids)[0]
+    found = outline_windows(areas, "EPSG:32632", np.array([0, 1, 2, 3, 4, 1]), grids)[0]
     assert found.tolist() == [[0] * 4, [10, 30, 10, 25], [0] * 4, [10, 30, 10, 25], [0] * 4, [10, 30, 10, 25]]
     assert np.isnan(areas.bounds_in("EPSG:4326")[[0, 2, 4]]).all()
     assert np.isfinite(areas.bounds_in("EPSG:4326")[[1, 3]]).all()
-    assert Areas(wkb_of(), "EPSG:32632").outline_windows("EPSG:32632", np.zeros(0, np.int64), np.zeros((0, 6)))[
+    assert outline_windows(Areas(wkb_of(), "EPSG:32632"), "EPSG:32632", np.zeros(0, np.int64), np.zeros((0, 6)))[
         0
     ].shape == (0, 4)
 
 
 def test_areas_without_a_place_in_a_crs_have_no_window_there():
     areas = Areas(wkb_of(shapely.Point(9, 95), shapely.Point(9, 45)), "EPSG:4326")
-    found = areas.outline_windows("EPSG:32632", np.array([0, 1]), np.tile(np.array(NORTH_UP), (2, 1)))[0]
+    found = outline_windows(areas, "EPSG:32632", np.array([0, 1]), np.tile(np.array(NORTH_UP), (2, 1)))[0]
     assert found[0].tolist() == [0] * 4
     x, y = transform_xy("EPSG:4326", "EPSG:32632", np.array([9.0]), np.array([45.0]))
     row, col = (int(np.floor(one[0])) for one in pixel_coordinates(np.array(NORTH_UP), x, y))
@@ -120,7 +122,7 @@ def test_native_areas_are_in_whatever_crs_is_asked_for():
     areas = Areas(wkb_of(shapely.box(3, 4, 5.5, 6)), NATIVE)
     grid = np.array([(1.0, 0.0, 0.0, 0.0, 1.0, 0.0)])
     for crs in ("EPSG:4326", "EPSG:32632", NATIVE):
-        assert areas.outline_windows(crs, np.array([0]), grid)[0].tolist() == [[4, 6, 3, 6]]
+        assert outline_windows(areas, crs, np.array([0]), grid)[0].tolist() == [[4, 6, 3, 6]]
 
 
 def test_what_is_no_geometry_is_an_error_that_says_so():
@@ -160,11 +162,14 @@ def naip_like_grid():
 )
 def test_an_area_that_holds_the_image_asks_for_all_of_it(crs, area):
     transform, width, height = naip_like_grid()
-    ((row_start, row_stop, col_start, col_stop),) = (
-        Areas(np.array([shapely.to_wkb(area)], dtype=object), crs)
-        .windows("EPSG:32632", np.array([0]), transform, width, height)
-        .tolist()
-    )
+    ((row_start, row_stop, col_start, col_stop),) = area_windows(
+        Areas(np.array([shapely.to_wkb(area)], dtype=object), crs),
+        "EPSG:32632",
+        np.array([0]),
+        transform,
+        width,
+        height,
+    )[0].tolist()
     assert row_start <= 0
     assert row_stop >= 80
     assert col_start <= 0
@@ -175,12 +180,17 @@ def test_a_larger_area_never_asks_for_less():
     transform, width, height = naip_like_grid()
     middle = 45.3
     small, large = (
-        Areas(
-            np.array([shapely.to_wkb(shapely.box(9 - wide, middle, 9 + wide, middle + tall))], dtype=object),
-            "EPSG:4326",
-        )
-        .windows("EPSG:32632", np.array([0]), transform, width, height)[0]
-        .clip(0, [80, 80, 100, 100])
+        area_windows(
+            Areas(
+                np.array([shapely.to_wkb(shapely.box(9 - wide, middle, 9 + wide, middle + tall))], dtype=object),
+                "EPSG:4326",
+            ),
+            "EPSG:32632",
+            np.array([0]),
+            transform,
+            width,
+            height,
+        )[0][0].clip(0, [80, 80, 100, 100])
         for wide, tall in ((2, 1), (40, 30))
     )
     assert large[0] <= small[0]
@@ -193,8 +203,13 @@ def test_a_ring_around_an_image_does_not_meet_it():
     transform, width, height = naip_like_grid()
     hole = shapely.box(440_000, 4_960_000, 560_000, 5_060_000)
     ring = shapely.difference(shapely.box(300_000, 4_800_000, 700_000, 5_200_000), hole)
-    found = Areas(np.array([shapely.to_wkb(ring)], dtype=object), "EPSG:32632").windows(
-        "EPSG:32632", np.array([0]), transform, width, height
+    found, _ = area_windows(
+        Areas(np.array([shapely.to_wkb(ring)], dtype=object), "EPSG:32632"),
+        "EPSG:32632",
+        np.array([0]),
+        transform,
+        width,
+        height,
     )
     assert found.tolist() == [[0, 0, 0, 0]]
 
@@ -204,9 +219,14 @@ def test_a_polygon_that_crosses_itself_keeps_all_of_its_parts():
     bow_tie = shapely.Polygon([(460_000, 5_040_000), (540_000, 4_980_000), (540_000, 5_040_000), (460_000, 4_980_000)])
     box = shapely.box(*bow_tie.bounds)
     found, whole = (
-        Areas(np.array([shapely.to_wkb(one)], dtype=object), "EPSG:32632")
-        .windows("EPSG:32632", np.array([0]), transform, width, height)
-        .tolist()
+        area_windows(
+            Areas(np.array([shapely.to_wkb(one)], dtype=object), "EPSG:32632"),
+            "EPSG:32632",
+            np.array([0]),
+            transform,
+            width,
+            height,
+        )[0].tolist()
         for one in (bow_tie, box)
     )
     assert found == whole
@@ -254,7 +274,7 @@ def test_the_window_of_a_large_area_is_that_of_its_bent_bounds(way, shares, is_t
     if is_triangle:
         area = shapely.Polygon([(x - west, y - south), (x + east, y - south), (x, y + north)])
     n = np.array([60_000])
-    found = Areas(wkb_of(area), source).windows(target, np.array([0]), np.array([grid]), n, n)[0]
+    found = area_windows(Areas(wkb_of(area), source), target, np.array([0]), np.array([grid]), n, n)[0][0]
     expected = dense_window(area, grid, source, target)
     assert clipped(found, 60_000) == clipped(expected, 60_000)
 
@@ -274,5 +294,5 @@ GOES = "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"
 def test_an_image_that_has_nothing_of_an_area_off_its_earth_is_not_taken_whole(area, area_crs, crs, transform, is_met):
     areas = Areas(np.array([shapely.to_wkb(shapely.box(*area))], object), normalize_crs(area_crs))
     size = np.array([200])
-    window = areas.windows(normalize_crs(crs), np.array([0]), np.array([transform], np.float64), size, size)
+    window, _ = area_windows(areas, normalize_crs(crs), np.array([0]), np.array([transform], np.float64), size, size)
     assert window.any() == is_met

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+from polars_rasteret.geo.antimeridian import geometry_bounds
 from polars_rasteret.geo.boxes import merge_bounds, wrap_bounds
 from polars_rasteret.geo.footprints import image_footprints
-from polars_rasteret.geo.seam import geometry_bounds
 
 
 def footprint(crs, transform, width, height):

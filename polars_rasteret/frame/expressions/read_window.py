@@ -33,8 +33,8 @@ from polars_rasteret.frame.expressions.elementwise import (
     settled_crs,
 )
 from polars_rasteret.frame.query.watched import Watched
+from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.geometry import are_points
-from polars_rasteret.geo.seam import eastward
 from polars_rasteret.grids.choosing import FINEST, check_grid
 from polars_rasteret.grids.lining_up import OntoGrid, are_windows, check_resampling, line_up, may_need_grids, methods_of
 from polars_rasteret.grids.windows import (
@@ -303,7 +303,7 @@ def _four_numbers(bounds: Any) -> tuple[float, float, float, float] | None:
 
 
 def _eastward(box: tuple[float, float, float, float], crs: str) -> tuple[float, float, float, float]:
-    west, south, east, north = eastward(np.array([box]), crs)[0].tolist()
+    west, south, east, north = eastward_boxes(np.array([box]), crs)[0].tolist()
     return west, south, east, north
 
 

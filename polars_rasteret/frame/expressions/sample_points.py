@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.moved import Points
+    from polars_rasteret.geo.points import Points
     from polars_rasteret.pixels.raster_column import RasterColumn
 
 

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     from polars_rasteret.engine import Bill
     from polars_rasteret.frame.query.question import Question, Settled
-    from polars_rasteret.geo.moved import Areas, Points
+    from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.geo.points import Points
     from polars_rasteret.pairing.paired_rows import PairedRows
     from polars_rasteret.pairing.reader import ReadAnswer
     from polars_rasteret.pairing.records import Records

@@ -27,7 +27,8 @@ from polars_rasteret.pairing.times import AT, at_expression, check_at_dtype
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from polars_rasteret.geo.moved import Areas, Points
+    from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.geo.points import Points
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.reader import Reader
     from polars_rasteret.pixels.valid_mask import Validity

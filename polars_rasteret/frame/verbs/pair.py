@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.engine import Bill
-from polars_rasteret.geo.moved import Areas, Points
+from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_areas, windows_of_points
 from polars_rasteret.pairing.paired_rows import band_rows
 from polars_rasteret.pairing.reader import ReadAnswer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Spending
+    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows

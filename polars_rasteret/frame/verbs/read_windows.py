@@ -21,7 +21,7 @@ from polars_rasteret.frame.columns.answers import (
 )
 from polars_rasteret.frame.query.batches import TOO_LARGE
 from polars_rasteret.frame.query.question import READ_ERROR
-from polars_rasteret.geo.moved import Areas, Points
+from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.answer_grids import answer_grids
 from polars_rasteret.grids.lining_up import OntoGrid, are_windows, line_up, may_need_grids
 from polars_rasteret.grids.windows import windows_of_areas, windows_of_points, windows_on_grids, with_own_grid
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Spending
+    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows

@@ -15,7 +15,7 @@ from polars_rasteret.engine import Bill, bill_of
 from polars_rasteret.frame.columns.answers import point_column, sampled_columns
 from polars_rasteret.frame.query.batches import TOO_LARGE
 from polars_rasteret.frame.query.question import READ_ERROR
-from polars_rasteret.geo.moved import Areas, Points
+from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_points
 from polars_rasteret.pairing.paired_rows import band_rows
 from polars_rasteret.pairing.reader import ReadAnswer
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Spending
+    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows

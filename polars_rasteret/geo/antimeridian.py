@@ -15,7 +15,7 @@ import shapely
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_of
 from polars_rasteret.geo.boxes import EPSILON, merge_bounds, wrap_bounds
-from polars_rasteret.geo.crs import NATIVE, turn_of
+from polars_rasteret.geo.crs import NATIVE, longitude_period
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,9 @@ def split_at_antimeridian(geometry: Any) -> Any:
     geometry = shapely.make_valid(geometry)
     dimensions = shapely.get_dimensions(geometry)
     pieces: list[Any] = []
-    for turn in range(int(np.floor((xmin + 180) / 360)), int(np.floor((xmax + 180) / 360)) + 1):
-        piece = shapely.intersection(geometry, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
-        moved = shapely.transform(piece, lambda xy, turn=turn: xy - [360 * turn, 0])
+    for n_periods in range(int(np.floor((xmin + 180) / 360)), int(np.floor((xmax + 180) / 360)) + 1):
+        piece = shapely.intersection(geometry, shapely.box(360 * n_periods - 180, -90, 360 * n_periods + 180, 90))
+        moved = shapely.transform(piece, lambda xy, n_periods=n_periods: xy - [360 * n_periods, 0])
         while shapely.get_type_id(moved) >= shapely.GeometryType.MULTIPOINT and len(shapely.get_parts(moved)) == 1:
             moved = shapely.get_parts(moved)[0]
         pieces += [part for part in shapely.get_parts(moved) if shapely.get_dimensions(part) == dimensions]
@@ -67,7 +67,7 @@ def geometry_bounds(geometry: NDArray[np.object_]) -> Floats:
     return bounds
 
 
-def eastward(boxes: Floats, crs: str) -> Floats:
+def eastward_boxes(boxes: Floats, crs: str) -> Floats:
     """Give boxes that run east from xmin to xmax; in a geographic CRS, xmin > xmax runs on over the seam.
 
     Parameters
@@ -85,27 +85,27 @@ def eastward(boxes: Floats, crs: str) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> eastward(np.array([[170.0, -10, -170, 10]]), "EPSG:4326").tolist()
+    >>> eastward_boxes(np.array([[170.0, -10, -170, 10]]), "EPSG:4326").tolist()
     [[170.0, -10.0, 190.0, 10.0]]
     """
-    turned = np.flatnonzero(boxes[:, 0] > boxes[:, 2])
-    if not len(turned):
+    crossing = np.flatnonzero(boxes[:, 0] > boxes[:, 2])
+    if not len(crossing):
         return boxes
-    if (turn := turn_of(crs)) is None:
-        west, south, east, north = boxes[turned[0]].tolist()
+    if (period := longitude_period(crs)) is None:
+        west, south, east, north = boxes[crossing[0]].tolist()
         where = "each raster's own CRS" if crs == NATIVE else crs[:80]
         raise UsageError(
-            f"box {int(turned[0])} is ({west:g}, {south:g}, {east:g}, {north:g}) in {where}: xmin > xmax crosses the "
+            f"box {int(crossing[0])} is ({west:g}, {south:g}, {east:g}, {north:g}) in {where}: xmin > xmax crosses the "
             "antimeridian in geographic CRSs only; expected xmin <= xmax, or crs=4326 with longitudes and latitudes"
         )
     result = boxes.copy()
     with np.errstate(invalid="ignore"):
-        result[turned, 2] += turn * np.ceil((boxes[turned, 0] - boxes[turned, 2]) / turn)
+        result[crossing, 2] += period * np.ceil((boxes[crossing, 0] - boxes[crossing, 2]) / period)
     return result
 
 
-def joined_at_seam(geometries: NDArray[np.object_], turn: float) -> NDArray[np.object_]:
-    """Join geometries that were cut at the seam: what lies behind it is moved by a turn, so that they run on beyond it.
+def joined_at_antimeridian(geometries: NDArray[np.object_], period: float) -> NDArray[np.object_]:
+    """Join geometries that were cut at the seam: what lies behind it is moved by a period, so that they run on beyond it.
 
     A geometry was cut there when parts of it touch both sides, none reaches from one to the other, and all of it together takes
     at most half the Earth; others stay as they are.
@@ -114,20 +114,20 @@ def joined_at_seam(geometries: NDArray[np.object_], turn: float) -> NDArray[np.o
     ----------
     geometries
         In coordinates whose x repeats.
-    turn
+    period
         After which x repeats; it runs from minus to plus half of that.
 
     Examples
     --------
     >>> import numpy as np
     >>> fiji = shapely.MultiPolygon([shapely.box(177, -19, 180, -16), shapely.box(-180, -18, -179, -16)])
-    >>> joined_at_seam(np.array([fiji]), 360.0)[0].bounds
+    >>> joined_at_antimeridian(np.array([fiji]), 360.0)[0].bounds
     (177.0, -19.0, 181.0, -16.0)
     """
-    half, near = turn / 2, turn * EPSILON
+    half, near = period / 2, period * EPSILON
     bounds = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
     is_cut = (
-        (bounds[:, 0] <= near - half) & (bounds[:, 2] >= half - near) & (bounds[:, 2] - bounds[:, 0] <= turn + near)
+        (bounds[:, 0] <= near - half) & (bounds[:, 2] >= half - near) & (bounds[:, 2] - bounds[:, 0] <= period + near)
     )
     is_cut &= shapely.get_num_geometries(geometries) > 1
     if not is_cut.any():
@@ -139,11 +139,11 @@ def joined_at_seam(geometries: NDArray[np.object_], turn: float) -> NDArray[np.o
         order = np.argsort(start)
         reach = np.maximum.accumulate(stop[order])
         gap = start[order][1:] - reach[:-1]
-        if not len(gap) or turn - gap.max() > half:
+        if not len(gap) or period - gap.max() > half:
             continue
         first = start[order][1:][gap.argmax()]
         moved = [
-            shapely.transform(one, lambda xy: xy + np.array([turn, 0.0])) if west < first else one
+            shapely.transform(one, lambda xy: xy + np.array([period, 0.0])) if west < first else one
             for one, west in zip(parts, start, strict=True)
         ]
         joined[at] = shapely.union_all(moved)
@@ -157,13 +157,13 @@ def single_parts(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
     return geometries
 
 
-def unrolled(
+def unwrapped_x(
     x: Floats,
     owner: Ints,
-    turn: float,
+    period: float,
     between: Callable[[Ints, Floats], Floats],
 ) -> Floats:
-    """Give x along outlines without the jumps of a turn at the seam.
+    """Give x along outlines without the jumps of a period at the seam.
 
     Parameters
     ----------
@@ -171,31 +171,31 @@ def unrolled(
         Along the outlines, one after the other.
     owner
         Geometry of each.
-    turn
+    period
         After which x repeats.
     between
         Gives x at shares of the way from vertices to those after them, shape (n_vertices, n_shares); asked where x jumps.
     """
     with np.errstate(invalid="ignore"):  # places off the Earth
         step = np.diff(x)
-    jumps = np.flatnonzero((np.abs(step) > turn / 2) & (owner[1:] == owner[:-1]) & np.isfinite(step))
+    jumps = np.flatnonzero((np.abs(step) > period / 2) & (owner[1:] == owner[:-1]) & np.isfinite(step))
     if not len(jumps):
         return x
     shares = np.arange(_STEPS_ALONG + 1) / _STEPS_ALONG
     with np.errstate(invalid="ignore"):
         small = np.diff(between(jumps, shares), axis=1)
-        small -= turn * np.round(small / turn)
+        small -= period * np.round(small / period)
         along = small.sum(axis=1)
-    n_turns = np.zeros(len(x))
-    n_turns[jumps + 1] = np.where(np.isfinite(along), np.round((along - step[jumps]) / turn), 0)
-    total = np.cumsum(n_turns)
+    n_periods = np.zeros(len(x))
+    n_periods[jumps + 1] = np.where(np.isfinite(along), np.round((along - step[jumps]) / period), 0)
+    total = np.cumsum(n_periods)
     is_first = np.concatenate([[True], owner[1:] != owner[:-1]])
     start = np.maximum.accumulate(np.where(is_first, np.arange(len(x)), 0))
-    result: Floats = x + turn * (total - total[start])
+    result: Floats = x + period * (total - total[start])
     return result
 
 
-def placed_x(transform: Floats, width: Ints, height: Ints, x: Floats, y: Floats, *, turn: float) -> Floats:
+def x_near_image(transform: Floats, width: Ints, height: Ints, x: Floats, y: Floats, *, period: float) -> Floats:
     """Give the x of points moved by whole turns to where the image is; as it is where the image has the point there.
 
     Points that the image has nowhere come as near to it as they can.
@@ -206,14 +206,14 @@ def placed_x(transform: Floats, width: Ints, height: Ints, x: Floats, y: Floats,
         Of the image of each point.
     x, y
         Coordinates in the CRS of the image.
-    turn
+    period
         After which x repeats.
 
     Examples
     --------
     >>> import numpy as np
     >>> image = np.array([[1.0, 0, 170, 0, -1, 10]])
-    >>> placed_x(image, np.array([190]), np.array([20]), np.array([-100.5]), np.array([0.0]), turn=360.0)
+    >>> x_near_image(image, np.array([190]), np.array([20]), np.array([-100.5]), np.array([0.0]), period=360.0)
     array([259.5])
     """
     apart = _pixels_apart(transform, width, height, x, y)
@@ -224,9 +224,9 @@ def placed_x(transform: Floats, width: Ints, height: Ints, x: Floats, y: Floats,
     transform, width, height = transform[outside], width[outside], height[outside]
     given, y, apart = x[outside], y[outside], apart[outside]
     west, _ = image_span(transform, width, height)
-    first = np.floor((west - given) / turn)
-    for n_turns in (first, first + 1):
-        other = given + turn * n_turns
+    first = np.floor((west - given) / period)
+    for n_periods in (first, first + 1):
+        other = given + period * n_periods
         found = _pixels_apart(transform, width, height, other, y)
         is_nearer = found < apart
         apart = np.where(is_nearer, found, apart)
@@ -247,11 +247,11 @@ def image_span(transform: Floats, width: Ints, height: Ints) -> tuple[Floats, Fl
     return c + np.minimum(across, 0) + np.minimum(down, 0), c + np.maximum(across, 0) + np.maximum(down, 0)
 
 
-def turns_to_image(low: Floats, high: Floats, west: Floats, east: Floats, turn: float) -> tuple[Ints, Ints]:
+def periods_to_image(low: Floats, high: Floats, west: Floats, east: Floats, period: float) -> tuple[Ints, Ints]:
     """Give the first and last number of turns after which ``low..high`` meets ``west..east``; the nearest where none does."""
     with np.errstate(invalid="ignore"):
-        first, last = np.ceil((west - high) / turn), np.floor((east - low) / turn)
-        beyond, before = low + first * turn - east, west - (high + last * turn)
+        first, last = np.ceil((west - high) / period), np.floor((east - low) / period)
+        beyond, before = low + first * period - east, west - (high + last * period)
         nearest = np.where((beyond < before) | ((beyond == before) & (np.abs(first) < np.abs(last))), first, last)
     is_met = first <= last
     first, last = np.where(is_met, first, nearest), np.where(is_met, last, nearest)

@@ -19,7 +19,7 @@ _NEARLY = 1e-6
 """Share of its length by which an edge may miss its middle vertex."""
 
 
-def middles_of_edges(x: Floats, y: Floats, start: NDArray[np.int64]) -> NDArray[np.bool_]:
+def edge_midpoints(x: Floats, y: Floats, start: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Say which vertices lie midway between their neighbours on a straight edge.
 
     Parameters
@@ -29,38 +29,38 @@ def middles_of_edges(x: Floats, y: Floats, start: NDArray[np.int64]) -> NDArray[
     start
         Where each outline begins; one more than there are outlines.
     """
-    is_middle = np.zeros(len(x), np.bool_)
+    is_midpoint = np.zeros(len(x), np.bool_)
     if len(x) < 3:
-        return is_middle
+        return is_midpoint
     with np.errstate(invalid="ignore"):
         miss = np.abs(x[:-2] - 2 * x[1:-1] + x[2:]) + np.abs(y[:-2] - 2 * y[1:-1] + y[2:])
-        is_middle[1:-1] = miss <= _NEARLY * (np.abs(x[2:] - x[:-2]) + np.abs(y[2:] - y[:-2]))
+        is_midpoint[1:-1] = miss <= _NEARLY * (np.abs(x[2:] - x[:-2]) + np.abs(y[2:] - y[:-2]))
     ends = np.concatenate([start[:-1], start[1:] - 1])
-    is_middle[ends[(ends >= 0) & (ends < len(x))]] = False
-    return is_middle
+    is_midpoint[ends[(ends >= 0) & (ends < len(x))]] = False
+    return is_midpoint
 
 
-def reaches(values: Floats, is_middle: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def edge_extremes(values: Floats, is_midpoint: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Give how low and how high outlines reach around each vertex, in a coordinate in which their edges are bent.
 
     Parameters
     ----------
     values
         Of the vertices.
-    is_middle
-        As `middles_of_edges` says.
+    is_midpoint
+        As `edge_midpoints` says.
 
     Examples
     --------
     >>> import numpy as np
-    >>> low, high = reaches(np.array([0.0, 3.0, 4.0, 3.0]), np.array([False, True, True, False]))
+    >>> low, high = edge_extremes(np.array([0.0, 3.0, 4.0, 3.0]), np.array([False, True, True, False]))
     >>> high.tolist()
     [0.0, 4.0, 4.0, 3.0]
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         across = values[2:] - values[:-2]
         bend = values[:-2] - 2 * values[1:-1] + values[2:]
-        at = np.flatnonzero(is_middle[1:-1] & (np.abs(across) <= 2 * np.abs(bend)))  # few: where an outline turns
+        at = np.flatnonzero(is_midpoint[1:-1] & (np.abs(across) <= 2 * np.abs(bend)))  # few: where an outline turns
         if not len(at):
             return values, values
         across, bend, at = across[at], bend[at], at + 1

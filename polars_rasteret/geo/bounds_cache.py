@@ -47,7 +47,7 @@ class _Run:
 _runs: tuple[_Run, ...] = ()
 
 
-def grid_bounds(
+def cached_bounds(
     crs: Sequence[str | None],
     transform: NDArray[np.float64],
     width: NDArray[np.int64],
@@ -59,7 +59,7 @@ def grid_bounds(
     --------
     >>> import numpy as np
     >>> grid = np.array([[1.0, 0, 10, 0, -1, 50]])
-    >>> grid_bounds(["EPSG:4326"], grid, np.array([20]), np.array([5])).tolist()
+    >>> cached_bounds(["EPSG:4326"], grid, np.array([20]), np.array([5])).tolist()
     [[10.0, 45.0, 30.0, 50.0]]
     """
     bounds = np.full((len(crs), 4), np.nan)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polars_rasteret.geo import known_bounds
+from polars_rasteret.geo import bounds_cache
 from polars_rasteret.geo.footprints import image_footprints
 
 CRSS = ["EPSG:32632", "EPSG:4326", "EPSG:3035", None]
@@ -18,7 +18,7 @@ CRSS = ["EPSG:32632", "EPSG:4326", "EPSG:3035", None]
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch):
-    monkeypatch.setattr(known_bounds, "_runs", ())
+    monkeypatch.setattr(bounds_cache, "_runs", ())
 
 
 def grids(numbers):
@@ -34,13 +34,13 @@ def grids(numbers):
 @given(st.lists(st.lists(st.integers(0, 400), max_size=60), max_size=8), st.sampled_from([20, 100, 10_000]))
 def test_known_bounds_are_those_of_the_footprints(calls, max_grids):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known_bounds, "_runs", ())
-        patch.setattr(known_bounds, "MAX_GRIDS", max_grids)
+        patch.setattr(bounds_cache, "_runs", ())
+        patch.setattr(bounds_cache, "MAX_GRIDS", max_grids)
         for numbers in calls:
             asked = grids(numbers)
-            np.testing.assert_array_equal(known_bounds.grid_bounds(*asked), image_footprints(*asked).bounds)
-            assert sum(map(len, known_bounds._runs)) <= max_grids
-            lengths = [len(run) for run in known_bounds._runs]
+            np.testing.assert_array_equal(bounds_cache.cached_bounds(*asked), image_footprints(*asked).bounds)
+            assert sum(map(len, bounds_cache._runs)) <= max_grids
+            lengths = [len(run) for run in bounds_cache._runs]
             assert all(longer > 2 * shorter for longer, shorter in itertools.pairwise(lengths))
 
 
@@ -51,19 +51,19 @@ def test_each_grid_is_computed_once(monkeypatch):
         computed.append(len(crs))
         return image_footprints(crs, *grid)
 
-    monkeypatch.setattr(known_bounds, "image_footprints", counting)
-    known_bounds.grid_bounds(*grids(np.arange(300)))
+    monkeypatch.setattr(bounds_cache, "image_footprints", counting)
+    bounds_cache.cached_bounds(*grids(np.arange(300)))
     first = sum(computed)
     for numbers in (np.arange(300), np.arange(299, -1, -3), np.repeat([5, 17], 50)):
-        known_bounds.grid_bounds(*grids(numbers))
+        bounds_cache.cached_bounds(*grids(numbers))
     assert sum(computed) == first <= 300
 
 
 def test_equal_hashes_tell_nothing(monkeypatch):
-    monkeypatch.setattr(known_bounds, "_ODD", np.zeros(10, np.uint64))
+    monkeypatch.setattr(bounds_cache, "_ODD", np.zeros(10, np.uint64))
     for _ in range(2):
         asked = grids(np.arange(100))
-        np.testing.assert_array_equal(known_bounds.grid_bounds(*asked), image_footprints(*asked).bounds)
+        np.testing.assert_array_equal(bounds_cache.cached_bounds(*asked), image_footprints(*asked).bounds)
 
 
 def test_threads_share_what_is_known():
@@ -73,7 +73,7 @@ def test_threads_share_what_is_known():
         rng = np.random.default_rng(seed)
         for _ in range(20):
             asked = grids(rng.integers(0, 200, 50))
-            if not np.array_equal(known_bounds.grid_bounds(*asked), image_footprints(*asked).bounds, equal_nan=True):
+            if not np.array_equal(bounds_cache.cached_bounds(*asked), image_footprints(*asked).bounds, equal_nan=True):
                 wrong.append(seed)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]

@@ -1,4 +1,4 @@
-"""Where do areas lie on images whose x repeats after a turn around the Earth?
+"""Where do areas lie on images whose x repeats after a period around the Earth?
 
 Areas come in pieces that move together; each piece is placed on each image by the rule of `seam`. Images in other CRSs, where x
 does not repeat, are the matter of `moved`.
@@ -13,13 +13,14 @@ import numpy as np
 import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.geo.antimeridian import image_span, periods_to_image
+from polars_rasteret.geo.areas import reduced_runs
 from polars_rasteret.geo.boxes import EPSILON
-from polars_rasteret.geo.seam import image_span, turns_to_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
+
+    from polars_rasteret.geo.areas import AreaPieces
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -29,26 +30,6 @@ _FAR_PX = 2**31
 """Beyond that many pixels there is no image; such positions come from a projection's far end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pieces:
-    """Pieces of areas in one CRS, continuous in x."""
-
-    x: Floats
-    y: Floats
-    start: Ints
-    """Where the coordinates of each piece begin; one more than there are pieces."""
-    bounds: Floats
-    """Of each piece, shape (n, 4); NaN where it has no place."""
-    first: Ints
-    """First piece of each area; one more than there are areas."""
-    is_box: Booleans
-    """Whether a piece is its bounds."""
-    tolerance: Floats
-    """Pixels by which a window may be smaller than its piece."""
-    shapes: Callable[[], NDArray[np.object_]]
-    """Gives the pieces as geometries."""
-
-
 @dataclass(slots=True)
 class _Found:
     """The best placement of each piece so far."""
@@ -56,11 +37,11 @@ class _Found:
     extent: Floats
     window: Floats
     overlap: Floats
-    n_turns: Ints
+    n_periods: Ints
 
 
-def placed_windows(
-    pieces: Pieces, index: Ints, transform: Floats, width: Ints, height: Ints, *, turn: float
+def wrapped_windows(
+    pieces: AreaPieces, index: Ints, transform: Floats, width: Ints, height: Ints, *, period: float
 ) -> tuple[Ints, Floats]:
     """Give the pixel windows of areas on images, and the same in fractions of pixels.
 
@@ -72,7 +53,7 @@ def placed_windows(
         Area of each row, shape (k,).
     transform, width, height
         Image of each row; shapes (k, 6), (k,), (k,).
-    turn
+    period
         After which x repeats.
 
     Returns
@@ -87,16 +68,16 @@ def placed_windows(
     at = np.repeat(np.arange(len(index)), n_pieces)
     start = np.concatenate([[0], np.cumsum(n_pieces)]).astype(np.int64)
     piece = np.arange(len(at)) - np.repeat(start[:-1] - pieces.first[index], n_pieces)
-    found = _best(pieces, piece, transform[at], width[at], height[at], turn=turn)
+    found = _best(pieces, piece, transform[at], width[at], height[at], period=period)
     most = np.maximum.reduceat(found.overlap, start[:-1]) if len(at) else np.zeros(0)
     is_met = most >= 0
     # What is not on the image goes with the piece that most of is: the bounds are those of all pieces.
     apart = np.flatnonzero((found.overlap < 0) & is_met[at])
     if len(apart):
         rows = np.flatnonzero(found.overlap == most[at])
-        n_turns = np.zeros(len(index))
-        n_turns[at[rows[::-1]]] = found.n_turns[rows[::-1]]
-        found.extent[apart] = _extents(pieces, piece[apart], transform[at[apart]], turn * n_turns[at[apart]])
+        n_periods = np.zeros(len(index))
+        n_periods[at[rows[::-1]]] = found.n_periods[rows[::-1]]
+        found.extent[apart] = _extents(pieces, piece[apart], transform[at[apart]], period * n_periods[at[apart]])
         found.window[apart] = _smallest(found.extent[apart], pieces.tolerance[piece[apart]])
     windows, extents = (_enclosing(one, start) for one in (found.window, found.extent))
     is_met &= np.isfinite(windows).all(axis=1)
@@ -110,42 +91,44 @@ def whole_where_nearly(extents: Floats) -> Floats:
     return np.where(np.abs(extents - whole) <= BORDER_TOLERANCE_PX, whole, extents)
 
 
-def _best(pieces: Pieces, piece: Ints, transform: Floats, width: Ints, height: Ints, *, turn: float) -> _Found:
+def _best(pieces: AreaPieces, piece: Ints, transform: Floats, width: Ints, height: Ints, *, period: float) -> _Found:
     """Place each piece where most of it is on the image; ties go to the fewest turns."""
     n_rows = len(piece)
     low, high = pieces.bounds[piece, 0], pieces.bounds[piece, 2]
     west, east = image_span(transform, width, height)
-    first, last = turns_to_image(low, high, west, east, turn)
+    first, last = periods_to_image(low, high, west, east, period)
     found = _Found(
         extent=np.full((n_rows, 4), np.nan),
         window=np.full((n_rows, 4), np.nan),
         overlap=np.full(n_rows, -np.inf),
-        n_turns=first.copy(),
+        n_periods=first.copy(),
     )
-    goes_round = high - low >= turn * (1 - EPSILON)
+    goes_round = high - low >= period * (1 - EPSILON)
     for more in range(int((last - first).max(initial=0)) + 1):
         rows = np.flatnonzero(first + more <= last)
-        n_turns = first[rows] + more
+        n_periods = first[rows] + more
         image = transform[rows], width[rows], height[rows]
-        extent = _extents(pieces, piece[rows], image[0], turn * n_turns.astype(np.float64))
+        extent = _extents(pieces, piece[rows], image[0], period * n_periods.astype(np.float64))
         window = _smallest(extent, pieces.tolerance[piece[rows]])
-        overlap = _overlap(pieces, piece[rows], image, turn * n_turns.astype(np.float64), extent=extent, window=window)
+        overlap = _overlap(
+            pieces, piece[rows], image, period * n_periods.astype(np.float64), extent=extent, window=window
+        )
         best = found.overlap[rows]
         with np.errstate(invalid="ignore"):  # where neither is met
             is_tie = (overlap == best) | (np.abs(overlap - best) <= BORDER_TOLERANCE_PX * np.maximum(overlap, 1))
-        is_better = np.where(is_tie, np.abs(n_turns) < np.abs(found.n_turns[rows]), overlap > best)
+        is_better = np.where(is_tie, np.abs(n_periods) < np.abs(found.n_periods[rows]), overlap > best)
         if more == 0:
             is_better[:] = True
         whole = goes_round[rows] & (overlap >= 0) & (best >= 0)  # all the way around, an area has no other end
         together = _union(found.window[rows], window)
         chosen = rows[is_better]
         found.extent[chosen], found.window[chosen] = extent[is_better], window[is_better]
-        found.overlap[chosen], found.n_turns[chosen] = overlap[is_better], n_turns[is_better]
+        found.overlap[chosen], found.n_periods[chosen] = overlap[is_better], n_periods[is_better]
         found.window[rows[whole]] = together[whole]
     return found
 
 
-def _extents(pieces: Pieces, piece: Ints, transform: Floats, shift: Floats) -> Floats:
+def _extents(pieces: AreaPieces, piece: Ints, transform: Floats, shift: Floats) -> Floats:
     """Give ``first_row, last_row, first_col, last_col``, shape (n, 4); NaN without a place."""
     if not transform[:, 1].any() and not transform[:, 3].any():
         x, y = (pieces.bounds[piece][:, sides] for sides in ((0, 2), (1, 3)))
@@ -158,7 +141,7 @@ def _extents(pieces: Pieces, piece: Ints, transform: Floats, shift: Floats) -> F
         at = np.arange(start[-1]) - np.repeat(start[:-1] - pieces.start[piece], n)
         row, col = pixel_coordinates(transform[owner], pieces.x[at] + shift[owner], pieces.y[at])
         sides = [(row, np.minimum), (row, np.maximum), (col, np.minimum), (col, np.maximum)]
-        extent = np.stack([reduced(reduce, one, start) for one, reduce in sides], axis=1)
+        extent = np.stack([reduced_runs(reduce, one, start) for one, reduce in sides], axis=1)
     has_place = (np.abs(extent) < _FAR_PX).all(axis=1)
     return np.where(has_place[:, None], extent, np.nan)
 
@@ -171,7 +154,7 @@ def _smallest(extent: Floats, tolerance: Floats) -> Floats:
 
 
 def _overlap(
-    pieces: Pieces, piece: Ints, image: tuple[Floats, Ints, Ints], shift: Floats, *, extent: Floats, window: Floats
+    pieces: AreaPieces, piece: Ints, image: tuple[Floats, Ints, Ints], shift: Floats, *, extent: Floats, window: Floats
 ) -> Floats:
     """Give how many pixels of the bounds of each piece are on its image; -inf where the piece does not meet it."""
     transform, width, height = image
@@ -202,13 +185,3 @@ def _enclosing(sides: Floats, start: Ints) -> Floats:
         return np.zeros((0, 4))
     reduce = (np.fmin, np.fmax, np.fmin, np.fmax)
     return np.stack([one.reduceat(sides[:, side], start[:-1]) for side, one in enumerate(reduce)], axis=1)
-
-
-def reduced(reduce: np.ufunc, values: Floats, start: Ints) -> Floats:
-    """Reduce each run ``start[i]:start[i + 1]``; NaN for an empty run."""
-    result = np.full(len(start) - 1, np.nan)
-    filled = np.flatnonzero(start[1:] > start[:-1])
-    if len(filled):
-        with np.errstate(invalid="ignore"):
-            result[filled] = reduce.reduceat(values, start[filled])
-    return result

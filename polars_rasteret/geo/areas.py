@@ -1,0 +1,255 @@
+"""What are the outlines of areas in the CRS of each record?
+
+Straight edges bend in another CRS, so outlines get more vertices before they are transformed, once per CRS. Pixel windows of
+areas do not belong here: `area_windows`, and `wrapped_windows` where x wraps around the Earth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
+from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, longitude_period, transform_xy, x_period
+from polars_rasteret.geo.curved_edges import edge_extremes, edge_midpoints
+from polars_rasteret.geo.geometry import made_valid, parsed
+from polars_rasteret.geo.points import Points
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Booleans = NDArray[np.bool_]
+
+_SEGMENTS_PER_SIDE = 20
+"""Chords that follow an edge as long as the geometry, because the edge bends in another CRS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaPieces:
+    """AreaPieces of areas in one CRS, continuous in x."""
+
+    x: Floats
+    y: Floats
+    start: Ints
+    """Where the coordinates of each piece begin; one more than there are pieces."""
+    bounds: Floats
+    """Of each piece, shape (n, 4); NaN where it has no place."""
+    first: Ints
+    """First piece of each area; one more than there are areas."""
+    is_box: Booleans
+    """Whether a piece is its bounds."""
+    tolerance: Floats
+    """Pixels by which a window may be smaller than its piece."""
+    shapes: Callable[[], NDArray[np.object_]]
+    """Gives the pieces as geometries."""
+
+
+class Areas:
+    """Outlines of geometries in one CRS, made pixel windows of grids in others.
+
+    Parameters
+    ----------
+    wkb
+        Object array of WKB or EWKB bytes; None and empty geometries have no window.
+    crs
+        Normalized CRS of the coordinates, or ``"native"``.
+    step
+        Between points of the outlines, per geometry; None: a share of its size.
+    """
+
+    def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None) -> None:
+        geometries = parsed(wkb)
+        is_finite = np.isfinite(shapely.bounds(geometries)).all(axis=-1)
+        crossing = np.flatnonzero(is_finite & ~shapely.is_valid(geometries))
+        if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
+            geometries = geometries.copy()
+            geometries[crossing] = made_valid(geometries[crossing], crossing)
+        if (period := longitude_period(crs)) is not None:
+            geometries = joined_at_antimeridian(geometries, period)
+        self.crs = crs
+        self.geometries = geometries
+        self._pieces: dict[str, AreaPieces] = {}
+        self._is_midpoint: Booleans | None = None
+        self.bounds: Floats = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
+        # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
+        self.is_point: Booleans = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
+        is_point = self.is_point
+        self.tolerance = np.where(is_point, 0.0, BORDER_TOLERANCE_PX)
+        # Only the outline matters for a window; straight edges get points because they bend in another CRS.
+        with np.errstate(invalid="ignore"):  # geometries of infinities
+            sizes = self.bounds[:, 2:] - self.bounds[:, :2]
+        longest = np.nanmax(sizes, axis=1, initial=0)
+        has_length = np.isfinite(longest) & (longest > 0)
+        box_area = np.prod(np.where(np.isfinite(sizes), sizes, 0), axis=1)
+        self.is_box = is_point | (np.abs(shapely.area(geometries) - box_area) <= 1e-9 * box_area)
+        dense = geometries.copy()
+        step = longest / _SEGMENTS_PER_SIDE if step is None else step
+        dense[has_length] = shapely.segmentize(geometries[has_length], step[has_length])
+        self._dense = dense
+        xy, owner = shapely.get_coordinates(dense, return_index=True)
+        self.vertices = Points(np.ascontiguousarray(xy[:, 0]), np.ascontiguousarray(xy[:, 1]), crs)
+        counts = np.bincount(owner, minlength=len(geometries)) if len(geometries) else np.zeros(0, np.int64)
+        self.first_vertex = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def points(self, index: Ints) -> tuple[Points, Ints]:
+        """Give points, and which of them each of the geometries `index`, all points that are not empty, is."""
+        return self.vertices, self.first_vertex[index]
+
+    def outline(self, crs: str, index: int) -> list[tuple[Floats, Floats, bool]]:
+        """Give the lines of one geometry in `crs`: x, y, and whether they enclose something, per ring or line.
+
+        Coordinates may be infinite where they have no place in `crs`.
+        """
+        period = x_period(crs)
+        run = slice(self.first_vertex[index], self.first_vertex[index + 1])
+        if period is None:
+            x, y = self.vertices.in_crs(crs, np.arange(run.start, run.stop))
+        else:
+            x, y = self._continuous(crs, period)
+            x, y = x[run], y[run]
+        lines, start = [], 0
+        for part in single_parts(self._dense[index : index + 1]):
+            is_area = shapely.get_dimensions(part) == 2
+            for line in shapely.get_rings(part) if is_area else [part]:
+                stop = start + shapely.get_num_coordinates(line)
+                along_x, along_y = x[start:stop], y[start:stop]
+                if period is not None and is_area and is_geographic(crs) and _winds(along_x, period):
+                    pole = np.copysign(period / 4, along_y.mean())
+                    along_x = np.concatenate([along_x, along_x[[-1, 0, 0]]])
+                    along_y = np.concatenate([along_y, [pole, pole, along_y[0]]])
+                lines.append((along_x, along_y, bool(is_area)))
+                start = stop
+        return lines
+
+    def bounds_in(self, crs: str) -> Floats:
+        """Give the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where there is none.
+
+        Those over the seam of a geographic CRS run on beyond it: xmax is never less than xmin.
+        """
+        if (period := longitude_period(crs)) is None:
+            index = np.arange(len(self.vertices), dtype=np.int64)
+            x, y = self.vertices.in_crs(crs, index)
+            return _bounds((x, x), (y, y), self.first_vertex)
+        pieces = self.pieces_in(crs, period)
+        sides = (np.fmin, np.fmin, np.fmax, np.fmax)
+        return np.stack(
+            [reduced_runs(one, pieces.bounds[:, side], pieces.first) for side, one in enumerate(sides)], axis=1
+        )
+
+    def _continuous(self, crs: str, period: float) -> tuple[Floats, Floats]:
+        """Give the coordinates of all outlines in a CRS whose x repeats, without jumps at its seam."""
+        x, y = self.vertices.in_crs(crs, np.arange(len(self.vertices), dtype=np.int64))
+        if self.vertices.is_in(crs):
+            return x, y
+        own_x, own_y = self.vertices.x, self.vertices.y
+
+        def between(at: Ints, shares: Floats) -> Floats:
+            along_x, along_y = (one[at, None] * (1 - shares) + one[at + 1, None] * shares for one in (own_x, own_y))
+            moved, _ = transform_xy(self.crs, crs, along_x.ravel(), along_y.ravel())
+            return moved.reshape(along_x.shape)
+
+        owner = np.repeat(np.arange(len(self)), np.diff(self.first_vertex))
+        return unwrapped_x(x, owner, period, between), y
+
+    def extremes_in(self, crs: str, values: Floats, at: Ints) -> tuple[Floats, Floats]:
+        """Give how low and how high the outlines reach around the vertices `at`, in a coordinate of `crs`."""
+        if self.vertices.is_in(crs):
+            return values, values
+        if self._is_midpoint is None:
+            self._is_midpoint = edge_midpoints(self.vertices.x, self.vertices.y, self.first_vertex)
+        return edge_extremes(values, self._is_midpoint[at])
+
+    def pieces_in(self, crs: str, period: float) -> AreaPieces:
+        """Give the areas in a CRS whose x repeats, in pieces that move together.
+
+        What takes more than half the Earth is placed part by part, everything else as a whole.
+        """
+        crs = LONLAT if crs in LONLAT_NAMES else crs
+        if crs not in self._pieces:
+            self._pieces[crs] = self._made_pieces(crs, period)
+        return self._pieces[crs]
+
+    def _made_pieces(self, crs: str, period: float) -> AreaPieces:
+        x, y = self._continuous(crs, period)
+        every = np.arange(len(x))
+        reach = self.extremes_in(crs, x, every), self.extremes_in(crs, y, every)
+        bounds = _bounds(*reach, self.first_vertex)
+        bounds[~np.isfinite(bounds).all(axis=1)] = np.nan
+        width = bounds[:, 2] - bounds[:, 0]
+        is_own = self.vertices.is_in(crs)
+        is_box = self.is_box.copy() if is_own else self.is_point.copy()
+        if not is_own and is_geographic(crs):
+            for at in np.flatnonzero(width > period / 2).tolist():  # around a pole, outlines do not close
+                around = np.concatenate([np.zeros(0), *(one for _, one, is_ring in self.outline(crs, at) if is_ring)])
+                if len(around) and np.abs(around).max() == period / 4:
+                    is_box[at] = True
+                    bounds[at, 1], bounds[at, 3] = around.min(), around.max()
+        apart: Booleans = (width > period / 2) & ~is_box & (shapely.get_num_geometries(self._dense) > 1)
+        if not apart.any():
+            n_pieces, start = np.ones(len(self), np.int64), self.first_vertex
+        else:
+            parts = [single_parts(self._dense[at : at + 1]) if apart[at] else None for at in range(len(self))]
+            n_pieces = np.array([1 if one is None else len(one) for one in parts], np.int64)
+            sizes = [
+                np.diff(self.first_vertex[at : at + 2]) if one is None else shapely.get_num_coordinates(one)
+                for at, one in enumerate(parts)
+            ]
+            start = np.concatenate([[0], *(np.cumsum(one) + self.first_vertex[at] for at, one in enumerate(sizes))])
+            is_whole = np.repeat(~apart, n_pieces)
+            of_pieces = _bounds(*reach, start.astype(np.int64))
+            of_pieces[~np.isfinite(of_pieces).all(axis=1)] = np.nan
+            bounds = np.where(is_whole[:, None], np.repeat(bounds, n_pieces, axis=0), of_pieces)
+            is_box = np.repeat(is_box & ~apart, n_pieces)
+
+        def shapes() -> NDArray[np.object_]:
+            made = self._dense
+            if not is_own:
+                has_place = np.isfinite(np.stack([x, y], axis=1))
+                made = shapely.set_coordinates(made.copy(), np.where(has_place, np.stack([x, y], axis=1), 0))
+            if not apart.any():
+                return made
+            each = [single_parts(made[at : at + 1]) if apart[at] else made[at : at + 1] for at in range(len(made))]
+            return np.concatenate(each)
+
+        return AreaPieces(
+            x=x,
+            y=y,
+            start=start.astype(np.int64),
+            bounds=bounds,
+            first=np.concatenate([[0], np.cumsum(n_pieces)]).astype(np.int64),
+            is_box=is_box,
+            tolerance=np.repeat(self.tolerance, n_pieces),
+            shapes=shapes,
+        )
+
+
+def _bounds(x: tuple[Floats, Floats], y: tuple[Floats, Floats], start: Ints) -> Floats:
+    """Give the bounds of runs of vertices, of each of which is known how low and how high it reaches."""
+    sides = [(np.fmin, x[0]), (np.fmin, y[0]), (np.fmax, x[1]), (np.fmax, y[1])]
+    return np.stack([reduced_runs(reduce, one, start) for reduce, one in sides], axis=1)
+
+
+def _winds(x: Floats, period: float) -> bool:
+    """Say whether a ring goes around a pole."""
+    return len(x) > 0 and bool(np.isfinite(x).all() and abs(x[-1] - x[0]) > period / 2)
+
+
+def reduced_runs(reduce: np.ufunc, values: Floats, start: Ints) -> Floats:
+    """Reduce each run ``start[i]:start[i + 1]``; NaN for an empty run."""
+    result = np.full(len(start) - 1, np.nan)
+    filled = np.flatnonzero(start[1:] > start[:-1])
+    if len(filled):
+        with np.errstate(invalid="ignore"):
+            result[filled] = reduce.reduceat(values, start[filled])
+    return result
