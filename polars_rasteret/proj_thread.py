@@ -2,6 +2,7 @@
 
 PROJ contexts belong to threads, and Polars calls us on threads of its own that come and go. Measured with pyproj 3.7.2: a
 transformer made on one such thread and another on the next crashes the interpreter, even when nothing is shared between them.
+https://github.com/pyproj4/pyproj/issues/1622 tells why; a test in ``tests/upstream`` fails once the installed pyproj is mended.
 So every call into pyproj runs on one thread that lives as long as the process. It never calls Polars, so a callback may wait
 for it. Nothing but that belongs here.
 """

@@ -3,7 +3,8 @@
 Polars' streaming engine answers ``head`` as soon as it has its rows and leaves the thread that runs a Python source or callback
 running. If the interpreter ends meanwhile, CPython (before 3.14) ends that thread when it asks for the GIL, and unwinding
 through Rust aborts the process (measured: exit code 134 in 7 of 8 runs). So runs are counted, and at exit told to stop and waited
-for, briefly. A wait looks for Ctrl-C as well, in the way that the faces have told. Nothing else belongs here.
+for, briefly. https://github.com/python/cpython/issues/87135 is the fault; ``tests/upstream`` has a script that shows it.
+A wait looks for Ctrl-C as well, in the way that the faces have told. Nothing else belongs here.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ READY_STORES = (
 NO_RETRIES: Any = {"max_retries": 0, "retry_timeout": timedelta(0)}
 
 _LONGEST_HREF = 16_384
-"""Each byte may take three once it is encoded, and obstore panics at 65,535; servers take half of that or less."""
+"""Each byte may take three once it is encoded, and obstore panics at 65,535
+(https://github.com/seanmonstar/reqwest/issues/668); servers take half of that or less."""
 _NO_NAME = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 NO_PROXY_URL = "http://127.0.0.1:0"
 """Nothing can listen on port 0, so what is sent there fails at once."""

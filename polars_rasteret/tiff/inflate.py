@@ -14,6 +14,9 @@ wanted byte:
 
 All bytes of a compressed tile are fetched; only uncompressed strips are read in part (``layout.is_chopped``).
 
+libdeflate has no streams (https://github.com/ebiggers/libdeflate/issues/73), and imagecodecs no word for "the first bytes".
+A test in ``tests/upstream`` fails once a decoder hands over what fits.
+
 The undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
 zlib's streaming decoder or a full decode takes their place. Nothing about pixels belongs here.
 """

@@ -3,7 +3,7 @@
 The decoder of imagecodecs takes the code after a Clear code unchecked: one that is no literal makes it read memory that is
 not its own, which ends the process. Damaged files hold such codes. This module walks over a stream, without decoding it, and
 finds them; the decoder itself reports all other faults. TIFF 6.0 section 13: the width of a code depends only on the number of
-codes since the last Clear.
+codes since the last Clear. ``tests/upstream`` shows the fault; a test there fails once a release of imagecodecs is without it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""imagecodecs decodes an LZW stream in which a Clear code is followed by a code that no table holds yet.
+
+TIFF 6.0 section 13: after Clear (256) the table is empty, so the next code is a literal (0..255), Clear or the end (257). libtiff
+calls anything else corrupt. imagecodecs refuses such a code at the beginning of a stream, and takes it after a later Clear: it
+reads an entry of the table that was never written. Here that gives a byte; in other streams the entry points to foreign memory,
+and the process ends.
+
+Prints ``decoded`` or ``refused``. What this package does about it: ``polars_rasteret/tiff/lzw_check.py``.
+"""
+
+from __future__ import annotations
+
+import imagecodecs
+
+CODES = (256, 65, 256, 300, 65, 257)
+
+
+def main() -> None:
+    bits = "".join(format(code, "09b") for code in CODES)
+    bits += "0" * (-len(bits) % 8)
+    stream = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    try:
+        imagecodecs.lzw_decode(stream, out=1_000)
+    except imagecodecs.LzwError:
+        print("refused")
+    else:
+        print("decoded")
+
+
+if __name__ == "__main__":
+    main()
