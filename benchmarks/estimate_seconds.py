@@ -54,7 +54,7 @@ def queries(records: Any) -> dict[str, Any]:
 
 def measure(base_url: str) -> dict[str, list[float]]:
     import polars_rasteret as pr
-    from polars_rasteret.fetch.scheduler import clear_cache
+    from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
     hrefs = [f"{base_url}/copy-{number}/0.tif" for number in range(N_FILES)]
     records = pr.build_from_files(hrefs, on_error="raise").collect().lazy()

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.describe import Description
     from polars_rasteret.collection.scan import scan_collection
     from polars_rasteret.collection.upkeep import compact, list_collections, remove
-    from polars_rasteret.fetch.sources import ByteSource
-    from polars_rasteret.fetch.stores import configure_store
+    from polars_rasteret.fetch.sources.byte_source import ByteSource
+    from polars_rasteret.fetch.sources.stores import configure_store
     from polars_rasteret.frame.estimate.dry_run import Estimate, estimate
     from polars_rasteret.ingest.files import build_from_files
     from polars_rasteret.ingest.refresh import refresh
@@ -80,11 +80,11 @@ __version__ = "0.1.0"
 _LAZY = {
     "build_from_files": "polars_rasteret.ingest.files",
     "build_from_table": "polars_rasteret.ingest.tables",
-    "ByteSource": "polars_rasteret.fetch.sources",
+    "ByteSource": "polars_rasteret.fetch.sources.byte_source",
     "Description": "polars_rasteret.collection.describe",
     "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "compact": "polars_rasteret.collection.upkeep",
-    "configure_store": "polars_rasteret.fetch.stores",
+    "configure_store": "polars_rasteret.fetch.sources.stores",
     "estimate": "polars_rasteret.frame.estimate.dry_run",
     "list_collections": "polars_rasteret.collection.upkeep",
     "refresh": "polars_rasteret.ingest.refresh",

@@ -65,7 +65,7 @@ def pytest_collection_finish() -> None:
 def nothing_is_left_running() -> Iterator[None]:
     """End what a test leaves behind: under a limit Polars leaves a source running, and may pull it again after the answer."""
     yield
-    if "polars_rasteret.fetch.scheduler" in sys.modules:
+    if "polars_rasteret.fetch.scheduling.scheduler" in sys.modules:
         import quiet
 
         quiet.end_all_reads()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from polars_rasteret.engine import at_exit
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 _DEADLINE_S = 60.0
 

@@ -18,8 +18,8 @@ from rasterio.transform import from_origin
 from polars_rasteret.assemble.values import exact_scalar
 from polars_rasteret.engine import PixelReference, WindowRead, bill_of, decoding, read_windows, tables, unpacked
 from polars_rasteret.errors import BudgetError, FetchError, FileFormatError, UsageError
-from polars_rasteret.fetch.scheduler import clear_cache
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.options import ReadOptions
 from polars_rasteret.profile import profile
 from polars_rasteret.testing import FaultySource, MemorySource, RecordingSource
@@ -573,7 +573,7 @@ def test_ctrl_c_ends_a_read_at_once(store):
 
 
 def test_after_an_exception_nothing_is_decoded_and_every_byte_is_given_back(store, monkeypatch):
-    from polars_rasteret.fetch.scheduler import process_scheduler
+    from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
     href = store.put(tiff_of(pixels_of("uint16"), tiled=True, blockxsize=16, blockysize=16, compress="deflate"))
     reference = reference_to(store, href)

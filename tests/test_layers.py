@@ -249,7 +249,7 @@ def _module(name: str, source: str) -> Module:
     ("name", "source"),
     [
         pytest.param("tiff.header", "from polars_rasteret.plan.tiles import x", id="tiff to plan"),
-        pytest.param("plan.tiles", "import polars_rasteret.fetch.sources", id="plan to fetch"),
+        pytest.param("plan.tiles", "import polars_rasteret.fetch.sources.byte_source", id="plan to fetch"),
         pytest.param("fetch.sources", "from polars_rasteret.tiff import codec", id="fetch to tiff"),
         pytest.param("assemble.points", "from polars_rasteret import plan", id="a part named in the import"),
         pytest.param("engine", "from polars_rasteret.frame import verbs", id="engine to frame"),
@@ -277,7 +277,10 @@ def test_the_arrow_check_fails_on(name, source):
         ("plan.tiles", "from polars_rasteret.geo.affine import x\nfrom polars_rasteret.plan import windows"),
         ("frame.verbs", "from polars_rasteret import engine, schema"),
         ("profile", "if TYPE_CHECKING:\n    from polars_rasteret.errors import UsageError"),
-        ("testing", "from polars_rasteret.tiff.tags import x\nfrom polars_rasteret.fetch.sources import y"),
+        (
+            "testing",
+            "from polars_rasteret.tiff.tags import x\nfrom polars_rasteret.fetch.sources.byte_source import y",
+        ),
         ("__init__", "from polars_rasteret import namespaces, testing"),
         ("fetch.sources", "import httpx, polars_rasteret_tools"),
     ],

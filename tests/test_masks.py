@@ -30,7 +30,7 @@ from test_engine import (
 import polars_rasteret as pr
 from polars_rasteret.engine import Out, bill_of, read_windows
 from polars_rasteret.errors import BudgetError, FetchError, FileFormatError
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.plan.masks import mask_reads
 from polars_rasteret.profile import profile
 

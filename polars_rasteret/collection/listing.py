@@ -16,10 +16,10 @@ from obstore.store import from_url
 
 from polars_rasteret.collection.stated import MAX_BYTES, too_large
 from polars_rasteret.errors import FetchError, UsageError
-from polars_rasteret.fetch.cloud import split_options
-from polars_rasteret.fetch.foreign_words import quieted, store_words
-from polars_rasteret.fetch.obstore_source import unaskable
-from polars_rasteret.fetch.stores import configured
+from polars_rasteret.fetch.redaction import reworded, store_words
+from polars_rasteret.fetch.sources.cloud import split_options
+from polars_rasteret.fetch.sources.obstore_source import unaskable
+from polars_rasteret.fetch.sources.stores import configured
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     except FileNotFoundError:
         return []
     except (BaseError, ValueError) as error:
-        raise FetchError(f"{shown(url)}: could not be listed: {store_words(error)}") from quieted(
+        raise FetchError(f"{shown(url)}: could not be listed: {store_words(error)}") from reworded(
             error, store_words(error)
         )
     if wild is not None:
@@ -115,7 +115,7 @@ def delete_objects(
     except BaseError as error:
         raise FetchError(
             f"{shown(root)}: {len(hrefs)} old parts could not be deleted: {store_words(error)}"
-        ) from quieted(error, store_words(error))
+        ) from reworded(error, store_words(error))
 
 
 def obstore_provider(provider: Any) -> Callable[[], Any] | None:
@@ -187,7 +187,7 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
     except (BaseError, ValueError, TypeError) as error:
         raise UsageError(
             f"{shown(root)}: no store can be made of this address and its storage_options: {store_words(error)}"
-        ) from quieted(error, store_words(error))
+        ) from reworded(error, store_words(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +229,9 @@ def put_object(
         except (NotSupportedError, NotImplementedError):
             result = obstore.put(store, path, data, use_multipart=False)
     except (AlreadyExistsError, PreconditionError) as error:
-        raise PutRefusedError(href) from quieted(error, store_words(error))
+        raise PutRefusedError(href) from reworded(error, store_words(error))
     except BaseError as error:
-        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from quieted(
+        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from reworded(
             error, store_words(error)
         )
     return Stored(data, result["e_tag"], dt.datetime.now(dt.UTC))
@@ -258,7 +258,7 @@ def get_object(
     except FileNotFoundError:
         return None
     except BaseError as error:
-        raise FetchError(f"{shown(href)}: could not be read: {store_words(error)}") from quieted(
+        raise FetchError(f"{shown(href)}: could not be read: {store_words(error)}") from reworded(
             error, store_words(error)
         )
 
@@ -291,11 +291,11 @@ def put_file(
     try:
         obstore.put(store, path, data, mode=mode, use_multipart=False)
     except (AlreadyExistsError, PreconditionError) as error:
-        raise PutRefusedError(href) from quieted(error, store_words(error))
+        raise PutRefusedError(href) from reworded(error, store_words(error))
     except (NotSupportedError, NotImplementedError) as error:
-        raise _no_condition(href) from quieted(error, store_words(error))
+        raise _no_condition(href) from reworded(error, store_words(error))
     except BaseError as error:
-        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from quieted(
+        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from reworded(
             error, store_words(error)
         )
 

@@ -20,9 +20,9 @@ from polars.exceptions import ComputeError
 
 from polars_rasteret.collection.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
-from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
-from polars_rasteret.fetch.foreign_words import quieted
-from polars_rasteret.fetch.local_source import local_path
+from polars_rasteret.fetch.redaction import reworded
+from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
+from polars_rasteret.fetch.sources.local_source import local_path
 from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ def _clear_errors(part: Part) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         words = shown_text(str(error), part.path)
-        raise FetchError(f"{shown(part.path)} is not there: {words}") from quieted(error, words)
+        raise FetchError(f"{shown(part.path)} is not there: {words}") from reworded(error, words)
     except ComputeError as error:
         words = shown_text(str(error), part.path)
-        raise UsageError(f"{shown(part.path)} cannot be opened as a Parquet file: {words}") from quieted(error, words)
+        raise UsageError(f"{shown(part.path)} cannot be opened as a Parquet file: {words}") from reworded(error, words)
 
 
 def _hidden(relative: Path) -> bool:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.fetch.addresses import Reach, reaches_of
-from polars_rasteret.fetch.cloud import endpoint_of
-from polars_rasteret.fetch.stores import origin
+from polars_rasteret.fetch.sources.cloud import endpoint_of
+from polars_rasteret.fetch.sources.stores import origin
 from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.tiff.tile_flags import first_byte
 

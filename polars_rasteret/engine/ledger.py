@@ -18,7 +18,7 @@ import numpy as np
 
 from polars_rasteret.engine.spending import Bill
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.wanted import refused, version_of
+from polars_rasteret.fetch.scheduling.wanted_tiles import files_without_source, version_of
 from polars_rasteret.plan.cost import PlannedRead, file_costs
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine.spending import Budget
-    from polars_rasteret.fetch.sources import FileKey
+    from polars_rasteret.fetch.sources.byte_source import FileKey
     from polars_rasteret.options import DryRun, ReadOptions
     from polars_rasteret.plan.tile_reads import ReadPlan, TileReads
 
@@ -80,7 +80,7 @@ class Ledger:
         UsageError
             For such hrefs with ``options.on_error == "raise"``.
         """
-        wrong = refused(files)
+        wrong = files_without_source(files)
         if wrong and options.on_error == "raise":
             raise next(iter(wrong.values()))
         versions = {at: version_of(file) for at, file in enumerate(files) if at not in wrong}

@@ -18,9 +18,9 @@ from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.engine.ledger import ledger_of
 from polars_rasteret.engine.spending import Bill, Budget, check_budget
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
-from polars_rasteret.fetch.sources import Terms
-from polars_rasteret.fetch.wanted import refused
+from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
+from polars_rasteret.fetch.scheduling.wanted_tiles import files_without_source
+from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.masks import mask_reads
 from polars_rasteret.plan.requests import request_cap, request_ids
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine.spending import Spending
-    from polars_rasteret.fetch.scheduler import FetchTicket
+    from polars_rasteret.fetch.scheduling.scheduler import FetchTicket
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.plan.windows import WindowRead
 
@@ -181,7 +181,7 @@ def _asked(
     try:
         return process_scheduler().fetch(files, *columns, deliver=call.deliver, fail=call.fail, **how)
     except UsageError:
-        wrong = refused(files)
+        wrong = files_without_source(files)
         if not wrong:
             raise
     is_wrong = np.isin(tile_reads.file_id, list(wrong))

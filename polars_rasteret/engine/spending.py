@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from polars_rasteret.errors import BudgetError, UsageError
-from polars_rasteret.fetch.stores import origin, prices_for
+from polars_rasteret.fetch.sources.stores import origin, prices_for
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.fetch.sources import FileKey
+    from polars_rasteret.fetch.sources.byte_source import FileKey
     from polars_rasteret.options import ReadOptions
 
     Ints = NDArray[np.int64]

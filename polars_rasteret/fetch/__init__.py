@@ -1,16 +1,15 @@
 """How do bytes of files get into this process? The only effects on pixel bytes live here.
 
 =================  =======================================================================================================
-`scheduler`        when which request is sent, by which thread, and who gets the tiles (`jobs`: its records)
-`pool`             which request may start now, and in which thread (`throttle`: how many one store gets at once)
-`wanted`           which tiles a call wants, and who answers for their files
-`clock`            whose deadline has passed, and whose next attempt is due
-`tile_table`       where a tile is: in the `cache`, on its way, or nowhere yet
-`door`             one range, asked once: every request goes through it
-`dialogues`        many files asked at once, each step by step (headers)
-`stores`           which source answers for an href; `configure_store`
-`sources`          the shapes of sources and answers; an answer is checked against the index
-`obstore_source`   HTTP and object stores, fast (`cloud`: buckets and credentials); `httpx_source`, `local_source`: the others
-`failures`         every failure in the package's words; `retries`: how long to wait; `process`: forks are refused
+`scheduling/`      when which request is sent, by which thread, and who receives the tiles
+`sources/`         who gives the bytes of a file: object stores, servers, local files; `configure_store`
+`read_range`       one range, read once: every request goes through it
+`stepwise_reads`   many files read at once, each step by step (headers)
+`access`           which places a request may reach (`allowed_prefixes`, `addresses`)
+`signing`          keys inside hrefs, which stay in this process
+`failures`         every failure in the package's words (`redaction`: foreign words that may be repeated)
+`process`          forks are refused
 =================  =======================================================================================================
+
+Nothing about TIFF, tiles of an image or Polars belongs here.
 """

@@ -1,7 +1,7 @@
 """Which places may one request reach?
 
 An href is not the caller's word alone: a collection may come from a stranger, and a server may send a request on to another
-place. `door` asks here before each request: about every href, and about every place that it leads to.
+place. `read_range` asks here before each request: about every href, and about every place that it leads to.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import httpx
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, refusal, written_address
-from polars_rasteret.fetch.allowed import is_within
+from polars_rasteret.fetch.allowed_prefixes import is_within
 from polars_rasteret.fetch.failures import MOST_REDIRECTS, RefusedHrefError, sent_on_too_often
-from polars_rasteret.fetch.stores import is_configured, is_served_elsewhere, origin
+from polars_rasteret.fetch.sources.stores import is_configured, is_served_elsewhere, origin
 from polars_rasteret.hrefs import ToldBy, shown
 
 if TYPE_CHECKING:
-    from polars_rasteret.fetch.sources import Terms
+    from polars_rasteret.fetch.sources.byte_source import Terms
 
 _ELSEWHERE = frozenset({Reach.ELSEWHERE})
 _PLAIN_HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import obstore.exceptions
 
 from polars_rasteret.errors import FetchError, StaleIndexError
-from polars_rasteret.fetch.foreign_words import STATUS, range_told, status_words, store_words, without_key
+from polars_rasteret.fetch.redaction import STATUS, content_range_words, status_words, store_words, without_key
 from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def short_body(href: str, byte_start: int, byte_stop: int, *, n_bytes: int) -> T
 def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> TransientFetchError:
     """Give the error for an answer that carries another range; another machine behind the same name may do better."""
     return TransientFetchError(
-        f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {range_told(came)}. "
+        f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {content_range_words(came)}. "
         "Its Range support is broken; serve the file from another place."
     )
 

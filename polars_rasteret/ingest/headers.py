@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from polars_rasteret.collection.listing import obstore_provider
 from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
-from polars_rasteret.fetch.cloud import BUCKET_SCHEMES
-from polars_rasteret.fetch.dialogues import Dialogue, Wish, ask_all, ask_in_batches
-from polars_rasteret.fetch.sources import FileKey, Terms
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.sources.byte_source import FileKey, Terms
+from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
+from polars_rasteret.fetch.sources.stores import configure_store
+from polars_rasteret.fetch.stepwise_reads import FileRange, StepwiseRead, read_all, read_in_batches
 from polars_rasteret.hrefs import ToldBy, shown
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
@@ -136,10 +136,10 @@ def read_headers_in_batches(
     """
     items = list(zip(hrefs, bands, strict=True))
     options = current_options()
-    talks = ask_in_batches(
-        _talk(options), items, n_per_batch, options=options, admit=admission(options), arrived=arrived
+    reads = read_in_batches(
+        _header_reads(options), items, n_per_batch, options=options, admit=admission(options), arrived=arrived
     )
-    with closing(talks) as batches:
+    with closing(reads) as batches:
         for number, batch in enumerate(batches):
             if number == 0:
                 _refuse_misuse(batch)
@@ -174,34 +174,36 @@ def _all_headers(
     options = current_options(progress=progress)
     items = list(zip(hrefs, bands, strict=True))
     if not options.progress:
-        return ask_all(_talk(options, told_by), items, options=options, admit=admission(options))
+        return read_all(_header_reads(options, told_by), items, options=options, admit=admission(options))
     from tqdm.auto import tqdm
 
     with tqdm(total=len(items), unit="file", desc="headers") as bar:
-        return ask_all(_talk(options, told_by), items, options=options, admit=admission(options), arrived=bar.update)
+        return read_all(
+            _header_reads(options, told_by), items, options=options, admit=admission(options), arrived=bar.update
+        )
 
 
-def _talk(
+def _header_reads(
     options: ReadOptions, told_by: Mapping[str, ToldBy] | None = None
-) -> Callable[[tuple[str, Sequence[int] | None]], Dialogue[Header | Unreadable]]:
-    """Give what begins the dialogue with a file, as far as the options allow it."""
+) -> Callable[[tuple[str, Sequence[int] | None]], StepwiseRead[Header | Unreadable]]:
+    """Return a function that begins to read the header of a file, as far as the options allow that file."""
 
-    def talk(item: tuple[str, Sequence[int] | None]) -> Dialogue[Header | Unreadable]:
+    def start(item: tuple[str, Sequence[int] | None]) -> StepwiseRead[Header | Unreadable]:
         teller = (told_by or {}).get(item[0], ToldBy.HERE)
         return _header(*item, Terms.of(options.allowed_hrefs, teller))
 
-    return talk
+    return start
 
 
-def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> Dialogue[Header | Unreadable]:
+def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> StepwiseRead[Header | Unreadable]:
     """Drive one parser to its end; what the first answer tells of the file must hold for the others."""
     parser = read_header(shown(href))
-    wish = next(parser)
+    wanted = next(parser)
     known, is_known = FileKey(href, terms=terms), False
     try:
         while True:
             try:
-                answer = yield Wish(known, wish.byte_start, wish.byte_stop)
+                answer = yield FileRange(known, wanted.byte_start, wanted.byte_stop)
             except StaleIndexError as error:
                 raise StaleIndexError(
                     f"{shown(href)}: the file changed while its header was read. Build again once it is complete. ({error})"
@@ -209,7 +211,7 @@ def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> Dial
             if not is_known:
                 known, is_known = FileKey(href, answer.etag, answer.file_size, answer.last_modified, terms), True
             try:
-                wish = parser.send(bytes(answer.data))
+                wanted = parser.send(bytes(answer.data))
             except StopIteration as stop:
                 file = stop.value
                 break

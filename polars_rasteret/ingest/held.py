@@ -16,9 +16,9 @@ from polars_rasteret.collection.part_rows import read_unread
 from polars_rasteret.collection.parts import Part, polars_options, read_schema
 from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, StaleIndexError
-from polars_rasteret.fetch.dialogues import Dialogue, Wish, ask_all
 from polars_rasteret.fetch.failures import MissingFileError
-from polars_rasteret.fetch.sources import Answer, FileKey, Terms, checked
+from polars_rasteret.fetch.sources.byte_source import Answer, FileKey, Terms, checked
+from polars_rasteret.fetch.stepwise_reads import FileRange, StepwiseRead, read_all
 from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
 from polars_rasteret.options import current_options
@@ -157,11 +157,11 @@ def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknow
     asked = [(href, identity) for href, identity in known.items() if href not in verdicts]
     options, tellers = current_options(), tellers_of(held)
 
-    def talk(item: tuple[str, FileIdentity]) -> Dialogue[bool]:
+    def start(item: tuple[str, FileIdentity]) -> StepwiseRead[bool]:
         terms = Terms.of(options.allowed_hrefs, tellers[item[0]])
         return _is_changed(*item, terms, unknown_is_same=unknown_is_same)
 
-    answers = ask_all(talk, asked, options=options, admit=admission(options))
+    answers = read_all(start, asked, options=options, admit=admission(options))
     verdicts.update({href: answer for (href, _), answer in zip(asked, answers, strict=True)})
     return {one.href for one in held if verdicts[one.href]}
 
@@ -220,10 +220,10 @@ def tellers_of(held: Iterable[HeldFile]) -> dict[str, ToldBy]:
     return tellers
 
 
-def _is_changed(href: str, identity: FileIdentity, terms: Terms | None, *, unknown_is_same: bool) -> Dialogue[bool]:
+def _is_changed(href: str, identity: FileIdentity, terms: Terms | None, *, unknown_is_same: bool) -> StepwiseRead[bool]:
     size, etag, modified = identity
     try:
-        answer = yield Wish(FileKey(href, terms=terms), 0, N_CHECK_BYTES)
+        answer = yield FileRange(FileKey(href, terms=terms), 0, N_CHECK_BYTES)
     except MissingFileError:
         return True
     if etag is not None and answer.etag is not None:

@@ -17,7 +17,7 @@ import polars as pl
 
 from polars_rasteret.collection.listing import Listed, list_files
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.local_source import local_path
+from polars_rasteret.fetch.sources.local_source import local_path
 from polars_rasteret.hrefs import shown
 
 SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")

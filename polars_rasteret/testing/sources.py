@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from polars_rasteret.fetch.sources import ByteSource
+    from polars_rasteret.fetch.sources.byte_source import ByteSource
 
 
 class MemorySource:

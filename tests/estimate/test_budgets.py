@@ -11,7 +11,7 @@ from estimate_world import EVERYWHERE, SCATTERED
 
 import polars_rasteret as pr
 from polars_rasteret.errors import BudgetError, UsageError
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 CRS = world.EPSG
 PRICES = {"usd_per_gb": 2.0, "usd_per_1000_requests": 0.5}

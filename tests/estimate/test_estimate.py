@@ -11,7 +11,7 @@ from quiet import end_all_reads
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 CRS = world.EPSG
 

@@ -11,7 +11,7 @@ import pytest
 from range_server import RangeServer
 from small_archive import Archive
 
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

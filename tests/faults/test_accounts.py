@@ -11,7 +11,7 @@ from range_server import Fault, RangeServer
 from workloads import EACH_TILE_ALONE, sample
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])

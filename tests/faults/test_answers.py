@@ -17,7 +17,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 SIZE, TILE = 96, 32
 PAGE = b"<!DOCTYPE html><html><title>Log in</title>" + b"Please log in. " * 4000

@@ -12,7 +12,7 @@ PROGRAM = """
 import json, os, signal, sys, threading, time, warnings
 import numpy as np, polars as pl
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 from polars_rasteret.testing import MemorySource, make_cog
 
 engine, face = sys.argv[1:3]

@@ -14,8 +14,8 @@ from range_server import RangeServer
 from workloads import EACH_TILE_ALONE, sample, windows, windows_truth
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.jobs import State
-from polars_rasteret.fetch.scheduler import FileKey, Scheduler, clear_cache, process_scheduler
+from polars_rasteret.fetch.scheduling.pending import RequestState
+from polars_rasteret.fetch.scheduling.scheduler import FileKey, Scheduler, clear_cache, process_scheduler
 from polars_rasteret.options import ReadOptions
 from polars_rasteret.testing import MemorySource
 
@@ -187,9 +187,9 @@ def test_ctrl_c_while_requests_are_queued_leaves_nobody_waiting(monkeypatch):
     clear_cache()
     other, leader = Told(), Told()
 
-    def interrupted(self, call, jobs):
+    def interrupted(self, call, requests):
         monkeypatch.undo()
-        assert all(job.state is State.NEW and job.flights[0].job is None for job in jobs)
+        assert all(one.state is RequestState.NEW and one.tiles[0].request is None for one in requests)
         other.fetch(href, np.arange(0, 500, 10))
         raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ from range_server import Fault
 from workloads import EACH_TILE_ALONE, sample, windows
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 FACES = [("verb", "streaming"), ("verb", "in-memory"), ("expression", "streaming"), ("expression", "in-memory")]
 LIMIT_S = 0.5

@@ -15,7 +15,7 @@ from small_archive import Archive
 from workloads import EACH_TILE_ALONE, N_POINTS, N_WINDOWS, check_null, check_raise, sample, windows, windows_truth
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from range_server import Fault, RangeServer
 from workloads import EACH_TILE_ALONE, FACES_ON_ENGINES, sample
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache, process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
 
 
 def read_all(archive, prefix, *, engine="streaming", face="verb", n=3000, records=None, **options):

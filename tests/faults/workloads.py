@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from small_archive import BANDS, N_SCENES
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 if TYPE_CHECKING:
     from small_archive import Archive

@@ -8,8 +8,8 @@ import pytest
 from range_server import RangeServer
 from receiver import DATA, quiet, wait_until
 
-from polars_rasteret.fetch.scheduler import process_scheduler
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.testing import MemorySource, RecordingSource
 
 _names = itertools.count()

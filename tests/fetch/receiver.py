@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 
 from polars_rasteret.errors import FetchError
-from polars_rasteret.fetch.dialogues import Wish, ask_all
-from polars_rasteret.fetch.scheduler import FetchTicket, FileKey, Scheduler, process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import FetchTicket, FileKey, Scheduler, process_scheduler
+from polars_rasteret.fetch.stepwise_reads import FileRange, read_all
 from polars_rasteret.options import ReadOptions
 
 DATA = b"II*\0" + bytes((i * 7 + (i >> 8) * 13) % 251 for i in range(4, 100_000))
@@ -81,9 +81,9 @@ def look(href, byte_start, byte_stop, **options):
     """Ask for a range of a file of which nothing is known, as indexing does."""
 
     def talk(file):
-        return (yield Wish(file, byte_start, byte_stop))
+        return (yield FileRange(file, byte_start, byte_stop))
 
-    return ask_all(talk, [FileKey(href)], options=ReadOptions(**options))[0]
+    return read_all(talk, [FileKey(href)], options=ReadOptions(**options))[0]
 
 
 def fetch(href, byte_start, byte_stop, **more) -> Receiver:

@@ -17,9 +17,9 @@ import polars_rasteret as pr
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import addresses
 from polars_rasteret.fetch.failures import RefusedHrefError
-from polars_rasteret.fetch.scheduler import FileKey
-from polars_rasteret.fetch.sources import Terms
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.scheduling.scheduler import FileKey
+from polars_rasteret.fetch.sources.byte_source import Terms
+from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.testing import make_cog
 
@@ -121,7 +121,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_is_refused_before_anything_
     names["rebound.invalid"] = ["93.184.216.34"]
     assert addresses.reaches_of("rebound.invalid") == {addresses.Reach.ELSEWHERE}
     # What the name server says when the client asks is what the socket sees.
-    monkeypatch.setattr("polars_rasteret.fetch.httpx_source._peer", lambda _stream: "169.254.169.254")
+    monkeypatch.setattr("polars_rasteret.fetch.sources.httpx_source._peer", lambda _stream: "169.254.169.254")
     with RangeServer({"f.bin": DATA}) as server:
         names["rebound.invalid"] = ["127.0.0.1"]
         refused(server.url("f.bin").replace("127.0.0.1", "rebound.invalid"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, written_address
-from polars_rasteret.fetch.allowed import is_within
+from polars_rasteret.fetch.allowed_prefixes import is_within
 from polars_rasteret.options import options
 
 segments = st.lists(st.text("abXY09-_~ äö+,=", min_size=1, max_size=6), min_size=1, max_size=4)

@@ -9,9 +9,9 @@ from range_server import Fault, RangeServer
 from receiver import DATA, look, quiet, wait_until
 
 from polars_rasteret.errors import FetchError, UsageError
-from polars_rasteret.fetch.dialogues import Wish, ask_all, ask_in_batches
-from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
+from polars_rasteret.fetch.sources.stores import configure_store
+from polars_rasteret.fetch.stepwise_reads import FileRange, read_all, read_in_batches
 from polars_rasteret.options import ReadOptions, options
 
 OPTIONS = ReadOptions()
@@ -25,31 +25,33 @@ def file(memory):
 
 def two_steps(file):
     def talk(item):
-        first = yield Wish(file, item, item + 1)
-        second = yield Wish(file, item + 1, item + 3)
+        first = yield FileRange(file, item, item + 1)
+        second = yield FileRange(file, item + 1, item + 3)
         return item, bytes(first.data) + bytes(second.data)
 
     return talk
 
 
 def test_results_come_in_the_order_of_the_items(file):
-    assert ask_all(two_steps(file), range(50), options=OPTIONS) == [(item, DATA[item : item + 3]) for item in range(50)]
-    assert ask_all(two_steps(file), [], options=OPTIONS) == []
+    assert read_all(two_steps(file), range(50), options=OPTIONS) == [
+        (item, DATA[item : item + 3]) for item in range(50)
+    ]
+    assert read_all(two_steps(file), [], options=OPTIONS) == []
 
 
 def test_a_dialogue_may_end_without_a_wish(file):
     def talk(item):
         if item % 3:
-            yield Wish(file, 0, 1)
+            yield FileRange(file, 0, 1)
         return item
 
-    assert ask_all(talk, range(3000), options=OPTIONS) == list(range(3000))
+    assert read_all(talk, range(3000), options=OPTIONS) == list(range(3000))
 
 
 def test_no_more_dialogues_are_held_than_requests_are_allowed():
     with RangeServer({"f": DATA}, latency_s=0.005) as server:
         talk = two_steps(FileKey(server.url("f")))
-        ask_all(talk, range(20), options=ReadOptions(max_concurrency=4))
+        read_all(talk, range(20), options=ReadOptions(max_concurrency=4))
         assert server.most_running <= 4
         assert len(server.requests) == 40
 
@@ -58,7 +60,9 @@ def test_two_calls_share_one_limit():
     with RangeServer({"f": DATA}, latency_s=0.005) as server, options(max_concurrency=4):
         talk = two_steps(FileKey(server.url("f")))
         threads = [
-            threading.Thread(target=ask_all, args=(talk, range(20)), kwargs={"options": ReadOptions(max_concurrency=4)})
+            threading.Thread(
+                target=read_all, args=(talk, range(20)), kwargs={"options": ReadOptions(max_concurrency=4)}
+            )
             for _ in range(3)
         ]
         for one in threads:
@@ -74,13 +78,13 @@ def test_the_first_error_comes_out_and_nothing_more_is_begun(file):
 
     def talk(item):
         begun.append(item)
-        yield Wish(file, item, item + 1)
+        yield FileRange(file, item, item + 1)
         if item == 3:
             raise ZeroDivisionError
-        yield Wish(file, item, item + 1)
+        yield FileRange(file, item, item + 1)
 
     with pytest.raises(ZeroDivisionError):
-        ask_all(talk, range(1000), options=ReadOptions(max_concurrency=2))
+        read_all(talk, range(1000), options=ReadOptions(max_concurrency=2))
     assert len(begun) < 20
     wait_until(lambda: quiet(process_scheduler().state()))
 
@@ -89,12 +93,12 @@ def test_a_failed_request_is_thrown_into_its_dialogue_alone(file, memory):
     def talk(item):
         name = FileKey(memory.prefix + "none") if item % 2 else file
         try:
-            answer = yield Wish(name, 0, 2)
+            answer = yield FileRange(name, 0, 2)
         except FetchError as error:
             return str(error)
         return bytes(answer.data)
 
-    results = ask_all(talk, range(10), options=OPTIONS)
+    results = read_all(talk, range(10), options=OPTIONS)
     assert results[::2] == [DATA[:2]] * 5
     assert all("none" in one for one in results[1::2])
 
@@ -102,11 +106,11 @@ def test_a_failed_request_is_thrown_into_its_dialogue_alone(file, memory):
 def test_an_href_that_nothing_reads_is_thrown_into_its_dialogue():
     def talk(href):
         try:
-            yield Wish(FileKey(href), 0, 2)
+            yield FileRange(FileKey(href), 0, 2)
         except UsageError as error:
             return str(error)
 
-    results = ask_all(talk, [f"strange{n}://x" for n in range(2000)], options=OPTIONS)
+    results = read_all(talk, [f"strange{n}://x" for n in range(2000)], options=OPTIONS)
     assert all("nothing reads" in one for one in results)
 
 
@@ -116,12 +120,12 @@ def test_a_refusal_ends_all(file):
             raise UsageError("too much")
 
     with pytest.raises(UsageError, match="too much"):
-        ask_all(two_steps(file), range(10), options=OPTIONS, admit=admit)
+        read_all(two_steps(file), range(10), options=OPTIONS, admit=admit)
 
 
 def test_every_arrival_is_told_once(file):
     told = []
-    ask_all(two_steps(file), range(30), options=OPTIONS, arrived=told.append)
+    read_all(two_steps(file), range(30), options=OPTIONS, arrived=told.append)
     assert sum(told) == 30
 
 
@@ -139,18 +143,18 @@ def test_batches_come_whole_and_in_order_and_dialogues_run_no_further_than_two_a
 
     def talk(item):
         begun.append(item)
-        yield Wish(file, item, item + 1)
+        yield FileRange(file, item, item + 1)
         return -item
 
     seen = []
-    for batch in ask_in_batches(talk, range(30), sizes, options=ReadOptions(max_concurrency=8)):
+    for batch in read_in_batches(talk, range(30), sizes, options=ReadOptions(max_concurrency=8)):
         seen.append(batch)
         assert max(begun) < sum(sizes[: len(seen) + 2])
     assert seen == [[-n for n in range(start, start + size)] for start, size in BATCHES]
 
 
 def test_whoever_stops_taking_batches_leaves_nothing_behind(file):
-    batches = ask_in_batches(two_steps(file), range(1000), [5] * 200, options=ReadOptions(max_concurrency=2))
+    batches = read_in_batches(two_steps(file), range(1000), [5] * 200, options=ReadOptions(max_concurrency=2))
     next(batches)
     batches.close()
     wait_until(lambda: quiet(process_scheduler().state()))

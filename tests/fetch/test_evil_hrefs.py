@@ -12,8 +12,8 @@ from receiver import fetch, look, quiet, wait_until
 
 from polars_rasteret.collection.listing import list_objects
 from polars_rasteret.errors import FetchError, UsageError
-from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
+from polars_rasteret.fetch.sources.stores import configure_store
 
 NOBODY = "http://127.0.0.1:9"
 EVIL = [

@@ -13,7 +13,7 @@ from receiver import DATA
 BEGIN = """
 import sys, time, os
 import numpy as np
-from polars_rasteret.fetch.scheduler import FileKey, process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
 from polars_rasteret.options import ReadOptions
 told = []
 def fetch(n, **options):
@@ -68,7 +68,7 @@ os.waitpid(child, 0)
 def test_a_spawned_child_reads():
     code = """
 import concurrent.futures, multiprocessing
-read = "from polars_rasteret.fetch.stores import source_for; print(len(source_for({0!r}).get({0!r}, 0, 10, etag=None)))"
+read = "from polars_rasteret.fetch.sources.stores import source_for; print(len(source_for({0!r}).get({0!r}, 0, 10, etag=None)))"
 if __name__ == "__main__":
     fetch(3)
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from receiver import DATA, Receiver, each_alone, fetch, per_file, quiet, wait_until
 
 from polars_rasteret.errors import FetchError, UsageError
-from polars_rasteret.fetch.scheduler import Scheduler, process_scheduler
-from polars_rasteret.fetch.stores import configure_store
+from polars_rasteret.fetch.scheduling.scheduler import Scheduler, process_scheduler
+from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.options import options
 from polars_rasteret.profile import profile
 from polars_rasteret.testing import FaultySource, MemorySource, RecordingSource

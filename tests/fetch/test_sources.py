@@ -15,8 +15,8 @@ from receiver import DATA, Receiver, fetch, look
 
 from polars_rasteret.errors import FetchError, StaleIndexError
 from polars_rasteret.fetch.failures import MissingFileError
-from polars_rasteret.fetch.scheduler import FileKey
-from polars_rasteret.fetch.stores import configure_store, source_for
+from polars_rasteret.fetch.scheduling.scheduler import FileKey
+from polars_rasteret.fetch.sources.stores import configure_store, source_for
 from polars_rasteret.profile import profile
 
 ODD_NAMES = [

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.testing import MemorySource
 
 if TYPE_CHECKING:

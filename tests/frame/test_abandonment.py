@@ -15,7 +15,7 @@ from query_shapes import PIXEL
 from test_shapes import ENGINES, FACES, reference, verb
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache, process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
 from polars_rasteret.testing import FaultySource, MemorySource
 
 if TYPE_CHECKING:

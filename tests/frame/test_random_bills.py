@@ -14,7 +14,7 @@ from test_random_queries import query
 from test_shapes import ENGINES, FACES, FORMS, UNMATCHED
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

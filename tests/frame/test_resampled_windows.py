@@ -484,7 +484,7 @@ def test_answers_do_not_depend_on_the_size_of_units(scene):
 def test_the_budget_counts_what_windows_are_resampled_from(scene):
     aois = [shapely.box(LEFT, TOP - SIDE, LEFT + SIDE, TOP)]
     asked = {"shape": (60, 60), "crs": 32632}
-    from polars_rasteret.fetch.scheduler import clear_cache
+    from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
     clear_cache()
     with pr.profile() as profile:

@@ -12,7 +12,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache, process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
 
 N_FILES = 60
 

@@ -11,7 +11,7 @@ import pytest
 from range_server import Fault, RangeServer
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.testing import make_cog
 

@@ -6,7 +6,7 @@ import pytest
 from quiet import end_all_reads
 from recorded import Store
 
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from parquet_server import ParquetServer
 from recorded import Store, alias, build, noise, place_origin, points, tiff
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 N_PLACES, N_PER_PLACE = 8, 25
 BANDS = [f"B{number:02d}" for number in range(1, 13)]

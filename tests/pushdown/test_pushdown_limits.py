@@ -13,7 +13,7 @@ from quiet import wait_until_idle
 from recorded import SIZE, TILE, alias, at, build, noise, points, tiff
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 N_RECORDS = 400
 BANDS = ["B01", "B02"]

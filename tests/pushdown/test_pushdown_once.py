@@ -11,7 +11,7 @@ import pytest
 from recorded import SIZE, TILE, TILE_BYTES, alias, at, build, noise, points, tiff
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import clear_cache
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 
 N_TILES = (SIZE // TILE) ** 2
 WHOLE = points(

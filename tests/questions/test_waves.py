@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 from polars_rasteret.testing import MemorySource, RecordingSource
 
 TILE, ACROSS, N_DATES = 128, 4, 10

@@ -17,8 +17,8 @@ from polars_rasteret.display import Facts
 from polars_rasteret.engine import Ledger, decoding_s, open_ledger
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.scheduler import process_scheduler
-from polars_rasteret.fetch.stores import origin, prices_for
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from polars_rasteret.fetch.sources.stores import origin, prices_for
 from polars_rasteret.frame.estimate.dependence import dependence
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry, process_options

@@ -52,7 +52,7 @@ def store_words(error: BaseException) -> str:
     return ", ".join(words) or type(error).__name__
 
 
-def quieted(error: BaseException, words: str) -> BaseException:
+def reworded(error: BaseException, words: str) -> BaseException:
     """Give the same exception with other words, so that it can stand behind one of ours."""
     error.args = (words,)
     return error
@@ -66,7 +66,7 @@ def status_words(status: int) -> str:
         return str(status)
 
 
-def range_told(text: str | None) -> str:
+def content_range_words(text: str | None) -> str:
     """Give a Content-Range, if that is what it is."""
     return text if text is not None and _RANGE.fullmatch(text) else "(none)"
 

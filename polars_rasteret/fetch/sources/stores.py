@@ -21,7 +21,9 @@ from obstore import store as obstore_store
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.addresses import reaches_of, refuse_link
-from polars_rasteret.fetch.cloud import (
+from polars_rasteret.fetch.signing import forget_keys
+from polars_rasteret.fetch.sources.byte_source import PlainSource, RangeReader
+from polars_rasteret.fetch.sources.cloud import (
     BUCKET_SCHEMES,
     bucket_key,
     cloud_source,
@@ -29,11 +31,15 @@ from polars_rasteret.fetch.cloud import (
     httpx_client,
     split_options,
 )
-from polars_rasteret.fetch.httpx_source import HttpSource, HttpxSource, decoded_path
-from polars_rasteret.fetch.local_source import LocalSource, local_path
-from polars_rasteret.fetch.obstore_source import NO_PROXY_URL, NO_RETRIES, READY_STORES, ObstoreSource, client_options
-from polars_rasteret.fetch.signing import forget_keys
-from polars_rasteret.fetch.sources import PlainSource, RangeReader
+from polars_rasteret.fetch.sources.httpx_source import HttpSource, HttpxSource, decoded_path
+from polars_rasteret.fetch.sources.local_source import LocalSource, local_path
+from polars_rasteret.fetch.sources.obstore_source import (
+    NO_PROXY_URL,
+    NO_RETRIES,
+    READY_STORES,
+    ObstoreSource,
+    client_options,
+)
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.failures import MissingFileError, TransientFetchError, range_words
-from polars_rasteret.fetch.sources import Answer, GetByRead
+from polars_rasteret.fetch.sources.byte_source import Answer, GetByRead
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:

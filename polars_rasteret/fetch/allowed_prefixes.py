@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import httpx
 
 from polars_rasteret.errors import FetchError
-from polars_rasteret.fetch.local_source import local_path
+from polars_rasteret.fetch.sources.local_source import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

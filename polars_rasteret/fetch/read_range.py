@@ -1,7 +1,7 @@
-"""How is one byte range asked for, once?
+"""How is one byte range read, once?
 
-Every byte of every file, header or pixel, comes through `ask`. What one request may do belongs here; when it is made, how often
-and by which thread is the scheduler's matter.
+Every byte of every file, header or pixel, comes through `read_range`. What one attempt of a request may do belongs here. When a
+request is made, how often and by which thread belongs in `fetch.scheduling`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.access import check_href, check_peer
 from polars_rasteret.fetch.failures import BeyondEndError, RedirectedError, foreign_failure
-from polars_rasteret.fetch.httpx_source import HttpSource
 from polars_rasteret.fetch.signing import as_signed
-from polars_rasteret.fetch.sources import Answer, PlainSource, checked
-from polars_rasteret.fetch.stores import origin, resolve
+from polars_rasteret.fetch.sources.byte_source import Answer, PlainSource, checked
+from polars_rasteret.fetch.sources.httpx_source import HttpSource
+from polars_rasteret.fetch.sources.stores import origin, resolve
 from polars_rasteret.hrefs import shown
 from polars_rasteret.profile import is_open, record
 
 if TYPE_CHECKING:
     from polars_rasteret.fetch.access import Redirects
-    from polars_rasteret.fetch.sources import FileKey, RangeReader
+    from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
 
-def ask(
+def read_range(
     source: RangeReader,
     file: FileKey,
     byte_start: int,
@@ -73,7 +73,7 @@ def ask(
         if terms is not None and terms.allowed is not None and isinstance(source, HttpSource):
             source = source.thorough
         try:
-            return _asked(source, href, file, byte_start, byte_stop, timeout_s, attempt, may_end=may_end)
+            return _read_once(source, href, file, byte_start, byte_stop, timeout_s, attempt, may_end=may_end)
         except RedirectedError as error:
             location = error.location
         href = redirects.followed(href, location, terms)
@@ -81,7 +81,7 @@ def ask(
         timeout_s, attempt = max(deadline - time.monotonic(), 0.01), max(attempt, 1)
 
 
-def _asked(  # noqa: PLR0917 - only called once
+def _read_once(  # noqa: PLR0917 - only called once
     source: RangeReader,
     href: str,
     file: FileKey,

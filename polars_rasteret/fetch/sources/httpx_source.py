@@ -4,7 +4,7 @@ httpx shows every status and header, sends a URL as it is written, takes a deadl
 client. It costs 20 to 40 times the CPU of obstore, so it is asked only for hrefs with a query or an empty path segment, for
 requests that failed before, for servers that ignore Range, wherever every redirect must be seen, and once a minute for a plain
 http server that goes by a name. Tests in ``tests/upstream`` fail once obstore can do one of these.
-No redirect is followed here: `door` follows them.
+No redirect is followed here: `read_range` follows them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from polars_rasteret.fetch.failures import (
     status_failure,
     wrong_range,
 )
-from polars_rasteret.fetch.sources import N_BEGIN_BYTES, Answer, GetByRead, is_sendable
+from polars_rasteret.fetch.sources.byte_source import N_BEGIN_BYTES, Answer, GetByRead, is_sendable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from polars_rasteret.fetch.obstore_source import ObstoreSource
+    from polars_rasteret.fetch.sources.obstore_source import ObstoreSource
 
 _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 """All parsers find the same host in it."""

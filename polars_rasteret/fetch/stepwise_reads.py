@@ -1,8 +1,8 @@
-"""How are many files asked at once, each step by step?
+"""How are many files read at once, each step by step?
 
-Indexing reads thousands of headers; each is a short chain of ranges, of which the next follows from the last. A chain is a
-generator that yields a `Wish` and is sent the answer; it goes on in the fetch thread that brought the answer. The requests are
-made by the scheduler, beside those of everybody else. Knows nothing about TIFF and nothing about tiles.
+Indexing reads thousands of headers. Each header is a short chain of ranges, where one answer tells which range comes next. A
+`StepwiseRead` is a generator that yields a `FileRange` and is sent the answer; it goes on in the fetch thread that brought the
+answer. The scheduler makes the requests, beside those of all other calls. Nothing about TIFF or tiles belongs here.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.scheduler import process_scheduler
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from polars_rasteret.errors import FetchError
-    from polars_rasteret.fetch.jobs import Done
-    from polars_rasteret.fetch.sources import Answer, FileKey
+    from polars_rasteret.fetch.scheduling.pending import Done
+    from polars_rasteret.fetch.sources.byte_source import Answer, FileKey
     from polars_rasteret.options import ReadOptions
 
 Item = TypeVar("Item")
@@ -32,7 +32,7 @@ _WAKE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FileRange:
     """A range of a file whose end may come before `byte_stop`."""
 
     file: FileKey
@@ -40,28 +40,28 @@ class Wish:
     byte_stop: int
 
 
-Dialogue: TypeAlias = "Generator[Wish, Answer, Result]"
-"""Yields wishes; the answer is sent, or a `FetchError` (for hrefs that nothing reads, a `UsageError`) is thrown into it."""
+StepwiseRead: TypeAlias = "Generator[FileRange, Answer, Result]"
+"""Yields ranges and is sent their answers. A `FetchError` is thrown into it, or a `UsageError` where no source reads the href."""
 
 
-def ask_all(
-    talk: Callable[[Item], Dialogue[Result]],
+def read_all(
+    start: Callable[[Item], StepwiseRead[Result]],
     items: Sequence[Item],
     *,
     options: ReadOptions,
     admit: Callable[[FileKey, int], None] | None = None,
     arrived: Callable[[int], None] | None = None,
 ) -> list[Result]:
-    """Hold one dialogue per item, many at a time, and give what they return, in the order of `items`.
+    """Return the result of one stepwise read per item, in the order of `items`; many reads run at a time.
 
     Parameters
     ----------
-    talk
-        Makes the dialogue of an item. It runs on fetch threads: it must not wait, and not call Polars.
+    start
+        ``start(item)`` returns the stepwise read of an item. The read runs on fetch threads: it must not wait, nor call Polars.
     items
-        What to call it with.
+        One entry per read.
     options
-        ``timeout_s`` and ``retries`` of each request; ``max_concurrency`` dialogues are held at a time.
+        ``timeout_s`` and ``retries`` of each request; ``max_concurrency`` reads are open at a time.
     admit
         ``admit(file, n_bytes)`` before each request; raises to refuse, which ends all.
     arrived
@@ -70,14 +70,14 @@ def ask_all(
     Raises
     ------
     BaseException
-        The first error of any dialogue, or Ctrl-C; the others end where they are.
+        The first error of any read, or Ctrl-C; the other reads end where they are.
     """
-    batches = ask_in_batches(talk, items, [len(items)], options=options, admit=admit, arrived=arrived)
+    batches = read_in_batches(start, items, [len(items)], options=options, admit=admit, arrived=arrived)
     return next(batches) if items else []
 
 
-def ask_in_batches(
-    talk: Callable[[Item], Dialogue[Result]],
+def read_in_batches(
+    start: Callable[[Item], StepwiseRead[Result]],
     items: Sequence[Item],
     n_per_batch: Sequence[int],
     *,
@@ -85,57 +85,57 @@ def ask_in_batches(
     admit: Callable[[FileKey, int], None] | None = None,
     arrived: Callable[[int], None] | None = None,
 ) -> Generator[list[Result], None, None]:
-    """Hold one dialogue per item and give the results of each batch when they are complete, in order.
+    """Make one stepwise read per item, and yield the results of each batch once all of them are there, in order.
 
-    Dialogues begin up to two batches ahead of the one that was taken, so that whoever takes the batches may take their time,
-    while no more than three batches of results are held.
+    Reads begin up to two batches ahead of the batch that was taken last. So the caller may be slow, and at most three batches of
+    results are held.
 
     Parameters
     ----------
-    talk, items, options, admit, arrived
-        As in `ask_all`.
+    start, items, options, admit, arrived
+        As in `read_all`.
     n_per_batch
         Items of each batch; they add up to all items.
 
     Raises
     ------
     BaseException
-        The first error of any dialogue, or Ctrl-C.
+        The first error of any read, or Ctrl-C.
     """
-    talks = _Talks(talk, items, n_per_batch, options, admit)
+    reads = _Reads(start, items, n_per_batch, options, admit)
     told = 0
     try:
         for number in range(len(n_per_batch)):
-            talks.allow(number)
+            reads.allow(number)
             done = False
             while not done:
-                done, n_answered = talks.wait(number)
+                done, n_answered = reads.wait(number)
                 if arrived is not None and n_answered > told:
                     arrived(n_answered - told)
                     told = n_answered
-            yield talks.take(number)
+            yield reads.take(number)
     finally:
-        talks.close()
+        reads.close()
 
 
-class _Talks(Generic[Item, Result]):
-    """The dialogues of one call: which have begun, which have ended, and with what."""
+class _Reads(Generic[Item, Result]):
+    """The stepwise reads of one call: which have begun, which have ended, and with which results."""
 
     def __init__(
         self,
-        talk: Callable[[Item], Dialogue[Result]],
+        start: Callable[[Item], StepwiseRead[Result]],
         items: Sequence[Item],
         n_per_batch: Sequence[int],
         options: ReadOptions,
         admit: Callable[[FileKey, int], None] | None,
     ) -> None:
-        self._talk, self._items, self._admit = talk, items, admit
+        self._start, self._items, self._admit = start, items, admit
         self._stops = [0, *accumulate(n_per_batch)]
         self._batch_of = [number for number, n in enumerate(n_per_batch) for _ in range(n)]
         self._n_missing = list(n_per_batch)
         self._most_open = options.max_concurrency
         self._changed = threading.Condition()
-        self._open: dict[int, Dialogue[Result]] = {}
+        self._open: dict[int, StepwiseRead[Result]] = {}
         self._results: dict[int, Result] = {}
         self._n_begun = self._n_ended = self._allowed = 0
         self._fault: BaseException | None = None
@@ -144,13 +144,13 @@ class _Talks(Generic[Item, Result]):
     # -- the caller ---------------------------------------------------------------------------------------------------
 
     def allow(self, number: int) -> None:
-        """Let dialogues begin up to two batches ahead of batch `number`."""
+        """Let reads begin up to two batches ahead of batch `number`."""
         with self._changed:
             self._allowed = self._stops[min(number + 2, len(self._stops) - 1)]
         self._begin_more()
 
     def wait(self, number: int) -> tuple[bool, int]:
-        """Wait a while for a batch; tell whether it is complete, and how many dialogues have ended."""
+        """Wait a while for a batch; return whether the batch is complete, and how many reads have ended."""
         with self._changed:
             if self._n_missing[number] and self._fault is None:
                 self._changed.wait(_WAKE_S)
@@ -159,12 +159,12 @@ class _Talks(Generic[Item, Result]):
             return not self._n_missing[number], self._n_ended
 
     def take(self, number: int) -> list[Result]:
-        """Give the results of a batch, which are let go of here."""
+        """Return the results of a batch, and hold them no longer."""
         with self._changed:
             return [self._results.pop(one) for one in range(self._stops[number], self._stops[number + 1])]
 
     def close(self) -> None:
-        """End all dialogues where they are."""
+        """End all reads where they are."""
         with self._changed:
             self._allowed = 0
             self._open.clear()
@@ -179,32 +179,32 @@ class _Talks(Generic[Item, Result]):
                     return
                 number = self._n_begun
                 self._n_begun += 1
-                dialogue = self._open[number] = self._talk(self._items[number])
-            self._go_on(number, dialogue, partial(next, dialogue))
+                read = self._open[number] = self._start(self._items[number])
+            self._go_on(number, read, partial(next, read))
 
     def _deliver(self, number: int, answer: Answer, done: Done) -> None:
-        dialogue = self._open.get(number)
-        ended = dialogue is not None and self._go_on(number, dialogue, partial(dialogue.send, answer))
+        read = self._open.get(number)
+        ended = read is not None and self._go_on(number, read, partial(read.send, answer))
         done()
         if ended:
             self._begin_more()
 
     def _fail(self, number: int, error: FetchError) -> None:
-        dialogue = self._open.get(number)
-        if dialogue is not None and self._go_on(number, dialogue, partial(dialogue.throw, error)):
+        read = self._open.get(number)
+        if read is not None and self._go_on(number, read, partial(read.throw, error)):
             self._begin_more()
 
-    def _go_on(self, number: int, dialogue: Dialogue[Result], step: Callable[[], Wish]) -> bool:
-        """Take a dialogue on to its next wish, which is queued, or to its end; tell whether it ended."""
+    def _go_on(self, number: int, read: StepwiseRead[Result], step: Callable[[], FileRange]) -> bool:
+        """Take a read on to its next range, which is queued, or to its end; return whether it ended."""
         try:
             while True:
-                wish = step()
+                wanted = step()
                 if self._admit is not None:
-                    self._admit(wish.file, wish.byte_stop - wish.byte_start)
+                    self._admit(wanted.file, wanted.byte_stop - wanted.byte_start)
                 try:
-                    self._ticket.look(number, wish.file, wish.byte_start, wish.byte_stop)
+                    self._ticket.ask(number, wanted.file, wanted.byte_start, wanted.byte_stop)
                 except UsageError as error:
-                    step = partial(dialogue.throw, error)
+                    step = partial(read.throw, error)
                 else:
                     return False
         except StopIteration as stop:

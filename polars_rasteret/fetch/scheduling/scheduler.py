@@ -3,8 +3,8 @@
 One scheduler serves the process. Nothing is held while a consumer works: a fetch thread hands its tiles over and goes on, a
 request that waits for another attempt has neither thread nor bytes in flight, and a caller that goes away is just not told.
 
-A call's tiles are looked up in chunks (`tile_table`): cached ones are handed over at once, ones on their way get one more
-waiter, the rest is led: cut into requests and queued. Threads take requests from the calls and sources in turn.
+A call's tiles are looked up in chunks (`tile_lookup`): cached ones are handed over at once, pending ones get one more
+waiter, the others are cut into requests and queued. Threads take requests from the calls and sources in turn.
 """
 
 from __future__ import annotations
@@ -19,16 +19,24 @@ import numpy as np
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.clock import Clock
-from polars_rasteret.fetch.door import ask
 from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
-from polars_rasteret.fetch.jobs import Call, Flight, Job, SchedulerState, State, board, nothing
-from polars_rasteret.fetch.pool import FetchPool
-from polars_rasteret.fetch.retries import backoff_s
-from polars_rasteret.fetch.sources import FileKey
-from polars_rasteret.fetch.stores import origin, resolved
-from polars_rasteret.fetch.tile_table import Found, TileTable
-from polars_rasteret.fetch.wanted import WantedTiles
+from polars_rasteret.fetch.read_range import read_range
+from polars_rasteret.fetch.scheduling.deadlines import DeadlineWatch
+from polars_rasteret.fetch.scheduling.fetch_pool import FetchPool
+from polars_rasteret.fetch.scheduling.pending import (
+    Call,
+    PendingTile,
+    Request,
+    RequestState,
+    SchedulerState,
+    link_tiles,
+    release_nothing,
+)
+from polars_rasteret.fetch.scheduling.retries import backoff_s
+from polars_rasteret.fetch.scheduling.tile_lookup import Found, TileLookup
+from polars_rasteret.fetch.scheduling.wanted_tiles import WantedTiles
+from polars_rasteret.fetch.sources.byte_source import FileKey
+from polars_rasteret.fetch.sources.stores import origin, resolved
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import process_options
 from polars_rasteret.profile import record
@@ -38,9 +46,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.fetch.jobs import Deliver, Fail
-    from polars_rasteret.fetch.sources import Answer
-    from polars_rasteret.fetch.speed import Speed
+    from polars_rasteret.fetch.scheduling.pending import Deliver, Fail
+    from polars_rasteret.fetch.scheduling.speed import Speed
+    from polars_rasteret.fetch.sources.byte_source import Answer
     from polars_rasteret.options import ReadOptions
 
     Admit = Callable[[int, Sequence[FileKey], NDArray[np.int64], NDArray[np.int64]], None]
@@ -51,7 +59,7 @@ __all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache
 _CHUNK = 512
 """Tiles looked up while the lock is held once: a few tenths of a millisecond."""
 _NO_FILE = -1
-"""Stands for the file in the key of a look, which no table holds."""
+"""Stands for the file in the key of a range that was asked for with `FetchTicket.ask`; no look-up holds it."""
 
 
 class FetchTicket:
@@ -63,7 +71,7 @@ class FetchTicket:
         self._scheduler = scheduler
         self._call = call
 
-    def look(self, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
+    def ask(self, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
         """Ask for a range of a file whose end is not known; less comes where it ends before `byte_stop`. Nothing is cached.
 
         Such requests go before the ones that this call asked for earlier: who began, ends.
@@ -73,7 +81,7 @@ class FetchTicket:
         UsageError
             For hrefs that nothing reads.
         """
-        self._scheduler._look(self._call, number, file, byte_start, byte_stop)  # noqa: SLF001
+        self._scheduler._ask(self._call, number, file, byte_start, byte_stop)  # noqa: SLF001
 
     def abandon(self) -> None:
         """Go away: nothing is delivered afterwards (but a delivery on another thread may be ending just now).
@@ -89,9 +97,11 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._table = TileTable()
-        self._clock = Clock(self._lock, put_back=self._put_back, give_up=self._give_up, tell=self._tell_late)
-        self._pool = FetchPool(self._lock, run=self._run, starts=self._clock.start, drop=self._give_up)
+        self._lookup = TileLookup()
+        self._deadlines = DeadlineWatch(
+            self._lock, put_back=self._put_back, give_up=self._give_up, tell=self._tell_late
+        )
+        self._pool = FetchPool(self._lock, run=self._run, starts=self._deadlines.start, drop=self._give_up)
 
     def fetch(
         self,
@@ -144,24 +154,24 @@ class Scheduler:
         try:
             self._look_up(call, tiles, found)
             record(tiles=len(byte_start), cache_hits=len(found.cached), shared_tiles=found.n_shared)
-            if found.led:
-                led = np.asarray(found.led)
-                request = group(file_id[led], byte_start[led], byte_stop[led])
+            if found.to_fetch:
+                index = np.asarray(found.to_fetch)
+                request_id = group(file_id[index], byte_start[index], byte_stop[index])
                 if admit is not None:
-                    first = np.flatnonzero(np.diff(request, prepend=-1))
-                    n_bytes = np.maximum.reduceat(byte_stop[led], first) - byte_start[led][first]
-                    admit(len(led), files, file_id[led][first], n_bytes)
-                self._submit(call, tiles.cut(call, led, found.flights, request))
-            for index, data in itertools.chain(found.cached, found.empty):
-                deliver(index, data, nothing)
+                    first = np.flatnonzero(np.diff(request_id, prepend=-1))
+                    n_bytes = np.maximum.reduceat(byte_stop[index], first) - byte_start[index][first]
+                    admit(len(index), files, file_id[index][first], n_bytes)
+                self._submit(call, tiles.requests(call, index, found.pending, request_id))
+            for number, data in itertools.chain(found.cached, found.empty):
+                deliver(number, data, release_nothing)
         except BaseException:
-            # Also for Ctrl-C: what this call led must not be awaited by others for ever.
+            # Also for Ctrl-C: other calls must not wait for ever for tiles that this one would have fetched.
             self._withdraw(call, tiles, found)
             raise
         return ticket
 
     def open(self, *, deliver: Deliver, fail: Fail, options: ReadOptions) -> FetchTicket:
-        """Give a call that asks for ranges one by one, with `FetchTicket.look`.
+        """Give a call that asks for ranges one by one, with `FetchTicket.ask`.
 
         Parameters
         ----------
@@ -184,7 +194,7 @@ class Scheduler:
     def clear_cache(self) -> None:
         """Forget every cached tile."""
         with self._lock:
-            self._table.cache.clear()
+            self._lookup.cache.clear()
 
     def state(self) -> SchedulerState:
         """Tell what is held now."""
@@ -195,42 +205,42 @@ class Scheduler:
                 n_threads=pool.n_threads,
                 n_running=pool.n_running,
                 n_queued=pool.n_pending,
-                n_delayed=self._clock.n_waiting,
-                n_tiles_awaited=len(self._table.flights),
+                n_delayed=self._deadlines.n_waiting,
+                n_tiles_awaited=len(self._lookup.pending),
                 bytes_in_flight=pool.bytes_in_flight,
-                cache_bytes=self._table.cache.n_bytes,
+                cache_bytes=self._lookup.cache.n_bytes,
                 n_threads_lost=pool.n_lost,
             )
 
     def _look_up(self, call: Call, tiles: WantedTiles, found: Found) -> None:
         now = time.monotonic()
         with self._lock:
-            self._table.cache.shrink(process_options().cache_bytes)
-            numbers = {one: self._table.number_of(version) for one, version in tiles.versions.items()}
+            self._lookup.cache.shrink(process_options().cache_bytes)
+            numbers = {one: self._lookup.number_of(version) for one, version in tiles.versions.items()}
 
-        def attached(job: Job) -> None:
-            job.calls[call] = now
-            self._clock.attach(job, call)
+        def attached(request: Request) -> None:
+            request.calls[call] = now
+            self._deadlines.attach(request, call)
 
         for low in range(0, len(tiles.byte_start), _CHUNK):
             keys = tiles.keys(numbers, low, low + _CHUNK)
             with self._lock:
-                self._table.look_up(call, keys, low, found, attached)
+                self._lookup.look_up(call, keys, low, found, attached)
 
-    def _look(self, call: Call, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
+    def _ask(self, call: Call, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
         source, _ = resolved(file.href)
-        flight = Flight((_NO_FILE, byte_start, byte_stop), call, number)
-        job = Job(call, source, file, byte_start=byte_start, byte_stop=byte_stop, flights=[flight], is_look=True)
+        tile = PendingTile((_NO_FILE, byte_start, byte_stop), call, number)
+        request = Request(call, source, file, byte_start=byte_start, byte_stop=byte_stop, tiles=[tile], may_end=True)
         with self._lock:
             if call.abandoned:
                 return
-            self._pool.enter(call, [job], first=True)
+            self._pool.enter(call, [request], first=True)
         self._pool.start_threads()
 
-    def _submit(self, call: Call, jobs: list[Job]) -> None:
+    def _submit(self, call: Call, requests: list[Request]) -> None:
         with self._lock:
-            board(jobs)
-            self._pool.enter(call, jobs)
+            link_tiles(requests)
+            self._pool.enter(call, requests)
         self._pool.start_threads()
 
     def _abandon(self, call: Call) -> None:
@@ -243,7 +253,7 @@ class Scheduler:
         if self._lock.acquire(blocking=False):
             try:
                 self._pool.tidy()
-                self._clock.look_soon()
+                self._deadlines.look_soon()
             finally:
                 self._lock.release()
 
@@ -251,62 +261,55 @@ class Scheduler:
         """Go away before the requests were queued; whoever has come to wait for one of the tiles takes it over."""
         self._abandon(call)
         with self._lock:
-            orphans = [one for one in found.flights if one.job is None or one.job.state is State.NEW]
+            orphans = [one for one in found.pending if one.request is None or one.request.state is RequestState.NEW]
             taken_over = False
-            for flight in orphans:
-                if self._pool.closing or not flight.waiters():
-                    self._table.land([flight])
+            for tile in orphans:
+                if self._pool.closing or not tile.waiters():
+                    self._lookup.finish([tile])
                     continue
                 taken_over = True
-                heir, file_id = flight.waiters()[0][0], int(tiles.file_id[flight.index])
-                _, start, stop = flight.key
-                job = Job(
-                    heir,
-                    tiles.sources[file_id],
-                    tiles.files[file_id],
-                    byte_start=start,
-                    byte_stop=stop,
-                    flights=[flight],
-                )
-                board([job])
-                self._pool.enter(heir, [job])
+                heir, file_id = tile.waiters()[0][0], int(tiles.file_id[tile.index])
+                source, file, (_, start, stop) = tiles.sources[file_id], tiles.files[file_id], tile.key
+                request = Request(heir, source, file, byte_start=start, byte_stop=stop, tiles=[tile])
+                link_tiles([request])
+                self._pool.enter(heir, [request])
         if taken_over:
             self._pool.start_threads()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, request: Request) -> None:
         """Make one attempt, and tell its outcome; a fetch thread."""
         try:
-            answer = ask(
-                job.source,
-                job.file,
-                job.byte_start,
-                job.byte_stop,
-                timeout_s=job.time_left_s(),
-                attempt=job.attempt,
-                redirects=job.redirects,
-                may_end=job.is_look,
+            answer = read_range(
+                request.source,
+                request.file,
+                request.byte_start,
+                request.byte_stop,
+                timeout_s=request.time_left_s(),
+                attempt=request.attempt,
+                redirects=request.redirects,
+                may_end=request.may_end,
             )
         except FetchError as error:
-            self._failed(job, error)
+            self._failed(request, error)
         except BaseException as error:  # noqa: BLE001 - its waiters must be told, whatever it is
-            self._failed(job, foreign_failure(job.file.href, job.byte_start, job.byte_stop, error))
+            self._failed(request, foreign_failure(request.file.href, request.byte_start, request.byte_stop, error))
         else:
-            self._arrived(job, answer)
+            self._arrived(request, answer)
 
-    def _arrived(self, job: Job, answer: Answer) -> None:
-        data, start = memoryview(answer.data), job.byte_start
-        views = [data] if job.is_look else [data[one.key[1] - start : one.key[2] - start] for one in job.flights]
+    def _arrived(self, request: Request, answer: Answer) -> None:
+        data, start = memoryview(answer.data), request.byte_start
+        views = [data] if request.may_end else [data[one.key[1] - start : one.key[2] - start] for one in request.tiles]
         handed: list[tuple[Call, int, memoryview | Answer, int]] = []
         with self._lock:
-            if not self._pool.ended(job, None):
+            if not self._pool.ended(request, None):
                 return
-            if not job.is_look:
-                self._table.keep(job, views, process_options().cache_bytes)
-            for flight, view in zip(self._finish(job), views, strict=True):
-                waiters = flight.waiters()
+            if not request.may_end:
+                self._lookup.keep(request, views, process_options().cache_bytes)
+            for tile, view in zip(self._finish(request), views, strict=True):
+                waiters = tile.waiters()
                 share, rest = divmod(len(view), len(waiters) or 1)  # together the waiters of a tile hold its bytes once
                 for call, index in waiters:
-                    handed.append((call, index, answer if job.is_look else view, share + rest))
+                    handed.append((call, index, answer if request.may_end else view, share + rest))
                     rest = 0
             self._pool.hold(sum([one[3] for one in handed]))
         for call, index, handed_over, share in handed:
@@ -316,44 +319,44 @@ class Scheduler:
             try:
                 call.deliver(index, handed_over, done)
             except BaseException as error:  # noqa: BLE001 - a caller's fault must not end the thread that serves all
-                call.fail(index, FetchError(f"the receiver of a tile of {shown(job.file.href)} failed: {error!r}"))
+                call.fail(index, FetchError(f"the receiver of a tile of {shown(request.file.href)} failed: {error!r}"))
 
-    def _failed(self, job: Job, error: FetchError) -> None:
+    def _failed(self, request: Request, error: FetchError) -> None:
         with self._lock:
-            if not self._pool.ended(job, error):
+            if not self._pool.ended(request, error):
                 return
-            waiting = [call for call in job.calls if not call.abandoned]
+            waiting = [call for call in request.calls if not call.abandoned]
             if isinstance(error, TransientFetchError):
-                next_at = time.monotonic() + backoff_s(job.attempt, error, random.random())  # noqa: S311 - jitter
-                if any(job.attempt < call.retries and next_at < job.deadline_of(call) for call in waiting):
-                    job.attempt += 1
-                    self._clock.delay(job, next_at)
-                    record(host=shown(origin(job.file.href)), retries=1)
+                next_at = time.monotonic() + backoff_s(request.attempt, error, random.random())  # noqa: S311 - jitter
+                if any(request.attempt < call.retries and next_at < request.deadline_of(call) for call in waiting):
+                    request.attempt += 1
+                    self._deadlines.delay(request, next_at)
+                    record(host=shown(origin(request.file.href)), retries=1)
                     return
-            failed = [waiter for flight in self._finish(job) for waiter in flight.waiters()]
-        _fail_all(failed, _last_words(error, job))
+            failed = [waiter for tile in self._finish(request) for waiter in tile.waiters()]
+        _fail_all(failed, _last_words(error, request))
 
-    def _finish(self, job: Job) -> list[Flight]:
-        job.finished = True
-        self._clock.started.discard(job)
-        # The job lets go of its flights: they know the job, and a cycle would wait for the garbage collector.
-        flights, job.flights = job.flights, []
-        self._table.land(flights)
-        return flights
+    def _finish(self, request: Request) -> list[PendingTile]:
+        request.finished = True
+        self._deadlines.started.discard(request)
+        # The request lets go of its tiles: they know the request, and a cycle would wait for the garbage collector.
+        tiles, request.tiles = request.tiles, []
+        self._lookup.finish(tiles)
+        return tiles
 
-    def _put_back(self, job: Job) -> None:
-        self._pool.put_back(job)
+    def _put_back(self, request: Request) -> None:
+        self._pool.put_back(request)
 
-    def _give_up(self, job: Job) -> None:
+    def _give_up(self, request: Request) -> None:
         """Detach from a request that everybody waited for too long, or left. The lock is held."""
-        if not job.finished:
-            self._finish(job)
-            self._pool.forget(job)
+        if not request.finished:
+            self._finish(request)
+            self._pool.forget(request)
 
-    def _tell_late(self, late: list[tuple[Call, int, Job]]) -> None:
-        for call, index, job in late:
-            where = (job.file.href, job.byte_start, job.byte_stop)
-            _fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=job.attempt + 1))
+    def _tell_late(self, late: list[tuple[Call, int, Request]]) -> None:
+        for call, index, request in late:
+            where = (request.file.href, request.byte_start, request.byte_stop)
+            _fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=request.attempt + 1))
         self._pool.start_threads()
 
 
@@ -363,11 +366,11 @@ def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:
             call.fail(index, error)
 
 
-def _last_words(error: FetchError, job: Job) -> FetchError:
+def _last_words(error: FetchError, request: Request) -> FetchError:
     """Give a passing failure as the final one it has become; the others as they are."""
-    if not isinstance(error, TransientFetchError) or job.started_at is None:
+    if not isinstance(error, TransientFetchError) or request.started_at is None:
         return error
-    return gave_up(error, n_attempts=job.attempt + 1, spent_s=time.monotonic() - job.started_at)
+    return gave_up(error, n_attempts=request.attempt + 1, spent_s=time.monotonic() - request.started_at)
 
 
 _process_scheduler: Scheduler | None = None

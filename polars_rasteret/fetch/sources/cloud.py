@@ -14,9 +14,9 @@ import obstore.exceptions
 from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.foreign_words import store_words
-from polars_rasteret.fetch.httpx_source import plain_client
-from polars_rasteret.fetch.obstore_source import NO_RETRIES, ObstoreSource, client_options
+from polars_rasteret.fetch.redaction import store_words
+from polars_rasteret.fetch.sources.httpx_source import plain_client
+from polars_rasteret.fetch.sources.obstore_source import NO_RETRIES, ObstoreSource, client_options
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:

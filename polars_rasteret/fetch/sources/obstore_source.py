@@ -18,7 +18,7 @@ from obstore import store as obstore_store
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import obstore_failure
-from polars_rasteret.fetch.sources import Answer, GetByRead, is_sendable
+from polars_rasteret.fetch.sources.byte_source import Answer, GetByRead, is_sendable
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What is a call, a tile on its way and a request, to the scheduler?
+"""What does the scheduler know of a call, a pending tile and a request?
 
 Plain records without behaviour of their own time; the scheduler's lock guards every field that changes.
 """
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polars_rasteret.errors import FetchError
-    from polars_rasteret.fetch.cache import TileKey
-    from polars_rasteret.fetch.sources import FileKey, RangeReader
-    from polars_rasteret.fetch.throttle import Throttle
+    from polars_rasteret.fetch.scheduling.cache import TileKey
+    from polars_rasteret.fetch.scheduling.throttle import Throttle
+    from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
     Done = Callable[[], None]
     Deliver = Callable[[int, Any, Done], None]
-    """The bytes of a tile, or the answer to a look."""
+    """The bytes of a tile, or the answer to `FetchTicket.ask`."""
     Fail = Callable[[int, FetchError], None]
 
 
@@ -48,22 +48,22 @@ class Lane:
 
     def __init__(self, throttle: Throttle) -> None:
         self.throttle = throttle
-        self.pending: deque[Job] = deque()
+        self.pending: deque[Request] = deque()
         self.queued = False
         """Whether it stands in the rotation."""
 
 
-class Flight:
-    """One tile that a request will bring, and who waits for it: the leading call, and rarely more."""
+class PendingTile:
+    """One tile that a request will bring, and the calls that wait for it: the one that requested it, and rarely more."""
 
-    __slots__ = ("call", "index", "job", "key", "others")
+    __slots__ = ("call", "index", "key", "others", "request")
 
     def __init__(self, key: TileKey, call: Call, index: int) -> None:
         self.key = key
         self.call: Call | None = call
         self.index = index
         self.others: list[tuple[Call, int]] | None = None
-        self.job: Job | None = None
+        self.request: Request | None = None
 
     def waiters(self) -> list[tuple[Call, int]]:
         """Give calls that still want the tile, with their own number for it."""
@@ -82,7 +82,7 @@ class Flight:
         return None
 
 
-class State(Enum):
+class RequestState(Enum):
     """Where a request that has not ended is."""
 
     NEW = 0
@@ -91,7 +91,7 @@ class State(Enum):
     DELAYED = 3
 
 
-class Job:
+class Request:
     """One request: a range of a file, the tiles in it, and the calls that wait."""
 
     __slots__ = (
@@ -102,9 +102,8 @@ class Job:
         "calls",
         "file",
         "finished",
-        "flights",
-        "is_look",
         "lost",
+        "may_end",
         "n_beside",
         "n_cuts",
         "owner",
@@ -112,6 +111,7 @@ class Job:
         "source",
         "started_at",
         "state",
+        "tiles",
     )
 
     def __init__(
@@ -122,8 +122,8 @@ class Job:
         *,
         byte_start: int,
         byte_stop: int,
-        flights: list[Flight],
-        is_look: bool = False,
+        tiles: list[PendingTile],
+        may_end: bool = False,
     ) -> None:
         self.owner = owner
         """In whose turn it is fetched."""
@@ -131,16 +131,16 @@ class Job:
         self.file = file
         self.byte_start = byte_start
         self.byte_stop = byte_stop
-        self.flights = flights
-        self.is_look = is_look
+        self.tiles = tiles
+        self.may_end = may_end
         """The end of the file is not known; its one waiter gets the whole answer, which is not cached."""
         self.calls: dict[Call, float] = {owner: 0.0}
-        """Who waits, and since when (monotonic); the owner since the job started."""
+        """Who waits, and since when (monotonic); the owner since the request started."""
         self.attempt = 0
         self.redirects = Redirects()
         self.started_at: float | None = None
         self.finished = False
-        self.state = State.NEW
+        self.state = RequestState.NEW
         self.attempted_at = 0.0
         self.n_cuts = 0
         """How often its source's limit had been cut when the attempt started."""
@@ -201,17 +201,17 @@ class Release:
             self._give_back(self._n_bytes)
 
 
-def nothing() -> None:
+def release_nothing() -> None:
     """Give nothing back: the tile came from the cache, which counts its own bytes."""
 
 
-def board(jobs: Sequence[Job]) -> None:
-    """Tell flights which request brings them, and the requests who waits."""
-    for job in jobs:
-        for flight in job.flights:
-            flight.job = job
-            for other, _ in flight.others or ():
-                job.calls.setdefault(other, 0.0)
+def link_tiles(requests: Sequence[Request]) -> None:
+    """Note at each pending tile its request, and at each request the calls that wait for it."""
+    for request in requests:
+        for tile in request.tiles:
+            tile.request = request
+            for other, _ in tile.others or ():
+                request.calls.setdefault(other, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

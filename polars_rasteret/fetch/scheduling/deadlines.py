@@ -1,4 +1,4 @@
-"""Whose time is up, and whose next attempt is due?
+"""Whose deadline has passed, and whose next attempt is due?
 
 One thread looks at every request that was started and has not ended: it puts back the ones whose wait before another attempt is
 over, and detaches the callers whose deadline has passed, whatever the source is doing. It ends when there is nothing to watch.
@@ -12,14 +12,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from polars_rasteret.fetch.jobs import State
+from polars_rasteret.fetch.scheduling.pending import RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from polars_rasteret.fetch.jobs import Call, Job
+    from polars_rasteret.fetch.scheduling.pending import Call, Request
 
-    Late = tuple[Call, int, Job]
+    Late = tuple[Call, int, Request]
 
 _GRACE_S = 0.25
 """A caller is detached this long after its deadline: the client's own timeout has the better message."""
@@ -29,7 +29,7 @@ _PAUSE_S = 0.005
 """Between two looks, however many requests are late: a look goes over all that are started."""
 
 
-class Clock:
+class DeadlineWatch:
     """Watches started requests. Methods without a word on it are called with the lock held.
 
     Parameters
@@ -48,15 +48,15 @@ class Clock:
         self,
         lock: threading.Lock,
         *,
-        put_back: Callable[[Job], None],
-        give_up: Callable[[Job], None],
+        put_back: Callable[[Request], None],
+        give_up: Callable[[Request], None],
         tell: Callable[[list[Late]], None],
     ) -> None:
         self._lock = lock
         self._changed = threading.Condition(lock)
         self._put_back, self._give_up, self._tell = put_back, give_up, tell
-        self.started: set[Job] = set()
-        self._waiting: list[tuple[float, int, Job]] = []
+        self.started: set[Request] = set()
+        self._waiting: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self._runs = False
         self._looks_at = 0.0
@@ -64,23 +64,23 @@ class Clock:
     @property
     def n_waiting(self) -> int:
         """Requests that wait for another attempt."""
-        return sum(not job.finished for _, _, job in self._waiting)
+        return sum(not request.finished for _, _, request in self._waiting)
 
-    def start(self, job: Job) -> None:
+    def start(self, request: Request) -> None:
         """Watch a request from its first attempt on."""
-        job.started_at = time.monotonic()
-        self.started.add(job)
-        self._look_by(job.started_at + min(call.timeout_s for call in job.calls) + _GRACE_S)
+        request.started_at = time.monotonic()
+        self.started.add(request)
+        self._look_by(request.started_at + min(call.timeout_s for call in request.calls) + _GRACE_S)
 
-    def attach(self, job: Job, call: Call) -> None:
+    def attach(self, request: Request, call: Call) -> None:
         """Watch for one more caller of a request that may run."""
-        if job.started_at is not None:
-            self._look_by(job.deadline_of(call) + _GRACE_S)
+        if request.started_at is not None:
+            self._look_by(request.deadline_of(call) + _GRACE_S)
 
-    def delay(self, job: Job, until: float) -> None:
+    def delay(self, request: Request, until: float) -> None:
         """Put a request back at `until` (monotonic)."""
-        job.state = State.DELAYED
-        heapq.heappush(self._waiting, (until, next(self._numbers), job))
+        request.state = RequestState.DELAYED
+        heapq.heappush(self._waiting, (until, next(self._numbers), request))
         self._look_by(until)
 
     def look_soon(self) -> None:
@@ -117,34 +117,41 @@ class Clock:
     def _due(self, now: float) -> int:
         n_back = 0
         while self._waiting and self._waiting[0][0] <= now:
-            job = heapq.heappop(self._waiting)[2]
-            if job.finished:
+            request = heapq.heappop(self._waiting)[2]
+            if request.finished:
                 continue
-            if job.is_unwanted:
-                self._give_up(job)
+            if request.is_unwanted:
+                self._give_up(request)
                 continue
-            self._put_back(job)
+            self._put_back(request)
             n_back += 1
         return n_back
 
     def _late(self, now: float) -> list[Late]:
         late: list[Late] = []
-        for job in list(self.started):
+        for request in list(self.started):
             # A caller that went away may leave a running request to end; it no longer needs one that waits.
-            gone = job.is_unwanted
-            expired = [call for call in job.calls if not call.abandoned and job.deadline_of(call) + _GRACE_S <= now]
+            gone = request.is_unwanted
+            expired = [
+                call for call in request.calls if not call.abandoned and request.deadline_of(call) + _GRACE_S <= now
+            ]
             for call in expired:
-                del job.calls[call]
-                for flight in job.flights:
-                    index = flight.forget(call)
+                del request.calls[call]
+                for tile in request.tiles:
+                    index = tile.forget(call)
                     if index is not None:
-                        late.append((call, index, job))
-            if (expired and job.is_unwanted) or (gone and job.state is State.DELAYED):
-                self._give_up(job)
+                        late.append((call, index, request))
+            if (expired and request.is_unwanted) or (gone and request.state is RequestState.DELAYED):
+                self._give_up(request)
         return late
 
     def _next_look(self, now: float) -> float:
-        looks = [job.deadline_of(call) + _GRACE_S for job in self.started for call in job.calls if not call.abandoned]
+        looks = [
+            request.deadline_of(call) + _GRACE_S
+            for request in self.started
+            for call in request.calls
+            if not call.abandoned
+        ]
         if self._waiting:
             looks.append(self._waiting[0][0])
         return min(looks, default=now + _IDLE_S)

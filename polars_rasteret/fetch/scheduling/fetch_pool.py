@@ -1,7 +1,7 @@
 """Which request may start now, and in which thread?
 
 Requests wait in lanes, one per call and source, which are served in turn. A request starts when a thread is free, its source
-gets no more at once than it can bear (`throttle`), and its bytes fit into what may be in flight. Threads are started while there
+gets no more at once than it can bear (`throttle`), and its bytes fit into what may be in tile. Threads are started while there
 is work for them, and end when there has been none for a while.
 """
 
@@ -17,16 +17,16 @@ from weakref import WeakKeyDictionary
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import TransientFetchError
-from polars_rasteret.fetch.jobs import Lane, Release, State
-from polars_rasteret.fetch.throttle import Throttle
+from polars_rasteret.fetch.scheduling.pending import Lane, Release, RequestState
+from polars_rasteret.fetch.scheduling.throttle import Throttle
 from polars_rasteret.options import process_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from polars_rasteret.fetch.jobs import Call, Job
-    from polars_rasteret.fetch.sources import RangeReader
-    from polars_rasteret.fetch.speed import Speed
+    from polars_rasteret.fetch.scheduling.pending import Call, Request
+    from polars_rasteret.fetch.scheduling.speed import Speed
+    from polars_rasteret.fetch.sources.byte_source import RangeReader
 
 _IDLE_S = 20.0
 """A thread without work stays this long."""
@@ -59,9 +59,9 @@ class FetchPool:
         self,
         lock: threading.Lock,
         *,
-        run: Callable[[Job], None],
-        starts: Callable[[Job], None],
-        drop: Callable[[Job], None],
+        run: Callable[[Request], None],
+        starts: Callable[[Request], None],
+        drop: Callable[[Request], None],
     ) -> None:
         self._lock = lock
         self._work = threading.Condition(lock)
@@ -86,22 +86,22 @@ class FetchPool:
         self._count_given_back()
         return self._bytes_in_flight
 
-    def enter(self, call: Call, jobs: Sequence[Job], *, first: bool = False) -> None:
+    def enter(self, call: Call, requests: Sequence[Request], *, first: bool = False) -> None:
         """Queue requests of a call, perhaps before its others; `start_threads` must follow."""
         if self.closing:
             raise FetchError("the interpreter is exiting, so nothing more is fetched; read before the program ends")
-        for job in jobs:
-            lane = call.lanes.get(job.source)
+        for request in requests:
+            lane = call.lanes.get(request.source)
             if lane is None:
-                lane = call.lanes[job.source] = Lane(self._throttles.setdefault(job.source, Throttle()))
-            (lane.pending.appendleft if first else lane.pending.append)(job)
-            job.state = State.QUEUED
+                lane = call.lanes[request.source] = Lane(self._throttles.setdefault(request.source, Throttle()))
+            (lane.pending.appendleft if first else lane.pending.append)(request)
+            request.state = RequestState.QUEUED
             if not lane.queued:
                 lane.queued = True
                 self._rotation.append(lane)
-        self.n_pending += len(jobs)
+        self.n_pending += len(requests)
         # A fetch thread that enters requests comes back for one of them itself.
-        self._wake(len(jobs) - (threading.get_ident() in self._idents))
+        self._wake(len(requests) - (threading.get_ident() in self._idents))
 
     def leave(self, call: Call) -> None:
         """Note a call that went away (with or without the lock); `tidy` drops what it had queued."""
@@ -111,52 +111,52 @@ class FetchPool:
         """Drop the queued requests of calls that went away, where nobody else waits for them."""
         while self._gone:
             for lane in self._gone.popleft().lanes.values():
-                for job in lane.pending:
-                    if job.is_unwanted:
-                        self._drop(job)
-                lane.pending = deque(job for job in lane.pending if not job.finished)
+                for request in lane.pending:
+                    if request.is_unwanted:
+                        self._drop(request)
+                lane.pending = deque(request for request in lane.pending if not request.finished)
 
-    def put_back(self, job: Job) -> None:
+    def put_back(self, request: Request) -> None:
         """Queue a request again, before the others of its lane; `start_threads` must follow."""
-        job.state = State.QUEUED
-        lane = job.owner.lanes[job.source]
-        lane.pending.appendleft(job)
+        request.state = RequestState.QUEUED
+        lane = request.owner.lanes[request.source]
+        lane.pending.appendleft(request)
         if not lane.queued:
             lane.queued = True
             self._rotation.append(lane)
         self.n_pending += 1
         self._wake(1)
 
-    def forget(self, job: Job) -> None:
+    def forget(self, request: Request) -> None:
         """Give up a request that has just been finished without its thread."""
-        if job.state is State.QUEUED:
+        if request.state is RequestState.QUEUED:
             self.n_pending -= 1  # it is skipped when its turn comes
-        elif job.state is State.RUNNING:
+        elif request.state is RequestState.RUNNING:
             # Its thread comes back whenever the source lets it; until then another one has its place.
-            job.lost = True
+            request.lost = True
             self.n_lost += 1
-            self._bytes_in_flight -= job.n_bytes
-            self._throttles[job.source].ended()
+            self._bytes_in_flight -= request.n_bytes
+            self._throttles[request.source].ended()
             self._wake(1)
 
     def speed(self, source: RangeReader) -> Speed:
         """Give what was seen of a source."""
         return self._throttles.setdefault(source, Throttle()).speed
 
-    def ended(self, job: Job, error: FetchError | None) -> bool:
+    def ended(self, request: Request, error: FetchError | None) -> bool:
         """Book the end of one attempt; False: it had been given up."""
         self.n_running -= 1
-        if job.lost:
+        if request.lost:
             self.n_lost -= 1
             return False
-        throttle = self._throttles[job.source]
+        throttle = self._throttles[request.source]
         if error is None:
             throttle.went_well(process_options().max_concurrency)
-            throttle.speed.observe(job.n_bytes, time.monotonic() - job.attempted_at, at_once=job.n_beside)
+            throttle.speed.observe(request.n_bytes, time.monotonic() - request.attempted_at, at_once=request.n_beside)
         elif isinstance(error, TransientFetchError) and error.is_overload:
-            throttle.slow_down(job.n_cuts)
+            throttle.slow_down(request.n_cuts)
         throttle.ended()
-        self._bytes_in_flight -= job.n_bytes
+        self._bytes_in_flight -= request.n_bytes
         if self._short_of_bytes:
             self._wake(1)
         return True
@@ -202,31 +202,31 @@ class FetchPool:
         self._idents.add(ident)
         while True:
             with self._lock:
-                job = self._next()
-                if job is None:
+                request = self._next()
+                if request is None:
                     self.n_threads -= 1
                     self._idents.discard(ident)
                     return
             try:
-                self._run(job)
+                self._run(request)
             except BaseException:
                 with self._lock:
                     self.n_threads -= 1
                     self._idents.discard(ident)
                 self.start_threads()
                 raise
-            del job
+            del request
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Request | None:
         """Wait for the next request that may start; None: the thread should end."""
         while not self.closing:
             self.tidy()
             # Threads beyond a limit that was lowered go idle, and end there.
-            job = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
-            if job is not None:
+            request = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
+            if request is not None:
                 if self.n_pending:
                     self._wake(1)
-                return job
+                return request
             self._n_idle += 1
             woken = self._work.wait(_LOOK_S if self._short_of_bytes else _IDLE_S)
             self._n_idle -= 1
@@ -234,7 +234,7 @@ class FetchPool:
                 return None
         return None
 
-    def _admitted(self) -> Job | None:
+    def _admitted(self) -> Request | None:
         rotation = self._rotation
         n_full = 0
         while n_full < len(rotation):
@@ -243,44 +243,44 @@ class FetchPool:
                 rotation.popleft()
                 lane.queued = False
                 continue
-            job = lane.pending[0]
-            if job.finished:
+            request = lane.pending[0]
+            if request.finished:
                 lane.pending.popleft()
                 continue
-            if job.is_unwanted:
-                self._drop(job)
+            if request.is_unwanted:
+                self._drop(request)
                 continue
             if not lane.throttle.has_room():
                 rotation.rotate(-1)
                 n_full += 1
                 continue
-            if not self._has_room(job):
+            if not self._has_room(request):
                 # Said before counting: whoever gives back after the count sees that it is awaited.
                 self._short_of_bytes = True
                 self._count_given_back()
-                if not self._has_room(job):
+                if not self._has_room(request):
                     return None
             self._short_of_bytes = False
             lane.pending.popleft()
             rotation.rotate(-1)
-            self._start(job, lane.throttle)
-            return job
+            self._start(request, lane.throttle)
+            return request
         self._short_of_bytes = False
         return None
 
-    def _start(self, job: Job, throttle: Throttle) -> None:
+    def _start(self, request: Request, throttle: Throttle) -> None:
         self.n_pending -= 1
         self.n_running += 1
-        self._bytes_in_flight += job.n_bytes
+        self._bytes_in_flight += request.n_bytes
         throttle.started()
-        job.n_cuts, job.n_beside = throttle.n_cuts, throttle.n_running
-        job.attempted_at = time.monotonic()
-        job.state = State.RUNNING
-        if job.started_at is None:
-            self._starts(job)
+        request.n_cuts, request.n_beside = throttle.n_cuts, throttle.n_running
+        request.attempted_at = time.monotonic()
+        request.state = RequestState.RUNNING
+        if request.started_at is None:
+            self._starts(request)
 
-    def _has_room(self, job: Job) -> bool:
-        fits = self._bytes_in_flight + job.n_bytes <= process_options().max_bytes_in_flight
+    def _has_room(self, request: Request) -> bool:
+        fits = self._bytes_in_flight + request.n_bytes <= process_options().max_bytes_in_flight
         return (fits or not self._bytes_in_flight) and self._bytes_held < _MAX_HELD_BYTES
 
     def _count_given_back(self) -> None:

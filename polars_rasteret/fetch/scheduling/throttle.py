@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from polars_rasteret.fetch.speed import Speed
+from polars_rasteret.fetch.scheduling.speed import Speed
 
 _ROUNDS_PER_STEP = 4
 """One more request at once after so many rounds without a complaint: testing a limit costs one refused request each time."""

@@ -1,4 +1,4 @@
-"""Which tiles does a call want, and who answers for their files? Columns, checked once."""
+"""Which tiles does a call want, and which source reads each of their files? Columns, checked once."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.jobs import Job
-from polars_rasteret.fetch.sources import is_strong
-from polars_rasteret.fetch.stores import resolve
+from polars_rasteret.fetch.scheduling.pending import Request
+from polars_rasteret.fetch.sources.byte_source import is_strong
+from polars_rasteret.fetch.sources.stores import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.fetch.cache import TileKey
-    from polars_rasteret.fetch.jobs import Call, Flight
-    from polars_rasteret.fetch.sources import FileKey, RangeReader
+    from polars_rasteret.fetch.scheduling.cache import TileKey
+    from polars_rasteret.fetch.scheduling.pending import Call, PendingTile
+    from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
 
 @dataclass(frozen=True, slots=True)
 class WantedTiles:
-    """The tiles of one call: one entry per tile, sorted by file and start; and who answers for their files."""
+    """The tiles of one call, one entry per tile, sorted by file and start; and the source of each file."""
 
     files: Sequence[FileKey]
     sources: dict[int, RangeReader]
@@ -63,25 +63,38 @@ class WantedTiles:
         files = map(numbers.__getitem__, self.file_id[part].tolist())
         return list(zip(files, self.byte_start[part].tolist(), self.byte_stop[part].tolist(), strict=True))
 
-    def cut(self, call: Call, led: NDArray[np.intp], flights: list[Flight], request: NDArray[np.int64]) -> list[Job]:
-        """Make one job per request of the tiles `led`, whose flights and requests are given."""
-        low = np.flatnonzero(np.diff(request, prepend=request[0] - 1))
+    def requests(
+        self, call: Call, index: NDArray[np.intp], pending: list[PendingTile], request_id: NDArray[np.int64]
+    ) -> list[Request]:
+        """Return the requests that fetch some of the tiles.
+
+        Parameters
+        ----------
+        call
+            The call that waits for the tiles.
+        index, pending, request_id
+            One entry per tile to fetch: its number in the call, its entry among the pending tiles, and its request (dense from 0,
+            sorted).
+        """
+        low = np.flatnonzero(np.diff(request_id, prepend=request_id[0] - 1))
         columns = zip(
-            self.file_id[led[low]].tolist(),
-            np.minimum.reduceat(self.byte_start[led], low).tolist(),
-            np.maximum.reduceat(self.byte_stop[led], low).tolist(),
+            self.file_id[index[low]].tolist(),
+            np.minimum.reduceat(self.byte_start[index], low).tolist(),
+            np.maximum.reduceat(self.byte_stop[index], low).tolist(),
             low.tolist(),
-            [*low[1:].tolist(), len(led)],
+            [*low[1:].tolist(), len(index)],
             strict=True,
         )
         return [
-            Job(call, self.sources[one], self.files[one], byte_start=start, byte_stop=stop, flights=flights[first:last])
+            Request(
+                call, self.sources[one], self.files[one], byte_start=start, byte_stop=stop, tiles=pending[first:last]
+            )
             for one, start, stop, first, last in columns
         ]
 
 
-def refused(files: Sequence[FileKey]) -> dict[int, UsageError]:
-    """Give the files whose hrefs nothing reads, by number, and why."""
+def files_without_source(files: Sequence[FileKey]) -> dict[int, UsageError]:
+    """Return the files whose hrefs no source reads: the number of each file, and the error that says why."""
     found = {}
     for number, file in enumerate(files):
         try:
