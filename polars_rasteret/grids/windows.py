@@ -48,7 +48,9 @@ class Windows:
     as_is: NDArray[np.bool_] | None = None
     """With `extent`: windows that are given as they are all the same (those around points)."""
     areas: Areas | None = None
-    """What the windows were made of, where it has an outline."""
+    """Areas that the windows were made of, where these have an outline."""
+    area: NDArray[np.int64] | None = None
+    """Area of each row, as an index into `areas`."""
 
     def taken(self, index: NDArray[np.int64]) -> Windows:
         """Give the windows of some rows."""
@@ -63,6 +65,7 @@ class Windows:
             extent=None if self.extent is None else self.extent[index],
             as_is=None if self.as_is is None else self.as_is[index],
             areas=self.areas,
+            area=None if self.area is None else self.area[index],
         )
 
     def extents(self) -> NDArray[np.float64]:
@@ -162,6 +165,7 @@ def windows_of_areas(
         is_met=is_met,
         extent=extents if has_own_grid else None,
         areas=areas,
+        area=target,
     )
 
 
@@ -193,7 +197,7 @@ def replaced(windows: Windows, at: NDArray[np.int64], others: Windows) -> Window
         columns[name][at] = getattr(others, name)
     extent, as_is = windows.extents(), windows.are_as_is().copy()
     extent[at], as_is[at] = others.extents(), True
-    return Windows(**columns, extent=extent, as_is=as_is, areas=windows.areas)
+    return Windows(**columns, extent=extent, as_is=as_is, areas=windows.areas, area=windows.area)
 
 
 def windows_of_images(column: RasterColumn, reference_id: NDArray[np.int64]) -> Windows:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 def blank_uncovered(
     answers: Sequence[BandAnswer],
-    target: NDArray[np.int64],
     coverage: str,
     fill: float | None,
     *,
@@ -38,9 +37,7 @@ def blank_uncovered(
     Parameters
     ----------
     answers
-        Of the bands.
-    target
-        Area of each row.
+        Of the bands; their windows know the area of each row.
     coverage
         ``"center"`` or ``"all_touched"``.
     fill
@@ -50,8 +47,8 @@ def blank_uncovered(
     """
     covered: dict[tuple[int, int], NDArray[np.bool_]] = {}  # bands on one grid share it
     for band in answers:
-        areas = band.rows.windows.areas
-        if areas is None:
+        areas, area = band.rows.windows.areas, band.rows.windows.area
+        if areas is None or area is None:
             continue
         column, answer = band.rows.column, band.answer
         raw = None if band.rows.unscale else fill
@@ -60,9 +57,9 @@ def blank_uncovered(
             for one in column.references
         ]
         grid = id(band.rows.windows if band.grids is None else band.grids)
-        for row in np.flatnonzero(band.is_read & ~areas.is_point[target]).tolist():
+        for row in np.flatnonzero(band.is_read & ~areas.is_point[area]).tolist():
             if (grid, row) not in covered:
-                covered[grid, row] = _covered(band, row, areas, int(target[row]), coverage)
+                covered[grid, row] = _covered(band, row, areas, int(area[row]), coverage)
             blank = ~covered[grid, row]
             start = int(answer.offset[row]) if pixels_per_row is None else row * pixels_per_row
             place = slice(start, start + len(blank))

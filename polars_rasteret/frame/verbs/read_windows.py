@@ -176,7 +176,7 @@ class WindowReader:
             answers, errors = self._answers(rows, chosen, options, spending)
             if self.coverage is not None and options.dry_run is None:
                 stride = self._stride(chosen)
-                blank_uncovered(answers, rows.target, self.coverage, self.fill_value, pixels_per_row=stride)
+                blank_uncovered(answers, self.coverage, self.fill_value, pixels_per_row=stride)
             answer = ReadAnswer(columns=self._columns(answers), errors=errors)
         else:
             answer = ReadAnswer(columns={}, errors={})
@@ -223,7 +223,7 @@ class WindowReader:
             refuse_pixels(band, pixels, accepted, stride)
         n_covered = pixels.size.copy()
         if self.coverage is not None and options.dry_run is None and answers:
-            found = blank_uncovered(answers, part.target, self.coverage, self.fill_value, pixels_per_row=stride)
+            found = blank_uncovered(answers, self.coverage, self.fill_value, pixels_per_row=stride)
             n_covered[list(found)] = list(found.values())
         counts = None
         if must_count:
