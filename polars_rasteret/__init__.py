@@ -6,7 +6,7 @@ arrows of import pointing up the list only::
     errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts (`hrefs`: what is shown)
     geo/         pure geometry on arrays: affine grids, CRSs, geometries, footprints
     tiff/        the format, no I/O: header, georeference, tile table, codec
-    plan/        pure: windows and masks to tiles to requests, pairs by boxes, bills
+    plan/        pure: windows and masks to tiles to requests, pairs by boxes, costs
     fetch/       pixel bytes: sources, stores, scheduler, cache (the only effects)
     assemble/    pure: pixels into answers, masks and casts
     engine       windows in, pixels out: the only module that knows all stages

@@ -35,7 +35,7 @@ _PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_byte
 class DryRun:
     """Marks the options of a query that is estimated: its reads are written down instead of made."""
 
-    ledger: str
+    log: str
     """Where they are written down."""
     read: int
     """Which of the written reads of the query this is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from polars_rasteret.engine import at_exit
+from polars_rasteret.engine import interruption
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 
 _DEADLINE_S = 60.0
@@ -15,13 +15,13 @@ def end_all_reads() -> None:
 
     Polars' streaming engine leaves a source running when a limit has its rows, and may pull it again after the answer.
     """
-    at_exit.end_sources()
+    interruption.end_sources()
     wait_until_idle()
 
 
 def wait_until_idle() -> None:
     """Return when nothing runs; nothing is ended."""
     deadline = time.monotonic() + _DEADLINE_S
-    while at_exit.is_running() or process_scheduler().state().n_running:
+    while interruption.is_running() or process_scheduler().state().n_running:
         assert time.monotonic() < deadline, f"still running: {process_scheduler().state()}"
         time.sleep(0.001)

@@ -16,7 +16,15 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from polars_rasteret.assemble.values import exact_scalar
-from polars_rasteret.engine import PixelReference, WindowRead, bill_of, decoding, read_windows, tables, unpacked
+from polars_rasteret.engine import (
+    PixelReference,
+    WindowRead,
+    cost_of,
+    decoding,
+    read_windows,
+    unpacked,
+    unpacked_tables,
+)
 from polars_rasteret.errors import BudgetError, FetchError, FileFormatError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.fetch.sources.stores import configure_store
@@ -503,7 +511,7 @@ def test_with_null_a_file_that_is_gone_nulls_its_own_windows_only(store):
 def test_a_budget_refuses_before_the_first_request_and_tells_the_bill(store):
     href = store.put(tiff_of(pixels_of("uint8"), tiled=True, blockxsize=64, blockysize=64, compress="deflate"))
     read = make_read([reference_to(store, href)], random_windows())
-    bill = bill_of([read], OPTIONS)
+    bill = cost_of([read], OPTIONS)
     with pytest.raises(BudgetError, match=rf"{bill.tiles} tiles in {bill.requests} requests, {bill.bytes:,} bytes"):
         read_windows([read], ReadOptions(budget_bytes=bill.bytes - 1))
     assert store.source.requests == []
@@ -623,7 +631,7 @@ def test_a_table_is_unpacked_once_until_it_is_forgotten(store, monkeypatch):
     packed = pack(tables_of(href, store.files[href]))
     assert unpacked(packed) is unpacked(bytes(bytearray(packed)))
     first = unpacked(packed)
-    monkeypatch.setattr(tables, "_UNPACKED_BYTES", 1)
+    monkeypatch.setattr(unpacked_tables, "_UNPACKED_BYTES", 1)
     other = store.put(tiff_of(pixels_of("int16", height=72), tiled=True, blockxsize=64, blockysize=64))
     unpacked(pack(tables_of(other, store.files[other])))
     assert unpacked(packed) is not first

@@ -28,7 +28,7 @@ from test_engine import (
 )
 
 import polars_rasteret as pr
-from polars_rasteret.engine import Out, bill_of, read_windows
+from polars_rasteret.engine import Out, cost_of, read_windows
 from polars_rasteret.errors import BudgetError, FetchError, FileFormatError
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.plan.masks import mask_reads
@@ -363,7 +363,7 @@ def test_a_mask_is_read_only_where_a_file_has_one_and_validity_is_asked_for(stor
     def tiles_of(name_or_data, *, bands=(0,), want_valid=True):
         href = store.put(made(name_or_data) if isinstance(name_or_data, str) else name_or_data)
         reads = [make_read([reference_to(store, href, band)], point, want_valid=want_valid) for band in bands]
-        bill = bill_of(reads, OPTIONS)
+        bill = cost_of(reads, OPTIONS)
         n_requests, n_tiles, n_decoded = asked(store, reads)
         assert (n_requests, n_tiles) == (bill.requests, bill.tiles)
         assert n_decoded == n_tiles

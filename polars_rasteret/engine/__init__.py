@@ -1,34 +1,43 @@
-"""The engine: the only part that knows all stages from windows to pixels.
+"""How do windows become pixels? The engine is the only part that knows all stages.
 
-``reading`` runs the stages, ``decoding`` is the pool that decodes while the caller waits, ``tables`` remembers unpacked tables,
-``ledger`` takes what an estimate would read.
+====================  ====================================================================================================
+`reading`             runs the stages: which tiles, their bytes, their pixels
+`decoding`            the pool of threads that decodes tiles while the caller waits
+`budget`              how much a read may fetch; `answer_size`: how much memory its answer may take
+`dry_run`             the reads that a dry run writes down instead of making them
+`interruption`        how our code ends early: Ctrl-C, the end of the interpreter, a fork
+`unpacked_tables`     tile tables that this process has unpacked already
+`progress`            one progress bar for all reads that run at the same time
+====================  ====================================================================================================
+
+No Polars call belongs here: a Polars callback may be waiting for these threads.
 """
 
 from polars_rasteret.engine.answer_size import check_answer_size
+from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_budget
 from polars_rasteret.engine.decoding import decoding_s
-from polars_rasteret.engine.ledger import Ledger, ledger_of, open_ledger
-from polars_rasteret.engine.reading import WindowAnswer, bill_of, read_windows
-from polars_rasteret.engine.spending import NOTHING, Bill, Budget, Spending, admission, check_budget
-from polars_rasteret.engine.tables import unpacked
+from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_log
+from polars_rasteret.engine.reading import WindowAnswer, cost_of, read_windows
+from polars_rasteret.engine.unpacked_tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
 __all__ = [
-    "NOTHING",
-    "Bill",
+    "NO_COST",
     "Budget",
-    "Ledger",
+    "Cost",
+    "DryRunLog",
     "Out",
     "PixelReference",
     "Spending",
     "WindowAnswer",
     "WindowRead",
     "admission",
-    "bill_of",
     "check_answer_size",
     "check_budget",
+    "cost_of",
     "decoding_s",
-    "ledger_of",
-    "open_ledger",
+    "dry_run_log",
+    "open_dry_run_log",
     "read_windows",
     "unpacked",
 ]

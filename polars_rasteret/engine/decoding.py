@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.scatter import place_points, place_rectangles
-from polars_rasteret.engine.at_exit import interruptible
-from polars_rasteret.engine.progress import shown
+from polars_rasteret.engine.interruption import interruptible
+from polars_rasteret.engine.progress import progress_bar
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.profile import record
 from polars_rasteret.tiff.codec import Scratch
@@ -139,7 +139,7 @@ class DecodeCall:
             A fault of ours on a decode thread; Ctrl-C, on whatever thread this is.
         """
         told = told_bytes = 0
-        with shown(self._n_tiles, progress=options.progress) as tell, interruptible() as check:
+        with progress_bar(self._n_tiles, progress=options.progress) as tell, interruptible() as check:
             while True:
                 with self._changed:
                     if self._n_left and not self._closed:

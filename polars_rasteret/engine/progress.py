@@ -19,7 +19,7 @@ _n_bytes = 0
 
 
 @contextmanager
-def shown(n_tiles: int, *, progress: bool) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(n_tiles: int, *, progress: bool) -> Iterator[Callable[[int, int], None]]:
     """Give what a read tells of its progress: ``tell(more_tiles, more_bytes)``; without `progress` it does nothing."""
     if not progress:
         yield _nothing

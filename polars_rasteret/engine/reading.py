@@ -14,9 +14,9 @@ import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
 from polars_rasteret.engine.answer_size import check_answer_size
+from polars_rasteret.engine.budget import Budget, Cost, check_budget
 from polars_rasteret.engine.decoding import DecodeCall, Target
-from polars_rasteret.engine.ledger import ledger_of
-from polars_rasteret.engine.spending import Bill, Budget, check_budget
+from polars_rasteret.engine.dry_run import dry_run_log
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
 from polars_rasteret.fetch.scheduling.wanted_tiles import files_without_source
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine.spending import Spending
+    from polars_rasteret.engine.budget import Spending
     from polars_rasteret.fetch.scheduling.scheduler import FetchTicket
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.plan.windows import WindowRead
@@ -98,12 +98,12 @@ def read_windows(
     )
     _check_dtypes(reads)
     if options.dry_run is not None:
-        ledger_of(options.dry_run).add(
+        dry_run_log(options.dry_run).add(
             tile_reads, options.dry_run, files=_files(tile_reads, options), group=_grouping(options), options=options
         )
         return [_dry_answer(plan) for plan in tile_reads.plans[: len(reads)]]
     if spending is None and (budget := Budget.of(options)) is not None:
-        check_budget(_bill(tile_reads, options), budget)
+        check_budget(_cost(tile_reads, options), budget)
     fills = [_fills(plan.read) for plan in tile_reads.plans]
     answers = [_blank_answer(plan, fill) for plan, fill in zip(tile_reads.plans, fills, strict=True)]
     targets = [
@@ -123,10 +123,10 @@ def read_windows(
     return answers[: len(reads)]
 
 
-def bill_of(reads: Sequence[WindowRead], options: ReadOptions) -> Bill:
+def cost_of(reads: Sequence[WindowRead], options: ReadOptions) -> Cost:
     """Give what `read_windows` would fetch, without fetching it; the cache is left out of account."""
     plans = plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])
-    return _bill(tile_reads_of(plans, max_tile_bytes=options.max_tile_bytes), options)
+    return _cost(tile_reads_of(plans, max_tile_bytes=options.max_tile_bytes), options)
 
 
 def _fetch_and_decode(
@@ -200,7 +200,7 @@ def _asked(
     )
 
 
-def _bill(tile_reads: TileReads, options: ReadOptions) -> Bill:
+def _cost(tile_reads: TileReads, options: ReadOptions) -> Cost:
     request_id = _grouping(options)(tile_reads.file_id, tile_reads.byte_start, tile_reads.byte_stop)
     first = np.flatnonzero(np.diff(request_id, prepend=-1))
     n_bytes = np.maximum.reduceat(tile_reads.byte_stop, first) - tile_reads.byte_start[first] if len(first) else first
@@ -209,7 +209,7 @@ def _bill(tile_reads: TileReads, options: ReadOptions) -> Bill:
         usd = budget.price(
             [tile_reads.hrefs[one] for one in tile_reads.file_id[first].tolist()], n_bytes, np.ones_like(n_bytes)
         )
-    return Bill(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()), usd=usd)
+    return Cost(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()), usd=usd)
 
 
 def _grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import Bill, Spending
+    from polars_rasteret.engine import Cost, Spending
     from polars_rasteret.geo.areas import Areas
     from polars_rasteret.geo.points import Points
     from polars_rasteret.grids.windows import Windows
@@ -59,7 +59,7 @@ class Reader(Protocol):
 
     @property
     def costs_vary(self) -> bool:
-        """Whether what is read depends on the pixels themselves, so that `bill` is a part of it."""
+        """Whether what is read depends on the pixels themselves, so that `cost` is a part of it."""
         ...
 
     def read(
@@ -75,14 +75,14 @@ class Reader(Protocol):
         """Give the wanted columns of the rows; with `must_count` also which of them count as answered."""
         ...
 
-    def bill(
+    def cost(
         self,
         rows: PairedRows,
         wanted: AbstractSet[str],
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),
-    ) -> Bill:
+    ) -> Cost:
         """Give what `read` would surely fetch with an empty cache, whatever the pixels are.
 
         Parameters

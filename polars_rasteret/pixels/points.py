@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
-from polars_rasteret.engine import ledger_of
+from polars_rasteret.engine import dry_run_log
 from polars_rasteret.grids.choosing import grid_bands, shared_grids
 from polars_rasteret.pixels.neighbourhoods import Patch, PatchAsk, Place, add_reason, read_patches
 from polars_rasteret.pixels.raster_faults import tell_faults
@@ -103,7 +103,7 @@ class PointSampler:
         self._is_read = {name: band.is_read for name, band in bands.items()}
         self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
         if options.dry_run is not None and (sampling.costs_vary or (judge is not None and judge.bands)):
-            ledger_of(options.dry_run).is_upper = True
+            dry_run_log(options.dry_run).is_upper = True
         self._grid_of = dict(zip(bands, shared_grids(list(bands.values())), strict=True))
 
     def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:

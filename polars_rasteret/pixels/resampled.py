@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def source_reads(bands: Sequence[OntoGrid], *, want_valid: bool) -> list[WindowRead]:
-    """Give everything that is read, as the engine takes it; for bills."""
+    """Give everything that is read, as the engine takes it; for costs."""
     reads = []
     for band in bands:
         every, is_valid_wanted = slice(None), want_valid or band.method != "nearest"

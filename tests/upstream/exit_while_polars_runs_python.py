@@ -5,7 +5,7 @@ Under ``head`` the streaming engine answers as soon as it has its rows, and leav
 https://github.com/python/cpython/issues/87135 (3.14 lets the thread hang), https://github.com/PyO3/pyo3/pull/4874.
 
 Prints ``5``; then ends with status 0, or by SIGABRT in about seven of eight runs. What this package does about it:
-``polars_rasteret/engine/at_exit.py``.
+``polars_rasteret/engine/interruption.py``.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_pyproj_crashes_on_threads_of_polars():
 @pytest.mark.slow  # by chance; the process ends well in one of eight runs
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="CPython 3.14 lets such threads hang")
 def test_the_process_aborts_when_the_interpreter_ends_while_polars_runs_python():
-    """Mended: what `engine.at_exit` does at the end of the interpreter can go."""
+    """Mended: what `engine.interruption` does at the end of the interpreter can go."""
     assert any(ran("exit_while_polars_runs_python.py").returncode != 0 for _ in range(10))
 
 

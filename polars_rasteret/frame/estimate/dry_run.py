@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from polars_rasteret.display import Facts
-from polars_rasteret.engine import Ledger, decoding_s, open_ledger
+from polars_rasteret.engine import DryRunLog, decoding_s, open_dry_run_log
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
@@ -115,8 +115,8 @@ def estimate(query: pl.LazyFrame) -> Estimate:
     >>> import polars_rasteret as pr
     >>> plots = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
     >>> query = pr.testing.example_scenes().raster.sample_points(plots, ["red"], crs=32632)
-    >>> bill = pr.estimate(query)
-    >>> bill.records, bill.tiles, bill.bound
+    >>> cost = pr.estimate(query)
+    >>> cost.records, cost.tiles, cost.bound
     (2, 2, 'exact')
     """
     if not isinstance(query, pl.LazyFrame):
@@ -128,11 +128,11 @@ def estimate(query: pl.LazyFrame) -> Estimate:
     depends = dependence(query)
     if depends.writes:
         raise UsageError("estimate: the query ends in a sink, which would write; pass the query without the sink")
-    with open_ledger() as (name, ledger):
+    with open_dry_run_log() as (name, log):
         numbers = itertools.count()
-        with pickled_dry(lambda: DryRun(ledger=name, read=next(numbers))):
+        with pickled_dry(lambda: DryRun(log=name, read=next(numbers))):
             copy = pl.LazyFrame.deserialize(io.BytesIO(query.serialize()))
-        with ledger.timed():
+        with log.timed():
             if depends.may_end_early:
                 # Reads everything, where the streaming engine stops when it has its rows.
                 copy.collect(
@@ -141,16 +141,16 @@ def estimate(query: pl.LazyFrame) -> Estimate:
             else:
                 copy.sink_batches(_forget)  # answers without pixels may be as large as ones with
         cache_bytes = process_options().cache_bytes
-        bills = file_costs(ledger.calls, len(ledger.hrefs), cache_bytes=cache_bytes, is_upper=ledger.is_upper)
-        return _estimate(ledger, bills, depends)
+        per_file = file_costs(log.reads, len(log.hrefs), cache_bytes=cache_bytes, is_upper=log.is_upper)
+        return _estimate(log, per_file, depends)
 
 
 def _forget(_: pl.DataFrame) -> None:
     pass
 
 
-def _estimate(ledger: Ledger, bills: FileCosts, depends: Dependence) -> Estimate:
-    files = _files(ledger, bills)
+def _estimate(log: DryRunLog, per_file: FileCosts, depends: Dependence) -> Estimate:
+    files = _files(log, per_file)
     by_host = (
         files.group_by("host", maintain_order=True)
         .agg(
@@ -170,21 +170,21 @@ def _estimate(ledger: Ledger, bills: FileCosts, depends: Dependence) -> Estimate
     )
     costs = by_host["cost_usd"]
     bound: Bound = "exact"
-    if depends.behind or (ledger.calls and not depends.reads):
+    if depends.behind or (log.reads and not depends.reads):
         bound = "unknown"
-    elif ledger.is_upper or (depends.may_end_early and not _is_one_unit(ledger, depends)) or not bills.is_exact:
+    elif log.is_upper or (depends.may_end_early and not _is_one_unit(log, depends)) or not per_file.is_exact:
         bound = "upper"
     return Estimate(
         records=by_record.height,
-        images=len(ledger.images),
+        images=len(log.images),
         tiles=tiles,
         requests=requests,
         bytes=n_bytes,
         decoded_bytes=decoded,
-        seconds=ledger.planning_s
+        seconds=log.planning_s
         + expected_seconds(
-            _loads(files, ledger.hrefs),
-            rounds=bills.rounds,
+            _loads(files, log.hrefs),
+            rounds=per_file.rounds,
             decoding_s=decoding_s(n_bytes, decoded),
             at_once=process_options().max_concurrency,
         ),
@@ -214,35 +214,35 @@ def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
     return loads
 
 
-def _is_one_unit(ledger: Ledger, depends: Dependence) -> bool:
+def _is_one_unit(log: DryRunLog, depends: Dependence) -> bool:
     """Say whether a read is made as a whole before its first row is given, so that a limit above it ends nothing."""
     if depends.ends_by_pixels or depends.shares_steps:
         return False
-    return len(ledger.calls) <= 1 and not any(call.in_batches for call in ledger.calls)
+    return len(log.reads) <= 1 and not any(read.in_batches for read in log.reads)
 
 
-def _files(ledger: Ledger, bills: FileCosts) -> pl.DataFrame:
+def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
     """Give one row per file."""
     images: dict[str, int] = {}
-    for href, _, _ in ledger.images:
+    for href, _, _ in log.images:
         images[href] = images.get(href, 0) + 1
-    record = _records(ledger)
+    record = _records(log)
     costs: list[float | None] = []
-    for href, n_bytes, n_requests in zip(ledger.hrefs, bills.bytes.tolist(), bills.requests.tolist(), strict=True):
+    for href, n_bytes, n_requests in zip(log.hrefs, per_file.bytes.tolist(), per_file.requests.tolist(), strict=True):
         prices = prices_for(href)
         costs.append(prices.of(n_bytes=n_bytes, n_requests=n_requests))
-    first = {href: at for at, href in reversed(list(enumerate(ledger.hrefs)))}  # a file that changed is there twice
+    first = {href: at for at, href in reversed(list(enumerate(log.hrefs)))}  # a file that changed is there twice
     return pl.DataFrame(
         {
-            "href": [shown(href) for href in ledger.hrefs],
-            "host": [shown(origin(href)) for href in ledger.hrefs],
-            "record": [record[href] for href in ledger.hrefs],
-            "record_id": [ledger.records.get(href, (0, None))[1] for href in ledger.hrefs],
-            "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(ledger.hrefs)],
-            "tiles": bills.tiles,
-            "requests": bills.requests,
-            "bytes": bills.bytes,
-            "decoded_bytes": bills.decoded_bytes,
+            "href": [shown(href) for href in log.hrefs],
+            "host": [shown(origin(href)) for href in log.hrefs],
+            "record": [record[href] for href in log.hrefs],
+            "record_id": [log.records.get(href, (0, None))[1] for href in log.hrefs],
+            "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(log.hrefs)],
+            "tiles": per_file.tiles,
+            "requests": per_file.requests,
+            "bytes": per_file.bytes,
+            "decoded_bytes": per_file.decoded_bytes,
             "cost_usd": costs,
         },
         schema={
@@ -256,9 +256,9 @@ def _files(ledger: Ledger, bills: FileCosts) -> pl.DataFrame:
     )
 
 
-def _records(ledger: Ledger) -> dict[str, int]:
+def _records(log: DryRunLog) -> dict[str, int]:
     """Give the record of each file: the one a verb told, else one for all files that were read for the same rows."""
-    parent = {href: href for href in ledger.hrefs}
+    parent = {href: href for href in log.hrefs}
 
     def root(href: str) -> str:
         while parent[href] != href:
@@ -266,11 +266,11 @@ def _records(ledger: Ledger) -> dict[str, int]:
             href = parent[href]
         return href
 
-    for one, other in ledger.links:
-        if one in parent and other in parent and one not in ledger.records and other not in ledger.records:
+    for one, other in log.links:
+        if one in parent and other in parent and one not in log.records and other not in log.records:
             parent[root(other)] = root(one)
     numbers: dict[object, int] = {}
     return {
-        href: numbers.setdefault(ledger.records[href][0] if href in ledger.records else root(href), len(numbers))
-        for href in ledger.hrefs
+        href: numbers.setdefault(log.records[href][0] if href in log.records else root(href), len(numbers))
+        for href in log.hrefs
     }

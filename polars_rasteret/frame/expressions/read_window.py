@@ -13,7 +13,7 @@ import polars as pl
 
 from polars_rasteret.arguments import as_expr, check_fill, checked_resolution, checked_shape, is_number
 from polars_rasteret.engine import Spending
-from polars_rasteret.engine.at_exit import running
+from polars_rasteret.engine.interruption import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.columns.answers import stacked_column, window_array_column, window_struct_column
 from polars_rasteret.frame.expressions.elementwise import (

@@ -13,7 +13,7 @@ import polars as pl
 
 from polars_rasteret.arguments import as_expr, is_number
 from polars_rasteret.engine import Spending
-from polars_rasteret.engine.at_exit import running
+from polars_rasteret.engine.interruption import running
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.columns.answers import point_column, sampled_columns
 from polars_rasteret.frame.expressions.elementwise import (

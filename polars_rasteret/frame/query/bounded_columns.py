@@ -15,7 +15,7 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polars_rasteret.engine.at_exit import guarded
+from polars_rasteret.engine.interruption import guarded
 from polars_rasteret.errors import AnswerTooLargeError, RasteretError, UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.query.batches import pieces, with_turns

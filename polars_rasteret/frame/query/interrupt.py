@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from polars_rasteret.engine.at_exit import look_while_waiting
+from polars_rasteret.engine.interruption import look_while_waiting
 
 _ANYTHING = pl.Series([1, 0])
 

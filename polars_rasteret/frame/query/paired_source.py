@@ -15,8 +15,8 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polars_rasteret.engine import NOTHING, Spending, check_budget, ledger_of, open_ledger
-from polars_rasteret.engine.at_exit import guarded
+from polars_rasteret.engine import NO_COST, Spending, check_budget, dry_run_log, open_dry_run_log
+from polars_rasteret.engine.interruption import guarded
 from polars_rasteret.frame.query.batches import pieces, with_turns
 from polars_rasteret.frame.query.predicates import SplitPredicate, conjunction, root_names, split_predicate
 from polars_rasteret.frame.query.question import READ_ERROR, schema_here
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import Bill
+    from polars_rasteret.engine import Cost
     from polars_rasteret.frame.query.question import Question, Settled
     from polars_rasteret.geo.areas import Areas
     from polars_rasteret.geo.points import Points
@@ -165,12 +165,12 @@ class _Answer:
                 what=question.whose,
             )
         if (run := question.options.dry_run) is not None:
-            ledger_of(run).name_records(records.files(), are_chosen=question.match != "all")
+            dry_run_log(run).name_records(records.files(), are_chosen=question.match != "all")
         pairs = candidate_pairs(targets, boxes, records)
         self.keys = KeyColumns(target_frame, records)
         runs = self._runs(targets, pairs, records, (at, reach), n_rows)
         if question.options.has_budget:
-            runs = self._billed(runs)
+            runs = self._within_budget(runs)
         for rows, of_targets in runs:
             if question.match == "all":
                 yield from self._read_all(rows)
@@ -260,7 +260,7 @@ class _Answer:
         kept = frame.lazy().select(condition.alias("kept")).collect()["kept"].fill_null(value=False).to_numpy()
         return rows.taken(np.flatnonzero(kept))
 
-    def _billed(self, given: Iterator[tuple[PairedRows, range]]) -> Iterator[tuple[PairedRows, range]]:
+    def _within_budget(self, given: Iterator[tuple[PairedRows, range]]) -> Iterator[tuple[PairedRows, range]]:
         """Refuse the answer before its first request if what it surely costs exceeds the budget; watch what is spent."""
         question, reader, validity = self.question, self.settled.reader, self.settled.validity
         self.spending = Spending.of(question.options)
@@ -270,25 +270,25 @@ class _Answer:
             return given
         runs = list(given)
         if question.match == "all" and validity is None and not reader.costs_vary:
-            check_budget(self._exact_bill(runs), self.spending.budget)
+            check_budget(self._exact_cost(runs), self.spending.budget)
             return iter(runs)
-        certain = NOTHING
+        certain = NO_COST
         for rows, _ in runs:
             sure = rows if question.match == "all" else rows.taken(np.unique(rows.target, return_index=True)[1])
-            certain += reader.bill(sure, self._values(), question.options, judging=self._judging())
+            certain += reader.cost(sure, self._values(), question.options, judging=self._judging())
         check_budget(certain, self.spending.budget)
         return iter(runs)
 
-    def _exact_bill(self, runs: list[tuple[PairedRows, range]]) -> Bill:
+    def _exact_cost(self, runs: list[tuple[PairedRows, range]]) -> Cost:
         """Add up what the units of the answer will fetch, by planning them as they will be read."""
         assert self.spending is not None
-        with open_ledger() as (name, ledger):
-            options, self.options = self.options, replace(self.options, dry_run=DryRun(ledger=name, read=0))
+        with open_dry_run_log() as (name, log):
+            options, self.options = self.options, replace(self.options, dry_run=DryRun(log=name, read=0))
             for rows, _ in runs:
                 for _ in self._read_all(rows):
                     pass
             self.options = options
-            return ledger.bill(self.spending.budget)
+            return log.cost(self.spending.budget)
 
     def _values(self) -> set[str]:
         """Name what is to be read, as the reader calls it."""

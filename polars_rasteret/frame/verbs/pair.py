@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from polars_rasteret.engine import Bill
+from polars_rasteret.engine import Cost
 from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_areas, windows_of_points
 from polars_rasteret.pairing.paired_rows import band_rows
@@ -93,16 +93,16 @@ class PairReader:
                     columns[band] = pl.Series(band, [None], dtype=series.dtype).new_from_index(0, len(rows))
         return ReadAnswer(columns=columns, errors={})
 
-    def bill(
+    def cost(
         self,
         rows: PairedRows,  # noqa: ARG002
         wanted: AbstractSet[str],  # noqa: ARG002
         options: ReadOptions,  # noqa: ARG002
         *,
         judging: Sequence[str] = (),  # noqa: ARG002
-    ) -> Bill:
+    ) -> Cost:
         """Give nothing: references cost nothing."""
-        return Bill(tiles=0, requests=0, bytes=0)
+        return Cost(tiles=0, requests=0, bytes=0)
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:  # noqa: ARG002 - references cost nothing
         """Say no: a reference is not a pixel."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from polars_rasteret.engine import Bill, bill_of, ledger_of
+from polars_rasteret.engine import Cost, cost_of, dry_run_log
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.columns.answers import (
     stacked_column,
@@ -203,7 +203,7 @@ class WindowReader:
         size, accepted, errors = self._accepted(rows, options, judge, spending)
         kept = np.arange(n_rows, dtype=np.int64)
         if options.dry_run is not None:
-            ledger_of(options.dry_run).is_upper = True
+            dry_run_log(options.dry_run).is_upper = True
         elif must_count:  # a record without a pixel that may count is not read on
             kept = np.flatnonzero(PixelRows(size=size).any_of_row(accepted))
         part = rows.taken(kept)
@@ -330,23 +330,23 @@ class WindowReader:
             return None
         return [one for one in onto if one.rows.column.name in chosen]
 
-    def bill(
+    def cost(
         self,
         rows: PairedRows,
         wanted: AbstractSet[str],
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),
-    ) -> Bill:
+    ) -> Cost:
         """Give what `read` would surely fetch with an empty cache."""
         if judging:
-            return bill_of(source_reads(self._onto(rows, judging, judging), want_valid=True), options)
+            return cost_of(source_reads(self._onto(rows, judging, judging), want_valid=True), options)
         chosen = self._chosen(wanted)
         onto = self._lined_up(rows, chosen)
         if onto is not None:
-            return bill_of(source_reads(onto, want_valid=bool(self.masked)), options)
+            return cost_of(source_reads(onto, want_valid=bool(self.masked)), options)
         bands = band_rows(rows, chosen, self.unscale)
-        return bill_of(window_reads(bands, [None] * len(bands), want_valid=bool(self.masked)), options)
+        return cost_of(window_reads(bands, [None] * len(bands), want_valid=bool(self.masked)), options)
 
     def _columns(self, answers: list[BandAnswer]) -> dict[str, pl.Series]:
         masked = self.masked is True

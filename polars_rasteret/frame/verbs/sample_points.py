@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from polars_rasteret.engine import Bill, bill_of
+from polars_rasteret.engine import Cost, cost_of
 from polars_rasteret.frame.columns.answers import point_column, sampled_columns
 from polars_rasteret.frame.query.batches import TOO_LARGE
 from polars_rasteret.frame.query.question import READ_ERROR
@@ -137,18 +137,18 @@ class PointReader:
     def _asked(self, rows: PairedRows, bands: list[str]) -> dict[str, BandRows]:
         return dict(zip(bands, band_rows(rows, bands, self.unscale), strict=True))
 
-    def bill(
+    def cost(
         self,
         rows: PairedRows,
         wanted: AbstractSet[str],
         options: ReadOptions,
         *,
         judging: Sequence[str] = (),
-    ) -> Bill:
+    ) -> Cost:
         """Give what `read` would surely fetch with an empty cache: pixels without surroundings, or what says they are valid."""
         names = list(judging) or self._chosen(wanted) or list(self.bands)[:1]
         bands = self._asked(rows, list(dict.fromkeys([*self.bands, *judging])))
-        return bill_of(PointSampler(bands, self.sampling, options).reads(names), options)
+        return cost_of(PointSampler(bands, self.sampling, options).reads(names), options)
 
     def needs_pixels(self, names: AbstractSet[str]) -> bool:
         """Say whether any of the columns is read."""

@@ -1,7 +1,7 @@
-"""What would the reads of a query that is estimated fetch?
+"""What does a dry run write down?
 
-A dry run plans every read and writes its tiles down here, call by call, in place of fetching them. What the calls cost
-together is told by ``plan.cost``; nothing is fetched here.
+A dry run plans every read of a query and writes its tiles into a `DryRunLog` instead of fetching them. ``plan.cost`` adds up the
+cost of the planned reads. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.engine.spending import Bill
+from polars_rasteret.engine.budget import Cost
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduling.wanted_tiles import files_without_source, version_of
 from polars_rasteret.plan.cost import PlannedRead, file_costs
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine.spending import Budget
+    from polars_rasteret.engine.budget import Budget
     from polars_rasteret.fetch.sources.byte_source import FileKey
     from polars_rasteret.options import DryRun, ReadOptions
     from polars_rasteret.plan.tile_reads import ReadPlan, TileReads
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Ledger:
-    """The calls of a dry run."""
+class DryRunLog:
+    """The reads that a dry run planned, in order, with their files, images and records."""
 
-    calls: list[PlannedRead] = field(default_factory=list)
+    reads: list[PlannedRead] = field(default_factory=list)
     hrefs: list[str] = field(default_factory=list)
     """Per distinct file."""
     images: set[ImageKey] = field(default_factory=set)
@@ -59,7 +59,7 @@ class Ledger:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Take the time of the dry run."""
+        """Measure how long the dry run takes."""
         began = time.perf_counter()
         yield
         self.planning_s = time.perf_counter() - began
@@ -73,7 +73,7 @@ class Ledger:
         group: Callable[[Ints, Ints, Ints], Ints],
         options: ReadOptions,
     ) -> None:
-        """Write down what a read would fetch; of files whose hrefs nothing reads, that is nothing.
+        """Write down the tiles that a read would fetch; files whose hrefs no source reads add nothing.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Ledger:
                     self.hrefs.append(tile_reads.hrefs[at])
             self.images |= images
             self.links |= links
-            self.calls.append(
+            self.reads.append(
                 PlannedRead(
                     run=run.read,
                     in_batches=run.in_batches,
@@ -119,43 +119,43 @@ class Ledger:
                     self.records.setdefault(href, (self._n_records, name))
                 self._n_records += 1
 
-    def bill(self, budget: Budget) -> Bill:
-        """Give what all calls cost together where every tile is fetched once, in dollars too where the budget asks for it."""
-        bills = file_costs(self.calls, len(self.hrefs), cache_bytes=sys.maxsize)
-        return Bill(
-            tiles=int(bills.tiles.sum()),
-            requests=int(bills.requests.sum()),
-            bytes=int(bills.bytes.sum()),
-            usd=budget.price(self.hrefs, bills.bytes, bills.requests),
+    def cost(self, budget: Budget) -> Cost:
+        """Return the cost of all reads together, each tile fetched once; in dollars too where the budget asks for them."""
+        per_file = file_costs(self.reads, len(self.hrefs), cache_bytes=sys.maxsize)
+        return Cost(
+            tiles=int(per_file.tiles.sum()),
+            requests=int(per_file.requests.sum()),
+            bytes=int(per_file.bytes.sum()),
+            usd=budget.price(self.hrefs, per_file.bytes, per_file.requests),
         )
 
 
-_ledgers: dict[str, Ledger] = {}
+_logs: dict[str, DryRunLog] = {}
 
 
 @contextmanager
-def open_ledger() -> Iterator[tuple[str, Ledger]]:
-    """Give a ledger and the name by which the marks of options find it."""
-    name, ledger = uuid.uuid4().hex, Ledger()
-    _ledgers[name] = ledger
+def open_dry_run_log() -> Iterator[tuple[str, DryRunLog]]:
+    """Open a log, and yield its name and the log; the options of the dry run carry the name."""
+    name, log = uuid.uuid4().hex, DryRunLog()
+    _logs[name] = log
     try:
-        yield name, ledger
+        yield name, log
     finally:
-        del _ledgers[name]
+        del _logs[name]
 
 
-def ledger_of(run: DryRun) -> Ledger:
-    """Find the ledger of a dry run.
+def dry_run_log(run: DryRun) -> DryRunLog:
+    """Return the log of the dry run that a copy of the query belongs to.
 
     Raises
     ------
     UsageError
         When the estimate has ended: its copy of the query is not for reading.
     """
-    ledger = _ledgers.get(run.ledger)
-    if ledger is None:
+    log = _logs.get(run.log)
+    if log is None:
         raise UsageError("this query is a copy that pr.estimate made; it cannot read. Run the query itself.")
-    return ledger
+    return log
 
 
 def _images(plan: ReadPlan) -> Iterator[ImageKey]:

@@ -1,6 +1,6 @@
 """How much may a read fetch, and what is said when it would fetch more?
 
-An expression is called batch by batch and cannot know the whole bill; nor can a verb that reads until it finds something. What
+An expression is called batch by batch and cannot know the whole cost; nor can a verb that reads until it finds something. What
 they really request (cached tiles are free) is added up, and a request that would exceed the budget is not made.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
+class Cost:
     """What a read costs when nothing is cached."""
 
     tiles: int
@@ -37,8 +37,8 @@ class Bill:
     usd: float = 0.0
     """0 where nobody asked for it."""
 
-    def __add__(self, other: Bill) -> Bill:
-        return Bill(
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
             tiles=self.tiles + other.tiles,
             requests=self.requests + other.requests,
             bytes=self.bytes + other.bytes,
@@ -46,7 +46,7 @@ class Bill:
         )
 
 
-NOTHING = Bill(tiles=0, requests=0, bytes=0)
+NO_COST = Cost(tiles=0, requests=0, bytes=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +64,16 @@ class Budget:
             return None
         return cls(bytes=options.budget_bytes, requests=options.budget_requests, usd=options.budget_usd)
 
-    def exceeded_by(self, bill: Bill, spent: Bill = NOTHING) -> str | None:
-        """Say which limits a bill exceeds on top of what is spent, None where it keeps all of them."""
+    def exceeded_by(self, cost: Cost, spent: Cost = NO_COST) -> str | None:
+        """Say which limits a cost exceeds on top of what is spent, None where it keeps all of them."""
         words = []
-        for name, limit, cost, before in (
-            ("bytes", self.bytes, bill.bytes, spent.bytes),
-            ("requests", self.requests, bill.requests, spent.requests),
-            ("usd", self.usd, bill.usd, spent.usd),
+        for name, limit, amount, before in (
+            ("bytes", self.bytes, cost.bytes, spent.bytes),
+            ("requests", self.requests, cost.requests, spent.requests),
+            ("usd", self.usd, cost.usd, spent.usd),
         ):
-            if limit is not None and before + cost > limit:
-                of_which = f", of which {before:,} are spent" if spent is not NOTHING else ""
+            if limit is not None and before + amount > limit:
+                of_which = f", of which {before:,} are spent" if spent is not NO_COST else ""
                 words.append(f"budget_{name} allows {limit:,}{of_which}")
         return "; ".join(words) or None
 
@@ -100,16 +100,16 @@ class Budget:
         return total
 
 
-def check_budget(bill: Bill, budget: Budget) -> None:
-    """Refuse a bill that exceeds the budget, with the bill in the message.
+def check_budget(cost: Cost, budget: Budget) -> None:
+    """Refuse a cost that exceeds the budget, with the cost in the message.
 
     Raises
     ------
     BudgetError
         When it does.
     """
-    if (exceeded := budget.exceeded_by(bill)) is not None:
-        raise BudgetError(f"this read needs {_told(bill, budget)}; {exceeded}. Nothing was fetched. {_NEXT}")
+    if (exceeded := budget.exceeded_by(cost)) is not None:
+        raise BudgetError(f"this read needs {_told(cost, budget)}; {exceeded}. Nothing was fetched. {_NEXT}")
 
 
 class Spending:
@@ -117,7 +117,7 @@ class Spending:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self._spent = Bill(tiles=0, requests=0, bytes=0)
+        self._spent = Cost(tiles=0, requests=0, bytes=0)
         self._lock = threading.Lock()
 
     @classmethod
@@ -148,13 +148,13 @@ class Spending:
         """
         hrefs = [files[one].href for one in file.tolist()] if self.budget.usd is not None else []
         usd = self.budget.price(hrefs, n_bytes, np.ones_like(n_bytes)) if hrefs else 0.0
-        bill = Bill(tiles=n_tiles, requests=len(file), bytes=int(n_bytes.sum()), usd=usd)
+        cost = Cost(tiles=n_tiles, requests=len(file), bytes=int(n_bytes.sum()), usd=usd)
         with self._lock:
-            if (exceeded := self.budget.exceeded_by(bill, self._spent)) is not None:
+            if (exceeded := self.budget.exceeded_by(cost, self._spent)) is not None:
                 raise BudgetError(
-                    f"the next batch needs {_told(bill, self.budget)}; {exceeded}. It was not fetched. {_NEXT}"
+                    f"the next batch needs {_told(cost, self.budget)}; {exceeded}. It was not fetched. {_NEXT}"
                 )
-            self._spent += bill
+            self._spent += cost
 
 
 def admission(options: ReadOptions) -> Callable[[FileKey, int], None] | None:
@@ -172,7 +172,7 @@ def admission(options: ReadOptions) -> Callable[[FileKey, int], None] | None:
 _NEXT = "Read less, or raise the budget."
 
 
-def _told(bill: Bill, budget: Budget) -> str:
-    tiles = f"{bill.tiles:,} tiles in " if bill.tiles else ""
-    words = f"{tiles}{bill.requests:,} requests, {bill.bytes:,} bytes"
-    return words if budget.usd is None else f"{words}, {bill.usd:.6f} USD"
+def _told(cost: Cost, budget: Budget) -> str:
+    tiles = f"{cost.tiles:,} tiles in " if cost.tiles else ""
+    words = f"{tiles}{cost.requests:,} requests, {cost.bytes:,} bytes"
+    return words if budget.usd is None else f"{words}, {cost.usd:.6f} USD"
