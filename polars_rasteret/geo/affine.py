@@ -1,4 +1,4 @@
-"""Where does a map coordinate fall in a pixel grid, and the other way round?
+"""Which pixel lies at a map coordinate, and which map coordinate at a pixel?
 
 A transform is the affine ``a, b, c, d, e, f`` of pixel *corners*: ``x = a*col + b*row + c``, ``y = d*col + e*row +
 f``. All functions take one transform per coordinate (shape ``(n, 6)``), or one for all (shape ``(6,)``).
@@ -13,9 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Map coordinates this far (in pixels) from a pixel border count as on it when a box is made a window: box corners are
-# often pixel corners that went through a projection or a text file.
 BORDER_TOLERANCE_PX = 1e-6
+"""A box corner this near to a pixel border lies on the border when the box becomes a window.
+
+Box corners are often pixel corners that went through a projection or a text file.
+"""
 
 _FAR_PX = 2.0**52  # beyond any image; keeps infinities and NaN away from the integer cast
 
@@ -23,12 +25,12 @@ _FAR_PX = 2.0**52  # beyond any image; keeps infinities and NaN away from the in
 def pixel_coordinates(
     transform: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the fractional ``(row, col)`` of map coordinates; pixel ``i`` spans ``[i, i + 1)``.
+    """Return the fractional ``(row, col)`` of map coordinates; pixel ``i`` spans ``[i, i + 1)``.
 
     Returns
     -------
     (row, col) : float64, shape (n,)
-        NaN or infinite where the coordinate is, or where the transform cannot be inverted.
+        NaN or infinite where the coordinate is NaN or infinite, or where the transform cannot be inverted.
     """
     a, b, c, d, e, f = np.moveaxis(np.asarray(transform, np.float64), -1, 0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -43,9 +45,9 @@ def pixel_coordinates(
 def pixel_of(
     transform: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the pixel that holds each map coordinate: the floor of the inverse affine.
+    """Return the row and column of the pixel that holds each map coordinate: the floor of the inverse affine.
 
-    Right and lower edges belong to the next pixel. A coordinate that is not finite gives a pixel outside of any image.
+    Right and lower edges belong to the next pixel. A coordinate that is not finite gives a pixel outside any image.
 
     Examples
     --------
@@ -66,7 +68,7 @@ def _floor(value: NDArray[np.float64]) -> NDArray[np.int64]:
 def map_coordinates(
     transform: NDArray[np.float64], row: NDArray[np.float64], col: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the map ``(x, y)`` of fractional pixel positions (a pixel's centre is at ``+ 0.5``)."""
+    """Return the map ``(x, y)`` of fractional pixel positions (a pixel's centre is at ``+ 0.5``)."""
     a, b, c, d, e, f = np.moveaxis(np.asarray(transform, np.float64), -1, 0)
     return a * col + b * row + c, d * col + e * row + f
 
@@ -74,7 +76,7 @@ def map_coordinates(
 def window_transform(
     transform: NDArray[np.float64], row_start: NDArray[np.int64], col_start: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Give the transform of windows that start at ``(row_start, col_start)`` of their grid; shape ``(n, 6)``."""
+    """Return the transforms of windows that start at ``(row_start, col_start)`` of their grid; shape ``(n, 6)``."""
     result = np.array(np.broadcast_to(transform, (np.size(row_start), 6)), np.float64)
     result[:, 2], result[:, 5] = map_coordinates(transform, row_start.astype(np.float64), col_start.astype(np.float64))
     return result

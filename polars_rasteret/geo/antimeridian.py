@@ -1,8 +1,8 @@
-"""Where is what lies over the seam of the Earth, where longitudes begin again?
+"""Where do points and areas lie that cross the antimeridian, where longitudes begin again?
 
-One rule places everything: a point or an area is at its longitude, or whole turns of the Earth away, wherever the image is. An
-image met at two places takes the one with more of the area, the longitude as given where both have the same. Geometries that
-were cut at the seam are one piece again. Boxes are compared in `boxes`; this module knows geometries, coordinates and images.
+One rule places all of them: x may be moved by whole periods (360 degrees; the width of the world on cylindrical maps) to meet an
+image. Where an area meets an image at two places, the place with more of the area counts, then the longitude as given. Parts of
+a geometry that was cut at the antimeridian are joined again. Boxes are compared in `boxes`, not here.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _STEPS_ALONG = 64
-"""Pieces of a straight line that is followed to see which way around the Earth it goes."""
+"""Steps along a straight edge, to see which way around the Earth the edge goes."""
 
 
 def split_at_antimeridian(geometry: Any) -> Any:
-    """Cut a geometry whose longitudes run beyond 180 or -180 and bring the pieces back into -180..180."""
+    """Return a geometry whose longitudes run beyond 180 or -180 as pieces within -180..180; None when no piece is left."""
     xmin, _, xmax, _ = shapely.bounds(geometry)
     if not (xmin < -180 or xmax > 180):
         return geometry
@@ -52,7 +52,10 @@ def split_at_antimeridian(geometry: Any) -> Any:
 
 
 def geometry_bounds(geometry: NDArray[np.object_]) -> Floats:
-    """Give the bounds of longitude/latitude geometries; those cut at the antimeridian get xmin > xmax; NaN where empty."""
+    """Return the bounds of longitude/latitude geometries, shape (n, 4): NaN where empty.
+
+    A geometry cut at the antimeridian has xmin > xmax.
+    """
     bounds: Floats = np.asarray(shapely.bounds(geometry), dtype=np.float64).reshape(-1, 4)
     cut = (bounds[:, 0] <= -180 + EPSILON) & (bounds[:, 2] >= 180 - EPSILON)
     cut &= shapely.get_num_geometries(geometry) > 1
@@ -68,7 +71,7 @@ def geometry_bounds(geometry: NDArray[np.object_]) -> Floats:
 
 
 def eastward_boxes(boxes: Floats, crs: str) -> Floats:
-    """Give boxes that run east from xmin to xmax; in a geographic CRS, xmin > xmax runs on over the seam.
+    """Return boxes with xmax >= xmin. In a geographic CRS, a box with xmin > xmax crosses the antimeridian: xmax is increased.
 
     Parameters
     ----------
@@ -105,17 +108,17 @@ def eastward_boxes(boxes: Floats, crs: str) -> Floats:
 
 
 def joined_at_antimeridian(geometries: NDArray[np.object_], period: float) -> NDArray[np.object_]:
-    """Join geometries that were cut at the seam: what lies behind it is moved by a period, so that they run on beyond it.
+    """Return geometries whose parts, cut at the antimeridian, are joined: the western parts are moved by one period.
 
-    A geometry was cut there when parts of it touch both sides, none reaches from one to the other, and all of it together takes
-    at most half the Earth; others stay as they are.
+    A geometry counts as cut when parts of it touch both ends of x, no part reaches from end to end, and the whole takes at most
+    half the Earth. Other geometries are returned unchanged.
 
     Parameters
     ----------
     geometries
-        In coordinates whose x repeats.
+        Geometries in a CRS whose x repeats.
     period
-        After which x repeats; it runs from minus to plus half of that.
+        Units of x after which x repeats; x runs from minus half to plus half a period.
 
     Examples
     --------
@@ -151,7 +154,7 @@ def joined_at_antimeridian(geometries: NDArray[np.object_], period: float) -> ND
 
 
 def single_parts(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Give the points, lines and polygons that geometries are made of, in order."""
+    """Return the points, lines and polygons that geometries are made of, in order."""
     while (shapely.get_type_id(geometries) >= shapely.GeometryType.MULTIPOINT).any():
         geometries = shapely.get_parts(geometries)
     return geometries
@@ -163,18 +166,19 @@ def unwrapped_x(
     period: float,
     between: Callable[[Ints, Floats], Floats],
 ) -> Floats:
-    """Give x along outlines without the jumps of a period at the seam.
+    """Return x of outlines without jumps of a period where the outlines cross the antimeridian.
 
     Parameters
     ----------
     x
-        Along the outlines, one after the other.
+        x of the vertices of all outlines, one outline after the other.
     owner
-        Geometry of each.
+        Index of the geometry of each vertex.
     period
-        After which x repeats.
+        Units of x after which x repeats.
     between
-        Gives x at shares of the way from vertices to those after them, shape (n_vertices, n_shares); asked where x jumps.
+        Function of vertices and shares from 0 to 1. It returns x at those shares of the way to the next vertex, shape
+        (n_vertices, n_shares). It is called only for vertices before a jump.
     """
     with np.errstate(invalid="ignore"):  # places off the Earth
         step = np.diff(x)
@@ -196,18 +200,18 @@ def unwrapped_x(
 
 
 def x_near_image(transform: Floats, width: Ints, height: Ints, x: Floats, y: Floats, *, period: float) -> Floats:
-    """Give the x of points moved by whole turns to where the image is; as it is where the image has the point there.
+    """Return the x of points, moved by whole periods to where the image is; unchanged where the image holds the point.
 
-    Points that the image has nowhere come as near to it as they can.
+    Points outside the image at every period are moved as near to the image as possible.
 
     Parameters
     ----------
     transform, width, height
-        Of the image of each point.
+        Grid and size of the image of each point; shapes (n, 6), (n,), (n,).
     x, y
         Coordinates in the CRS of the image.
     period
-        After which x repeats.
+        Units of x after which x repeats.
 
     Examples
     --------
@@ -235,20 +239,23 @@ def x_near_image(transform: Floats, width: Ints, height: Ints, x: Floats, y: Flo
 
 
 def _pixels_apart(transform: Floats, width: Ints, height: Ints, x: Floats, y: Floats) -> Floats:
-    """Give how far points are from the image; 0 inside."""
+    """Return the distance of points from the image in pixels, rows plus columns; 0 inside."""
     row, col = (one.astype(np.float64) for one in pixel_of(transform, x, y))
     return np.maximum(np.maximum(-row, row - height + 1), 0) + np.maximum(np.maximum(-col, col - width + 1), 0)
 
 
 def image_span(transform: Floats, width: Ints, height: Ints) -> tuple[Floats, Floats]:
-    """Give the least and the largest x of images."""
+    """Return the least and the greatest x of images."""
     a, b, c = transform[:, 0], transform[:, 1], transform[:, 2]
     across, down = a * width, b * height
     return c + np.minimum(across, 0) + np.minimum(down, 0), c + np.maximum(across, 0) + np.maximum(down, 0)
 
 
 def periods_to_image(low: Floats, high: Floats, west: Floats, east: Floats, period: float) -> tuple[Ints, Ints]:
-    """Give the first and last number of turns after which ``low..high`` meets ``west..east``; the nearest where none does."""
+    """Return the first and the last number of periods by which ``low..high``, moved, meets ``west..east``.
+
+    Both are the number that comes nearest where no number of periods meets.
+    """
     with np.errstate(invalid="ignore"):
         first, last = np.ceil((west - high) / period), np.floor((east - low) / period)
         beyond, before = low + first * period - east, west - (high + last * period)

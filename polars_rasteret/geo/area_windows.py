@@ -1,6 +1,7 @@
 """Which pixel windows do areas have on the grids of images?
 
-Images whose x wraps around the Earth are the matter of `wrapped_windows`; areas far from an image are cut to the image first.
+An area that reaches beyond an image is cut to the image first. Windows on images whose x wraps around the Earth are computed in
+`wrapped_windows`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEGMENTS_PER_IMAGE = 64
-"""Chords along the side of an image, for areas cut to it."""
+"""Chords along the side of an image, in outlines of areas that were cut to the image."""
 _REACH = 0.01
 """An image's outline is widened by this share of its size before areas are cut to it, because the outline bends, too."""
 
@@ -34,16 +35,33 @@ def area_windows(  # noqa: PLR0917 - one argument per column
     width: NDArray[np.int64],
     height: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Give the `windows`, and the same in fractions of pixels: exactly from border to border of the outlines.
+    """Return the smallest pixel windows that hold all of the areas that may lie on the images, and their extents.
 
-    Where a geometry has no width or no height, and where it has no place on the grid, the extent is that of the window.
+    Parameters
+    ----------
+    areas
+        All areas.
+    crs
+        CRS of the grids.
+    index
+        Index of the area of each row, shape (k,).
+    transform, width, height
+        Grid and size of the image of each row; shapes (k, 6), (k,), (k,).
+
+    Returns
+    -------
+    windows : int64, shape (k, 4)
+        ``row_start, row_stop, col_start, col_stop``, not clipped to the image. All zero where the area does not meet the image.
+    extents : float64, shape (k, 4)
+        First and last row, first and last column of the outline in fractions of pixels. Where an outline has no width, no height
+        or no place on the grid, the extent equals the window.
     """
     if areas.crs != NATIVE and (period := x_period(crs)) is not None:
         pieces = areas.pieces_in(crs, period)
         windows, extents = wrapped_windows(pieces, index, transform, width, height, period=period)
         has_place = np.isfinite(pieces.bounds[pieces.first[index]]).all(axis=1)
         off_earth = np.flatnonzero(~has_place & np.isfinite(areas.bounds[index]).all(axis=1))
-        if len(off_earth):  # a corner is: what of the area is on the image may have a place all the same
+        if len(off_earth):  # only a corner may be off the Earth; the part of the area on the image may have a place
             image = transform[off_earth], width[off_earth], height[off_earth]
             windows[off_earth] = _cut_windows(areas, crs, index[off_earth], *image)
         flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX)
@@ -51,8 +69,8 @@ def area_windows(  # noqa: PLR0917 - one argument per column
     windows, extents, has_place = outline_windows(areas, crs, index, transform)
     row_start, row_stop, col_start, col_stop = windows.T
     is_inside = has_place & (row_start >= 0) & (row_stop <= height) & (col_start >= 0) & (col_stop <= width)
-    # What reaches beyond the image is cut there, too: far away, the outline may leave the domain of the projection, its few
-    # points say little of its bends, and the box around a polygon may meet an image that the polygon does not.
+    # Areas that reach beyond the image are cut to the image. Far away, an outline may leave the domain of the projection, and
+    # its few vertices do not follow its curves. Also, the bounds of a polygon may meet an image that the polygon does not.
     is_plain = areas.is_box[index] if areas.vertices.is_in(crs) else np.zeros(len(index), np.bool_)
     is_point = areas.tolerance[index] == 0
     exists = np.isfinite(areas.bounds[index]).all(axis=1)
@@ -69,7 +87,7 @@ def area_windows(  # noqa: PLR0917 - one argument per column
 def outline_windows(
     areas: Areas, crs: str, index: NDArray[np.int64], transform: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Give the windows that hold the outlines, their extents, and whether every point of an outline has a place."""
+    """Return the windows that hold whole outlines, their extents, and whether all vertices have a place in `crs`."""
     n_coordinates = areas.first_vertex[index + 1] - areas.first_vertex[index]
     start = np.concatenate([[0], np.cumsum(n_coordinates)]).astype(np.int64)
     owner = np.repeat(np.arange(len(index)), n_coordinates)
@@ -79,7 +97,7 @@ def outline_windows(
     (low_row, high_row), (low_col, high_col) = areas.extremes_in(crs, row, at), areas.extremes_in(crs, col, at)
     first_row, last_row = reduced_runs(np.minimum, low_row, start), reduced_runs(np.maximum, high_row, start)
     first_col, last_col = reduced_runs(np.minimum, low_col, start), reduced_runs(np.maximum, high_col, start)
-    # Beyond 2**31 pixels there is no image; such positions come from a projection's far end. NaN and infinities fail, too.
+    # No image has 2**31 pixels. Such positions come from coordinates near the singularity of a projection. NaN fails, too.
     has_place = np.ones(len(index), np.bool_)
     for edge in (first_row, last_row, first_col, last_col):
         has_place &= np.abs(edge) < 2**31
@@ -104,7 +122,7 @@ def _cut_windows(  # noqa: PLR0917 - one argument per column
     width: NDArray[np.int64],
     height: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Give the windows of the parts that lie on the images."""
+    """Return the windows of the parts of the areas that lie on the images."""
     col, row = ring_fractions()
     x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
     if not areas.vertices.is_in(crs):
@@ -121,7 +139,9 @@ def _cut_windows(  # noqa: PLR0917 - one argument per column
         images[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
     windows = np.stack([np.zeros_like(height), height, np.zeros_like(width), width], axis=1)
     has_image = ~shapely.is_missing(images)
-    if len(lost := np.flatnonzero(~has_image)):  # they are taken whole, where they share a place with the area
+    if len(
+        lost := np.flatnonzero(~has_image)
+    ):  # images off the map of the area: read whole where both meet on the Earth
         there = boxes_meet_images(
             areas.crs, areas.bounds[index[lost]], (crs, transform[lost], width[lost], height[lost])
         )
@@ -138,6 +158,6 @@ def _cut_windows(  # noqa: PLR0917 - one argument per column
 
 
 def _both(one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give windows that hold both."""
+    """Return windows that hold both windows of each row."""
     first, last = np.minimum(one[:, 0::2], two[:, 0::2]), np.maximum(one[:, 1::2], two[:, 1::2])
     return np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], axis=1)

@@ -34,26 +34,29 @@ _SEGMENTS_PER_SIDE = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaPieces:
-    """AreaPieces of areas in one CRS, continuous in x."""
+    """Areas in one CRS whose x repeats, cut into pieces that may be moved by whole periods; continuous in x.
+
+    An area is one piece. Only an area of several parts that takes more than half the Earth has one piece per part.
+    """
 
     x: Floats
     y: Floats
     start: Ints
-    """Where the coordinates of each piece begin; one more than there are pieces."""
+    """Index of the first vertex of each piece; one entry more than pieces."""
     bounds: Floats
-    """Of each piece, shape (n, 4); NaN where it has no place."""
+    """Bounds of each piece, shape (n, 4); NaN where the piece has no place in the CRS."""
     first: Ints
-    """First piece of each area; one more than there are areas."""
+    """Index of the first piece of each area; one entry more than areas."""
     is_box: Booleans
-    """Whether a piece is its bounds."""
+    """Whether a piece is a box, equal to its bounds."""
     tolerance: Floats
-    """Pixels by which a window may be smaller than its piece."""
+    """Pixels that a piece may reach beyond its window."""
     shapes: Callable[[], NDArray[np.object_]]
-    """Gives the pieces as geometries."""
+    """Function that returns the pieces as shapely geometries."""
 
 
 class Areas:
-    """Outlines of geometries in one CRS, made pixel windows of grids in others.
+    """Outlines of geometries in one CRS, transformed to other CRSs on demand and kept.
 
     Parameters
     ----------
@@ -62,7 +65,8 @@ class Areas:
     crs
         Normalized CRS of the coordinates, or ``"native"``.
     step
-        Between points of the outlines, per geometry; None: a share of its size.
+        Greatest distance between two vertices of the outline of each geometry, in units of `crs`. None: a twentieth of the
+        geometry's longer side.
     """
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None) -> None:
@@ -79,11 +83,11 @@ class Areas:
         self._pieces: dict[str, AreaPieces] = {}
         self._is_midpoint: Booleans | None = None
         self.bounds: Floats = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
-        # A point is in one pixel exactly; a box may begin a rounding error before the pixel it begins with.
+        # A point lies in exactly one pixel. A box may begin a rounding error before its first pixel.
         self.is_point: Booleans = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
         is_point = self.is_point
         self.tolerance = np.where(is_point, 0.0, BORDER_TOLERANCE_PX)
-        # Only the outline matters for a window; straight edges get points because they bend in another CRS.
+        # Only the outline matters for a window. Straight edges get more vertices because they are curved in another CRS.
         with np.errstate(invalid="ignore"):  # geometries of infinities
             sizes = self.bounds[:, 2:] - self.bounds[:, :2]
         longest = np.nanmax(sizes, axis=1, initial=0)
@@ -103,11 +107,11 @@ class Areas:
         return len(self.bounds)
 
     def points(self, index: Ints) -> tuple[Points, Ints]:
-        """Give points, and which of them each of the geometries `index`, all points that are not empty, is."""
+        """Return all vertices, and the index of the vertex of each geometry in `index`; these must be points, not empty."""
         return self.vertices, self.first_vertex[index]
 
     def outline(self, crs: str, index: int) -> list[tuple[Floats, Floats, bool]]:
-        """Give the lines of one geometry in `crs`: x, y, and whether they enclose something, per ring or line.
+        """Return the rings and lines of one geometry in `crs`: x, y and whether the line is a ring, one tuple per line.
 
         Coordinates may be infinite where they have no place in `crs`.
         """
@@ -133,9 +137,9 @@ class Areas:
         return lines
 
     def bounds_in(self, crs: str) -> Floats:
-        """Give the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where there is none.
+        """Return the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where a geometry has no place in `crs`.
 
-        Those over the seam of a geographic CRS run on beyond it: xmax is never less than xmin.
+        Bounds across the antimeridian run on beyond it: xmax is never less than xmin.
         """
         if (period := longitude_period(crs)) is None:
             index = np.arange(len(self.vertices), dtype=np.int64)
@@ -148,7 +152,7 @@ class Areas:
         )
 
     def _continuous(self, crs: str, period: float) -> tuple[Floats, Floats]:
-        """Give the coordinates of all outlines in a CRS whose x repeats, without jumps at its seam."""
+        """Return x and y of all vertices in a CRS whose x repeats, without jumps of x at the antimeridian."""
         x, y = self.vertices.in_crs(crs, np.arange(len(self.vertices), dtype=np.int64))
         if self.vertices.is_in(crs):
             return x, y
@@ -163,7 +167,10 @@ class Areas:
         return unwrapped_x(x, owner, period, between), y
 
     def extremes_in(self, crs: str, values: Floats, at: Ints) -> tuple[Floats, Floats]:
-        """Give how low and how high the outlines reach around the vertices `at`, in a coordinate of `crs`."""
+        """Return the lowest and the highest value of the outlines around the vertices `at`.
+
+        `values` are the x, the y, or the pixel rows or columns of these vertices, computed from coordinates in `crs`.
+        """
         if self.vertices.is_in(crs):
             return values, values
         if self._is_midpoint is None:
@@ -171,10 +178,7 @@ class Areas:
         return edge_extremes(values, self._is_midpoint[at])
 
     def pieces_in(self, crs: str, period: float) -> AreaPieces:
-        """Give the areas in a CRS whose x repeats, in pieces that move together.
-
-        What takes more than half the Earth is placed part by part, everything else as a whole.
-        """
+        """Return the pieces of all areas in a CRS whose x repeats after `period`."""
         crs = LONLAT if crs in LONLAT_NAMES else crs
         if crs not in self._pieces:
             self._pieces[crs] = self._made_pieces(crs, period)
@@ -235,18 +239,18 @@ class Areas:
 
 
 def _bounds(x: tuple[Floats, Floats], y: tuple[Floats, Floats], start: Ints) -> Floats:
-    """Give the bounds of runs of vertices, of each of which is known how low and how high it reaches."""
+    """Return the bounds of runs of vertices from the lowest and highest x and y around each vertex, shape (n_runs, 4)."""
     sides = [(np.fmin, x[0]), (np.fmin, y[0]), (np.fmax, x[1]), (np.fmax, y[1])]
     return np.stack([reduced_runs(reduce, one, start) for reduce, one in sides], axis=1)
 
 
 def _winds(x: Floats, period: float) -> bool:
-    """Say whether a ring goes around a pole."""
+    """Return whether a ring goes around a pole."""
     return len(x) > 0 and bool(np.isfinite(x).all() and abs(x[-1] - x[0]) > period / 2)
 
 
 def reduced_runs(reduce: np.ufunc, values: Floats, start: Ints) -> Floats:
-    """Reduce each run ``start[i]:start[i + 1]``; NaN for an empty run."""
+    """Return `values` reduced over each run ``start[i]:start[i + 1]``, shape (n_runs,); NaN for an empty run."""
     result = np.full(len(start) - 1, np.nan)
     filled = np.flatnonzero(start[1:] > start[:-1])
     if len(filled):

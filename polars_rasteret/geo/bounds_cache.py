@@ -1,7 +1,7 @@
-"""Which bounds of pixel grids does this process know already?
+"""Which bounds of images, in longitude and latitude, were computed before?
 
-A collection without ``bbox`` is asked where its images are in every query. Grids are known by their content, so an equal copy or
-another filter of the same collection finds them, too. Footprints themselves do not belong here: they are large.
+Every query on a collection without ``bbox`` needs the bounds of its images. The cache is keyed by the content of a pixel grid.
+So an equal copy, or another filter of the same collection, finds the bounds, too. Footprints are not kept: they are large.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_GRIDS = 500_000
-"""Grids kept per process, of 120 bytes each; when there are more, those known are forgotten."""
+"""Grids kept per process, of 120 bytes each. More grids empty the cache first."""
 
 _ODD = np.random.default_rng(0).integers(1, 2**63, 10, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Some grids, sorted by hash."""
+    """Cached bounds of some grids, sorted by the hash of the grid."""
 
     hashes: NDArray[np.uint64]
     keys: NDArray[np.int64]
-    """All that tells grids apart, shape (n, 10)."""
+    """CRS (as a digest), transform, width and height of each grid, shape (n, 10)."""
     bounds: NDArray[np.float64]
+    """Bounds of each grid, shape (n, 4)."""
 
     @classmethod
     def of(cls, hashes: NDArray[np.uint64], keys: NDArray[np.int64], bounds: NDArray[np.float64]) -> _Run:
@@ -43,7 +44,8 @@ class _Run:
         return len(self.hashes)
 
 
-# Never changed in place: a thread that looks up keeps the runs it found, and what two threads add at once is at worst lost.
+# The tuple is replaced, never changed in place. So a thread may look up while others add; of two threads that add at the same
+# time, one may lose its bounds.
 _runs: tuple[_Run, ...] = ()
 
 
@@ -53,7 +55,7 @@ def cached_bounds(
     width: NDArray[np.int64],
     height: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Give the bounds of images in longitude and latitude, as `image_footprints` does; computed once per process and grid.
+    """Return the bounds of images in longitude and latitude, as `image_footprints` does; computed once per process and grid.
 
     Examples
     --------
@@ -106,7 +108,7 @@ def _remember(run: _Run) -> None:
         _runs = ()
         run = _Run(hashes=run.hashes[:MAX_GRIDS], keys=run.keys[:MAX_GRIDS], bounds=run.bounds[:MAX_GRIDS])
     runs = list(_runs)
-    # Few runs, each more than twice as long as the next one: adding costs little, and so does looking through all.
+    # Each run is more than twice as long as the next one. So runs are few, and both adding and looking up are cheap.
     while runs and len(runs[-1]) <= 2 * len(run):
         last = runs.pop()
         parts = zip((last.hashes, last.keys, last.bounds), (run.hashes, run.keys, run.bounds), strict=True)

@@ -1,8 +1,8 @@
 """Which boxes of longitude and latitude meet on a round Earth?
 
-A box is ``xmin, ymin, xmax, ymax`` in degrees. Two spellings are known. *Wrapped*, as in GeoJSON and ``bbox`` columns: within
--180..180, and ``xmin > xmax`` crosses the antimeridian. *Unwrapped*: ``xmax >= xmin`` always, and any longitude may stand there.
-`cut_boxes` takes both and gives pieces that plain comparisons may be used on; every comparison of boxes goes through it.
+A box is ``xmin, ymin, xmax, ymax`` in degrees, in one of two forms. *Wrapped*, as in GeoJSON and ``bbox`` columns: within
+-180..180, and a box with ``xmin > xmax`` crosses the antimeridian. *Unwrapped*: ``xmax >= xmin`` always, at any longitude.
+`cut_boxes` accepts both forms and returns pieces that can be compared number by number; every comparison of boxes uses it.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EPSILON = 1e-9
-"""Degrees that are rounding errors."""
+"""Degrees by which two equal coordinates may differ through rounding."""
 
 
 def cut_boxes(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Cut boxes at the antimeridian into pieces within -180..180.
+    """Return boxes cut at the antimeridian into pieces within -180..180.
 
     Parameters
     ----------
     boxes
-        Wrapped or unwrapped, shape (n, 4). A box without a place (not finite) gives one piece without a place.
+        Wrapped or unwrapped, shape (n, 4). A box that is not finite gives one piece that is not finite.
 
     Returns
     -------
     pieces : float64, shape (m, 4)
-        With ``xmax >= xmin``.
+        Pieces with ``xmax >= xmin``.
     owner : int64, shape (m,)
-        Which of the boxes each belongs to.
+        Index of the box of each piece.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def cut_boxes(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 
 
 def widened(boxes: NDArray[np.float64], *, share: float, degrees: float) -> NDArray[np.float64]:
-    """Give boxes that reach further to all sides, by a share of their size and by some degrees; unwrapped, shape (n, 4)."""
+    """Return boxes widened on all sides by a share of their longer side plus some degrees; unwrapped, shape (n, 4)."""
     result = unwrap_bounds(boxes)
     more = degrees + share * np.maximum(result[:, 2] - result[:, 0], result[:, 3] - result[:, 1])
     result += more[:, None] * np.array([-1.0, -1.0, 1.0, 1.0])
@@ -69,7 +69,7 @@ def widened(boxes: NDArray[np.float64], *, share: float, degrees: float) -> NDAr
 
 
 def unwrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give bounds with xmax >= xmin always: 360 is added to the xmax of those that cross the antimeridian; shape (n, 4)."""
+    """Return unwrapped bounds, shape (n, 4): 360 is added to xmax where bounds cross the antimeridian."""
     result = np.array(bounds, dtype=np.float64)
     with np.errstate(invalid="ignore"):  # of infinities
         result[:, 2] += np.where(result[:, 0] > result[:, 2], 360 * np.ceil((result[:, 0] - result[:, 2]) / 360), 0)
@@ -77,15 +77,15 @@ def unwrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def wrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bring bounds (xmax >= xmin) into -180..180, with xmin > xmax where they cross the antimeridian; shape (n, 4)."""
+    """Return wrapped bounds, shape (n, 4), of unwrapped ones: xmin > xmax where bounds cross the antimeridian."""
     result = np.array(bounds, dtype=np.float64)
     xmin, xmax = result[:, 0], result[:, 2]
     everywhere = xmax - xmin >= 360 - EPSILON
     low = xmin - 360 * np.floor((xmin + 180) / 360)
     high = xmax - 360 * np.ceil((xmax - 180) / 360)
     inside = (xmin >= -180) & (xmax <= 180)
-    # A box that crosses has its xmin in the east and its xmax in the west, so that filters can say it with two comparisons;
-    # the rare one that is too wide for that goes all around.
+    # A box that crosses has xmin in the east and xmax in the west, so a filter needs two comparisons only. The rare box too wide
+    # for that becomes -180..180.
     everywhere |= ~inside & (low > high) & ((low < 0) | (high > 0))
     result[:, 0] = np.where(everywhere, -180.0, np.where(inside, xmin, low))
     result[:, 2] = np.where(everywhere, 180.0, np.where(inside, xmax, high))
@@ -93,7 +93,7 @@ def wrap_bounds(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def merge_bounds(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the smallest bounds that enclose both, row by row, on a round Earth; a row of NaN encloses nothing; shape (n, 4)."""
+    """Return the smallest bounds on a round Earth that enclose both bounds of each row, shape (n, 4); NaN rows are empty."""
     one, two = unwrap_bounds(first), unwrap_bounds(second)
     apart = (one[:, 0] + one[:, 2]) / 2 - (two[:, 0] + two[:, 2]) / 2
     shift = np.nan_to_num(360 * np.round(apart / 360))

@@ -1,7 +1,7 @@
 """Which pixels of a grid does a geometry cover?
 
-Outlines come as lines in pixel coordinates. A pixel is covered when its centre is inside (as GDAL's polygon fill decides), or
-with `all_touched` also when a line passes through it.
+The geometry is given as rings and lines in pixel coordinates. A pixel is covered when its centre is inside (as in GDAL's polygon
+fill). With `all_touched`, a pixel is also covered when a line passes through it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 _ON_BORDER = 1e-9
-"""A line that reaches less far (in pixels) into a pixel does not touch it."""
+"""A line that reaches less than this many pixels into a pixel does not touch the pixel."""
 
 
 def covered_pixels(
     lines: Sequence[tuple[Floats, Floats, bool]], height: int, width: int, *, all_touched: bool
 ) -> Booleans:
-    """Say which pixels are covered, shape (height, width).
+    """Return which pixels are covered, shape (height, width).
 
     Parameters
     ----------
     lines
         Row and column coordinates of the vertices of each line, and whether it is a ring around an area (or a hole).
     height, width
-        Of the grid, whose pixel ``i`` spans ``[i, i + 1)``.
+        Size of the grid in pixels; pixel ``i`` spans ``[i, i + 1)``.
     all_touched
-        Whether pixels that a line passes through count, too.
+        Whether pixels that a line passes through are covered, too.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def covered_pixels(
 
 
 def _edges(lines: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats, Floats, Floats]:
-    """Give the edges of all lines as columns: row and column of their upper, then of their lower end."""
+    """Return the edges of all lines as four columns: row and column of the upper end, row and column of the lower end."""
     parts = [(row[:-1], col[:-1], row[1:], col[1:]) for row, col in lines]
     row_a, col_a, row_b, col_b = (
         (np.concatenate([np.zeros(0), *one]) for one in zip(*parts, strict=True)) if parts else (np.zeros(0),) * 4
@@ -68,7 +68,7 @@ def _edges(lines: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats, Floa
 
 
 def _filled(rings: Sequence[tuple[Floats, Floats]], height: int, width: int) -> Booleans:
-    """Fill by the even-odd rule along the centres of each row of pixels."""
+    """Return which pixel centres are inside the rings, by the even-odd rule, shape (height, width)."""
     top, top_col, bottom, bottom_col = _edges(rings)
     # An edge meets the centres of rows in [top, bottom).
     first = np.clip(np.ceil(top - 0.5), 0, height).astype(np.int64)
@@ -77,16 +77,16 @@ def _filled(rings: Sequence[tuple[Floats, Floats]], height: int, width: int) -> 
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = (bottom_col - top_col) / (bottom - top)
     crossing = top_col[edge] + (row + 0.5 - top[edge]) * slope[edge]
-    # Each crossing turns inside to outside for all pixels whose centre lies beyond.
+    # Inside and outside change at each crossing, for all pixels whose centre lies to the right.
     col = np.clip(np.floor(crossing + 0.5), 0, width).astype(np.int64)
-    turns = np.zeros((height, width + 1), np.int64)
-    np.add.at(turns, (row, col), 1)
-    filled: Booleans = np.cumsum(turns, axis=1)[:, :width] % 2 == 1
+    changes = np.zeros((height, width + 1), np.int64)
+    np.add.at(changes, (row, col), 1)
+    filled: Booleans = np.cumsum(changes, axis=1)[:, :width] % 2 == 1
     return filled
 
 
 def _touched(lines: Sequence[tuple[Floats, Floats]], height: int, width: int) -> Booleans:
-    """Say which pixels an edge passes through; one along the border between pixels passes through neither."""
+    """Return which pixels an edge passes through, shape (height, width). An edge along a pixel border passes through no pixel."""
     top, top_col, bottom, bottom_col = _edges(lines)
     first = np.clip(np.floor(top + _ON_BORDER), 0, height).astype(np.int64)
     stop = np.clip(np.ceil(bottom - _ON_BORDER), 0, height).astype(np.int64)
@@ -100,15 +100,15 @@ def _touched(lines: Sequence[tuple[Floats, Floats]], height: int, width: int) ->
     left, right = np.minimum(enters, leaves), np.maximum(enters, leaves)
     first_col = np.floor(left + _ON_BORDER)
     stop_col = np.maximum(np.ceil(right - _ON_BORDER), first_col)
-    turns = np.zeros((height, width + 1), np.int64)
-    np.add.at(turns, (row, np.clip(first_col, 0, width).astype(np.int64)), 1)
-    np.add.at(turns, (row, np.clip(stop_col, 0, width).astype(np.int64)), -1)
-    touched: Booleans = np.cumsum(turns, axis=1)[:, :width] > 0
+    changes = np.zeros((height, width + 1), np.int64)
+    np.add.at(changes, (row, np.clip(first_col, 0, width).astype(np.int64)), 1)
+    np.add.at(changes, (row, np.clip(stop_col, 0, width).astype(np.int64)), -1)
+    touched: Booleans = np.cumsum(changes, axis=1)[:, :width] > 0
     return touched
 
 
 def _spread(first: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give one entry per edge and row in ``first:stop``: the edge and the row."""
+    """Return one entry per edge and per row in its ``first:stop``: index of the edge, and the row."""
     count = np.maximum(stop - first, 0)
     edge = np.repeat(np.arange(len(first)), count)
     return edge, first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)

@@ -1,6 +1,6 @@
-"""What is this coordinate reference system called, and how do coordinates get from one to another?
+"""What is the name of a CRS, after which distance does its x repeat, and how are coordinates transformed between CRSs?
 
-Coordinates are always in x/y = lon/lat order, whatever the authority says.
+Coordinates are always in x/y = lon/lat order, whatever the authority's axis order is.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONLAT = "OGC:CRS84"
-"""What footprints and ``bbox`` are in: longitude, latitude on WGS 84."""
+"""CRS of footprints and ``bbox``: longitude, latitude on WGS 84."""
 
 LONLAT_NAMES = frozenset({LONLAT, "EPSG:4326"})
-"""Mean the same coordinates here, where the axis order is always x/y; known without loading PROJ."""
+"""CRSs that are equal here, because the axis order is always x/y. Known without loading PROJ."""
 
 EARTH_RADIUS_M = 6_378_137.0
 
@@ -35,11 +35,11 @@ _CYLINDRICAL_METHODS = (
 )
 
 NATIVE = "native"
-"""Says that coordinates already are in each record's own CRS."""
+"""The CRS of coordinates that already are in each record's own CRS."""
 
 
 def normalize_crs(crs: object) -> str:
-    """Give one spelling for a CRS: ``EPSG:n`` (or another authority's code), else WKT2.
+    """Return the normalized name of a CRS: ``EPSG:n`` (or another authority's code), else WKT2.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def normalize_crs(crs: object) -> str:
     Raises
     ------
     UsageError
-        When it cannot be understood.
+        When PROJ does not understand `crs`.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def _name_of(crs: pyproj.CRS) -> str:
 
 
 def _parsed(crs: Any) -> pyproj.CRS:
-    import pyproj  # takes as long to load as many a query
+    import pyproj  # loading it takes as long as many a query
     from pyproj.exceptions import CRSError
 
     try:
@@ -96,7 +96,7 @@ def _parsed(crs: Any) -> pyproj.CRS:
 
 @lru_cache(maxsize=1024)
 def same_crs(source: str, target: str) -> bool:
-    """Say whether x/y coordinates mean the same in both (axis order does not matter here)."""
+    """Return whether two CRSs are equal for x/y coordinates (their axis order does not matter)."""
     return source == target or {source, target} <= LONLAT_NAMES or on_proj_thread(_are_equal, source, target)
 
 
@@ -108,13 +108,13 @@ def _are_equal(source: str, target: str) -> bool:
 def _transformer(source: str, target: str) -> pyproj.Transformer:
     import pyproj
 
-    # Made and used on the PROJ thread only.
+    # Created and used on the PROJ thread only.
     return pyproj.Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
 
 
 @lru_cache(maxsize=1024)
 def is_known(crs: str | None) -> bool:
-    """Say whether this is a CRS at all; a stranger's table may hold any text."""
+    """Return whether PROJ understands the text as a CRS; a foreign table may hold any text. False for None."""
     try:
         return crs is not None and bool(normalize_crs(crs))
     except UsageError:
@@ -123,7 +123,7 @@ def is_known(crs: str | None) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_geographic(crs: str) -> bool:
-    """Say whether coordinates are longitude and latitude, which repeat every 360 degrees; what is no CRS has none."""
+    """Return whether the coordinates of a CRS are longitude and latitude. False for ``"native"`` and for text that is no CRS."""
     if crs in LONLAT_NAMES or crs == NATIVE:
         return crs != NATIVE
     return is_known(crs) and on_proj_thread(lambda: bool(_parsed(crs).is_geographic))
@@ -131,9 +131,9 @@ def is_geographic(crs: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def longitude_period(crs: str) -> float | None:
-    """Give after what x repeats: a turn around the Earth, in units of a geographic CRS; None in others, and for ``"native"``.
+    """Return the units of longitude around the Earth in a geographic CRS: 360 degrees, or 400 grads.
 
-    None, too, for what is no CRS: pixels and native coordinates are read all the same.
+    None for other CRSs, for ``"native"`` and for text that is no CRS.
 
     Examples
     --------
@@ -153,9 +153,10 @@ def _turn_of(crs: str) -> float:
 
 @lru_cache(maxsize=1024)
 def x_period(crs: str) -> float | None:
-    """Give after what x repeats: a turn around the Earth in geographic CRSs, the width of the world in cylindrical ones.
+    """Return the units after which x repeats: around the Earth in a geographic CRS, the width of the world on a cylindrical map.
 
-    Only what is placed on images asks this: boxes with xmin > xmax are for longitudes alone (`longitude_period`).
+    None for CRSs whose x does not repeat. This is for placing points and areas on images. Only longitudes may have boxes with
+    xmin > xmax: use `longitude_period` for boxes.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def _width_of_world(crs: str) -> float | None:
     if own is None:
         return None
     geographic = _name_of(own)
-    # Along the equator x grows evenly, but for one jump back where the map ends.
+    # On a cylindrical map x grows evenly along the equator, with one jump back at the edge of the map.
     lon = np.linspace(-0.5, 0.5, 65) * _turn_of(geographic)
     step = np.diff(_transformed(geographic, crs, lon, np.zeros(65))[0])
     even = float(np.median(step))
@@ -183,7 +184,7 @@ def _width_of_world(crs: str) -> float | None:
 
 @lru_cache(maxsize=1024)
 def metres_per_unit(crs: str) -> float:
-    """Give the length of one unit of a CRS: of a degree, that at the equator; 1 where the CRS does not say."""
+    """Return the metres of one unit of a CRS: a degree is measured at the equator. 1 where the CRS has no unit."""
     return on_proj_thread(_metres_per_unit, crs) if crs != NATIVE and is_known(crs) else 1.0
 
 
@@ -198,7 +199,7 @@ def _metres_per_unit(crs: str) -> float:
 
 @lru_cache(maxsize=1024)
 def projection_method(crs: str) -> str:
-    """Name the projection of a CRS as EPSG does; empty where it has none."""
+    """Return EPSG's name of the projection method of a CRS; empty where the CRS has no projection."""
     return "" if crs == NATIVE else on_proj_thread(_projection_method, crs)
 
 
@@ -212,13 +213,13 @@ def _projection_method(crs: str) -> str:
 def transform_xy(
     source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Transform coordinates between two normalized CRSs.
+    """Return coordinates transformed from one normalized CRS to another.
 
     Returns
     -------
-    (x, y) : float64, same shape
-        Infinite where the coordinate has no place in `target` (pyproj's convention) or is not finite. The same CRS
-        gives the input back.
+    (x, y) : float64, shape of `x`
+        Infinite where a coordinate has no place in `target` (pyproj's convention) or is not finite. The input arrays themselves
+        when both CRSs are the same.
     """
     if same_crs(source, target):
         return x, y
@@ -240,14 +241,14 @@ def _transformed(
 def densified_box(
     bounds: NDArray[np.float64], points_per_edge: int = 21
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give points along the edges of boxes, because straight edges bend in another CRS.
+    """Return points along the edges of boxes, because straight edges are curved in another CRS.
 
     Parameters
     ----------
     bounds
         ``minx, miny, maxx, maxy``, shape ``(n, 4)``.
     points_per_edge
-        Points on each edge, first corner included, last corner not.
+        Points on each edge, with its first corner and without its last.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""How far do outlines reach between their vertices?
+"""How far does an outline reach beyond its vertices, when its edges are curved?
 
-A straight edge bends in another CRS. Where three vertices follow each other at equal distances on one straight edge, the parabola
-through them tells how far the edge reaches beyond; its error is far below that of the chords.
+A straight edge is curved in another CRS. Where three vertices lie at equal distances on one straight edge, the edge between
+them is taken for a parabola. The vertex of that parabola is a far better extreme than the vertices of the outline.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _NEARLY = 1e-6
-"""Share of its length by which an edge may miss its middle vertex."""
+"""An edge may pass its middle vertex at this share of the edge's length."""
 
 
 def edge_midpoints(x: Floats, y: Floats, start: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which vertices lie midway between their neighbours on a straight edge.
+    """Return which vertices lie midway between their neighbours on a straight edge, bool, shape (n_vertices,).
 
     Parameters
     ----------
     x, y
-        Vertices of outlines in the CRS in which their edges are straight.
+        Vertices of all outlines in the CRS in which the edges are straight.
     start
-        Where each outline begins; one more than there are outlines.
+        Index of the first vertex of each outline; one entry more than outlines.
     """
     is_midpoint = np.zeros(len(x), np.bool_)
     if len(x) < 3:
@@ -41,14 +41,14 @@ def edge_midpoints(x: Floats, y: Floats, start: NDArray[np.int64]) -> NDArray[np
 
 
 def edge_extremes(values: Floats, is_midpoint: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Give how low and how high outlines reach around each vertex, in a coordinate in which their edges are bent.
+    """Return the lowest and the highest value of outlines around each vertex, for one coordinate of a CRS with curved edges.
 
     Parameters
     ----------
     values
-        Of the vertices.
+        x or y of the vertices in that CRS.
     is_midpoint
-        As `edge_midpoints` says.
+        Result of `edge_midpoints`.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def edge_extremes(values: Floats, is_midpoint: NDArray[np.bool_]) -> tuple[Float
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         across = values[2:] - values[:-2]
         bend = values[:-2] - 2 * values[1:-1] + values[2:]
-        at = np.flatnonzero(is_midpoint[1:-1] & (np.abs(across) <= 2 * np.abs(bend)))  # few: where an outline turns
+        at = np.flatnonzero(is_midpoint[1:-1] & (np.abs(across) <= 2 * np.abs(bend)))  # few: extremes of the outline
         if not len(at):
             return values, values
         across, bend, at = across[at], bend[at], at + 1

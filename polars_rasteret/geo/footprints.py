@@ -1,7 +1,8 @@
-"""Where on Earth is an image?
+"""Where on the Earth is an image?
 
-Image edges, densified and brought to longitude and latitude (CRS84): polygons and bounds, for many images at once. Bounds follow
-GeoJSON: ``xmin > xmax`` means that the image crosses the antimeridian, and its polygon is then split there. No tables here.
+The answer is a polygon and bounds of longitude and latitude (CRS84), made of the image's edges with added vertices; for many
+images at once. Bounds follow GeoJSON: ``xmin > xmax`` where the image crosses the antimeridian, and its polygon is split there.
+Images that hold a pole or the limb of the Earth are left to `limb_footprints`. No tables here.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 EDGE_STEPS = 21
 """Pieces into which an image edge is cut before it is projected."""
 _CHUNK = 20_000
+"""Images transformed at a time."""
 _NEAR_POLE = 89.9
+"""Degrees of latitude beyond which an image may hold the pole."""
 _WIDE = 3.0
-"""Degrees; below, the edges of common pixels are as good as straight."""
+"""Degrees; the edges of a smaller image do not bend by half a pixel of common size."""
 _GOODE_SEAM = 40.7366
-"""Latitude north and south, at which Goode's map changes from one projection to another."""
+"""Degrees north and south at which Goode's map changes from one projection to another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +43,9 @@ class Footprints:
     """Outlines of n images in longitude and latitude."""
 
     geometry: NDArray[np.object_]
-    """shapely Polygon or MultiPolygon, None where an image has no place on Earth; shape (n,)."""
+    """shapely Polygon or MultiPolygon, shape (n,); None where an image has no place on the Earth."""
     bounds: NDArray[np.float64]
-    """xmin, ymin, xmax, ymax, NaN where there is no place; xmin > xmax across the antimeridian; shape (n, 4)."""
+    """xmin, ymin, xmax, ymax, shape (n, 4); NaN where an image has no place, xmin > xmax across the antimeridian."""
 
 
 def image_footprints(
@@ -51,16 +54,16 @@ def image_footprints(
     width: NDArray[np.int64],
     height: NDArray[np.int64],
 ) -> Footprints:
-    """Give the outlines of images, with edges cut into `EDGE_STEPS` pieces so that they follow the projection.
+    """Return the footprints of images. Their edges are cut into `EDGE_STEPS` pieces so that they follow the projection.
 
     Parameters
     ----------
     crs
-        Of each image; None has no place on Earth.
+        CRS of each image; an image with None has no place on the Earth.
     transform
-        Affine a, b, c, d, e, f of pixel corners, NaN where there is none; shape (n, 6).
+        Affine a, b, c, d, e, f of pixel corners, shape (n, 6); NaN where an image has no transform.
     width, height
-        Pixels; shape (n,).
+        Size of each image in pixels, shape (n,).
     """
     n_images = len(crs)
     geometry = np.full(n_images, None, dtype=object)
@@ -76,7 +79,7 @@ def image_footprints(
             try:
                 geometry[chosen], bounds[chosen] = _of_one_crs(name, transform[chosen], width[chosen], height[chosen])
             except UsageError:
-                # A site's own CRS with no way to the Earth: the image can be read by pixel and in native coordinates.
+                # A local CRS without a transformation to the Earth: the image is read by pixel and in native coordinates only.
                 continue
     return Footprints(geometry=geometry, bounds=bounds)
 
@@ -88,13 +91,13 @@ def image_bounds(
     width: NDArray[np.int64],
     height: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Give the bounds of images in any CRS, edges cut into `EDGE_STEPS` pieces; parameters as in `image_footprints`.
+    """Return the bounds of images in any CRS, with edges cut into `EDGE_STEPS` pieces; parameters as in `image_footprints`.
 
     Returns
     -------
     ndarray of float64, shape (n, 4)
-        minx, miny, maxx, maxy; NaN where a part of the outline has no place in `target_crs`, or the image has no CRS. In
-        longitude and latitude minx > maxx across the antimeridian.
+        minx, miny, maxx, maxy. NaN where a part of the outline has no place in `target_crs`, or the image has no CRS. In
+        longitude and latitude, minx > maxx across the antimeridian.
     """
     if target_crs in LONLAT_NAMES:
         return image_footprints(crs, transform, width, height).bounds
@@ -115,7 +118,7 @@ def image_bounds(
 
 
 def box_transforms(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give transforms of images of one pixel that cover boxes of map coordinates, shape (n, 6)."""
+    """Return transforms of one-pixel images that cover boxes of map coordinates, shape (n, 6)."""
     minx, miny, maxx, maxy = boxes.T
     zero = np.zeros(len(boxes))
     return np.stack([maxx - minx, zero, minx, zero, miny - maxy, maxy], axis=1)
@@ -124,7 +127,7 @@ def box_transforms(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 def boxes_meet_images(
     crs: str, boxes: NDArray[np.float64], images: tuple[str, NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 ) -> NDArray[np.bool_]:
-    """Say which boxes of map coordinates share a place on the Earth with their images (CRS, transform, width, height)."""
+    """Return which boxes of map coordinates meet their images (CRS, transform, width, height) on the Earth, shape (n,)."""
     one = np.ones(len(boxes), np.int64)
     asked = image_footprints([crs] * len(boxes), box_transforms(boxes), one, one).geometry
     return np.asarray(
@@ -133,7 +136,7 @@ def boxes_meet_images(
 
 
 def ring_fractions(steps: int = EDGE_STEPS) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give col and row fractions of an open ring around the unit square: down, right, up, left (each of shape (4 * steps,))."""
+    """Return col and row fractions of an open ring around an image: down, right, up, left; each of shape (4 * steps,)."""
     along = np.arange(steps) / steps
     zero, one = np.zeros(steps), np.ones(steps)
     return np.concatenate([zero, along, one, 1 - along]), np.concatenate([along, one, 1 - along, zero])
@@ -144,7 +147,7 @@ def _of_one_crs(
 ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
     lon, lat = _rings(crs, transform, width, height)
     geometry, bounds = lonlat_rings(lon, lat)
-    # What is off the Earth, or around a pole, cannot be told from the outline alone.
+    # Whether an image reaches off the Earth, or holds a pole, does not follow from the outline alone.
     is_hard = np.isnan(bounds[:, 0]) | ((bounds[:, 0] == -180) & (bounds[:, 2] == 180))
     if not is_geographic(crs):
         is_hard |= (bounds[:, 1] < -_NEAR_POLE) | (bounds[:, 3] > _NEAR_POLE)
@@ -166,7 +169,7 @@ def _bends(
     bounds: NDArray[np.float64],
     n_pixels: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Tell which of the large images have edges that may bend by half a pixel between two vertices."""
+    """Return which images have edges that may bend by half a pixel between two vertices; only large images do."""
     size = unwrap_bounds(bounds)[:, 2:] - bounds[:, :2]
     across = size[:, 0] * np.cos(np.radians((bounds[:, 1] + bounds[:, 3]) / 2))
     is_wide: NDArray[np.bool_] = np.maximum(across, size[:, 1]) > _WIDE
@@ -180,7 +183,8 @@ def _bends(
         closed = [np.concatenate([axis[wide], axis[wide, :1]], axis=1) for axis in (lon, lat)]
         bulge = [_bulge(np.unwrap(axis, period=360, axis=1)) for axis in closed]
         pixel = size[wide] / n_pixels[wide]
-        # Some maps are put together of several, where an edge has a kink: up to four times as far from its chord as a bend.
+        # Some maps are composed of several, and an edge has a kink where these meet. A kink lies up to four times as far from
+        # its chord as a smooth curve.
         share = 0.45 if ends_at_limb(crs) else 0.1
         bends[wide] = np.maximum(*bulge) > share * pixel.min(axis=1)
     return bends
@@ -189,7 +193,7 @@ def _bends(
 def _rings(
     crs: str, transform: NDArray[np.float64], width: NDArray[np.int64], height: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give lon and lat of the outlines, shape (n_images, 4 * `EDGE_STEPS`), not finite where they are off the Earth."""
+    """Return lon and lat of the outlines, shape (n_images, 4 * `EDGE_STEPS`); not finite where a vertex is off the Earth."""
     col, row = ring_fractions()
     x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
     if is_geographic(crs):
@@ -204,9 +208,9 @@ def _rings(
 
 
 def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    """Give polygons and bounds of open rings of longitude and latitude; NaN bounds where a ring is not finite.
+    """Return polygons and bounds of open rings of longitude and latitude; NaN bounds where a ring is not finite.
 
-    Consecutive vertices are less than 180 degrees of longitude apart; a ring that goes once around holds a pole.
+    Consecutive vertices must be less than 180 degrees of longitude apart. A ring once around the Earth holds a pole.
     """
     n_rings = len(lon)
     geometry = np.full(n_rings, None, dtype=object)
@@ -222,7 +226,7 @@ def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[ND
     winding = closed[:, -1] - closed[:, 0]
     lon = closed[:, :-1]
 
-    # A curved edge bulges out between two vertices by about an eighth of the second difference.
+    # A curved edge bulges between two vertices by about an eighth of the second difference of the vertices.
     bulge_x, bulge_y = _bulge(closed), _bulge(np.concatenate([lat, lat[:, :1]], axis=1))
     xmin, xmax = lon.min(axis=1), lon.max(axis=1)
     ymin, ymax = lat.min(axis=1), lat.max(axis=1)
@@ -256,7 +260,7 @@ def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[ND
 
 
 def _bulge(closed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimate, per ring, how far a curved edge reaches beyond its vertices; 0 for straight edges."""
+    """Return an estimate, per ring, of how far a curved edge reaches beyond its vertices; 0 for straight edges."""
     n_edges = 4 if (closed.shape[1] - 1) % 4 == 0 else 1
     steps = (closed.shape[1] - 1) // n_edges
     bulge = np.zeros(len(closed))
@@ -268,7 +272,7 @@ def _bulge(closed: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _polygons(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Make one counterclockwise polygon per row."""
+    """Return one counterclockwise polygon per row."""
     area = (lon * np.roll(lat, -1, axis=1) - np.roll(lon, -1, axis=1) * lat).sum(axis=1)
     clockwise = area < 0
     lon = np.where(clockwise[:, None], lon[:, ::-1], lon)

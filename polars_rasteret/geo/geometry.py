@@ -1,6 +1,6 @@
-"""How do WKB geometries become coordinates and boxes?
+"""How does WKB become shapely geometries and coordinates?
 
-Geometries come as NumPy object arrays of WKB or EWKB bytes (None is a null). Nothing here knows Arrow or Polars.
+WKB comes in NumPy object arrays of WKB or EWKB bytes (None is a null). Arrow and Polars do not belong here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _PLAIN_POINT_BYTES = 21
 
 
 def parsed(wkb: NDArray[np.object_] | Sequence[bytes | None]) -> NDArray[np.object_]:
-    """Parse WKB or EWKB into shapely geometries; None stays None.
+    """Return shapely geometries of WKB or EWKB; None stays None.
 
     Raises
     ------
     UsageError
-        When a value is not WKB, or is more than should be parsed; names it by its number.
+        When a value is not WKB, is too long or nests too deeply. The message has the index of the value.
     """
     values = np.asarray(wkb, dtype=object).reshape(-1)
     try:
@@ -40,7 +40,7 @@ def parsed(wkb: NDArray[np.object_] | Sequence[bytes | None]) -> NDArray[np.obje
 
 
 def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
-    """Find the value that cannot be parsed."""
+    """Return an error that names the first value that cannot be parsed, by its index."""
     for at, value in enumerate(values):
         try:
             shapely.from_wkb(value)
@@ -54,12 +54,12 @@ def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
 
 
 def made_valid(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Make invalid geometries valid; those with a coordinate that is not finite are nowhere, and become None.
+    """Return geometries made valid; None for a geometry with a coordinate that is not finite.
 
     Raises
     ------
     UsageError
-        When GEOS cannot; names the geometry by its `number`.
+        When GEOS cannot make a geometry valid. The message has the geometry's `number`.
     """
     result = geometries.copy()
     for at, geometry in enumerate(geometries):
@@ -74,7 +74,7 @@ def made_valid(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> ND
 
 
 def points_of(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the coordinates of point geometries; NaN for null and empty ones.
+    """Return x and y of point geometries; NaN for null and empty geometries.
 
     Raises
     ------
@@ -100,7 +100,10 @@ def points_of(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _uniform_points(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Read a column of points of one kind (plain, EWKB, with Z or M) without an object per point; None for anything else."""
+    """Return x and y of points that are all of one kind (plain, EWKB, with Z or M); None for any other column.
+
+    Reads the bytes without creating an object per point.
+    """
     values: list[Any] = wkb.tolist()
     if not values or type(values[0]) is not bytes or len(values[0]) < _PLAIN_POINT_BYTES:
         return None
@@ -120,7 +123,7 @@ def _uniform_points(wkb: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDAr
 
 
 def are_points(wkb: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Say which geometries are points; null and empty ones count, as they are nowhere in either case."""
+    """Return which geometries are points. Null and empty geometries count as points: they have no place either way."""
     if _uniform_points(wkb) is not None:
         return np.ones(len(wkb), np.bool_)
     geometries = parsed(wkb)

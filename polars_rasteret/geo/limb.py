@@ -1,8 +1,7 @@
-"""Where does the Earth end on a map?
+"""Where is the limb of the Earth on a map?
 
-Many projections show the Earth as a disk, an ellipse or lobes, and an image in them may hold places that are on no Earth. The
-edge between both, the *limb*, is found here in map coordinates. What an image covers in longitude and latitude does not belong
-here.
+Many projections show the Earth as a disk, an ellipse or lobes, so an image may have pixels that are off the Earth. The *limb* is
+the edge of the Earth; it is found here in map coordinates. Footprints in longitude and latitude belong to `limb_footprints`.
 """
 
 from __future__ import annotations
@@ -29,14 +28,16 @@ if TYPE_CHECKING:
     Coordinates = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _AWAY_SHARE = 1e-4
-"""A map place whose longitude and latitude lead back to another place, so many Earth radii away, is not on the Earth. (Some
-datum shifts do not lead back exactly.)"""
+"""Earth radii by which a place may miss itself after a transformation to longitude and latitude and back.
+
+A place that misses itself by more is off the Earth. (Some datum shifts are not exact there and back.)
+"""
 _FAR_SHARE = 10.0
-"""A projection that reaches so many Earth radii away shows some place at infinity: it has no whole outline."""
+"""Earth radii. A map that is larger shows some place at infinity and has no whole outline."""
 _CELLS = 192
-"""Cells along either side of the grid on which the limb is looked for first."""
+"""Cells along each side of the first, coarse grid on which the limb is searched."""
 _BEND_SHARE = 4e-6
-"""The outline follows the limb to within so many Earth radii."""
+"""Earth radii by which the outline may miss the limb."""
 _ENDING_METHODS = (
     "Albers Equal Area",
     "Equidistant Cylindrical",
@@ -57,16 +58,16 @@ _PIECED_METHODS = (
     "PROJ rhealpix",
     "Quadrilateralized Spherical Cube",
 )
-"""Put together of several maps: straight edges have kinks where these meet."""
+"""Projections composed of several maps. Straight edges have kinks where these maps meet."""
 _ROUNDS = 12
 _HALVINGS = 44
 
 
 def on_earth(crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Coordinates:
-    """Give longitude and latitude of map places, NaN where a place is beyond the limb.
+    """Return longitude and latitude of map coordinates; NaN beyond the limb.
 
-    An inverse projection is no judge of that: past the limb many go on around the Earth. A place is on the Earth when its
-    longitude and latitude lead back to it.
+    An inverse projection does not show where the limb is: many go on around the Earth behind it. A place is on the Earth when
+    its longitude and latitude, projected again, give the same map coordinates.
     """
     lon, lat = (np.array(one, np.float64) for one in transform_xy(crs, LONLAT, x, y))
     lost = ~(np.isfinite(lon) & np.isfinite(lat))
@@ -80,21 +81,21 @@ def on_earth(crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Coordi
 
 @lru_cache(maxsize=1024)
 def ends_at_limb(crs: str) -> bool:
-    """Say whether the inverse projection of a CRS gives no place for what is off the Earth, so that `on_earth` need not ask back.
+    """Return whether the inverse projection of a CRS gives no coordinates off the Earth, so that `on_earth` is not needed.
 
-    Projections that show the Earth as a band around which longitude runs on count, too: an image may reach over their seam.
+    True as well for projections that show the Earth as a band on which longitude runs on: an image may reach across its ends.
     """
     return is_geographic(crs) or projection_method(crs).startswith(_ENDING_METHODS)
 
 
 @lru_cache(maxsize=1024)
 def is_pieced(crs: str) -> bool:
-    """Say whether a map is put together of several, so that a straight edge may have a kink anywhere."""
+    """Return whether a map is composed of several maps, so that a straight edge may have a kink anywhere."""
     return projection_method(crs).startswith(_PIECED_METHODS)
 
 
 def earth_outline(crs: str, box: tuple[float, float, float, float]) -> Any:
-    """Give the Earth as a polygon of map coordinates, at least as far as it lies in `box`; its corners are on the Earth.
+    """Return the Earth as a polygon of map coordinates, at least its part in `box`; all vertices are on the Earth.
 
     Parameters
     ----------
@@ -108,7 +109,10 @@ def earth_outline(crs: str, box: tuple[float, float, float, float]) -> Any:
 
 
 def limb_points(crs: str, inside: Coordinates, outside: Coordinates) -> tuple[Coordinates, NDArray[np.bool_]]:
-    """Give the last place on the Earth on the way from `inside` to `outside`, and where there is one: the ends must differ."""
+    """Return the last places on the Earth on the way from `inside` to `outside`, and where there is one, shape (n,).
+
+    There is one only where `inside` is on the Earth and `outside` is not.
+    """
     return on_proj_thread(_limb_points, crs, inside, outside)
 
 
@@ -126,7 +130,10 @@ def _limb_points(crs: str, inside: Coordinates, outside: Coordinates) -> tuple[C
 
 
 def limb_middles(crs: str, ring: NDArray[np.float64], at: NDArray[np.int64]) -> tuple[Coordinates, NDArray[np.bool_]]:
-    """Give limb points beside the middles of the segments `at` of a closed ring, and where there is one; the Earth lies left."""
+    """Return limb points beside the middles of the segments `at` of a closed ring, and where there is one, shape (n,).
+
+    The Earth lies left of the ring.
+    """
     start, stop = ring[at], ring[at + 1]
     along = stop - start
     right = np.stack([along[:, 1], -along[:, 0]], axis=1)
@@ -141,7 +148,7 @@ def _earth_radius(crs: str) -> float:
 
 @lru_cache(maxsize=64)
 def _map_extent(crs: str) -> tuple[float, float, float, float] | None:
-    """Give a box around the whole Earth, or None where the projection shows some of it at infinity."""
+    """Return a box around the whole Earth on the map, or None where the projection shows some place at infinity."""
     lon, lat = (axis.ravel() for axis in np.meshgrid(np.linspace(-180, 180, 181), np.linspace(-90, 90, 91)))
     x, y = transform_xy(LONLAT, crs, lon, lat)
     shown = np.isfinite(x) & np.isfinite(y)
@@ -151,7 +158,7 @@ def _map_extent(crs: str) -> tuple[float, float, float, float] | None:
     reach_x, reach_y = np.ptp(x), np.ptp(y)
     if max(reach_x, reach_y) > _FAR_SHARE * _earth_radius(crs):
         return None
-    # The places looked at do not reach the limb everywhere.
+    # The sampled places do not reach the limb everywhere.
     return (
         float(x.min() - 0.03 * reach_x),
         float(y.min() - 0.03 * reach_y),
@@ -176,7 +183,7 @@ def _outline(crs: str, box: tuple[float, float, float, float]) -> Any:
 
 
 def _whole_cells(x: NDArray[np.float64], y: NDArray[np.float64], is_on: NDArray[np.bool_]) -> NDArray[np.object_]:
-    """Give runs of cells that lie on the Earth with all corners, as boxes."""
+    """Return runs of cells whose corners are all on the Earth, as boxes."""
     whole = is_on[:-1, :-1] & is_on[1:, :-1] & is_on[:-1, 1:] & is_on[1:, 1:]
     change = np.diff(np.pad(whole.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     (row, start), (_, stop) = np.nonzero(change == 1), np.nonzero(change == -1)
@@ -187,11 +194,11 @@ def _whole_cells(x: NDArray[np.float64], y: NDArray[np.float64], is_on: NDArray[
 def _cut_cells(
     crs: str, x: NDArray[np.float64], y: NDArray[np.float64], is_on: NDArray[np.bool_]
 ) -> NDArray[np.object_]:
-    """Give of the cells with some corners on the Earth the part between those corners and the limb."""
+    """Return the part on the Earth of cells that the limb cuts: polygons of the corners on the Earth and of limb points."""
     corners = np.stack([is_on[:-1, :-1], is_on[:-1, 1:], is_on[1:, 1:], is_on[1:, :-1]])
     row, col = np.nonzero(corners.any(axis=0) & ~corners.all(axis=0))
     here = corners[:, row, col]
-    # Counterclockwise from the lower left corner. A side is seen from both of its cells, with the same limb point.
+    # Counterclockwise from the lower left corner. Both cells of a side find the same limb point on it.
     at_x = np.stack([x[col], x[col + 1], x[col + 1], x[col]])
     at_y = np.stack([y[row], y[row], y[row + 1], y[row + 1]])
     crosses = here != np.roll(here, -1, axis=0)
@@ -207,7 +214,7 @@ def _cut_cells(
 
 
 def _bent(crs: str, ring: NDArray[np.float64], box: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    """Add points of the limb to a closed ring until it follows all bends and corners; the Earth lies left of it."""
+    """Return a closed ring with limb points added until the ring follows the limb; the Earth lies left of the ring."""
     is_open = np.ones(len(ring) - 1, np.bool_)
     tolerance = _BEND_SHARE * _earth_radius(crs)
     for _ in range(_ROUNDS):
@@ -225,7 +232,7 @@ def _bent(crs: str, ring: NDArray[np.float64], box: tuple[float, float, float, f
 def with_middles(
     ring: NDArray[np.float64], at: NDArray[np.int64], middles: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Add points to a closed ring after the vertices `at`; tell of each segment whether it is new."""
+    """Return a closed ring with points added after the vertices `at`, and for each of its segments whether it is new."""
     is_new = np.zeros(len(ring) - 1, np.bool_)
     is_new[at] = True
     return np.insert(ring, at + 1, middles, axis=0), np.repeat(is_new, 1 + is_new)
@@ -234,7 +241,7 @@ def with_middles(
 def _lies_on_side(
     ring: NDArray[np.float64], at: NDArray[np.int64], box: tuple[float, float, float, float]
 ) -> NDArray[np.bool_]:
-    """Tell which segments are parts of the sides of the box: the Earth goes on behind them."""
+    """Return which segments lie on a side of the box. They are not the limb: the Earth goes on behind the box."""
     lies: NDArray[np.bool_] = np.zeros(len(at), np.bool_)
     for side, place in enumerate(box):
         lies |= (ring[at, side % 2] == place) & (ring[at + 1, side % 2] == place)

@@ -1,9 +1,9 @@
-"""What of the Earth does an image cover that holds a pole, or a part of the limb?
+"""What is the footprint of an image that holds a pole, or a part of the limb?
 
-The outline of such an image says little by itself: on the globe it may go around a pole, run along both sides of a meridian, or
-enclose all that is *not* in the image. So it is only drawn, on the plane of longitude and latitude, and cuts that into faces. A
-face belongs to the image when a place in it has its pixel there, which is the question that reading asks, too. Slow (tens of
-milliseconds per image); `footprints` answers for ordinary images.
+The outline of such an image is not enough. On the globe the outline may go around a pole, run along both sides of a meridian, or
+enclose all that is *not* in the image. So the outline only cuts the plane of longitude and latitude into faces. A face belongs to
+the footprint when a place inside the face falls on a pixel of the image, just as in reading. Slow (tens of milliseconds per
+image); `footprints` serves ordinary images.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ Grid = tuple[tuple[float, ...], int, int]
 
 _EDGE_STEPS = 16
 _SAG_SHARE = 5e-4
-"""The outline may lie beside the true one by this share of the smaller side of what it encloses, in degrees."""
+"""Distance that an outline may have from the true one, as a share of the smaller side of what the outline encloses."""
 _MIN_SAG, _MAX_SAG = 1e-6, 0.03
+"""Degrees: bounds of that distance."""
 _ROUNDS = 12
 _MAX_VERTICES = 10_000
 _ON_SIDE = 1e-9
-"""What is so near to a side of the image, as a share of its size, lies on it."""
+"""Distance from a side of the image, as a share of the image's size, of points that lie on that side."""
 _GRID = 1e-9
 _AT_SEAM = 1e-6
 _AT_POLE = 1e-7
@@ -41,28 +42,28 @@ _WORLD = shapely.box(-180, -90, 180, 90)
 
 @lru_cache(maxsize=1024)
 def limb_footprint(crs: str, transform: tuple[float, ...], width: int, height: int) -> Any:
-    """Give the part of the Earth that an image covers, as polygons of longitude and latitude cut at the antimeridian.
+    """Return the part of the Earth that an image covers, as polygons of longitude and latitude cut at the antimeridian.
 
     Parameters
     ----------
     crs
-        Normalized.
+        Normalized CRS of the image.
     transform
         Affine a, b, c, d, e, f of pixel corners.
     width, height
-        Pixels.
+        Size of the image in pixels.
 
     Returns
     -------
     shapely Polygon or MultiPolygon, or None
-        Every place of the image that is on the Earth lies in it. None where there is no such place.
+        Holds every place of the image that is on the Earth. None where the image has no place on the Earth.
     """
     grid = transform, width, height
     drawn = [_drawn(crs, ring, grid) for ring in _map_rings(crs, grid)]
     lines = [line for ring, sag in drawn for line in _plane_lines(ring, sag / 2)]
     if not lines:
         return None
-    # The lines of a ring meet within rounding only.
+    # The ends of a ring's lines meet only within a rounding error.
     noded = shapely.union_all([*lines, _WORLD.exterior], grid_size=_GRID)
     faces: NDArray[np.object_] = shapely.get_parts(shapely.polygonize(shapely.get_parts(noded)))
     covered = np.compress(_is_covered(crs, grid, faces), faces)
@@ -72,7 +73,7 @@ def limb_footprint(crs: str, transform: tuple[float, ...], width: int, height: i
 
 
 def _map_rings(crs: str, grid: Grid) -> list[NDArray[np.float64]]:
-    """Give the closed rings around what of the image lies on the Earth, in map coordinates, with the Earth on their left."""
+    """Return closed rings around the part of the image on the Earth, in map coordinates; the Earth lies left of the rings."""
     transform, width, height = grid
     rows, cols = np.array([0, height, height, 0, 0]), np.array([0, 0, width, width, 0])
     corners = np.stack(map_coordinates(np.array(transform), rows.astype(np.float64), cols.astype(np.float64)), axis=1)
@@ -89,9 +90,9 @@ def _map_rings(crs: str, grid: Grid) -> list[NDArray[np.float64]]:
 
 
 def _drawn(crs: str, ring: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.float64], float]:
-    """Give the longitude and latitude of a closed ring of map coordinates, and how far it may lie beside the true outline.
+    """Return the longitude and latitude of a closed ring of map coordinates, and the distance it may have from the true outline.
 
-    Points are added until it follows the limb and the bent edges of the image.
+    Vertices are added until the ring follows the limb and the curved edges of the image.
     """
     ring = _with_ends_on_limb(crs, ring, grid)
     lonlat = np.stack(on_earth(crs, ring[:, 0], ring[:, 1]), axis=1)
@@ -102,7 +103,7 @@ def _drawn(crs: str, ring: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.
     allowed = float(np.clip(_SAG_SHARE * _thickness(lonlat), _MIN_SAG, _MAX_SAG))
     is_open, widest = np.ones(max(len(ring) - 1, 0), np.bool_), 0.0
     if len(ring):
-        # The limb has many points already: where they go straight on, there is none to add between them.
+        # The limb has many vertices already. Where three lie on a straight line, none is added between them.
         sag = _sag(np.roll(lonlat[:-1], 1, axis=0), lonlat[:-1], np.roll(lonlat[:-1], -1, axis=0))
         sag = np.maximum(sag, np.roll(sag, -1))
         is_open = _is_on_side((ring[:-1] + ring[1:]) / 2, grid) | (sag > allowed)
@@ -111,7 +112,7 @@ def _drawn(crs: str, ring: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.
         at = np.flatnonzero(is_open)
         if not len(at) or len(ring) + len(at) > _MAX_VERTICES:
             break
-        # Not the middle: a line that bends both ways crosses its chord there.
+        # Not the middle of the chord: an S-shaped curve crosses its chord there.
         added, further = (ring[at] + (ring[at + 1] - ring[at]) * share for share in (1 / 3, 2 / 3))
         is_limb = np.flatnonzero(~_is_on_side(added, grid))
         (x, y), found = limb_middles(crs, ring, at[is_limb])
@@ -126,7 +127,7 @@ def _drawn(crs: str, ring: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.
 
 
 def _thickness(lonlat: NDArray[np.float64]) -> float:
-    """Give about the smaller side of what a closed ring encloses, in degrees."""
+    """Return the approximate smaller side of the area that a closed ring encloses, in degrees."""
     if len(lonlat) < 3:
         return 0.0
     lon, lat = np.unwrap(lonlat[:, 0], period=360), lonlat[:, 1]
@@ -138,7 +139,7 @@ def _thickness(lonlat: NDArray[np.float64]) -> float:
 
 
 def _with_ends_on_limb(crs: str, ring: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
-    """Move the vertices where a side of the image meets the limb, which lie on a chord of the limb, onto the limb itself."""
+    """Return a closed ring whose vertices between a side of the image and the limb are moved from a chord of the limb onto it."""
     is_limb = ~_is_on_side((ring[:-1] + ring[1:]) / 2, grid)
     ends = np.flatnonzero(is_limb != np.roll(is_limb, 1))
     if not len(ends):
@@ -165,11 +166,11 @@ def _is_on_side(xy: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
 
 
 def _sag(start: NDArray[np.float64], middle: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give how far a place lies beside the straight line between two others, in degrees."""
+    """Return the distance of `middle` from the straight line between `start` and `stop`, in degrees."""
     chord, aside = _lonlat_step(start, stop), _lonlat_step(start, middle)
     length = np.maximum(np.hypot(*chord.T), 1e-300)
     across = np.abs(chord[:, 0] * aside[:, 1] - chord[:, 1] * aside[:, 0]) / length
-    # A place beside the ends counts, too; a step over a pole has no straight line.
+    # A middle beyond the ends counts, too. A step over a pole has no straight line.
     beyond = np.hypot(*aside.T) - length
     sag = np.where(np.abs(chord[:, 0]) > 90, np.inf, np.maximum(across, beyond))
     return np.where(np.isfinite(middle).all(axis=1), sag, 0.0)
@@ -182,7 +183,7 @@ def _lonlat_step(start: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArr
 
 
 def _plane_lines(lonlat: NDArray[np.float64], tolerance: float) -> list[Any]:
-    """Draw a closed ring on the plane from -180 to 180: lines that end where they cross the antimeridian."""
+    """Return the lines of a closed ring on the plane from -180 to 180, cut where they cross the antimeridian."""
     if len(lonlat) < 3:
         return []
     lon, lat = lonlat[:, 0], np.clip(lonlat[:, 1], -90, 90)
@@ -191,20 +192,20 @@ def _plane_lines(lonlat: NDArray[np.float64], tolerance: float) -> list[Any]:
     step = np.diff(lon)
     lon = np.concatenate([lon[:1], lon[1:] - 360 * np.cumsum(np.round(step / 360))])
     line = shapely.simplify(shapely.LineString(np.stack([lon, lat], axis=1)), tolerance)
-    turns = range(int(np.floor((lon.min() + 180) / 360)), int(np.floor((lon.max() + 180) / 360)) + 1)
-    lines = [shapely.intersection(_turned(line, -360 * turn), _WORLD) for turn in turns]
+    periods = range(int(np.floor((lon.min() + 180) / 360)), int(np.floor((lon.max() + 180) / 360)) + 1)
+    lines = [shapely.intersection(_shifted(line, -360 * n_periods), _WORLD) for n_periods in periods]
     return [part for part in shapely.get_parts(lines) if not shapely.is_empty(part)]
 
 
-def _turned(geometry: Any, degrees: float) -> Any:
+def _shifted(geometry: Any, degrees: float) -> Any:
     return shapely.transform(geometry, lambda xy: xy + np.array([degrees, 0.0]))
 
 
 def _over_poles(lonlat: NDArray[np.float64], is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Let a closed ring that passes over a pole go up to it along one meridian and down along another.
+    """Return a closed ring that goes up to a pole along one meridian and down along another, where it passes over the pole.
 
-    `is_open` tells which segments are not straight. The longitude of a pole is arbitrary, and no segment that ends there is
-    straight, but where a map shows the pole as a line.
+    `is_open` is true for segments that are not straight. The longitude of a pole is arbitrary, so no segment that ends at a pole
+    is straight, unless the map shows the pole as a line.
     """
     if not is_open.any():
         return lonlat
@@ -220,27 +221,27 @@ def _over_poles(lonlat: NDArray[np.float64], is_open: NDArray[np.bool_]) -> NDAr
 
 
 def _is_covered(crs: str, grid: Grid, faces: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Tell which faces of the plane have their pixels in the image."""
+    """Return which faces of the plane fall on pixels of the image, shape (n_faces,)."""
     transform, width, height = grid
-    # Not any place: two sides of the limb are drawn a little apart, and faces reach in between.
+    # The place deepest inside the face: two sides of the limb are drawn a little apart, and faces reach in between.
     places = shapely.get_coordinates(shapely.get_point(shapely.maximum_inscribed_circle(faces), 0))
     x, y = transform_xy(LONLAT, crs, places[:, 0], places[:, 1])
     covered = np.zeros(len(faces), np.bool_)
-    turn = 2 * np.pi * EARTH_RADIUS_M / metres_per_unit(crs)
-    for around in (-turn, 0.0, turn) if is_geographic(crs) else (0.0,):
+    period = 2 * np.pi * EARTH_RADIUS_M / metres_per_unit(crs)
+    for around in (-period, 0.0, period) if is_geographic(crs) else (0.0,):
         row, col = pixel_coordinates(np.array(transform), x + around, y)
         covered |= (row >= 0) & (row <= height) & (col >= 0) & (col <= width)
     return covered
 
 
 def _widened(geometry: Any, margin: float) -> Any:
-    """Widen polygons by some degrees, on the round Earth."""
+    """Return polygons widened by `margin` degrees, on the round Earth."""
     if margin == 0:
         return geometry
     west, _, east, _ = shapely.bounds(geometry)
     wide = shapely.simplify(shapely.buffer(geometry, margin, join_style="mitre", mitre_limit=2), margin / 4)
     # An image whose limb is the antimeridian ends there.
-    turns = [0] if west == -180 or east == 180 else [-360, 0, 360]
-    pieces = [shapely.intersection(_turned(wide, turn), _WORLD) for turn in turns]
+    shifts = [0] if west == -180 or east == 180 else [-360, 0, 360]
+    pieces = [shapely.intersection(_shifted(wide, shift), _WORLD) for shift in shifts]
     polygons = [one for one in shapely.get_parts(shapely.union_all(pieces)) if shapely.get_dimensions(one) == 2]
     return shapely.orient_polygons(polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons))

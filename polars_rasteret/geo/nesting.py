@@ -1,7 +1,7 @@
-"""Is WKB shallow and short enough to be parsed?
+"""Does WKB nest so little, and is it so short, that GEOS can parse it?
 
-GEOS parses collections by recursion: 180 kB of collections in collections overflow its stack and end the process. So WKB is
-walked here first, without recursion. What is damaged otherwise is left to GEOS, which says so.
+GEOS parses collections by recursion: 180 kB of collections in collections overflow its stack and end the process. So the nesting
+is counted here first, without recursion. Any other damage is left to GEOS, which raises an error.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 MAX_NESTING = 32
-"""Collections in collections; files have two or three, and a thread with a small stack survives some hundreds."""
+"""Depth of collections in collections. Files have two or three; a thread with a small stack survives some hundreds."""
 MAX_BYTES = 1 << 28
-"""Of one geometry: 16 million corners."""
+"""Bytes of one geometry at most: 16 million vertices."""
 _LEVEL_BYTES = 9
-"""Byte order, type and count of a collection: shorter WKB nests less than `MAX_NESTING` for sure."""
+"""Bytes of the byte order, type and count of a collection. WKB of fewer bytes per level cannot nest `MAX_NESTING` deep."""
 _POINT, _LINE, _POLYGON, _MULTIPOINT, _CIRCULAR = 1, 2, 3, 4, 8
 _WITHOUT_MEMBERS = frozenset({_POINT, _LINE, _POLYGON})
 _COLLECTIONS = frozenset({4, 5, 6, 7, 9, 10, 11, 12})
-"""Multi-geometries, collections and curves made of curves: GEOS parses their members before it looks what these are."""
+"""Multi-geometries, collections and curves made of curves. GEOS parses their members before it checks the members' types."""
 _Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
 
 
 def check_wkb(values: Collection[bytes | None]) -> None:
-    """Refuse geometries that nest too deeply or are too long.
+    """Raise when a geometry nests too deeply or is too long.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def check_wkb(values: Collection[bytes | None]) -> None:
     Raises
     ------
     UsageError
-        Naming the geometry by its number.
+        The message has the index of the geometry.
     """
     if max(map(len, filter(None, values)), default=0) <= _LEVEL_BYTES * MAX_NESTING:
         return
@@ -62,7 +62,7 @@ def check_wkb(values: Collection[bytes | None]) -> None:
 
 
 def check_wkt(text: str) -> None:
-    """Refuse WKT whose parentheses nest more deeply than those of `MAX_NESTING` collections."""
+    """Raise `UsageError` when the parentheses of WKT nest more deeply than those of `MAX_NESTING` collections."""
     depth = 0
     for one in text:
         depth += (one == "(") - (one == ")")
@@ -71,9 +71,9 @@ def check_wkt(text: str) -> None:
 
 
 def nesting(wkb: bytes, limit: int = MAX_NESTING) -> int:
-    """Give how many collections deep WKB nests, at most ``limit + 1``.
+    """Return how many collections deep WKB nests, at most ``limit + 1``.
 
-    Read as GEOS does, to where GEOS stops: ISO and EWKB flags, both byte orders.
+    WKB is read as GEOS reads it, to where GEOS stops: ISO and EWKB flags, both byte orders.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def nesting(wkb: bytes, limit: int = MAX_NESTING) -> int:
     """
     at, order, deepest = 0, "<", 0
     n_left = [1]
-    """Members still to come, of each collection that is open."""
+    """Members not yet read of each open collection."""
     while n_left:
         if not n_left[-1]:
             n_left.pop()
@@ -121,9 +121,9 @@ def nesting(wkb: bytes, limit: int = MAX_NESTING) -> int:
 
 
 def geometry_head(wkb: bytes, at: int, order: str) -> tuple[int, int, int]:
-    """Give the kind of the geometry at a byte, where its content begins, and the bytes of each of its points.
+    """Return the kind of the geometry at a byte, the byte where its content begins, and the bytes of each of its points.
 
-    Z and M may be said as ISO (thousands) or as EWKB (flags) says them.
+    Z and M are read in both notations: ISO (thousands) and EWKB (flags).
     """
     (code,) = struct.unpack_from(order + "I", wkb, at + 1)
     iso, kind = divmod(code & 0xFFFF, 1000)
@@ -132,7 +132,7 @@ def geometry_head(wkb: bytes, at: int, order: str) -> tuple[int, int, int]:
 
 
 def _are_points(wkb: bytes, at: int, count: int, size: int, order: str) -> bool:
-    """Say whether the members of a multi-point are plain points of one kind: there may be millions."""
+    """Return whether all members of a multi-point are plain points of one kind. There may be millions: NumPy compares them."""
     if not count or at + count * size > len(wkb):
         return False
     heads = np.frombuffer(wkb, np.uint8, count * size, at).reshape(count, size)[:, :5]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Points:
-    """Points in one CRS, given in others on demand.
+    """Points in one CRS, transformed to other CRSs on demand and kept.
 
     Parameters
     ----------
     x, y
-        float64, shape (n,); NaN for a point that is not there.
+        float64, shape (n,); NaN for a null point.
     crs
-        Normalized CRS of the coordinates, or ``"native"``: they count as being in whatever CRS is asked for.
+        Normalized CRS of the coordinates, or ``"native"``: the coordinates are then in the CRS of each record.
     """
 
     def __init__(self, x: NDArray[np.float64], y: NDArray[np.float64], crs: str) -> None:
@@ -35,11 +35,11 @@ class Points:
         return len(self.x)
 
     def is_in(self, crs: str) -> bool:
-        """Say whether the coordinates are those of `crs` as they are."""
+        """Return whether the coordinates can be used in `crs` without a transformation."""
         return self.crs in (NATIVE, crs) or {self.crs, crs} <= LONLAT_NAMES
 
     def in_crs(self, crs: str, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give the coordinates of the points `index` in `crs`; not finite where they have no place there."""
+        """Return x and y in `crs` of the points `index`; not finite where a point has no place in `crs`."""
         if self.is_in(crs):
             return self.x[index], self.y[index]
         if crs not in self._moved:

@@ -1,7 +1,7 @@
-"""Where do areas lie on images whose x repeats after a period around the Earth?
+"""Which pixel windows do areas have on images whose x repeats after a period around the Earth?
 
-Areas come in pieces that move together; each piece is placed on each image by the rule of `seam`. Images in other CRSs, where x
-does not repeat, are the matter of `moved`.
+Areas come in pieces (`AreaPieces`). Each piece is moved by whole periods to where most of it lies on the image, as said in
+`antimeridian`. Images in CRSs whose x does not repeat belong to `area_windows`.
 """
 
 from __future__ import annotations
@@ -27,42 +27,46 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 _FAR_PX = 2**31
-"""Beyond that many pixels there is no image; such positions come from a projection's far end."""
+"""No image has so many pixels. Such positions come from coordinates near the singularity of a projection."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """The best placement of each piece so far."""
+    """Best placement found so far of each piece on its image."""
 
     extent: Floats
+    """First and last row, first and last column in fractions of pixels, shape (n, 4)."""
     window: Floats
+    """Row start and stop, column start and stop in whole pixels, shape (n, 4)."""
     overlap: Floats
+    """Pixels of the piece's bounds on the image; -inf where the piece does not meet the image."""
     n_periods: Ints
+    """Periods by which the piece is moved in x."""
 
 
 def wrapped_windows(
     pieces: AreaPieces, index: Ints, transform: Floats, width: Ints, height: Ints, *, period: float
 ) -> tuple[Ints, Floats]:
-    """Give the pixel windows of areas on images, and the same in fractions of pixels.
+    """Return the pixel windows of areas on images, and their extents in fractions of pixels.
 
     Parameters
     ----------
     pieces
-        Of the areas, in the CRS of the images.
+        Pieces of all areas, in the CRS of the images.
     index
-        Area of each row, shape (k,).
+        Index of the area of each row, shape (k,).
     transform, width, height
-        Image of each row; shapes (k, 6), (k,), (k,).
+        Grid and size of the image of each row; shapes (k, 6), (k,), (k,).
     period
-        After which x repeats.
+        Units of x after which x repeats.
 
     Returns
     -------
     windows : int64, shape (k, 4)
-        ``row_start, row_stop, col_start, col_stop`` of the smallest window that holds the bounds of the area, not clipped; all
-        zero where the area does not meet the image.
+        ``row_start, row_stop, col_start, col_stop`` of the smallest window that holds the bounds of the area, not clipped to
+        the image. All zero where the area does not meet the image.
     extents : float64, shape (k, 4)
-        From border to border of the bounds.
+        First and last row, first and last column of the bounds. Zero where the area does not meet the image.
     """
     n_pieces = pieces.first[index + 1] - pieces.first[index]
     at = np.repeat(np.arange(len(index)), n_pieces)
@@ -71,7 +75,7 @@ def wrapped_windows(
     found = _best(pieces, piece, transform[at], width[at], height[at], period=period)
     most = np.maximum.reduceat(found.overlap, start[:-1]) if len(at) else np.zeros(0)
     is_met = most >= 0
-    # What is not on the image goes with the piece that most of is: the bounds are those of all pieces.
+    # Pieces that do not meet the image move with the piece that overlaps it most: a window holds all pieces of its area.
     apart = np.flatnonzero((found.overlap < 0) & is_met[at])
     if len(apart):
         rows = np.flatnonzero(found.overlap == most[at])
@@ -86,13 +90,16 @@ def wrapped_windows(
 
 
 def whole_where_nearly(extents: Floats) -> Floats:
-    """Round what is a rounding error from whole: corners of boxes often are pixel corners that went through a projection."""
+    """Return extents where values within `BORDER_TOLERANCE_PX` of a whole number are that number.
+
+    Box corners are often pixel corners that went through a projection.
+    """
     whole = np.round(extents)
     return np.where(np.abs(extents - whole) <= BORDER_TOLERANCE_PX, whole, extents)
 
 
 def _best(pieces: AreaPieces, piece: Ints, transform: Floats, width: Ints, height: Ints, *, period: float) -> _Found:
-    """Place each piece where most of it is on the image; ties go to the fewest turns."""
+    """Return the placement of each piece with the greatest overlap on its image; ties go to the fewest periods."""
     n_rows = len(piece)
     low, high = pieces.bounds[piece, 0], pieces.bounds[piece, 2]
     west, east = image_span(transform, width, height)
@@ -114,12 +121,12 @@ def _best(pieces: AreaPieces, piece: Ints, transform: Floats, width: Ints, heigh
             pieces, piece[rows], image, period * n_periods.astype(np.float64), extent=extent, window=window
         )
         best = found.overlap[rows]
-        with np.errstate(invalid="ignore"):  # where neither is met
+        with np.errstate(invalid="ignore"):  # both overlaps are -inf
             is_tie = (overlap == best) | (np.abs(overlap - best) <= BORDER_TOLERANCE_PX * np.maximum(overlap, 1))
         is_better = np.where(is_tie, np.abs(n_periods) < np.abs(found.n_periods[rows]), overlap > best)
         if more == 0:
             is_better[:] = True
-        whole = goes_round[rows] & (overlap >= 0) & (best >= 0)  # all the way around, an area has no other end
+        whole = goes_round[rows] & (overlap >= 0) & (best >= 0)  # an area around the Earth meets both ends of the image
         together = _union(found.window[rows], window)
         chosen = rows[is_better]
         found.extent[chosen], found.window[chosen] = extent[is_better], window[is_better]
@@ -129,7 +136,7 @@ def _best(pieces: AreaPieces, piece: Ints, transform: Floats, width: Ints, heigh
 
 
 def _extents(pieces: AreaPieces, piece: Ints, transform: Floats, shift: Floats) -> Floats:
-    """Give ``first_row, last_row, first_col, last_col``, shape (n, 4); NaN without a place."""
+    """Return ``first_row, last_row, first_col, last_col`` of pieces, shape (n, 4); NaN where a piece has no place."""
     if not transform[:, 1].any() and not transform[:, 3].any():
         x, y = (pieces.bounds[piece][:, sides] for sides in ((0, 2), (1, 3)))
         row, col = pixel_coordinates(transform[:, None, :], x + shift[:, None], y)
@@ -156,7 +163,7 @@ def _smallest(extent: Floats, tolerance: Floats) -> Floats:
 def _overlap(
     pieces: AreaPieces, piece: Ints, image: tuple[Floats, Ints, Ints], shift: Floats, *, extent: Floats, window: Floats
 ) -> Floats:
-    """Give how many pixels of the bounds of each piece are on its image; -inf where the piece does not meet it."""
+    """Return the number of pixels of each piece's bounds on its image; -inf where the piece does not meet the image."""
     transform, width, height = image
     edges = np.stack([height, width], axis=1)
     in_image = np.minimum(window[:, 1::2], edges) - np.maximum(window[:, 0::2], 0)
@@ -180,7 +187,7 @@ def _union(one: Floats, two: Floats) -> Floats:
 
 
 def _enclosing(sides: Floats, start: Ints) -> Floats:
-    """Enclose the pieces of each area."""
+    """Return windows or extents that enclose those of all pieces of an area, one per area."""
     if not len(sides):
         return np.zeros((0, 4))
     reduce = (np.fmin, np.fmax, np.fmin, np.fmax)
