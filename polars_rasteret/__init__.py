@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.sources.byte_source import ByteSource
     from polars_rasteret.fetch.sources.stores import configure_store
     from polars_rasteret.frame.estimate.dry_run import Estimate, estimate
-    from polars_rasteret.ingest.files import build_from_files
+    from polars_rasteret.ingest.build_from_files import build_from_files
+    from polars_rasteret.ingest.build_from_table import build_from_table
     from polars_rasteret.ingest.refresh import refresh
-    from polars_rasteret.ingest.tables import build_from_table
 
 __all__ = [
     "ByteSource",
@@ -78,8 +78,8 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
-    "build_from_files": "polars_rasteret.ingest.files",
-    "build_from_table": "polars_rasteret.ingest.tables",
+    "build_from_files": "polars_rasteret.ingest.build_from_files",
+    "build_from_table": "polars_rasteret.ingest.build_from_table",
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
     "Description": "polars_rasteret.collection.describe",
     "Estimate": "polars_rasteret.frame.estimate.dry_run",

@@ -6,7 +6,7 @@ takes its steps. A collection is a folder of parts, or one file::
     NAME/                           NAME.parquet                      the records
       part-*.parquet                                                  a part, perhaps in folders ``key=value``
       _overwrite.json                                                 the journal: files that are not parts (`journal`)
-      _build.json                   .NAME.parquet.building/           what a build found when it began (`ingest.marker`)
+      _build.json                   .NAME.parquet.building/           what a build found when it began (`ingest.lease`)
       _writer.lock                  .NAME.parquet.lock                locked by the one writer (`writer_lock`)
       .TOKEN.writing/               .NAME.parquet.TOKEN.writing/      a stage: files of a writer to be (`staging`)
 
@@ -25,8 +25,8 @@ A change
     their places, which nobody sees; then the journal names the parts that go, in one rename, and from then on the change is done.
     These are deleted, then the journal. One file is replaced by a rename.
 A build into one file
-    It grows as a collection of its own in the folder ``.building``. The marker says which file it began with: when that has
-    changed, the parts are dropped. The marker goes before the parts go.
+    It grows as a collection of its own in the folder ``.building``. The lease says which file it began with: when that has
+    changed, the parts are dropped. The lease goes before the parts go.
 Loss of power
     Files, and the folders that name them, are brought to the disk before the next step relies on them.
 
@@ -43,8 +43,8 @@ A writer may be killed before any of its steps. No row is lost and none is there
     place part        the old parts; new ones that took their place are named by the journal, and are deleted
     delete part       the new parts; the journal names the old ones, which are deleted
     delete journal    the new parts, or (where none went) the old ones: the journal decides
-    place marker      parts of before; the build begins again
-    delete marker     all parts; the build called again finds nothing to do, or looks at every file again
+    place lease       parts of before; the build begins again
+    delete lease      all parts; the build called again finds nothing to do, or looks at every file again
     clear stage       what was decided, and a stage
     drop stage        what was decided, and an empty stage
     delete lock       what was decided, and a lock file that nobody holds
@@ -60,6 +60,6 @@ in a folder is one PUT: appends beside each other are safe; an append of several
 `refresh` take several steps, so let them have the folder for themselves. Tables that many change at once are what table formats
 are for.
 
-The folder may be a stranger's. Journal and marker are believed when they name plain parts inside the folder only (`stated`), no
+The folder may be a stranger's. Journal and lease are believed when they name plain parts inside the folder only (`stated`), no
 link is followed on the way to a file that is deleted or replaced, and locks and stages are not opened through links.
 """

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-MARKER = "_build.json"
-"""Stays in a folder while a build grows it; `ingest.marker` says what is in it."""
+LEASE_FILE = "_build.json"
+"""Stays in a folder while a build grows it; `ingest.lease` says what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def recover(target: Path, *, is_file: bool, is_build: bool = False) -> None:
         with clear_failures(target, "what an interrupted change had decided"):
             discard_left_out(target)
             if not is_build:
-                (target / MARKER).unlink(missing_ok=True)
+                (target / LEASE_FILE).unlink(missing_ok=True)
     sweep(target, is_file=is_file)
 
 

@@ -1,1 +1,13 @@
-"""ingest."""
+"""How do files become a collection with one record per file, and stay up to date?
+
+====================  ====================================================================================================
+`build_from_files`    one record per file; `build_from_table`: one record per row of a table
+`source_files`        which files the caller meant; `times`: when a record was taken
+`headers`             what the headers of many files say, read at once
+`records`             the record columns that headers become
+`resumable_build`     a build that writes part by part, and goes on after a kill; `lease`: which build holds a folder
+`indexed_files`       the files that records were made from, and whether they changed; `refresh`: records of changed files
+====================  ====================================================================================================
+
+How a collection lies on a disk belongs in `collection`; how a header is parsed, in `tiff`.
+"""

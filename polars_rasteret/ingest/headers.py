@@ -123,7 +123,7 @@ def read_headers_in_batches(
     *,
     arrived: Callable[[int], None] | None = None,
 ) -> Generator[list[Header | Unreadable], None, None]:
-    """Read the header of each file, many at once, and give them batch by batch; no more than three are held.
+    """Read the header of each file, many at once, and yield the headers of each batch; at most three batches are held.
 
     Parameters
     ----------

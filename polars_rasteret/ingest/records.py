@@ -1,7 +1,7 @@
 """What does a table of records look like, once the headers are read?
 
 Columns are made in bulk: each distinct (file, band) once, then gathered to its records. Where files and times come from is the
-business of `files` and `tables`.
+business of `build_from_files` and `build_from_table`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,14 @@ from polars_rasteret.collection.sink import write_parts
 from polars_rasteret.collection.upkeep import changing, folder_of
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
-from polars_rasteret.ingest.held import HeldFile, bands_by_href, files_to_read, held_files, tellers_of, with_unread
+from polars_rasteret.ingest.indexed_files import (
+    IndexedFile,
+    bands_by_href,
+    files_to_read,
+    indexed_files,
+    tellers_of,
+    with_unread,
+)
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
 from polars_rasteret.schema import (
     PIXEL_DTYPES,
@@ -92,13 +99,13 @@ def refresh(
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     with changing(path, wait_s=wait_s, **options) as (target, parts):
         accepted = pixel_dtypes(parts, **options)
-        verdicts: dict[str, bool] = {}
+        known_changes: dict[str, bool] = {}
         for part in parts:
-            _, held = held_files(part, **options)
-            remember_stores([one.href for one in held], storage_options, credential_provider)
-            hrefs = files_to_read(held, verdicts, unknown_is_same=False)
+            _, indexed = indexed_files(part, **options)
+            remember_stores([one.href for one in indexed], storage_options, credential_provider)
+            hrefs = files_to_read(indexed, known_changes, unknown_is_same=False)
             if hrefs:
-                rewrite(part, target, held, hrefs, accepted, progress=progress, **options)
+                rewrite(part, target, indexed, hrefs, accepted, progress=progress, **options)
     return scan_collection(target, **options)
 
 
@@ -125,7 +132,7 @@ def pixel_dtypes(parts: Sequence[Part], **options: Any) -> dict[str, np.dtype[An
 def rewrite(
     part: Part,
     target: str,
-    held: Sequence[HeldFile],
+    indexed: Sequence[IndexedFile],
     hrefs: set[str],
     accepted: Mapping[str, np.dtype[Any]],
     *,
@@ -133,17 +140,17 @@ def rewrite(
     **options: Any,
 ) -> None:
     """Read the headers of `hrefs` and put a part with what they say in the place of `part`."""
-    rows = sorted({one.row for one in held if one.href in hrefs})
+    rows = sorted({one.row for one in indexed if one.href in hrefs})
     concerned = set(rows)
     # The reasons of a row are told together: all that went wrong with it is looked at again.
-    hrefs = hrefs | {one.href for one in held if one.is_unread and one.row in concerned}
-    bands = bands_by_href(held, hrefs)
-    headers = read_headers(list(bands), list(bands.values()), progress=progress, told_by=tellers_of(held), **options)
-    never_read = {one.href for one in held if one.is_unread} - {one.href for one in held if not one.is_unread}
+    hrefs = hrefs | {one.href for one in indexed if one.is_unread and one.row in concerned}
+    bands = bands_by_href(indexed, hrefs)
+    headers = read_headers(list(bands), list(bands.values()), progress=progress, told_by=tellers_of(indexed), **options)
+    never_read = {one.href for one in indexed if one.is_unread} - {one.href for one in indexed if not one.is_unread}
     if all(isinstance(header, Unreadable) and header.href in never_read for header in headers):
         return
     frame = read_part(part, **options)
-    entries = [one for one in held if one.row in concerned and one.href in hrefs]
+    entries = [one for one in indexed if one.row in concerned and one.href in hrefs]
     write_parts(
         [(folder_of(part, target), _updated(frame, rows, entries, headers, accepted))], target, [part], **options
     )
@@ -152,7 +159,7 @@ def rewrite(
 def _updated(
     frame: pl.DataFrame,
     rows: Sequence[int],
-    entries: Sequence[HeldFile],
+    entries: Sequence[IndexedFile],
     headers: Sequence[Header | Unreadable],
     accepted: Mapping[str, np.dtype[Any]],
 ) -> pl.DataFrame:
@@ -172,7 +179,7 @@ def _updated(
         planes[band].band_index[place[row]] = index
 
     known = raster_columns(frame.schema)
-    unnamed: list[HeldFile] = []
+    unnamed: list[IndexedFile] = []
     for one in entries:
         header = headers[number[one.href]]
         if one.band is not None:
@@ -250,7 +257,7 @@ def _merged(old: pl.DataFrame, made: pl.Series, is_new: np.ndarray[Any, Any], na
 def _with_file_times(
     new: pl.DataFrame,
     old: pl.DataFrame,
-    entries: Sequence[HeldFile],
+    entries: Sequence[IndexedFile],
     headers: Mapping[str, Header | Unreadable],
     place: Mapping[int, int],
 ) -> pl.DataFrame:

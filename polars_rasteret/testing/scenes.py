@@ -33,7 +33,7 @@ def example_scenes() -> pl.LazyFrame:
     import numpy as np
 
     from polars_rasteret.fetch.sources.stores import configure_store
-    from polars_rasteret.ingest.files import build_from_files
+    from polars_rasteret.ingest.build_from_files import build_from_files
 
     red = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
     files = {

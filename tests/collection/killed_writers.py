@@ -34,7 +34,7 @@ def actions() -> dict[str, Any]:
 
     def build(target: str) -> Any:
         def built(world: Path) -> None:
-            import polars_rasteret.ingest.into as into_module
+            import polars_rasteret.ingest.resumable_build as into_module
 
             into_module.RECORDS_PER_PART = 2
             table = pl.read_parquet(world / "table.pq_")
@@ -84,7 +84,7 @@ def point(event: str, args: tuple[Any, ...]) -> str | None:
     elif name == "_overwrite.json":
         what = "journal"
     elif name == "_build.json":
-        what = "marker"
+        what = "lease"
     elif name.endswith(".lock"):
         what = "lock"
     elif name.endswith(".parquet") and event != "os.mkdir":
@@ -127,10 +127,6 @@ def run_child(job: dict[str, Any], answer: int) -> None:
 
 def serve() -> None:
     """Fork a child for each job of a line of jobs, wait for all of them, and answer with a line."""
-    import polars_rasteret.collection.upkeep
-    import polars_rasteret.ingest.into
-    import polars_rasteret.ingest.refresh
-    import polars_rasteret.ingest.tables  # noqa: F401 - so that children need not
 
     for line in sys.stdin:
         children = []

@@ -9,7 +9,7 @@ from collection_frames import grid_of_scenes
 from object_server import ObjectServer
 
 import polars_rasteret as pr
-import polars_rasteret.ingest.into as into_module
+import polars_rasteret.ingest.resumable_build as into_module
 from polars_rasteret.collection.extent import with_places
 from polars_rasteret.collection.listing import glob_pattern, list_objects
 from polars_rasteret.collection.scan import scan_collection

@@ -15,7 +15,7 @@ from rasterio.warp import transform_bounds
 from scene_files import write_scene
 
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
-from polars_rasteret.ingest.files import build_from_files
+from polars_rasteret.ingest.build_from_files import build_from_files
 from polars_rasteret.profile import profile
 from polars_rasteret.schema import RECORD_COLUMNS, pixel_dtype, raster_dtype
 

@@ -19,12 +19,12 @@ from range_server import RangeServer
 from scene_files import write_scene
 
 import polars_rasteret as pr
-import polars_rasteret.ingest.into as into_module
+import polars_rasteret.ingest.resumable_build as into_module
 from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bounds_array
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.errors import UsageError
-from polars_rasteret.ingest.held import N_CHECK_BYTES
+from polars_rasteret.ingest.indexed_files import N_CHECK_BYTES
 from polars_rasteret.testing import MemorySource, RecordingSource, make_cog
 
 PER_PART = 10
@@ -32,7 +32,7 @@ PER_PART = 10
 BUILDER = """
     import json, sys
     import polars_rasteret as pr
-    import polars_rasteret.ingest.into as into_module
+    import polars_rasteret.ingest.resumable_build as into_module
     into_module.RECORDS_PER_PART = int(sys.argv[3])
     pr.build_from_files(json.loads(open(sys.argv[1]).read()), into=sys.argv[2], bands=["red", "nir"])
 """

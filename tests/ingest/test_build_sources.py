@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 from range_server import RangeServer
 
 import polars_rasteret as pr
-import polars_rasteret.ingest.into as into_module
-import polars_rasteret.ingest.marker as marker_module
+import polars_rasteret.ingest.lease as lease_module
+import polars_rasteret.ingest.resumable_build as into_module
 from polars_rasteret.collection.listing import get_object
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.schema import raster_columns
@@ -193,9 +193,9 @@ def test_a_build_in_a_bucket_takes_over_from_the_dead_and_stops_when_it_is_taken
         if len(calls) == 1:
             # Another machine thinks that this build is dead.
             with monkeypatch.context() as patch:
-                patch.setattr(marker_module, "_PROCESS", "another one")
-                patch.setattr(marker_module.platform, "node", lambda: "another machine")
-                patch.setattr(marker_module, "LEASE", -marker_module.LEASE)
+                patch.setattr(lease_module, "_PROCESS", "another one")
+                patch.setattr(lease_module.platform, "node", lambda: "another machine")
+                patch.setattr(lease_module, "LEASE_TIME", -lease_module.LEASE_TIME)
                 patch.setattr(into_module, "write_parts", write)
                 assert ids(pr.build_from_files("s3://tiffs/", into=target, **options)) == IDS
 

@@ -13,7 +13,7 @@ from scene_files import write_scene
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, UsageError
-from polars_rasteret.ingest.tables import build_from_table
+from polars_rasteret.ingest.build_from_table import build_from_table
 from polars_rasteret.schema import RECORD_COLUMNS, raster_dtype
 
 

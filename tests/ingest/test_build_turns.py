@@ -18,16 +18,16 @@ from range_server import RangeServer
 from scene_files import write_scene
 
 import polars_rasteret as pr
-import polars_rasteret.ingest.into as into_module
+import polars_rasteret.ingest.resumable_build as into_module
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.errors import UsageError
-from polars_rasteret.ingest.held import N_CHECK_BYTES
+from polars_rasteret.ingest.indexed_files import N_CHECK_BYTES
 from polars_rasteret.testing import make_cog
 
 BUILDER = """
     import json, sys
     import polars_rasteret as pr
-    import polars_rasteret.ingest.into as into_module
+    import polars_rasteret.ingest.resumable_build as into_module
     into_module.RECORDS_PER_PART = 10
     pr.build_from_files(json.loads(sys.argv[1]), into=sys.argv[2], bands=["red"])
 """

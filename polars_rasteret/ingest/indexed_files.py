@@ -1,4 +1,4 @@
-"""Which files are the records of a collection of, and have those files changed?
+"""From which files were the records of a collection made, and have those files changed?
 
 A file is unchanged when its size, and its ETag or else its time, are those that were indexed. One request for its first 16 bytes
 tells them, whatever the server or store can do (no HEAD, no conditional request), so no header is read to find out.
@@ -37,8 +37,8 @@ UNKNOWN: FileIdentity = (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFile:
-    """One band of one record of a part, or a file that gave no raster."""
+class IndexedFile:
+    """The file of one band of one record; also a file that gave no raster."""
 
     row: int
     band: str | None
@@ -50,8 +50,11 @@ class HeldFile:
     told_by: ToldBy = ToldBy.HERE
 
 
-def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[list[str | None], list[HeldFile]]:
-    """Read the ids of a part and the files its records are of; without `identities` the large column ``tiles`` is left out."""
+def indexed_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[list[str | None], list[IndexedFile]]:
+    """Read the ids of a part, and the files that its records were made from.
+
+    Without `identities` the large column ``tiles`` is not read, and the identity of each file is unknown.
+    """
     schema = read_schema(part, **options)
     fields = ("href", "band_index", "tiles") if identities else ("href", "band_index")
     names = raster_columns(schema)
@@ -60,7 +63,7 @@ def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[
         pl.col("id"), *(pl.struct(pl.col(name).struct.field(field) for field in fields).alias(name) for name in names)
     ).collect()
     known: dict[bytes, FileIdentity] = {}
-    held: list[HeldFile] = []
+    indexed: list[IndexedFile] = []
     for name in names:
         columns = frame[name].struct.unnest()
         tiles = columns["tiles"].to_list() if identities else [None] * frame.height
@@ -76,15 +79,15 @@ def held_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[
                 if digest not in known:
                     known[digest] = file_identity(packed)
                 identity = known[digest]
-            held.append(HeldFile(row, name, href, index, identity, is_unread=False, told_by=told_by))
+            indexed.append(IndexedFile(row, name, href, index, identity, is_unread=False, told_by=told_by))
     for row, entries in enumerate(read_unread(part, **options)[UNREAD].to_list()):
         for one in entries or ():
             identity = (one["file_size"], one["etag"], one["last_modified"])
-            held.append(HeldFile(row, one["band"], one["href"], one["band_index"] or 0, identity, is_unread=True))
-    return frame["id"].cast(pl.String).to_list(), held
+            indexed.append(IndexedFile(row, one["band"], one["href"], one["band_index"] or 0, identity, is_unread=True))
+    return frame["id"].cast(pl.String).to_list(), indexed
 
 
-def held_headers(part: Part, wanted: Mapping[str, Sequence[int]], **options: Any) -> dict[str, Header]:
+def indexed_headers(part: Part, wanted: Mapping[str, Sequence[int]], **options: Any) -> dict[str, Header]:
     """Give what the rasters of a part say of the files in `wanted`, where they say it of all bands named there.
 
     What was set by hand for pixels (nodata and its flag) is left behind; descriptions and time of the file are not known.
@@ -127,14 +130,14 @@ def _header_of(bands: Mapping[int, Mapping[str, Any]]) -> Header:
     )
 
 
-def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknown_is_same: bool) -> set[str]:
-    """Give the hrefs whose header must be read again, asking for each file that `verdicts` does not know yet.
+def files_to_read(indexed: Iterable[IndexedFile], known_changes: dict[str, bool], *, unknown_is_same: bool) -> set[str]:
+    """Give the hrefs whose header must be read again, asking for each file that `known_changes` does not know yet.
 
     Parameters
     ----------
-    held
+    indexed
         Files of records.
-    verdicts
+    known_changes
         href to "it changed"; grows here.
     unknown_is_same
         What to think of a file whose source tells neither size nor ETag nor time.
@@ -149,21 +152,21 @@ def files_to_read(held: Iterable[HeldFile], verdicts: dict[str, bool], *, unknow
     FetchError
         When a file cannot be asked for another reason than being gone.
     """
-    held = list(held)
-    known = {one.href: one.identity for one in held if one.href not in verdicts}
-    for one in held:
+    indexed = list(indexed)
+    known = {one.href: one.identity for one in indexed if one.href not in known_changes}
+    for one in indexed:
         if one.is_unread and one.identity == UNKNOWN:
-            verdicts.setdefault(one.href, True)
-    asked = [(href, identity) for href, identity in known.items() if href not in verdicts]
-    options, tellers = current_options(), tellers_of(held)
+            known_changes.setdefault(one.href, True)
+    asked = [(href, identity) for href, identity in known.items() if href not in known_changes]
+    options, tellers = current_options(), tellers_of(indexed)
 
     def start(item: tuple[str, FileIdentity]) -> StepwiseRead[bool]:
         terms = Terms.of(options.allowed_hrefs, tellers[item[0]])
         return _is_changed(*item, terms, unknown_is_same=unknown_is_same)
 
     answers = read_all(start, asked, options=options, admit=admission(options))
-    verdicts.update({href: answer for (href, _), answer in zip(asked, answers, strict=True)})
-    return {one.href for one in held if verdicts[one.href]}
+    known_changes.update({href: answer for (href, _), answer in zip(asked, answers, strict=True)})
+    return {one.href for one in indexed if known_changes[one.href]}
 
 
 def with_unread(
@@ -200,10 +203,10 @@ def with_unread(
     return frame.with_columns(pl.Series(UNREAD, told, dtype=UNREAD_DTYPE))
 
 
-def bands_by_href(held: Iterable[HeldFile], hrefs: set[str]) -> Mapping[str, list[int] | None]:
+def bands_by_href(indexed: Iterable[IndexedFile], hrefs: set[str]) -> Mapping[str, list[int] | None]:
     """Give the bands to read of each file; None is all."""
     wanted: dict[str, set[int] | None] = {}
-    for one in held:
+    for one in indexed:
         if one.href in hrefs:
             if one.band is None:
                 wanted[one.href] = None
@@ -212,10 +215,10 @@ def bands_by_href(held: Iterable[HeldFile], hrefs: set[str]) -> Mapping[str, lis
     return {href: None if indices is None else sorted(indices) for href, indices in wanted.items()}
 
 
-def tellers_of(held: Iterable[HeldFile]) -> dict[str, ToldBy]:
+def tellers_of(indexed: Iterable[IndexedFile]) -> dict[str, ToldBy]:
     """Say whose word each href is; the one who is farthest away counts."""
     tellers: dict[str, ToldBy] = {}
-    for one in held:
+    for one in indexed:
         tellers[one.href] = max(one.told_by, tellers.get(one.href, ToldBy.HERE))
     return tellers
 

@@ -1,8 +1,8 @@
 """How does a build grow a collection on disk, part by part, so that it can be killed and go on?
 
-Every `RECORDS_PER_PART` records become a part, which appears whole. Parts that came since the build began (see `marker`) are of
+Every `RECORDS_PER_PART` records become a part, which appears whole. Parts that came since the build began (see `lease`) are of
 this build, and after a kill are taken as they are. Records of parts from before are kept when their files are unchanged. What a
-record is made of is the business of `files` and `tables`.
+record is made of belongs in `build_from_files` and `build_from_table`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from polars_rasteret.collection.sink import write_parts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
-from polars_rasteret.ingest.held import HeldFile, files_to_read, held_files, held_headers
-from polars_rasteret.ingest.marker import Build, building
+from polars_rasteret.ingest.indexed_files import IndexedFile, files_to_read, indexed_files, indexed_headers
+from polars_rasteret.ingest.lease import Build, building
 from polars_rasteret.ingest.refresh import pixel_dtypes, rewrite
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
@@ -112,9 +112,9 @@ def _grow(
             "parts without hive folders; leave out into= and append with sink_collection(path, mode='append', partition_by=...)"
         )
     accepted = pixel_dtypes(parts, **options)
-    verdicts: dict[str, bool] = {}
-    todo = _rows_to_make(plan, build, parts, accepted, verdicts, listed=listed, progress=progress, options=options)
-    known = _known_headers(plan, build, todo, verdicts, options)
+    known_changes: dict[str, bool] = {}
+    todo = _rows_to_make(plan, build, parts, accepted, known_changes, listed=listed, progress=progress, options=options)
+    known = _known_headers(plan, build, todo, known_changes, options)
     with closing(_frames(plan, todo, known, accepted, progress)) as frames:
         for frame in frames:
             build.renew()
@@ -138,7 +138,7 @@ def _rows_to_make(
     build: Build,
     parts: Sequence[Part],
     accepted: Mapping[str, np.dtype[Any]],
-    verdicts: dict[str, bool],
+    known_changes: dict[str, bool],
     *,
     listed: Mapping[str, Listed],
     progress: bool | None,
@@ -149,11 +149,11 @@ def _rows_to_make(
     there: Counter[Key] = Counter()
     for part in parts:
         is_from_before = build.is_from_before(part)
-        ids, held = held_files(part, identities=is_from_before, **options)
-        of_row: list[list[HeldFile]] = [[] for _ in ids]
-        for one in held:
+        ids, indexed = indexed_files(part, identities=is_from_before, **options)
+        of_row: list[list[IndexedFile]] = [[] for _ in ids]
+        for one in indexed:
             of_row[one.row].append(one)
-        asked: list[HeldFile] = []
+        asked: list[IndexedFile] = []
         for row, files in enumerate(of_row):
             key = (ids[row], tuple(sorted({one.href for one in files})))
             if there[key] < wanted[key]:
@@ -166,10 +166,10 @@ def _rows_to_make(
                     seen.size,
                     seen.etag,
                 ):
-                    verdicts.setdefault(one.href, False)
-            changed = files_to_read(asked, verdicts, unknown_is_same=True)
+                    known_changes.setdefault(one.href, False)
+            changed = files_to_read(asked, known_changes, unknown_is_same=True)
             if changed:
-                rewrite(part, build.folder, held, changed, accepted, progress=progress, **options)
+                rewrite(part, build.folder, indexed, changed, accepted, progress=progress, **options)
     todo = []
     for row, key in enumerate(plan.keys):
         if there[key]:
@@ -179,9 +179,9 @@ def _rows_to_make(
     return todo
 
 
-def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[HeldFile], target: str) -> None:
+def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[IndexedFile], target: str) -> None:
     names = {one.band for one in files}
-    # A held record is not read again, so a band it does not have would never come.
+    # An indexed record is not read again, so a band that it does not have would never come.
     if plan.bands is not None and names and None not in names and not set(plan.bands) <= names:
         raise UsageError(
             f"{target} holds record {key[0]!r} of {shown(key[1][0])} with the bands {', '.join(sorted(map(str, names)))}; "
@@ -190,18 +190,21 @@ def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[HeldFile], t
 
 
 def _known_headers(
-    plan: RecordPlan, build: Build, todo: Sequence[int], verdicts: dict[str, bool], options: Mapping[str, Any]
+    plan: RecordPlan, build: Build, todo: Sequence[int], known_changes: dict[str, bool], options: Mapping[str, Any]
 ) -> dict[str, Header]:
-    """Give the headers of files that held records share with records to be, where the rasters hold all that is asked of them."""
+    """Return the headers of files that indexed records share with records to be made.
+
+    A header is known where the rasters of the indexed records hold everything that is asked of the file.
+    """
     if not plan.is_made_of_rasters:
         return {}
     wanted = {href: plan.indices(href) or () for row in todo for href in plan.keys[row][1]}
     found: dict[str, Header] = {}
     for part in parts_at(build.folder, **options) if wanted else ():
-        some = held_headers(part, wanted, **options)
+        some = indexed_headers(part, wanted, **options)
         if build.is_from_before(part):
-            asked = [HeldFile(0, None, href, 0, header.identity, is_unread=False) for href, header in some.items()]
-            changed = files_to_read(asked, verdicts, unknown_is_same=True)
+            asked = [IndexedFile(0, None, href, 0, header.identity, is_unread=False) for href, header in some.items()]
+            changed = files_to_read(asked, known_changes, unknown_is_same=True)
             some = {href: header for href, header in some.items() if href not in changed}
         found |= some
     return found
@@ -214,7 +217,7 @@ def _frames(
     accepted: dict[str, np.dtype[Any]],
     progress: bool | None,
 ) -> Generator[pl.DataFrame, None, None]:
-    """Give the records of each part to be; a header is read once and held until its last record is made."""
+    """Yield the records of each part to be written; a header is read once, and held until its last record is made."""
     chunks = [todo[start : start + RECORDS_PER_PART] for start in range(0, len(todo), RECORDS_PER_PART)]
     last: dict[str, int] = {}
     batches: list[list[str]] = []

@@ -16,10 +16,10 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, normalize_crs
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
-from polars_rasteret.ingest.held import with_unread
-from polars_rasteret.ingest.into import RecordPlan, build_into
+from polars_rasteret.ingest.indexed_files import with_unread
 from polars_rasteret.ingest.records import BandFiles, check_band_names, records_frame
-from polars_rasteret.ingest.sources import absolute_href
+from polars_rasteret.ingest.resumable_build import RecordPlan, build_into
+from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.ingest.times import times_of_column
 from polars_rasteret.pairing.stated_crs import geometry_crs
 from polars_rasteret.pairing.targets import wkb_array

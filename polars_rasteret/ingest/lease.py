@@ -1,8 +1,9 @@
-"""Which parts were in this folder before the build, and is the build alone there?
+"""Which build holds this folder, and which parts did it find there?
 
-A marker in the folder names the parts from before; it outlives a killed build, so that the next one can tell what the killed one
-wrote. In a bucket, which has no locks, it also says who is building: the builder renews it part by part, and stops when somebody
-else has. A collection that is one file grows in a folder beside it, which readers do not see.
+The lease is a small file in the folder that names the parts from before the build. It outlives a killed build, so the next build
+can tell which parts the killed one wrote. A bucket has no locks, so there the lease also names the process that builds. That
+process renews the lease with each part, and stops when another process has taken it. A collection that is one file grows in a
+folder beside it, which readers do not see.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.collection.disk import clear_failures, sync_folder, write_text
 from polars_rasteret.collection.listing import Listed, PutRefusedError, Stored, delete_objects, get_object, put_object
-from polars_rasteret.collection.part_files import MARKER, recover
+from polars_rasteret.collection.part_files import LEASE_FILE, recover
 from polars_rasteret.collection.part_rows import read_part
 from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at
 from polars_rasteret.collection.sink import changeable_file, write_parts
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _BUILDING = ".building"
-LEASE = dt.timedelta(minutes=10)
-"""A build in a bucket that has not renewed its marker for so long is taken for dead."""
+LEASE_TIME = dt.timedelta(minutes=10)
+"""A build in a bucket that has not renewed its lease for so long is taken for dead."""
 _PROCESS = secrets.token_hex(8)
 """Tells this process from an earlier one with the same number."""
 
@@ -47,42 +48,42 @@ class Build:
     before: frozenset[str]
     """Names of the parts that were there before."""
     of: Any
-    """What the single file was that grows, None: there was none, or the folder itself is the collection."""
+    """Identity of the single file that grows; None where there was none, or the folder itself is the collection."""
     over: Sequence[Part]
     """The single file that grows, as it was found; empty where there is none."""
     options: Mapping[str, Any]
-    marker: Stored | None = field(default=None)
+    lease: Stored | None = field(default=None)
 
     def is_from_before(self, part: Part) -> bool:
-        """Say whether a part was there before this build, or before the interrupted one that it goes on with."""
+        """Return whether a part was there before this build, or before the interrupted build that it continues."""
         return _name(part, self.folder) in self.before
 
     def renew(self) -> None:
-        """Say that this build is alive.
+        """Renew the lease of this build.
 
         Raises
         ------
         UsageError
             When another build has taken its place.
         """
-        if self.marker is not None:
-            self._tell(_us())
+        if self.lease is not None:
+            self._write(_this_process())
 
     def release(self) -> None:
-        """Say that this build has stopped before its end."""
-        if self.marker is not None:
+        """Give the lease back: this build has stopped before its end."""
+        if self.lease is not None:
             with contextlib.suppress(FetchError, UsageError):
-                self._tell(None)
+                self._write(None)
 
-    def words(self, builder: Mapping[str, Any] | None) -> bytes:
-        """Give what the marker says."""
-        return json.dumps({"before": sorted(self.before), "of": self.of, "by": builder}).encode()
+    def text(self, holder: Mapping[str, Any] | None) -> bytes:
+        """Return the content of the lease: JSON with the parts from before, the single file, and the holder."""
+        return json.dumps({"before": sorted(self.before), "of": self.of, "by": holder}).encode()
 
-    def _tell(self, builder: Mapping[str, Any] | None) -> None:
+    def _write(self, holder: Mapping[str, Any] | None) -> None:
         try:
-            self.marker = put_object(_href(self.folder), self.words(builder), over=self.marker, **self.options)
+            self.lease = put_object(_href(self.folder), self.text(holder), over=self.lease, **self.options)
         except PutRefusedError:
-            self.marker = None
+            self.lease = None
             raise UsageError(
                 f"{self.folder}: another build has taken the place of this one; one at a time can grow a collection"
             ) from None
@@ -90,7 +91,7 @@ class Build:
 
 @contextlib.contextmanager
 def building(target: str, options: Mapping[str, Any], *, wait_s: float) -> Iterator[Build]:
-    """Mark a collection as being built until the block ends; where it ends with an error, the marker stays for the next build.
+    """Hold the lease of a collection until the block ends; after an error the lease stays for the next build.
 
     A single file is a folder of parts until then: the caller puts them together.
 
@@ -148,13 +149,13 @@ def _drop(folder: Path) -> None:
 
 
 def _end(folder: str, file: str | None, options: Mapping[str, Any]) -> None:
-    # The marker goes before the parts that have become a single file: without it they are made anew, but with it what is left
-    # of them would be taken for all of the file.
+    # The lease goes before the parts that have become a single file. Without a lease the parts are made anew; with one, the
+    # parts that are left would be taken for the whole file.
     left = parts_at(folder, **options) if file else []
     if is_remote(folder):
         delete_objects([_href(folder)], **options)
     else:
-        Path(folder, MARKER).unlink(missing_ok=True)
+        Path(folder, LEASE_FILE).unlink(missing_ok=True)
         sync_folder(Path(folder))
     _remove(left, options)
 
@@ -167,39 +168,39 @@ def _working_folder(file: str) -> str:
 def _begun(folder: Path, file: str | None, options: Mapping[str, Any]) -> Build:
     if file is not None:
         recover(folder, is_file=False, is_build=True)
-    marker = folder / MARKER
+    file_of_lease = folder / LEASE_FILE
     over = parts_at(file) if file else []
-    told = _stated(read_statement(marker), str(marker))
+    told = _checked(read_statement(file_of_lease), str(file_of_lease))
     if told is not None and told["of"] == _identity(over):
         return Build(folder=str(folder), before=frozenset(told["before"]), of=told["of"], over=over, options=options)
     build = _new_build(str(folder), over, options, is_file=file is not None)
     with staging(folder, is_file=False) as stage, clear_failures(folder, "the marker of a build"):
-        draft = stage / "marker"
-        write_text(draft, build.words(None).decode())
-        draft.replace(marker)
+        draft = stage / "lease"
+        write_text(draft, build.text(None).decode())
+        draft.replace(file_of_lease)
         sync_folder(folder)
     return build
 
 
 def _begun_in_bucket(folder: str, file: str | None, options: Mapping[str, Any]) -> Build:
     held = get_object(_href(folder), **options)
-    told = None if held is None else _stated(statement(held.data, _href(folder)), _href(folder))
+    told = None if held is None else _checked(statement(held.data, _href(folder)), _href(folder))
     if held is not None and told is not None:
-        _refuse_alive(folder, told["by"], held.modified)
+        _refuse_unexpired(folder, told["by"], held.modified)
     over = parts_at(file, **options) if file else []
     if told is not None and told["of"] == _identity(over):
         build = Build(folder=folder, before=frozenset(told["before"]), of=told["of"], over=over, options=options)
     else:
         build = _new_build(folder, over, options, is_file=file is not None)
     try:
-        build.marker = put_object(_href(folder), build.words(_us()), over=held, **options)
+        build.lease = put_object(_href(folder), build.text(_this_process()), over=held, **options)
     except PutRefusedError:
         raise UsageError(f"{folder}: another build has begun just now; call again when it is done") from None
     return build
 
 
-def _stated(said: Any, where: str) -> dict[str, Any] | None:
-    """Check what a marker says; it may be a stranger's."""
+def _checked(said: Any, where: str) -> dict[str, Any] | None:
+    """Return the content of a lease, checked: the file may be a stranger's."""
     if said is None:
         return None
     if not isinstance(said, dict) or said.keys() != {"before", "of", "by"}:
@@ -219,7 +220,7 @@ def _stated(said: Any, where: str) -> dict[str, Any] | None:
 
 
 def _new_build(folder: str, over: Sequence[Part], options: Mapping[str, Any], *, is_file: bool) -> Build:
-    """Give a build that begins; for a single file its records become the first part."""
+    """Return a build that begins; the records of a single file become its first part."""
     if is_file:
         _remove(parts_at(folder, **options), options)
         pieces = [("", read_part(part, **options)) for part in over]
@@ -233,7 +234,7 @@ def _new_build(folder: str, over: Sequence[Part], options: Mapping[str, Any], *,
 
 
 def _identity(over: Sequence[Part]) -> Any:
-    """Give what tells a single file from the one that it may become: for a marker, so in the words of JSON."""
+    """Return the identity of a single file, by which a changed file is noticed; as JSON values, because a lease holds it."""
     identity = over[0].identity if over else None
     if isinstance(identity, Listed):
         return [identity.size, identity.etag]
@@ -248,15 +249,15 @@ def _remove(parts: Sequence[Part], options: Mapping[str, Any]) -> None:
             Path(part.path).unlink(missing_ok=True)
 
 
-def _refuse_alive(target: str, builder: Mapping[str, Any] | None, renewed: dt.datetime) -> None:
-    if builder is None or renewed + LEASE < dt.datetime.now(dt.UTC):
+def _refuse_unexpired(target: str, holder: Mapping[str, Any] | None, renewed: dt.datetime) -> None:
+    if holder is None or renewed + LEASE_TIME < dt.datetime.now(dt.UTC):
         return
-    if builder["host"] == platform.node() and builder["process"] != _PROCESS and not _is_running(builder["pid"]):
+    if holder["host"] == platform.node() and holder["process"] != _PROCESS and not _is_running(holder["pid"]):
         return
     raise UsageError(
-        f"{target} is being built by process {builder['pid']} on {builder['host']}, which gave a sign of life at "
-        f"{renewed:%H:%M:%S} UTC; call again when it is done. If it was killed: after {renewed + LEASE:%H:%M:%S} UTC, or when "
-        f"you have deleted {_href(target)}"
+        f"{target} is being built by process {holder['pid']} on {holder['host']}, which gave a sign of life at "
+        f"{renewed:%H:%M:%S} UTC; call again when it is done. If it was killed: after {renewed + LEASE_TIME:%H:%M:%S} UTC, or "
+        f"when you have deleted {_href(target)}"
     )
 
 
@@ -276,12 +277,12 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _us() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": platform.node(), "process": _PROCESS}
 
 
 def _href(target: str) -> str:
-    return f"{target.rstrip('/')}/{MARKER}"
+    return f"{target.rstrip('/')}/{LEASE_FILE}"
 
 
 def _name(part: Part, target: str) -> str:

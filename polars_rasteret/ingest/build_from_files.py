@@ -13,10 +13,10 @@ from polars_rasteret.collection.unsigned import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
-from polars_rasteret.ingest.held import with_unread
-from polars_rasteret.ingest.into import RecordPlan, build_into
+from polars_rasteret.ingest.indexed_files import with_unread
 from polars_rasteret.ingest.records import BandFiles, check_band_names, own_band_names, records_frame
-from polars_rasteret.ingest.sources import file_stem, hrefs_of
+from polars_rasteret.ingest.resumable_build import RecordPlan, build_into
+from polars_rasteret.ingest.source_files import file_stem, hrefs_of
 from polars_rasteret.ingest.times import times_of_values
 from polars_rasteret.schema import TIME
 
