@@ -16,6 +16,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
 from polars_rasteret.geo.crs import is_known
 from polars_rasteret.grids.choosing import grid_bands
+from polars_rasteret.grids.pixel_grid import PixelGrids
 from polars_rasteret.grids.reprojection import places, spread
 from polars_rasteret.grids.wrapped_images import N_COPIES, are_met_again, nearest_turns, runs_on, turns_in_pixels
 from polars_rasteret.hrefs import shown
@@ -51,10 +52,8 @@ class AnswerGrids:
     crs: NDArray[np.object_]
     extent: Floats
     """What the answer covers, in pixels of the image that it was taken from, as in `Windows`."""
-    image_transform: Floats
-    """Of that image."""
-    image_size: Ints
-    """Of that image, height and width, shape (n, 2)."""
+    image: PixelGrids
+    """The grid of that image."""
     as_is: Booleans
     """Whether the answer has the pixels of that image."""
 
@@ -109,21 +108,17 @@ def answer_grids(
         Size of a pixel in x and y, in units of the CRS of the grid.
     """
     n_rows = len(bands[0].reference_id)
-    chosen = grid_bands(
-        [band.column for band in bands], [np.where(band.is_read, band.reference_id, -1) for band in bands], grid
-    )
-    extent, base, image_size = np.zeros((n_rows, 4)), np.full((n_rows, 6), np.nan), np.zeros((n_rows, 2), np.int64)
-    crs = np.full(n_rows, None, dtype=object)
+    its_grids = [band.grids.where(band.is_read) for band in bands]
+    chosen = grid_bands(its_grids, [band.column.name for band in bands], grid)
+    extent, grid_id = np.zeros((n_rows, 4)), np.full(n_rows, -1, np.int64)
     as_is = np.zeros(n_rows, np.bool_)
     for at, band in enumerate(bands):
         rows = np.flatnonzero(chosen == at)
-        reference = band.reference_id[rows]
         extent[rows] = band.windows.extents()[rows]
         as_is[rows] = band.windows.are_as_is()[rows]
-        if len(rows):
-            base[rows] = band.column.transform[reference]
-            image_size[rows] = np.stack([band.column.height[reference], band.column.width[reference]], axis=1)
-            crs[rows] = np.array(band.column.crs, dtype=object)[reference]
+        grid_id[rows] = its_grids[at].grid_id[rows]
+    image = PixelGrids(table=its_grids[0].table, grid_id=grid_id)
+    base = image.transform
     sizes = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
     has_grid = chosen >= 0
     if shape is not None:
@@ -150,10 +145,9 @@ def answer_grids(
         height=height.astype(np.int64),
         width=width.astype(np.int64),
         transform=np.where(has_grid[:, None], transform, np.nan),
-        crs=crs,
+        crs=image.crs,
         extent=extent,
-        image_transform=base,
-        image_size=image_size,
+        image=image,
         as_is=has_grid & as_is,
     )
 
@@ -178,40 +172,29 @@ def sources_of(band: BandRows, grids: AnswerGrids, method: str) -> Sources:
     n_rows = len(band.reference_id)
     is_read = band.is_read & grids.has_grid
     at = np.flatnonzero(is_read)
-    reference = band.reference_id[at]
-    column = band.column
-    own_transform = np.full((n_rows, 6), np.nan)
+    column, own = band.column, band.grids
     extent = grids.extent.copy()
     is_free = np.zeros(n_rows, np.bool_)
     faults: dict[int, UsageError] = {}
     full, size = np.ones((n_rows, 2), np.int64), np.ones((n_rows, 2), np.int64)
     others = at[:0]
     if len(at):
-        own_transform[at] = column.transform[reference]
-        full[at] = size[at] = np.stack([column.height[reference], column.width[reference]], axis=1)
-        own_crs = np.array(column.crs, dtype=object)
-        is_same = own_crs[reference] == grids.crs[at]
-        base = grids.image_transform[at]
-        is_nowhere = np.isnan(own_transform[at]).any(axis=1) & np.isnan(base).any(axis=1)
-        is_twin = is_nowhere & (full[at] == grids.image_size[at]).all(
-            axis=1
-        )  # without georeferencing, the size has to do
-        is_own = is_same & ((own_transform[at] == base).all(axis=1) | is_twin)
-        others = at[~is_own]
-        is_same = is_same[~is_own]
+        full[at] = size[at] = np.stack([own.height[at], own.width[at]], axis=1)
+        others = at[own.lattice_id[at] != grids.image.lattice_id[at]]
+        is_same = own.crs[others] == grids.crs[others]
         if len(others) and (faults := _unrelated(band, grids, others)):
             related = ~np.isin(others, list(faults))
             is_read[others[~related]] = False
             others, is_same = others[related], is_same[related]
         if len(others):
-            extent[others], is_parallel = _mapped(grids, own_transform, others)
+            extent[others], is_parallel = _mapped(grids, own.transform, others)
             is_free[others] = ~(is_parallel & is_same)
             extent[others, 2:] += nearest_turns(extent[others], turns_in_pixels(band, others), full[others, 1])[:, None]
     pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
     answer = np.maximum(np.stack([grids.height, grids.width], axis=1), 1)
     for row in np.flatnonzero(is_free).tolist():
         image_size = int(full[row, 0]), int(full[row, 1])
-        extent[row], step = spread(places(grids, row, column, int(band.reference_id[row])), image_size)
+        extent[row], step = spread(places(grids, row, own.grid(row)), image_size)
         pixels[row] = step * answer[row]
     level = np.zeros(n_rows, np.int64)
     may_be_coarse = np.flatnonzero(is_read & ~grids.as_is & (pixels > answer).any(axis=1))
@@ -286,9 +269,8 @@ def _level_of_copies(band: BandRows, row: int, level: int, turn: float) -> tuple
 
 def _unrelated(band: BandRows, grids: AnswerGrids, rows: Ints) -> dict[int, UsageError]:
     """Give the rows in which the grid of the answer and that of the band cannot be related."""
-    own = band.column.transform[band.reference_id[rows]]
-    own_crs = np.array(band.column.crs, dtype=object)[band.reference_id[rows]]
-    unplaced = ~(np.isfinite(own) & np.isfinite(grids.image_transform[rows])).all(axis=1)
+    own, own_crs = band.grids.transform[rows], band.grids.crs[rows]
+    unplaced = ~(np.isfinite(own) & np.isfinite(grids.image.transform[rows])).all(axis=1)
     unnamed = (own_crs != grids.crs[rows]) & np.array(
         [not (is_known(one) and is_known(other)) for one, other in zip(own_crs, grids.crs[rows], strict=True)], np.bool_
     )
@@ -307,7 +289,7 @@ def _mapped(grids: AnswerGrids, transform: Floats, rows: Ints) -> tuple[Floats, 
     row_start, row_stop, col_start, col_stop = grids.extent[rows].T
 
     def moved(row: Floats, col: Floats) -> tuple[Floats, Floats]:
-        return pixel_coordinates(transform[rows], *map_coordinates(grids.image_transform[rows], row, col))
+        return pixel_coordinates(transform[rows], *map_coordinates(grids.image.transform[rows], row, col))
 
     first, last, corner = moved(row_start, col_start), moved(row_stop, col_stop), moved(row_start, col_stop)
     extent = np.stack([first[0], last[0], first[1], last[1]], axis=1)

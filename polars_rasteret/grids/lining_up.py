@@ -15,6 +15,7 @@ from polars_rasteret.assemble.resample import METHODS
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.answer_grids import AnswerGrids, Sources, answer_grids, sources_of
 from polars_rasteret.grids.choosing import FINEST
+from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ def are_windows(bands: Sequence[OntoGrid]) -> bool:
 
 def may_need_grids(bands: Sequence[BandRows], resolution: object) -> bool:
     """Say whether answers may be anything but the windows as they are; cheap, for the usual case that they are."""
-    first = bands[0].windows
-    return resolution is not None or any(one.windows is not first or one.windows.extent is not None for one in bands)
+    has_own_grid = resolution is not None or any(band.windows.extent is not None for band in bands)
+    return has_own_grid or any(first_equal([band.windows.grids for band in bands]))
 
 
 def methods_of(resampling: str | Mapping[str, str], bands: Sequence[str]) -> Mapping[str, str]:

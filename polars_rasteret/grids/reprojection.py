@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.grids.answer_grids import AnswerGrids
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.grids.pixel_grid import PixelGrid
 
     Floats = NDArray[np.float64]
 
 
-def places(grids: AnswerGrids, row: int, column: RasterColumn, reference: int) -> tuple[Floats, Floats]:
-    """Give the place of each pixel centre of an answer in the image of a band.
+def places(grids: AnswerGrids, row: int, image: PixelGrid) -> tuple[Floats, Floats]:
+    """Return the place of each pixel centre of an answer in the image of a band.
 
     Returns
     -------
@@ -32,15 +32,15 @@ def places(grids: AnswerGrids, row: int, column: RasterColumn, reference: int) -
     """
     down, across = np.arange(grids.height[row]) + 0.5, np.arange(grids.width[row]) + 0.5
     x, y = map_coordinates(grids.transform[row], down[:, None], across[None, :])
-    crs, own_crs = grids.crs[row], column.crs[reference]
+    crs, own_crs = grids.crs[row], image.crs
     if crs != own_crs:
         assert crs is not None
         assert own_crs is not None
         moved_x, moved_y = transform_xy(crs, own_crs, x.ravel(), y.ravel())
         x, y = moved_x.reshape(x.shape), moved_y.reshape(y.shape)
-    transform = column.transform[reference]
+    transform = np.array(image.transform)
     if own_crs is not None and (period := x_period(own_crs)) is not None:
-        width, height = (np.full(x.size, one[reference], np.int64) for one in (column.width, column.height))
+        width, height = (np.full(x.size, one, np.int64) for one in (image.width, image.height))
         each = np.broadcast_to(transform, (x.size, 6))
         x = x_near_image(each, width, height, x.ravel(), y.ravel(), period=period).reshape(x.shape)
     return pixel_coordinates(transform, x, y)

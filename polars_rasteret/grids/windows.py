@@ -1,7 +1,7 @@
 """Which pixel window of each raster value does a target ask for?
 
-Rows pair a raster value (by reference) with a target (by index): the same questions serve expressions, where both are
-the row, and verbs, where pairs say which record meets which target.
+Rows pair the grid of a raster value with a target (by index): the same questions serve expressions, where both are the row, and
+verbs, where pairs say which record meets which target.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
 from polars_rasteret.geo.antimeridian import x_near_image
 from polars_rasteret.geo.area_windows import area_windows
 from polars_rasteret.geo.crs import NATIVE, x_period
-from polars_rasteret.hrefs import shown
-from polars_rasteret.pixels.raster_faults import NO_SIDECARS
+from polars_rasteret.grids.pixel_grid import first_equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,13 +24,19 @@ if TYPE_CHECKING:
 
     from polars_rasteret.geo.areas import Areas
     from polars_rasteret.geo.points import Points
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.grids.pixel_grid import PixelGrids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """One pixel window per row; all int64, shape (n,)."""
+    """One pixel window per row; all int64, shape (n,).
 
+    A window follows from the grid of its row and from what the row asks for: rows of two bands that have the same grid have the
+    same window.
+    """
+
+    grids: PixelGrids
+    """Grid of each row."""
     row_start: NDArray[np.int64]
     col_start: NDArray[np.int64]
     height: NDArray[np.int64]
@@ -53,8 +57,9 @@ class Windows:
     """Area of each row, as an index into `areas`."""
 
     def taken(self, index: NDArray[np.int64]) -> Windows:
-        """Give the windows of some rows."""
+        """Return the windows of some rows."""
         return Windows(
+            grids=self.grids.taken(index),
             row_start=self.row_start[index],
             col_start=self.col_start[index],
             height=self.height[index],
@@ -69,36 +74,33 @@ class Windows:
         )
 
     def extents(self) -> NDArray[np.float64]:
-        """Give `extent`, of whole pixels where there is none."""
+        """Return `extent`; where there is none, the borders of the windows."""
         if self.extent is not None:
             return self.extent
         edges = (self.row_start, self.row_start + self.height, self.col_start, self.col_start + self.width)
         return np.stack(edges, axis=1).astype(np.float64)
 
     def are_as_is(self) -> NDArray[np.bool_]:
-        """Say which windows are given as they are."""
+        """Return which windows are given as they are."""
         if self.extent is None:
             return np.ones(len(self.is_met), np.bool_)
         return np.zeros(len(self.is_met), np.bool_) if self.as_is is None else self.as_is
 
 
 def windows_of_points(
-    column: RasterColumn,
-    reference_id: NDArray[np.int64],
+    grids: PixelGrids,
     points: Points,
     target: NDArray[np.int64],
     *,
     shape: tuple[int, int] = (1, 1),
     exactly: bool = False,
 ) -> Windows:
-    """Give the windows whose pixel ``(height // 2, width // 2)`` holds the point; unclipped.
+    """Return the windows whose pixel ``(height // 2, width // 2)`` holds the point; unclipped.
 
     Parameters
     ----------
-    column
-        The raster column.
-    reference_id, target
-        Reference and point of each row; a reference of -1 meets nothing.
+    grids, target
+        Grid and point of each row; no grid meets nothing.
     shape
         ``(height, width)`` in pixels.
     exactly
@@ -108,16 +110,17 @@ def windows_of_points(
     col = np.full(len(target), -1, np.int64)
     at_row = np.full(len(target), np.nan) if exactly else None
     at_col = np.full(len(target), np.nan) if exactly else None
-    height, width = _sizes(column, reference_id)
-    for crs, rows in _rows_by_crs(column, reference_id, points.crs):
+    height, width = grids.height, grids.width
+    for crs, rows in _rows_by_crs(grids):
         x, y = points.in_crs(crs, target[rows])
-        grids = _transforms(column, reference_id, rows)
+        transform = grids.transform[rows]
         if points.crs != NATIVE and (period := x_period(crs)) is not None:
-            x = x_near_image(grids, width[rows], height[rows], x, y, period=period)
-        row[rows], col[rows] = pixel_of(grids, x, y)
+            x = x_near_image(transform, width[rows], height[rows], x, y, period=period)
+        row[rows], col[rows] = pixel_of(transform, x, y)
         if at_row is not None and at_col is not None:
-            at_row[rows], at_col[rows] = pixel_coordinates(grids, x, y)
+            at_row[rows], at_col[rows] = pixel_coordinates(transform, x, y)
     return Windows(
+        grids=grids,
         row_start=row - shape[0] // 2,
         col_start=col - shape[1] // 2,
         height=np.broadcast_to(np.int64(shape[0]), len(target)),
@@ -129,18 +132,13 @@ def windows_of_points(
 
 
 def windows_of_areas(
-    column: RasterColumn,
-    reference_id: NDArray[np.int64],
-    areas: Areas,
-    target: NDArray[np.int64],
-    *,
-    has_own_grid: bool = False,
+    grids: PixelGrids, areas: Areas, target: NDArray[np.int64], *, has_own_grid: bool = False
 ) -> Windows:
-    """Give the smallest windows that hold the areas, clipped to the image; empty where they do not meet.
+    """Return the smallest windows that hold the areas, clipped to the image; empty where they do not meet.
 
     Parameters
     ----------
-    column, reference_id, target
+    grids, target
         As in `windows_of_points`.
     areas
         What `target` counts.
@@ -149,15 +147,16 @@ def windows_of_areas(
     """
     windows = np.zeros((len(target), 4), np.int64)
     extents = np.zeros((len(target), 4))
-    height, width = _sizes(column, reference_id)
-    for crs, rows in _rows_by_crs(column, reference_id, areas.crs):
+    height, width = grids.height, grids.width
+    for crs, rows in _rows_by_crs(grids):
         windows[rows], extents[rows] = area_windows(
-            areas, crs, target[rows], _transforms(column, reference_id, rows), width[rows], height[rows]
+            areas, crs, target[rows], grids.transform[rows], width[rows], height[rows]
         )
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
     col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)
     is_met = (row_stop > row_start) & (col_stop > col_start)
     return Windows(
+        grids=grids,
         row_start=row_start,
         col_start=col_start,
         height=np.where(is_met, row_stop - row_start, 0),
@@ -170,87 +169,88 @@ def windows_of_areas(
 
 
 def windows_on_grids(
-    column: RasterColumn,
-    reference_id: NDArray[np.int64],
-    areas: Areas,
-    target: NDArray[np.int64],
-    *,
-    shape: tuple[int, int] | None,
+    grids: PixelGrids, areas: Areas, target: NDArray[np.int64], *, shape: tuple[int, int] | None
 ) -> Windows:
-    """Give what answers with a grid of their own cover: areas exactly, points by the native window of `shape` around them."""
-    windows = windows_of_areas(column, reference_id, areas, target, has_own_grid=True)
+    """Return what answers with a grid of their own cover: areas exactly, points by the window of `shape` around them."""
+    windows = windows_of_areas(grids, areas, target, has_own_grid=True)
     at = np.flatnonzero(areas.is_point[target])
     if not len(at) or shape is None:
         return windows
     points, index = areas.points(target[at])
-    around = overlapping(
-        column, reference_id[at], windows_of_points(column, reference_id[at], points, index, shape=shape)
-    )
-    return replaced(windows, at, around)
+    return replaced(windows, at, overlapping(windows_of_points(grids.taken(at), points, index, shape=shape)))
 
 
 def replaced(windows: Windows, at: NDArray[np.int64], others: Windows) -> Windows:
-    """Give the windows with some of them replaced by others that are given as they are."""
+    """Return the windows with some of them replaced by others, which are not resampled."""
     columns = {}
     for name in ("row_start", "col_start", "height", "width", "is_met"):
         columns[name] = getattr(windows, name).copy()
         columns[name][at] = getattr(others, name)
     extent, as_is = windows.extents(), windows.are_as_is().copy()
     extent[at], as_is[at] = others.extents(), True
-    return Windows(**columns, extent=extent, as_is=as_is, areas=windows.areas, area=windows.area)
+    return Windows(grids=windows.grids, **columns, extent=extent, as_is=as_is, areas=windows.areas, area=windows.area)
 
 
-def windows_of_images(column: RasterColumn, reference_id: NDArray[np.int64]) -> Windows:
-    """Give the whole image of each row."""
-    height, width = _sizes(column, reference_id)
-    zero = np.zeros(len(reference_id), np.int64)
-    return Windows(row_start=zero, col_start=zero, height=height, width=width, is_met=reference_id >= 0)
+def windows_of_images(grids: PixelGrids) -> Windows:
+    """Return the whole image of each row."""
+    zero = np.zeros(len(grids), np.int64)
+    return Windows(
+        grids=grids, row_start=zero, col_start=zero, height=grids.height, width=grids.width, is_met=grids.grid_id >= 0
+    )
 
 
 def with_own_grid(windows: Windows) -> Windows:
-    """Let windows of whole pixels be resampled to the grid of the answer."""
+    """Return windows of whole pixels that are resampled to the grid of the answer."""
     return replace(windows, extent=windows.extents())
 
 
-def given_windows(column: RasterColumn, reference_id: NDArray[np.int64], window: NDArray[np.int64]) -> Windows:
-    """Give windows the caller wrote in pixels, unclipped; shape (n, 4), a negative size marks a null."""
+def written_windows(grids: PixelGrids, window: NDArray[np.int64]) -> Windows:
+    """Return the windows that a caller wrote in pixels, unclipped.
+
+    Parameters
+    ----------
+    grids
+        Grid of each row.
+    window
+        ``row_start, row_stop, col_start, col_stop`` of each row, shape (n, 4); a window that ends before it starts is empty. Only
+        here is a window written by where it ends.
+    """
     row_start, row_stop, col_start, col_stop = window.T
-    height, width = _sizes(column, reference_id)
-    is_met = (row_start < height) & (row_stop > 0) & (col_start < width) & (col_stop > 0)
-    is_met &= (row_stop > row_start) & (col_stop > col_start)
     return Windows(
+        grids=grids,
         row_start=row_start,
         col_start=col_start,
         height=np.maximum(row_stop - row_start, 0),
         width=np.maximum(col_stop - col_start, 0),
-        is_met=is_met,
+        is_met=_meet(grids.height, row_start, row_stop) & _meet(grids.width, col_start, col_stop),
     )
 
 
-def overlapping(column: RasterColumn, reference_id: NDArray[np.int64], windows: Windows) -> Windows:
-    """Let windows count as met when any of their pixels lies in the image."""
-    window = np.stack(
-        [
-            windows.row_start,
-            windows.row_start + windows.height,
-            windows.col_start,
-            windows.col_start + windows.width,
-        ],
-        axis=1,
-    )
-    return given_windows(column, reference_id, window)
+def overlapping(windows: Windows) -> Windows:
+    """Return the windows, of which those count as met that have any of their pixels in the image."""
+    grids = windows.grids
+    is_met = _meet(grids.height, windows.row_start, windows.row_start + windows.height)
+    is_met &= _meet(grids.width, windows.col_start, windows.col_start + windows.width)
+    return replace(windows, is_met=is_met)
 
 
-def no_windows(n_rows: int) -> Windows:
-    """Give rows that ask nothing."""
-    zero = np.zeros(n_rows, np.int64)
-    nowhere = np.full(n_rows, np.nan)
+def _meet(image_size: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether ``start:stop`` has pixels in ``0:image_size``."""
+    is_met: NDArray[np.bool_] = (start < image_size) & (stop > 0) & (stop > start)
+    return is_met
+
+
+def no_windows(grids: PixelGrids) -> Windows:
+    """Return windows of rows that ask nothing."""
+    zero = np.zeros(len(grids), np.int64)
+    nowhere = np.full(len(grids), np.nan)
     return Windows(
+        grids=grids,
         row_start=zero,
         col_start=zero,
         height=zero,
         width=zero,
-        is_met=np.zeros(n_rows, np.bool_),
+        is_met=np.zeros(len(grids), np.bool_),
         at_row=nowhere,
         at_col=nowhere,
     )
@@ -262,71 +262,22 @@ class SharedWindows:
     Bands of one record mostly do; the engine then plans their tiles once too, because it is given the same arrays.
     """
 
-    def __init__(self, windows_of: Callable[[RasterColumn, NDArray[np.int64]], Windows]) -> None:
+    def __init__(self, windows_of: Callable[[PixelGrids], Windows]) -> None:
         self._windows_of = windows_of
-        self._known: list[tuple[RasterColumn, NDArray[np.int64], Windows]] = []
+        self._known: list[Windows] = []
 
-    def of(self, column: RasterColumn, reference_id: NDArray[np.int64]) -> Windows:
-        """Give the windows of one band."""
-        for known, known_id, windows in self._known:
-            if _on_same_grids(known, known_id, column, reference_id):
-                return windows
-        windows = self._windows_of(column, reference_id)
-        self._known.append((column, reference_id, windows))
-        return windows
+    def of(self, grids: PixelGrids) -> Windows:
+        """Return the windows of one band, given the grid of each row."""
+        *known, at = first_equal([*(one.grids for one in self._known), grids])
+        if at == len(known):
+            self._known.append(self._windows_of(grids))
+        return self._known[at]
 
 
-def _on_same_grids(a: RasterColumn, a_id: NDArray[np.int64], b: RasterColumn, b_id: NDArray[np.int64]) -> bool:
-    return (
-        a.crs == b.crs
-        and np.array_equal(a.transform, b.transform, equal_nan=True)
-        and np.array_equal(a.width, b.width)
-        and np.array_equal(a.height, b.height)
-        and (a_id is b_id or np.array_equal(a_id, b_id))
-    )
-
-
-def _rows_by_crs(
-    column: RasterColumn, reference_id: NDArray[np.int64], target_crs: str
-) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Group the rows that have a georeferenced raster by its CRS.
-
-    Raises
-    ------
-    UsageError
-        When a raster that rows refer to cannot be placed on a map.
-    """
-    names = list(dict.fromkeys(column.crs))
-    crs_id = np.array([names.index(name) for name in column.crs], np.int64)
-    has_place = reference_id >= 0
-    if column.unplaced:
-        has_place &= ~column.is_unplaced(reference_id)
-    present = np.flatnonzero(has_place)
-    if not len(present):
-        return
-    used = np.unique(reference_id[present])
-    for reference in used:
-        no_grid = not np.isfinite(column.transform[reference]).all()
-        if no_grid or (column.crs[reference] is None and target_crs != NATIVE):
-            raise UsageError(
-                f"{column.name}: {shown(column.references[reference].href)} has no {'transform' if no_grid else 'CRS'}, so map "
-                "coordinates cannot be placed in it. Read it by pixels (read_window(window=...))"
-                + ("" if no_grid else ", or pass crs='native' with coordinates in the file's own system")
-                + f"; {NO_SIDECARS}"
-            )
-    row_crs = crs_id[reference_id[present]]
-    for one in np.unique(row_crs):
-        yield names[one] or NATIVE, present[row_crs == one]
-
-
-def _transforms(column: RasterColumn, reference_id: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    return column.transform[reference_id[rows]]
-
-
-def _sizes(column: RasterColumn, reference_id: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give height and width of the image of each row; 0 without one."""
-    if not column.references:
-        zero = np.zeros(len(reference_id), np.int64)
-        return zero, zero
-    present = reference_id >= 0
-    return np.where(present, column.height[reference_id], 0), np.where(present, column.width[reference_id], 0)
+def _rows_by_crs(grids: PixelGrids) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Group the rows that have a grid by its CRS; ``"native"`` where it has none."""
+    columns = grids.table.columns
+    crs_id = columns.crs_id[grids.grid_id]
+    n_rows = np.bincount(crs_id + 1, minlength=1)[1:]
+    for one in np.flatnonzero(n_rows).tolist():
+        yield columns.crs_names[one] or NATIVE, np.flatnonzero(crs_id == one)

@@ -55,12 +55,13 @@ class Period(NamedTuple):
 
 def turns_in_pixels(band: BandRows, rows: Ints) -> Floats:
     """Give how many columns a turn around the Earth is on the image of each row; infinite where longitudes do not repeat."""
-    column, reference = band.column, band.reference_id[rows]
-    turn = np.array([np.inf if crs is None else x_period(crs) or np.inf for crs in column.crs])
-    a, b, _, d, _, _ = column.transform.T
+    grids = band.column.grids.taken(band.reference_id[rows])
+    columns = grids.table.columns
+    periods = [np.inf if crs is None else x_period(crs) or np.inf for crs in columns.crs_names]
+    turn = np.array([*periods, np.inf])[columns.crs_id[grids.grid_id]]
+    a, b, _, d, _, _ = grids.transform.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        columns = np.where((b == 0) & (d == 0), turn / np.abs(a), np.inf)
-    return columns[reference]
+        return np.where((b == 0) & (d == 0), turn / np.abs(a), np.inf)
 
 
 def runs_on(band: BandRows) -> bool:

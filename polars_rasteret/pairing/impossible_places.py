@@ -110,7 +110,9 @@ def refuse_unplaced(
     for column in found:
         if any(isinstance(fault, FileFormatError) for fault in column.faults.values()):
             return  # a damaged record is told by itself
-        for reference, transform, its_crs in zip(column.references, column.transform, column.crs, strict=True):
+        for reference, transform, its_crs in zip(
+            column.references, column.grids.transform, column.grids.crs, strict=True
+        ):
             has_grid = bool(np.isfinite(transform).all())
             if has_grid and (its_crs is not None or crs == NATIVE):
                 return

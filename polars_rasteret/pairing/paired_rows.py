@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.grids.windows import no_windows
 from polars_rasteret.pixels.reading import BandRows
 
@@ -40,11 +41,12 @@ class PairedRows:
         at = np.arange(len(self), dtype=np.int64)[index] if isinstance(index, slice) else index
         if len(at) == len(self) and (not len(at) or (at[0] == 0 and np.array_equal(at, np.arange(len(at))))):
             return self
-        known: dict[int, Windows] = {}
-        windows = {}
-        for band, one in self.windows.items():
-            windows[band] = known.setdefault(id(one), one.taken(at) if id(one) not in known else one)
-        return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
+        bands, windows = list(self.windows), list(self.windows.values())
+        of_first: list[Windows] = []
+        for one, first in zip(windows, first_equal([one.grids for one in windows]), strict=True):
+            of_first.append(of_first[first] if first < len(of_first) else one.taken(at))
+        taken = dict(zip(bands, of_first, strict=True))
+        return PairedRows(target=self.target[at], record=self.record[at], windows=taken, records=self.records)
 
     def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
         """Give the reference of each row in one raster column; -1 without record or raster."""
@@ -58,8 +60,9 @@ def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> 
     asked = []
     for band in bands:
         column, records = rows.records.rasters[band], rows.records
-        windows = rows.windows.get(band) or no_windows(len(rows))  # none where no row has a record
-        reference_id, faults = column.readable(rows.reference_id(column), windows)
+        reference_id = rows.reference_id(column)
+        windows = rows.windows.get(band) or no_windows(column.grids_of(reference_id))  # none where no row has a record
+        reference_id, faults = column.readable(reference_id, windows)
         if records.faults:
             is_faulty = np.isin(rows.record, list(records.faults)) & (reference_id >= 0)
             faults |= {

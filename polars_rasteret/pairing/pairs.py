@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.geo.points import Points
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.pairing.records import Records
-    from polars_rasteret.pixels.raster_column import RasterColumn
     from polars_rasteret.plan.pairs import Pairs
 
-    WindowsOf = Callable[[RasterColumn, NDArray[np.int64], Points | Areas, NDArray[np.int64]], Windows]
+    WindowsOf = Callable[[PixelGrids, Points | Areas, NDArray[np.int64]], Windows]
 
 
 def candidate_pairs(
@@ -66,14 +66,14 @@ def covering_rows(
 ) -> PairedRows:
     """Keep the pairs in which the image of at least one of `bands` meets the target."""
     target, record = pairs
-    shared = SharedWindows(lambda column, reference_id: windows_of(column, reference_id, targets, target))
+    shared = SharedWindows(lambda grids: windows_of(grids, targets, target))
     rows = PairedRows(target=target, record=record, windows={}, records=records)
     is_met = np.zeros(len(target), np.bool_)
     windows = {}
     if len(records):
         for band, column in records.rasters.items():
             reference_id = rows.reference_id(column)
-            windows[band] = shared.of(column, reference_id)
+            windows[band] = shared.of(column.grids_of(reference_id))
             if band in bands:
                 is_met |= (reference_id >= 0) & windows[band].is_met
                 if column.unplaced:  # its box is all that is known of its place

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from polars_rasteret.engine import Cost, Spending
     from polars_rasteret.geo.areas import Areas
     from polars_rasteret.geo.points import Points
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows
-    from polars_rasteret.pixels.raster_column import RasterColumn
     from polars_rasteret.pixels.valid_mask import Judge
 
 
@@ -47,9 +47,7 @@ class Reader(Protocol):
         """Columns it gives, with their dtypes, in order."""
         ...
 
-    def windows(
-        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
-    ) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
         """Give the window each row asks of a band."""
         ...
 

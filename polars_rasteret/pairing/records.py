@@ -21,7 +21,7 @@ from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.grids.extents import bounds_in_own_crs, bounds_of_grids
 from polars_rasteret.pairing.bbox_filter import bbox_meets, has_no_box
 from polars_rasteret.pairing.times import may_lie_in, record_intervals, record_times
-from polars_rasteret.pixels.raster_column import RasterColumn, raster_column
+from polars_rasteret.pixels.raster_column import RasterColumn, raster_columns_of
 from polars_rasteret.pixels.raster_faults import check_fields
 from polars_rasteret.plan.pairs import boxes_near, covering_boxes
 from polars_rasteret.schema import is_nearly_raster_dtype, raster_columns
@@ -172,7 +172,8 @@ def collect_records(
     order = np.lexsort((precedence, times.stop, times.start, ~times.is_known))
     if (np.diff(order) < 0).any():
         frame, sides, times, precedence = frame[order], sides[order], times.taken(order), precedence[order]
-    rasters = {band: raster_column(frame[_RASTER + band].alias(band), targets_in=target_crs) for band in bands}
+    columns = raster_columns_of((frame[_RASTER + band].alias(band) for band in bands), targets_in=target_crs)
+    rasters = dict(zip(bands, columns, strict=True))
     faults: dict[int, RasteretError] = {}
     if has_bbox:
         boxes, owner = _boxes_of_bbox(sides, list(rasters.values()))
@@ -272,10 +273,11 @@ def _boxes_of_rasters(
         present = np.flatnonzero(column.reference_id >= 0)
         if not len(present):
             continue
+        grids = column.grids
         if native:
-            of_reference = bounds_in_own_crs(column.transform, column.width, column.height)
+            of_reference = bounds_in_own_crs(grids.transform, grids.width, grids.height)
         else:
-            of_reference = cached_bounds(column.crs, column.transform, column.width, column.height)
+            of_reference = cached_bounds(grids.crs.tolist(), grids.transform, grids.width, grids.height)
         damaged = [one for one in column.unplaced if isinstance(column.faults[one], FileFormatError)]
         of_reference[damaged] = _EVERYWHERE
         boxes.append(of_reference[column.reference_id[present]])

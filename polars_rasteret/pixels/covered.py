@@ -56,11 +56,13 @@ def blank_uncovered(
             value_outside(one.tiles, one.nodata, raw, answer.values.dtype, label=column.name)
             for one in column.references
         ]
-        grid = id(band.rows.windows if band.grids is None else band.grids)
+        # What an answer covers of its area follows from the grid that it was taken from.
+        grids = band.rows.windows.grids if band.grids is None else band.grids.image
         for row in np.flatnonzero(band.is_read & ~areas.is_point[area]).tolist():
-            if (grid, row) not in covered:
-                covered[grid, row] = _covered(band, row, areas, int(area[row]), coverage)
-            blank = ~covered[grid, row]
+            one = int(grids.grid_id[row]), row
+            if one not in covered:
+                covered[one] = _covered(band, row, areas, int(area[row]), coverage)
+            blank = ~covered[one]
             start = int(answer.offset[row]) if pixels_per_row is None else row * pixels_per_row
             place = slice(start, start + len(blank))
             if band.outside is not None:
@@ -80,8 +82,8 @@ def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: st
         height, width = int(band.grids.height[row]), int(band.grids.width[row])
     else:
         one = slice(row, row + 1)
-        crs = column.crs[reference]
-        transform = window_transform(column.transform[reference], windows.row_start[one], windows.col_start[one])[0]
+        crs = windows.grids.crs[row]
+        transform = window_transform(windows.grids.transform[row], windows.row_start[one], windows.col_start[one])[0]
         height, width = int(windows.height[row]), int(windows.width[row])
     lines = areas.outline(crs or NATIVE, target)
     if not all(np.isfinite(x).all() and np.isfinite(y).all() for x, y, _ in lines):

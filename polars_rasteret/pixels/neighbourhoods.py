@@ -16,6 +16,7 @@ from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_points
+from polars_rasteret.pixels.raster_faults import placing_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,17 +100,17 @@ class PatchAsk:
         row = (place.row_start[:, None] + across // size).ravel().astype(np.float64) + 0.5
         col = (place.col_start[:, None] + across % size).ravel().astype(np.float64) + 0.5
         repeated = np.repeat(reference_id, n_pixels)
-        grid_reference = np.repeat(grid.reference_id[place.rows], n_pixels)
-        x, y = map_coordinates(grid.column.transform[grid_reference], row, col)
+        patch_grids = grid.grids.taken(np.repeat(place.rows, n_pixels))
+        x, y = map_coordinates(patch_grids.transform, row, col)
         row_at = np.full(len(repeated), -1, np.int64)
         col_at = np.full(len(repeated), -1, np.int64)
-        names = list(dict.fromkeys(grid.column.crs))
-        crs_id = np.array([names.index(name) for name in grid.column.crs], np.int64)[grid_reference]
-        for one in np.unique(crs_id[repeated >= 0]):
+        columns = patch_grids.table.columns
+        crs_id = columns.crs_id[patch_grids.grid_id]
+        for one in np.unique(crs_id[repeated >= 0]).tolist():
             chosen = np.flatnonzero((crs_id == one) & (repeated >= 0))
-            found = windows_of_points(
-                self.band.column, repeated[chosen], Points(x, y, names[one] or NATIVE), chosen, exactly=True
-            )
+            centres = Points(x, y, columns.crs_names[one] or NATIVE)
+            self._refuse_unplaced(repeated[chosen], centres.crs)
+            found = windows_of_points(self.band.column.grids_of(repeated[chosen]), centres, chosen, exactly=True)
             assert found.at_row is not None
             assert found.at_col is not None
             # Centres of coarse pixels fall on corners of finer ones, give or take a rounding error.
@@ -119,6 +120,17 @@ class PatchAsk:
             row_at[here] = np.floor(found.at_row[has_place] + BORDER_TOLERANCE_PX)
             col_at[here] = np.floor(found.at_col[has_place] + BORDER_TOLERANCE_PX)
         return repeated, row_at, col_at
+
+    def _refuse_unplaced(self, reference_id: Ints, crs: str) -> None:
+        """Raise where patches with a CRS meet a raster without one: their coordinates cannot be placed in it."""
+        column = self.band.column
+        for reference in np.unique(reference_id).tolist() if crs != NATIVE else ():
+            if column.grids.crs[reference] is None and reference not in column.unplaced:
+                fault = placing_fault(
+                    column.name, column.references[reference].href, None, column.grids.transform[reference], crs
+                )
+                assert fault is not None
+                raise fault
 
 
 def read_patches(

@@ -13,7 +13,8 @@ import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
 from polars_rasteret.engine import dry_run_log
-from polars_rasteret.grids.choosing import grid_bands, shared_grids
+from polars_rasteret.grids.choosing import grid_bands
+from polars_rasteret.grids.pixel_grid import first_on_same_grid
 from polars_rasteret.pixels.neighbourhoods import Patch, PatchAsk, Place, add_reason, read_patches
 from polars_rasteret.pixels.raster_faults import tell_faults
 
@@ -104,7 +105,7 @@ class PointSampler:
         self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
         if options.dry_run is not None and (sampling.costs_vary or (judge is not None and judge.bands)):
             dry_run_log(options.dry_run).is_upper = True
-        self._grid_of = dict(zip(bands, shared_grids(list(bands.values())), strict=True))
+        self._grid_of = dict(zip(bands, first_on_same_grid([band.grids for band in bands.values()]), strict=True))
 
     def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:
         """Read the bands wanted.
@@ -204,11 +205,7 @@ class PointSampler:
                     yield _Group(place=place, names=members, own=frozenset(members))
             return
         known = list(self.bands)  # whatever is selected: the grid must not depend on it
-        chosen = grid_bands(
-            [self.bands[name].column for name in known],
-            [self.bands[name].reference_id[rows] for name in known],
-            self.sampling.grid,
-        )
+        chosen = grid_bands([self.bands[name].grids.taken(rows) for name in known], known, self.sampling.grid)
         for (one, *labels), alike in _alike([chosen, *(self._grid_of[name][rows] for name in known)]):
             if one >= 0:
                 own = frozenset(name for name, label in zip(known, labels, strict=True) if label == labels[one])

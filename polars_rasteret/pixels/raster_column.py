@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from polars_rasteret.grids.pixel_grid import GridTable
 from polars_rasteret.pixels.distinct_values import distinct_rows
 from polars_rasteret.pixels.raster_faults import RasterValue, check_fields, placing_fault, reference_of, spans_pixels
 from polars_rasteret.schema import numpy_dtype, pixel_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import PixelReference
     from polars_rasteret.errors import RasteretError
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
 
 
@@ -36,12 +38,8 @@ class RasterColumn:
     reference_id: NDArray[np.int64]
     """Reference of each row, shape (n_rows,); -1 for a null raster."""
     references: Sequence[PixelReference]
-    crs: tuple[str | None, ...]
-    """Of each reference, like `transform`, `width` and `height`."""
-    transform: NDArray[np.float64]
-    """Shape (n_references, 6); NaN without georeferencing."""
-    width: NDArray[np.int64]
-    height: NDArray[np.int64]
+    grids: PixelGrids
+    """Grid of each reference, shape (n_references,). The raster columns of one question share the table of grids."""
     series: pl.Series
     """The column itself."""
     faults: Mapping[int, RasteretError] = field(default_factory=dict)
@@ -49,21 +47,27 @@ class RasterColumn:
     unplaced: frozenset[int] = frozenset()
     """Of the faulty references, those that have no place for the targets of the question."""
 
+    def grids_of(self, reference_id: NDArray[np.int64]) -> PixelGrids:
+        """Return the grid of each row; no grid without a raster, and where nobody can say where the raster lies."""
+        if self.unplaced:
+            reference_id = np.where(self.is_unplaced(reference_id), -1, reference_id)
+        return self.grids.taken(reference_id)
+
     def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give scale and offset of each row, shape (n_rows,); null means 1 and 0."""
+        """Return scale and offset of each row, shape (n_rows,); null means 1 and 0."""
         fields = self.series.struct.unnest()
         scale = fields["scale"].cast(pl.Float64).fill_null(1.0).to_numpy()
         offset = fields["offset"].cast(pl.Float64).fill_null(0.0).to_numpy()
         return scale, offset
 
     def is_unplaced(self, reference_id: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which rows have a raster of which nobody can say where it lies."""
+        """Return which rows have a raster of which nobody can say where it lies."""
         return np.isin(reference_id, list(self.unplaced))
 
     def readable(
         self, reference_id: NDArray[np.int64], windows: Windows
     ) -> tuple[NDArray[np.int64], dict[int, RasteretError]]:
-        """Give the reference of each row that may be read, and the faults of rows that ask for a faulty one."""
+        """Return the reference of each row that may be read, and the faults of rows that ask for a faulty one."""
         if not self.faults:
             return reference_id, {}
         is_faulty = np.isin(reference_id, list(self.faults))
@@ -71,7 +75,13 @@ class RasterColumn:
         return np.where(is_faulty, -1, reference_id), {row: self.faults[int(reference_id[row])] for row in asked}
 
 
-def raster_column(series: pl.Series, *, targets_in: str | None = None) -> RasterColumn:
+def raster_columns_of(columns: Iterable[pl.Series], *, targets_in: str | None = None) -> list[RasterColumn]:
+    """Return the raster columns of one question, which share a table of grids; each as by `raster_column`."""
+    table = GridTable()
+    return [raster_column(series, targets_in=targets_in, table=table) for series in columns]
+
+
+def raster_column(series: pl.Series, *, targets_in: str | None = None, table: GridTable | None = None) -> RasterColumn:
     """Cut a raster column into distinct references.
 
     Parameters
@@ -80,6 +90,8 @@ def raster_column(series: pl.Series, *, targets_in: str | None = None) -> Raster
         The column.
     targets_in
         CRS of the coordinates that will be looked for in the rasters (it may be ``"native"``); None: none will be.
+    table
+        Of the question's grids; None: a new one.
 
     Raises
     ------
@@ -120,10 +132,12 @@ def raster_column(series: pl.Series, *, targets_in: str | None = None) -> Raster
         dtype=dtype,
         reference_id=dense[number],
         references=tuple(references),
-        crs=tuple(None if at in unplaced else value.crs for at, value in enumerate(values)),
-        transform=transform,
-        width=np.array([reference.tiles.images[0].width for reference in references], np.int64),
-        height=np.array([reference.tiles.images[0].height for reference in references], np.int64),
+        grids=(GridTable() if table is None else table).add(
+            [None if at in unplaced else value.crs for at, value in enumerate(values)],
+            transform,
+            np.array([reference.tiles.images[0].width for reference in references], np.int64),
+            np.array([reference.tiles.images[0].height for reference in references], np.int64),
+        ),
         series=series,
         faults=faults,
         unplaced=frozenset(unplaced),
@@ -131,7 +145,7 @@ def raster_column(series: pl.Series, *, targets_in: str | None = None) -> Raster
 
 
 def _plain(field: pl.Series) -> pl.Series:
-    """Give a field as what its values are checked as; what does not fit is null, or NaN in a transform."""
+    """Return a field in the dtype that its values are checked in; what does not fit is null, or NaN in a transform."""
     if field.name == "crs" and field.dtype == pl.Null:
         return field.cast(pl.String)
     if field.name != "transform" or field.dtype == pl.Array(pl.Float64, 6):

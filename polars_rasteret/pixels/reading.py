@@ -15,6 +15,7 @@ import numpy as np
 
 from polars_rasteret.engine import Out, WindowRead, check_answer_size, read_windows
 from polars_rasteret.errors import UsageError
+from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.pixels.raster_faults import tell_faults
 from polars_rasteret.schema import lossless_supertype
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from polars_rasteret.engine import Spending, WindowAnswer
     from polars_rasteret.errors import RasteretError
     from polars_rasteret.grids.answer_grids import AnswerGrids
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pixels.raster_column import RasterColumn
@@ -48,6 +50,11 @@ class BandRows:
     unscale: bool = False
     faults: Mapping[int, RasteretError] = field(default_factory=dict)
     """Rows that ask for a raster value that cannot be read, and why; nothing is read there."""
+
+    @property
+    def grids(self) -> PixelGrids:
+        """Grid of each row that has a raster to read."""
+        return self.column.grids.taken(self.reference_id)
 
     @property
     def is_read(self) -> NDArray[np.bool_]:
@@ -117,22 +124,17 @@ def window_reads(
     want_valid: bool = False,
 ) -> list[WindowRead]:
     """Say what the engine is to read for all bands."""
-    reads = []
+    reads: list[WindowRead] = []
+    are_read = [band.is_read for band in bands]
+    grids = [band.windows.grids.where(is_read) for band, is_read in zip(bands, are_read, strict=True)]
     # Bands on the same grid are given the same arrays, so that the engine plans their tiles once.
-    shared: dict[tuple[int, bytes], tuple[NDArray[np.int64], ...]] = {}
-    for band, out in zip(bands, outs, strict=True):
-        is_read = band.is_read
-        key = (id(band.windows), np.packbits(is_read).tobytes())
-        if key not in shared:
+    shared: dict[int, tuple[NDArray[np.int64], ...]] = {}
+    for band, out, is_read, first in zip(bands, outs, are_read, first_equal(grids), strict=True):
+        if first not in shared:
             windows = band.windows
-            if is_read.all():
-                shared[key] = (windows.row_start, windows.col_start, windows.height, windows.width)
-            else:
-                shared[key] = tuple(
-                    np.where(is_read, part, 0)
-                    for part in (windows.row_start, windows.col_start, windows.height, windows.width)
-                )
-        row_start, col_start, height, width = shared[key]
+            parts = windows.row_start, windows.col_start, windows.height, windows.width
+            shared[first] = parts if is_read.all() else tuple(np.where(is_read, part, 0) for part in parts)
+        row_start, col_start, height, width = shared[first]
         dtype = (dtypes or {}).get(band.column.name, band.column.dtype)
         # The fill of an unscaled answer is in its units: it comes when the values are unscaled.
         fill = None if band.unscale else fill_value
@@ -231,17 +233,16 @@ def join_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:
 
 def _outside(band: BandRows, shape: tuple[int, int] | None) -> NDArray[np.bool_]:
     """Say which pixels of the answers lie outside of the image; with `shape`, rows that are not read have a place too."""
-    windows, column, is_read = band.windows, band.column, band.is_read
+    windows, is_read = band.windows, band.is_read
     parts = [np.zeros(0, np.bool_)]
     for row in range(len(is_read)):
         if not is_read[row]:
             parts.append(np.zeros(0 if shape is None else shape[0] * shape[1], np.bool_))
             continue
-        reference = band.reference_id[row]
         rows = np.arange(windows.height[row]) + windows.row_start[row]
         cols = np.arange(windows.width[row]) + windows.col_start[row]
-        inside_rows = (rows >= 0) & (rows < column.height[reference])
-        inside_cols = (cols >= 0) & (cols < column.width[reference])
+        inside_rows = (rows >= 0) & (rows < windows.grids.height[row])
+        inside_cols = (cols >= 0) & (cols < windows.grids.width[row])
         parts.append(~(inside_rows[:, None] & inside_cols).reshape(-1))
     return np.concatenate(parts)
 

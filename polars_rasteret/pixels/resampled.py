@@ -209,11 +209,11 @@ class _Work:
         nodata = None if nodata is None else column.dtype.type(nodata)
         if sources.is_free[row]:
             level = tuple(sources.level_size[row].tolist())
-            full = int(column.height[reference]), int(column.width[reference])
-            where = places(band.grids, row, column, reference)
+            grid = column.grids.grid(reference)
+            where = places(band.grids, row, grid)
             values, valid, inside = values_at(
                 source,
-                (where[0] * (level[0] / full[0]), where[1] * (level[1] / full[1])),
+                (where[0] * (level[0] / grid.height), where[1] * (level[1] / grid.width)),
                 (float(sources.axes[row, 1]), float(sources.axes[row, 3])),
                 level,
                 method=band.method,

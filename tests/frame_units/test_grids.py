@@ -9,7 +9,7 @@ import pytest
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.choosing import check_grid, grid_bands
-from polars_rasteret.pixels.raster_column import raster_column
+from polars_rasteret.pixels.raster_column import raster_columns_of
 
 UTM, DEGREES, FEET = 32632, 4326, 2263
 
@@ -30,8 +30,8 @@ def _column(name: str, grids: list[tuple[int, float] | None]) -> pl.Series:
 
 
 def _chosen(grid: str, **bands: list[tuple[int, float] | None]) -> list[int]:
-    columns = [raster_column(_column(name, grids)) for name, grids in bands.items()]
-    return grid_bands(columns, [one.reference_id for one in columns], grid).tolist()
+    columns = raster_columns_of([_column(name, grids) for name, grids in bands.items()])
+    return grid_bands([one.grids_of(one.reference_id) for one in columns], list(bands), grid).tolist()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polars_rasteret.frame.query.batches import pieces
+from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
 from polars_rasteret.grids.windows import Windows
 from polars_rasteret.pairing.paired_rows import PairedRows
 from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, batch_bytes, batches_of
@@ -55,7 +56,10 @@ def test_sizes_beyond_32_bits_are_summed_right():
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(-1, 9)), max_size=40), st.data())
 def test_taken_rows_keep_target_record_and_windows_together(pairs, data):
     target, record = (np.array([pair[at] for pair in pairs], np.int64) for at in (0, 1))
-    shared = Windows(row_start=target * 3, col_start=record * 5, height=target, width=record, is_met=record >= 0)
+    grids = PixelGrids(table=GridTable(), grid_id=record)
+    shared = Windows(
+        grids=grids, row_start=target * 3, col_start=record * 5, height=target, width=record, is_met=record >= 0
+    )
     rows = PairedRows(target=target, record=record, windows={"a": shared, "b": shared}, records=None)
     chosen = data.draw(st.lists(st.integers(0, max(0, len(pairs) - 1)), max_size=40)) if pairs else []
     for index in (np.array(chosen, np.int64), slice(3, 20), slice(0, len(pairs))):

@@ -96,24 +96,15 @@ def _filled(values: NDArray[Any], band: BandAnswer) -> NDArray[Any]:
 
 def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Series:
     """Give windows of various sizes as a Struct; null where nothing was read."""
-    windows, column = band.rows.windows, band.rows.column
+    windows = band.rows.windows
     is_null = ~band.is_read
-    reference = np.where(band.rows.reference_id >= 0, band.rows.reference_id, 0)
-    transform = np.full((len(is_null), 6), np.nan)
-    crs: list[str | None] = [None] * len(is_null)
     height, width = windows.height, windows.width
     if band.grids is not None:
-        height, width, transform, crs = (
-            band.grids.height,
-            band.grids.width,
-            band.grids.transform,
-            band.grids.crs.tolist(),
-        )
-    elif column.references:
-        transform = window_transform(column.transform[reference], windows.row_start, windows.col_start)
-        crs = [
-            None if null else column.crs[one] for null, one in zip(is_null.tolist(), reference.tolist(), strict=True)
-        ]
+        height, width, transform = band.grids.height, band.grids.width, band.grids.transform
+        crs = band.grids.crs.tolist()
+    else:
+        transform = window_transform(windows.grids.transform, windows.row_start, windows.col_start)
+        crs = windows.grids.where(~is_null).crs.tolist()
     values, offset = unscaled_windows(band), band.answer.offset
     return window_struct(
         name,

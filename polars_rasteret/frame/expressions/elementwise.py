@@ -40,7 +40,7 @@ def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscal
     """Say what each column is asked; each row is its own target."""
     asked = []
     for column in columns:
-        windows = shared.of(column, column.reference_id)
+        windows = shared.of(column.grids_of(column.reference_id))
         reference_id, faults = column.readable(column.reference_id, windows)
         asked.append(
             BandRows(
@@ -112,7 +112,7 @@ def settled_crs(crs: Any) -> str | None:
 def check_native(geometry: pl.Series, crs: str | None, columns: Sequence[RasterColumn], *, what: str) -> None:
     """Refuse ``crs="native"`` where a geometry column states a CRS that is not the one of the rasters."""
     if crs == NATIVE:
-        refuse_other_native(geometry, (one for column in columns for one in column.crs), what=what)
+        refuse_other_native(geometry, (one for column in columns for one in column.grids.crs), what=what)
 
 
 def known_crs(crs: str | None) -> str:

@@ -84,7 +84,9 @@ class _RowCol:
         if not self.has_xy:
             check_native(where[0], self.crs, [column], what="row_col")
         warn_if_impossible(points, what="row_col")
-        windows = windows_of_points(column, column.reference_id, points, np.arange(len(raster), dtype=np.int64))
+        windows = windows_of_points(
+            column.grids_of(column.reference_id), points, np.arange(len(raster), dtype=np.int64)
+        )
         row, col = windows.row_start, windows.col_start
         has_place = (column.reference_id >= 0) & np.isfinite(points.x) & np.isfinite(points.y)
         has_place &= (np.abs(row) < _NOWHERE_PX) & (np.abs(col) < _NOWHERE_PX)
@@ -139,15 +141,16 @@ def _overviews(images: Sequence[Image]) -> list[dict[str, int]]:
 
 def _pixel_sizes(column: RasterColumn) -> NDArray[np.float64]:
     """Give width and height of a pixel in units of the CRS, shape (n_references, 2)."""
-    a, b, _, d, e, _ = column.transform.T
+    a, b, _, d, e, _ = column.grids.transform.T
     return np.stack([np.hypot(a, d), np.hypot(b, e)], axis=1)
 
 
 def _bounds(column: RasterColumn, crs: str | None) -> NDArray[np.float64]:
     """Give the bounds of each reference, shape (n_references, 4); NaN where it has no place in `crs`."""
+    grids = column.grids
     if crs is None or crs == NATIVE:
-        return bounds_in_own_crs(column.transform, column.width, column.height)
-    return image_bounds(crs, column.crs, column.transform, column.width, column.height)
+        return bounds_in_own_crs(grids.transform, grids.width, grids.height)
+    return image_bounds(crs, grids.crs.tolist(), grids.transform, grids.width, grids.height)
 
 
 def _numbers(name: str, values: NDArray[np.float64], dtype: pl.Struct) -> pl.Series:

@@ -40,19 +40,19 @@ from polars_rasteret.grids.lining_up import OntoGrid, are_windows, check_resampl
 from polars_rasteret.grids.windows import (
     SharedWindows,
     Windows,
-    given_windows,
     overlapping,
     windows_of_areas,
     windows_of_images,
     windows_of_points,
     windows_on_grids,
     with_own_grid,
+    written_windows,
 )
 from polars_rasteret.options import OnError, ReadOptions, current_options
 from polars_rasteret.pairing.impossible_places import warn_if_impossible
 from polars_rasteret.pairing.stated_crs import crs_of_geometry
 from polars_rasteret.pairing.targets import areas_of_geometry, points_of_geometry, wkb_array
-from polars_rasteret.pixels.raster_column import RasterColumn, raster_column
+from polars_rasteret.pixels.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import BandAnswer, BandRows, read_bands, stack_dtype, warn_of_errors
 from polars_rasteret.pixels.resampled import read_onto_grids
 from polars_rasteret.pixels.series import struct_series, window_struct_fields
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from polars_rasteret.grids.pixel_grid import PixelGrids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class _ReadWindow(Watched):
         inputs = same_length(series)
         where = inputs[self.n_bands :]
         targets_in = self._targets_in(where)
-        columns = [raster_column(one, targets_in=targets_in) for one in inputs[: self.n_bands]]
+        columns = raster_columns_of(inputs[: self.n_bands], targets_in=targets_in)
         if self.where == "bounds":
             check_native(where[0], self.crs, columns, what="read_window")
         shared = SharedWindows(self._windows(where, targets_in, len(inputs[0])))
@@ -159,19 +161,17 @@ class _ReadWindow(Watched):
 
     def _windows(
         self, where: Sequence[pl.Series], targets_in: str | None, n_rows: int
-    ) -> Callable[[RasterColumn, NDArray[np.int64]], Windows]:
+    ) -> Callable[[PixelGrids], Windows]:
         rows = np.arange(n_rows, dtype=np.int64)
         has_own_grid = self.resizes or self.resolution is not None
         if self.where == "image":
-            return lambda column, reference_id: _own(windows_of_images(column, reference_id), has_own_grid)
+            return lambda grids: _own(windows_of_images(grids), has_own_grid)
         if self.where == "window":
             window = np.stack([_whole_numbers(one) for one in where], axis=1)
             is_null = np.logical_or.reduce([one.is_null().to_numpy() for one in where])
             has_size = self.shape is None or (self._sizes(window[~is_null]) == self.shape).all()
             window[is_null] = 0  # an empty window, which meets nothing
-            return lambda column, reference_id: _own(
-                given_windows(column, reference_id, window), self.resolution is not None or not has_size
-            )
+            return lambda grids: _own(written_windows(grids, window), self.resolution is not None or not has_size)
         if self.where == "box":
             from shapely import box, to_wkb
 
@@ -185,14 +185,12 @@ class _ReadWindow(Watched):
                 points, shape = points_of_geometry(geometry, crs), self.shape
                 warn_if_impossible(points, what="read_window")
                 # Unlike a sample, a window around a point outside of the image may still overlap it.
-                return lambda column, reference_id: overlapping(
-                    column, reference_id, windows_of_points(column, reference_id, points, rows, shape=shape)
-                )
+                return lambda grids: overlapping(windows_of_points(grids, points, rows, shape=shape))
             areas = areas_of_geometry(geometry, crs)
         warn_if_impossible(areas, what="read_window")
         if has_own_grid:
-            return lambda column, reference_id: windows_on_grids(column, reference_id, areas, rows, shape=self.shape)
-        return lambda column, reference_id: windows_of_areas(column, reference_id, areas, rows)
+            return lambda grids: windows_on_grids(grids, areas, rows, shape=self.shape)
+        return lambda grids: windows_of_areas(grids, areas, rows)
 
     def _sizes(self, window: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.stack([window[:, 1] - window[:, 0], window[:, 3] - window[:, 2]], axis=1)

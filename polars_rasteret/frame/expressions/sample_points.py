@@ -40,7 +40,7 @@ from polars_rasteret.pairing.impossible_places import warn_if_impossible
 from polars_rasteret.pairing.stated_crs import crs_of_geometry
 from polars_rasteret.pairing.targets import points_of_columns, points_of_geometry
 from polars_rasteret.pixels.points import PointSampler
-from polars_rasteret.pixels.raster_column import raster_column
+from polars_rasteret.pixels.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import stack_dtype, warn_of_errors
 from polars_rasteret.pixels.sampling import Sampling, checked_sampling
 from polars_rasteret.pixels.series import array_series, struct_series
@@ -84,7 +84,7 @@ class _SamplePoints(Watched):
         else:
             geometry = inputs[self.n_bands]
             points = points_of_geometry(geometry, crs_of_geometry(geometry, self.crs, what="sample_points"))
-        columns = [raster_column(one, targets_in=points.crs) for one in inputs[: self.n_bands]]
+        columns = raster_columns_of(inputs[: self.n_bands], targets_in=points.crs)
         if not self.has_xy:
             check_native(inputs[self.n_bands], self.crs, columns, what="sample_points")
         warn_if_impossible(points, what="sample_points")
@@ -110,11 +110,7 @@ class _SamplePoints(Watched):
         self, columns: Sequence[RasterColumn], points: Points, rows: NDArray[np.int64]
     ) -> tuple[list[pl.Series], dict[int, str]]:
         sampling = self.sampling
-        shared = SharedWindows(
-            lambda column, reference_id: windows_of_points(
-                column, reference_id, points, rows, exactly=not sampling.is_plain
-            )
-        )
+        shared = SharedWindows(lambda grids: windows_of_points(grids, points, rows, exactly=not sampling.is_plain))
         if sampling.is_plain:
             answers, errors = read_columns(
                 columns, shared, self.options, unscale=self.unscale, want_valid=True, spending=self.spending

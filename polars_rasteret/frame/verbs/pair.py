@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from polars_rasteret.engine import Spending
     from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows
-    from polars_rasteret.pixels.raster_column import RasterColumn
     from polars_rasteret.pixels.valid_mask import Judge
 
 
@@ -45,13 +45,11 @@ class PairReader:
         """The raster columns."""
         return self.bands
 
-    def windows(
-        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
-    ) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
         """Give the window that says whether the target meets the image."""
         if isinstance(targets, Points):
-            return windows_of_points(column, reference_id, targets, target)
-        return windows_of_areas(column, reference_id, targets, target)
+            return windows_of_points(grids, targets, target)
+        return windows_of_areas(grids, targets, target)
 
     def row_bytes(
         self,

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
     from polars_rasteret.engine import Spending
     from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows
-    from polars_rasteret.pixels.raster_column import RasterColumn
     from polars_rasteret.pixels.valid_mask import Judge
 
 _TOO_MANY_PIXELS = 2**36
@@ -118,16 +118,14 @@ class WindowReader:
             )
         return dtype
 
-    def windows(
-        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
-    ) -> Windows:
-        """Give the window around each point, or what each area covers."""
+    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
+        """Return the window around each point, or what each area covers."""
         if isinstance(targets, Points):
-            windows = windows_of_points(column, reference_id, targets, target, shape=self.shape or (1, 1))
+            windows = windows_of_points(grids, targets, target, shape=self.shape or (1, 1))
             return windows if self.resolution is None else with_own_grid(windows)
         if self._has_grid:
-            return windows_on_grids(column, reference_id, targets, target, shape=self.shape)
-        return windows_of_areas(column, reference_id, targets, target)
+            return windows_on_grids(grids, targets, target, shape=self.shape)
+        return windows_of_areas(grids, targets, target)
 
     def row_bytes(self, rows: PairedRows, wanted: AbstractSet[str], judging: Sequence[str] = ()) -> NDArray[np.int64]:
         """Give the size of each row's windows, validity and what they are resampled from included."""

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from polars_rasteret.engine import Spending
     from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pairing.paired_rows import PairedRows
-    from polars_rasteret.pixels.raster_column import RasterColumn
     from polars_rasteret.pixels.sampling import Sampling
     from polars_rasteret.pixels.valid_mask import Judge
 
@@ -65,14 +65,11 @@ class PointReader:
         is_float = band in self.unscale or self.sampling.method != "nearest"
         return pl.Float64() if is_float else pixel_dtype(self.bands[band])
 
-    def windows(
-        self, column: RasterColumn, reference_id: NDArray[np.int64], targets: Points | Areas, target: NDArray[np.int64]
-    ) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
         """Give the pixel that holds each point."""
         assert isinstance(targets, Points)
         return windows_of_points(
-            column,
-            reference_id,
+            grids,
             targets,
             target,
             exactly=self.sampling.max_distance > 0 or self.sampling.method != "nearest",
