@@ -1,8 +1,8 @@
 """How are the rows of an answer cut into batches, so that an answer of any size needs bounded memory?
 
-A batch is a run of output rows, in order, whose answer fits the allowance. Batches start small only when a predicate that needs
-pixels was delivered (Polars may then stop early). Otherwise a batch is as large as allowed, because a tile that two batches need
-is decoded twice.
+A batch is a run of output rows, in order, whose answer takes at most the bytes allowed. Batches start small only when a
+predicate needs pixels, because Polars may then stop early. Otherwise a batch is as large as allowed: a tile that two batches
+need is decoded twice.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDE_ROW_BYTES = 4096
-"""From here on a row holds windows rather than values."""
+"""Bytes from which on a row is taken to hold windows rather than single values."""
 _BATCHES_AT_ONCE = 4
+"""Batches of wide rows that may be in memory at the same time."""
 
 RAMP_START_ROWS = 16
+"""Rows of the first batch when batches start small."""
 RAMP_FACTOR = 4
+"""Growth from one batch to the next."""
 
 
 def batch_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
-    """Give the allowance of one unit.
+    """Return the bytes allowed for one batch.
 
-    Polars reads on while a sink writes, so several units are in memory at once. Wide rows that need more than one unit get
-    smaller ones, then: they have few tiles in common. Narrow rows have many, and take little memory.
+    Polars reads on while a sink writes, so several batches are in memory at once. Wide rows that need more than one batch get
+    smaller batches: such rows share few tiles. Narrow rows share many tiles and take little memory.
 
     Examples
     --------
@@ -43,21 +46,21 @@ def batch_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
 
 
 def batches_of(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:
-    """Cut rows into units.
+    """Yield the batches that rows are cut into.
 
     Parameters
     ----------
     row_bytes
-        Size of each row of the answer.
+        Bytes of each row of the answer.
     max_bytes
-        Of one unit; a single larger row is a unit of its own.
+        Bytes of one batch at most; a single larger row is a batch of its own.
     ramps_up
-        Whether units start small and grow.
+        Whether batches start small and grow.
 
     Yields
     ------
     slice
-        Consecutive, covering every row once.
+        Rows of one batch. Batches are consecutive and cover every row once.
 
     Examples
     --------

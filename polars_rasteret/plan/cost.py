@@ -1,8 +1,8 @@
-"""What do planned reads cost together, and is that certain?
+"""What do planned reads cost together, in tiles, requests, bytes and seconds, and how certain is that?
 
-Reads of one source follow each other, so what each still has to fetch is known. Where Polars decides which rows are read
-together, or several reads share a file, the tiles are certain, but not which of them share a request, and with it the bytes
-between them.
+Reads of one source run one after the other, so the tiles that each read finds in the cache are known. Other reads run in an
+unknown order: Polars decides which rows are read together, or several reads share a file. Their tiles are certain. But which
+tiles share a request is not, and neither are the unwanted bytes between two tiles of a request.
 """
 
 from __future__ import annotations
@@ -22,94 +22,99 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 LATENCY_S = 0.08
-"""Of one request to a store; for files on this machine `LOCAL_LATENCY_S`."""
+"""Seconds until a store answers one request; for files on this machine `LOCAL_LATENCY_S`."""
 BYTES_PER_S = 60e6
-"""Of all requests together; for files on this machine `LOCAL_BYTES_PER_S`."""
+"""Bytes per second of all requests together; for files on this machine `LOCAL_BYTES_PER_S`."""
 LOCAL_LATENCY_S = 0.0002
 LOCAL_BYTES_PER_S = 1e9
 REQUEST_S = 0.0002
-"""Of work here for one request, whatever the store does."""
+"""Seconds of work on this machine for one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLoad:
-    """What one host is asked for, and how fast it answers."""
+    """Requests and bytes that one host is asked for, and the speed of the host."""
 
     requests: int
     bytes: int
     latency_s: float
     bytes_per_s: float
-    """Of all requests together."""
+    """Bytes per second of all requests together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedRead:
-    """The distinct tiles of one read, sorted by file and byte."""
+    """Distinct tiles of one read, sorted by file and byte; columns of int64, shape (n_tiles,)."""
 
     run: int
-    """Reads with the same number follow each other."""
+    """Reads with the same number run one after the other."""
     in_batches: bool
     """Whether Polars decides which rows are read together."""
     group: Callable[[Ints, Ints, Ints], Ints]
-    """Cuts tiles into requests, as the fetch does."""
+    """Function of file, byte_start and byte_stop that returns the request of each tile, as the fetch does."""
     max_gap_bytes: int
+    """Unwanted bytes that a request may hold between two tiles."""
     file: Ints
+    """Number of each tile's file, from 0."""
     byte_start: Ints
     byte_stop: Ints
     decoded_bytes: Ints
+    """Bytes of each tile once decompressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FileCosts:
-    """Costs per file, int64, shape (n_files,)."""
+    """Costs of some reads per file; columns of int64, shape (n_files,)."""
 
     tiles: Ints
     requests: Ints
     bytes: Ints
     decoded_bytes: Ints
     rounds: int
-    """Calls that fetch; each waits for its own requests."""
+    """Reads that fetch anything; each waits for its own requests."""
     is_exact: bool
-    """False: tiles and bytes are not less than what is fetched, and may be more."""
+    """Whether tiles and bytes are exact. If not, both are upper bounds."""
 
 
-def file_costs(calls: Sequence[PlannedRead], n_files: int, *, cache_bytes: int, is_upper: bool = False) -> FileCosts:
-    """Add up what calls fetch from a cold cache.
+def file_costs(reads: Sequence[PlannedRead], n_files: int, *, cache_bytes: int, is_upper: bool = False) -> FileCosts:
+    """Return what reads cost together, per file, with an empty cache at the beginning.
 
     Parameters
     ----------
-    calls
-        In the order in which they were planned.
+    reads
+        Reads in the order in which they were planned.
     n_files
-        Files are numbered from 0.
+        Number of files; `PlannedRead.file` counts them from 0.
     cache_bytes
-        Of the tiles that are kept between calls.
+        Size of the cache that keeps tiles between reads.
     is_upper
-        Whether some of the tiles may not be fetched, which leaves gaps elsewhere.
+        Whether some of the tiles may not be fetched. Requests may then have other gaps.
     """
-    is_first = _first_wanted(calls)
-    bills = _added_up(calls, is_first, n_files)
+    is_first = _first_wanted(reads)
+    costs = _added_up(reads, is_first, n_files)
     repeats = not all(first.all() for first in is_first)
-    if repeats and int(bills.bytes.sum()) > cache_bytes:  # what one call leaves in the cache may be gone for the next
-        bills = _added_up(calls, [np.ones_like(first) for first in is_first], n_files)
-        return _widened(calls, bills, np.ones(n_files, np.bool_), is_kept=False)
-    undecided = np.ones(n_files, np.bool_) if is_upper else _undecided(calls, n_files)
-    return _widened(calls, bills, undecided, is_kept=True)
+    if repeats and int(costs.bytes.sum()) > cache_bytes:  # a read may find the tiles of earlier ones evicted
+        costs = _added_up(reads, [np.ones_like(first) for first in is_first], n_files)
+        return _widened(reads, costs, np.ones(n_files, np.bool_), is_kept=False)
+    undecided = np.ones(n_files, np.bool_) if is_upper else _undecided(reads, n_files)
+    return _widened(reads, costs, undecided, is_kept=True)
 
 
 def expected_seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: float, at_once: int) -> float:
-    """Guess the time of reads: waiting, transfer and decoding. They overlap, but compete for cores, so none is left out.
+    """Return a guess of the seconds that reads take: waiting, transfer and decoding.
+
+    The three overlap, but they compete for cores, so they are added up.
 
     Parameters
     ----------
     hosts
-        What each host is asked for.
+        Requests and bytes of each host.
     rounds
-        Reads that follow each other; each waits for one answer at least.
+        Reads that run one after the other; each waits for one answer at least.
     decoding_s
-        On all cores.
+        Seconds of decoding on all cores.
     at_once
-        Requests that fly at the same time.
+        Requests in flight at the same time.
 
     Examples
     --------
@@ -125,59 +130,59 @@ def expected_seconds(hosts: Sequence[HostLoad], *, rounds: int, decoding_s: floa
     return waiting + sum(one.bytes / one.bytes_per_s for one in hosts) + decoding_s
 
 
-def _first_wanted(calls: Sequence[PlannedRead]) -> list[Bools]:
-    """Say of each tile of each call whether no call before wanted it."""
-    if not calls:
+def _first_wanted(reads: Sequence[PlannedRead]) -> list[Bools]:
+    """Return, for each tile of each read, whether no earlier read wanted the tile."""
+    if not reads:
         return []
     file, start, stop = (
-        np.concatenate([getattr(one, name) for one in calls]) for name in ("file", "byte_start", "byte_stop")
+        np.concatenate([getattr(one, name) for one in reads]) for name in ("file", "byte_start", "byte_stop")
     )
-    order = np.lexsort((stop, start, file))  # stable: the calls of a tile stay in order
+    order = np.lexsort((stop, start, file))  # stable: the reads of a tile stay in order
     is_new = np.ones(len(order), np.bool_)
     is_new[1:] = (np.diff(file[order]) != 0) | (np.diff(start[order]) != 0) | (np.diff(stop[order]) != 0)
     is_first = np.empty(len(order), np.bool_)
     is_first[order] = is_new
-    return np.split(is_first, np.cumsum([len(one.file) for one in calls])[:-1])
+    return np.split(is_first, np.cumsum([len(one.file) for one in reads])[:-1])
 
 
-def _added_up(calls: Sequence[PlannedRead], fetched: Sequence[Bools], n_files: int) -> FileCosts:
+def _added_up(reads: Sequence[PlannedRead], fetched: Sequence[Bools], n_files: int) -> FileCosts:
     tiles, requests, n_bytes, decoded = (np.zeros(n_files, np.int64) for _ in range(4))
     rounds = 0
-    for call, is_fetched in zip(calls, fetched, strict=True):
-        file, start, stop = (column[is_fetched] for column in (call.file, call.byte_start, call.byte_stop))
+    for read, is_fetched in zip(reads, fetched, strict=True):
+        file, start, stop = (column[is_fetched] for column in (read.file, read.byte_start, read.byte_stop))
         if not len(file):
             continue
         rounds += 1
-        first = np.flatnonzero(np.diff(call.group(file, start, stop), prepend=-1))
+        first = np.flatnonzero(np.diff(read.group(file, start, stop), prepend=-1))
         np.add.at(tiles, file, 1)
-        np.add.at(decoded, file, call.decoded_bytes[is_fetched])
+        np.add.at(decoded, file, read.decoded_bytes[is_fetched])
         np.add.at(requests, file[first], 1)
         np.add.at(n_bytes, file[first], np.maximum.reduceat(stop, first) - start[first])
     return FileCosts(tiles=tiles, requests=requests, bytes=n_bytes, decoded_bytes=decoded, rounds=rounds, is_exact=True)
 
 
-def _undecided(calls: Sequence[PlannedRead], n_files: int) -> Bools:
-    """Say which files are read in batches that Polars makes, or by several reads that may run at the same time."""
+def _undecided(reads: Sequence[PlannedRead], n_files: int) -> Bools:
+    """Return which files are read in batches that Polars cuts, or by several reads that may run at the same time."""
     reader = np.full(n_files, -1, np.int64)
     undecided = np.zeros(n_files, np.bool_)
-    for call in calls:
-        files = np.unique(call.file)
-        undecided[files] |= call.in_batches | ((reader[files] >= 0) & (reader[files] != call.run))
-        reader[files] = call.run
+    for read in reads:
+        files = np.unique(read.file)
+        undecided[files] |= read.in_batches | ((reader[files] >= 0) & (reader[files] != read.run))
+        reader[files] = read.run
     return undecided
 
 
-def _widened(calls: Sequence[PlannedRead], bills: FileCosts, undecided: Bools, *, is_kept: bool) -> FileCosts:
-    """Raise the bytes of undecided files to the most that any cut into requests can move."""
+def _widened(reads: Sequence[PlannedRead], costs: FileCosts, undecided: Bools, *, is_kept: bool) -> FileCosts:
+    """Return the costs with the bytes of undecided files raised to the most that any grouping into requests can move."""
     if not undecided.any():
-        return bills
+        return costs
     file, start, stop = (
-        np.concatenate([getattr(one, name) for one in calls]) for name in ("file", "byte_start", "byte_stop")
+        np.concatenate([getattr(one, name) for one in reads]) for name in ("file", "byte_start", "byte_stop")
     )
-    max_gap_bytes = max(one.max_gap_bytes for one in calls)
+    max_gap_bytes = max(one.max_gap_bytes for one in reads)
     order = np.lexsort((stop, start, file))
     file, start, stop = file[order], start[order], stop[order]
-    n_bytes, is_exact = bills.bytes.copy(), is_kept
+    n_bytes, is_exact = costs.bytes.copy(), is_kept
     borders = [0, *(np.flatnonzero(np.diff(file)) + 1).tolist(), len(file)]
     for low, high in pairwise(borders):
         if low == high or not undecided[file[low]]:
@@ -189,11 +194,11 @@ def _widened(calls: Sequence[PlannedRead], bills: FileCosts, undecided: Bools, *
         if wasted.any() or (spans[1:, 0] < spans[:-1, 1]).any():
             is_exact = False
         n_bytes[file[low]] = int(((spans[:, 1] - spans[:, 0] + wasted) * times).sum())
-    return replace(bills, bytes=n_bytes, is_exact=is_exact)
+    return replace(costs, bytes=n_bytes, is_exact=is_exact)
 
 
 def _wasted(start: Ints, stop: Ints, max_gap_bytes: int) -> Ints:
-    """Give, for each tile of one file, the most bytes that may be fetched between it and a later one in the same request."""
+    """Return, for each tile of one file, the most unwanted bytes between the tile and a later tile of the same request."""
     last = np.searchsorted(start, stop + max_gap_bytes, side="right") - 1
     is_later = last > np.arange(len(start))
     return np.where(is_later, np.maximum(start[last] - stop, 0), 0)

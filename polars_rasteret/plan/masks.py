@@ -1,7 +1,7 @@
-"""Which reads say where files have nothing, beside the reads of their values?
+"""Which internal masks and alpha bands must be read beside the values of a band?
 
-A *mask read* asks the windows of another read of a mask or of an alpha band. It is planned, fetched and decoded like any other,
-so it shares tiles, requests, cache and budget. What the answer hides is decided elsewhere.
+A *mask read* has the windows of another read, but takes a mask or an alpha band. A mask read is planned, fetched and decoded like
+any other, so it shares tiles, requests, cache and budget. How masks change the answer belongs to the engine.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ _BOOL = np.dtype(np.bool_)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MaskRead:
-    """Where pixels of a read may mean something."""
+    """One mask or alpha band, read for the windows of another read."""
 
     of: int
-    """Number of the read whose windows these are."""
+    """Index of the other read."""
     read: WindowRead
-    """Booleans; with ``out`` where that read has one, all windows equally far apart. True where no file says anything."""
+    """Read of booleans: True where a pixel is not masked, or has no mask. If the other read has ``out``, so has this one, and
+    all its windows are equally far apart."""
 
 
 def mask_reads(reads: Sequence[WindowRead]) -> list[MaskRead]:
-    """Give the masks that `reads` need: none where validity is not asked for, or files have no mask and no alpha.
+    """Return the mask reads that `reads` need: none for reads without a valid mask, or of files without masks and alpha.
 
-    A pixel is null that is nodata, or masked by the mask, or transparent: what any of them calls nothing is nothing. (GDAL asks
-    only the first of mask, nodata and alpha that a file has; where a file has several of them, more pixels are null than there.)
+    A pixel is null when it is nodata, or masked, or transparent. (GDAL uses only the first of mask, nodata and alpha that a file
+    has. So in a file with several of them more pixels are null here than in GDAL.)
     """
     found: list[MaskRead] = []
     for index, read in enumerate(reads):
@@ -42,7 +43,7 @@ def mask_reads(reads: Sequence[WindowRead]) -> list[MaskRead]:
         masks = [_masks_of(one) for one in read.references]
         for layer in range(max(map(len, masks), default=0)):
             has_mask = np.array([len(one) > layer for one in masks])
-            # One more for -1. Where all have a mask the same array lets the engine plan bands and alpha once.
+            # One more entry for -1. Where all have a mask, passing the same array lets the engine plan bands and alpha once.
             number = np.append(np.where(has_mask, np.cumsum(has_mask) - 1, -1), -1)
             found.append(
                 MaskRead(

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 NEAREST_OVERSAMPLING = 1.2
-"""Nearest neighbour may read an overview that is a little coarser than the answer; other methods may not."""
+"""Factor by which an overview may be coarser than the answer for nearest neighbour; other methods allow no coarser one."""
 _NEARLY = 0.1
-"""Factors that differ by less are the same: sizes of overviews are rounded up."""
+"""Reduction factors that differ by less are equal, because the sizes of overviews are rounded up."""
 _WHOLE = 1e-6
-"""A window lacks no pixel that it lacks less than this share of."""
+"""Share of a pixel by which a window may miss a whole number of pixels and still count as whole."""
 
 
 def overview_levels(
@@ -31,23 +31,23 @@ def overview_levels(
     *,
     is_nearest: bool,
 ) -> Ints:
-    """Give the level that each window is read from: the coarsest that is about as fine as the answer.
+    """Return the level that each window is read from: the coarsest that is about as fine as the answer.
 
     Parameters
     ----------
     level_sizes
         ``(height, width)`` of each image, full resolution first.
     window_size
-        Height and width of each window in pixels of full resolution, shape (n,); fractions are cut off, as rasterio does.
+        Heights and widths of the windows in pixels of full resolution, shape (n,); fractions are cut off, as in rasterio.
     answer_size
-        Height and width of each answer, shape (n,).
+        Heights and widths of the answers in pixels, shape (n,).
     is_nearest
         Whether pixels are chosen rather than mixed.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        0 is full resolution.
+        Level of each window: 0 is full resolution, then the overviews.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def overview_levels(
     """
     height, width = (np.maximum(np.floor(size + _WHOLE), 1) for size in window_size)
     by_height, by_width = height / answer_size[0], width / answer_size[1]
-    # The axis that is reduced least says how much detail the answer shows; an answer of one row says nothing by its rows.
+    # The axis that is reduced least decides, because it shows most detail. An answer of one row has no detail in its rows.
     wanted = np.where((by_width < by_height) | (answer_size[0] == 1), by_width, by_height)
     level, best = np.zeros(len(wanted), np.int64), np.zeros(len(wanted))
     is_settled = (by_height <= 1) & (by_width <= 1)

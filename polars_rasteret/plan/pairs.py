@@ -1,7 +1,7 @@
-"""Which records may answer which targets, judged by boxes alone?
+"""Which records may meet which targets, by their boxes alone?
 
-The exact question (does the target meet the image?) is answered on the pixel grids of the records afterwards; boxes
-only keep the number of those questions small. All boxes here must enclose what they stand for.
+Whether a target really meets an image is decided later, on the pixel grids of the records. Boxes only keep the number of such
+tests small. Every box here must enclose its target or image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
 
 def pairs_of_points(x: NDArray[np.float64], y: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pairs:
-    """Pair points with the boxes that hold them.
+    """Return the pairs of points and boxes that hold them.
 
     Parameters
     ----------
@@ -61,7 +61,10 @@ def pairs_of_points(x: NDArray[np.float64], y: NDArray[np.float64], boxes: NDArr
 
 
 def pairs_of_boxes(areas: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pairs:
-    """Pair areas (by their bounds) with the boxes they touch; both ``minx, miny, maxx, maxy``, NaN pairs with nothing."""
+    """Return the pairs of areas, by their bounds, and boxes that they touch.
+
+    Both are ``minx, miny, maxx, maxy``, shape (n, 4); NaN pairs with nothing.
+    """
     has_area = np.flatnonzero(np.isfinite(areas).all(axis=1))
     has_box = np.flatnonzero(np.isfinite(boxes).all(axis=1))
     if not len(has_area) or not len(has_box):
@@ -72,9 +75,10 @@ def pairs_of_boxes(areas: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pa
 
 
 def boxes_near(areas: NDArray[np.float64], boxes: NDArray[np.float64], n_cells: int = 512) -> NDArray[np.bool_]:
-    """Say which boxes may touch one of some areas: all that do, and few others, in time that grows with their sum.
+    """Return which boxes may touch any of the areas: all that do, and few others.
 
-    Both are ``minx, miny, maxx, maxy``; what is not finite touches nothing.
+    The time grows with the number of areas plus the number of boxes. Both are ``minx, miny, maxx, maxy``; a box or area that is
+    not finite touches nothing.
 
     Examples
     --------
@@ -93,7 +97,7 @@ def boxes_near(areas: NDArray[np.float64], boxes: NDArray[np.float64], n_cells: 
     if (low == high).all():
         near[at] = True
         return near
-    # A grid over all areas tells which of its cells are touched; its summed table, whether a box holds a touched cell.
+    # A grid over all areas marks the cells that areas touch; its summed-area table gives the marked cells in a box.
     cell = np.where(high > low, (high - low) / n_cells, 1.0)
 
     def cells(corners: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -113,19 +117,19 @@ def boxes_near(areas: NDArray[np.float64], boxes: NDArray[np.float64], n_cells: 
 
 
 def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[np.float64]:
-    """Cover boxes with a few larger ones that leave out the space between them.
+    """Return a few larger boxes that cover all boxes and leave out space between them.
 
     Parameters
     ----------
     boxes
         ``minx, miny, maxx, maxy``, shape (n, 4); not finite ones are left out.
     max_boxes
-        At most so many.
+        Number of boxes returned at most.
 
     Returns
     -------
     ndarray of float64, shape (k, 4)
-        One box where more would not leave out half of its area; none for no box.
+        A single box where several would leave out less than half of its area; k is 0 when there is no finite box.
     """
     finite = np.isfinite(boxes).all(axis=1)
     kept = boxes if finite.all() else boxes[finite]
@@ -135,7 +139,7 @@ def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[n
     size = whole[2:] - whole[:2]
     if len(kept) < max_boxes or not (size > 0).all():
         return whole[None]
-    # Bands of y; of each, the span of x that its boxes have their centres in, widened by what a box reaches beyond its centre.
+    # Bands of y. Each band gets the span of x of the box centres in it, widened by what a box reaches beyond its centre.
     cell = size / max_boxes
     centre = (kept[:, :2] + kept[:, 2:]) / 2
     across, up = (
@@ -159,7 +163,7 @@ def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[n
 
 
 def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pairs:
-    """Sort pairs by target, then record, and drop repetitions (a cut box may answer twice)."""
+    """Return pairs sorted by target, then record, without duplicates (the pieces of a cut box may give a pair twice)."""
     order = np.lexsort((record, target))
     target, record = target[order], record[order]
     is_new = np.ones(len(target), np.bool_)
@@ -168,12 +172,12 @@ def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pair
 
 
 def target_runs(target: NDArray[np.int64], n_targets: int, max_pairs: int) -> Iterator[tuple[slice, range]]:
-    """Cut sorted pairs into runs of whole targets with at most `max_pairs` pairs (one target may exceed it).
+    """Yield runs of whole targets with at most `max_pairs` pairs each (a single target may have more).
 
     Yields
     ------
     (pairs, targets)
-        A slice of the pairs, and the targets it speaks for; together they cover every target once, in order.
+        A slice of the sorted pairs, and the range of their targets. Runs cover every target once, in order.
     """
     first = 0
     ends = np.searchsorted(target, np.arange(n_targets), side="right")
@@ -188,6 +192,6 @@ def target_runs(target: NDArray[np.int64], n_targets: int, max_pairs: int) -> It
 def _sorted_pairs(targets: list[NDArray[np.int64]], records: list[NDArray[np.int64]]) -> Pairs:
     if not targets:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    if len(targets) == 1:  # one box: no pair comes twice, and its records are equal already
+    if len(targets) == 1:  # one box: no duplicates, and all records are equal
         return np.sort(targets[0]), records[0]
     return distinct_pairs(np.concatenate(targets), np.concatenate(records))

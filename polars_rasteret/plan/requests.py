@@ -1,7 +1,7 @@
-"""Which tiles travel in one request?
+"""Which tiles share a request?
 
-A cost model of two numbers: the gap is the bytes we would rather download and throw away than pay another round trip, the
-cap keeps large reads parallel. Nothing is fetched here.
+The cost model has two numbers. The gap is the unwanted bytes that are cheaper to download than another round trip. The cap on
+the size of a request keeps large reads parallel. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
-_WAVE_SLACK = 1.5
-"""Tiles do not fill requests evenly."""
+_ROUND_SLACK = 1.5
+"""Factor on the size of requests that should fit into one round, because tiles do not fill requests evenly."""
 
 
 def request_cap(n_bytes: int, *, max_request_bytes: int, at_once: int) -> int:
-    """Choose how large requests may grow for a read of `n_bytes`.
+    """Return the bytes up to which a request may grow, for a read of `n_bytes`.
 
-    A read that fits into one wave of requests pays one round trip, so its requests may be large. A longer read keeps the
-    connections busy anyway; small requests then arrive sooner, and their memory is used again (measured: 4 MiB requests
-    cost three times the page faults of 1 MiB ones, a tenth of the time of a read of 1.8 GB).
+    A read that fits into one round of requests takes one round trip, so its requests may be large. A longer read keeps the
+    connections busy anyway; small requests then arrive sooner, and their memory is reused. (Measured: 4 MiB requests cost three
+    times the page faults of 1 MiB ones, a tenth of the time of a read of 1.8 GB.)
 
     Parameters
     ----------
     n_bytes
         Bytes of all tiles.
     max_request_bytes
-        The largest cap; the smallest is a quarter of it.
+        Largest cap; the smallest is a quarter of it.
     at_once
-        Requests that fly at the same time.
+        Requests in flight at the same time.
 
     Examples
     --------
@@ -44,13 +44,13 @@ def request_cap(n_bytes: int, *, max_request_bytes: int, at_once: int) -> int:
     smallest = max(1, max_request_bytes // 4)
     if n_bytes > at_once * max_request_bytes:
         return smallest
-    return min(max(int(_WAVE_SLACK * n_bytes / at_once), smallest), max_request_bytes)
+    return min(max(int(_ROUND_SLACK * n_bytes / at_once), smallest), max_request_bytes)
 
 
 def request_ids(
     file_id: Ints, byte_start: Ints, byte_stop: Ints, *, max_gap_bytes: int, max_request_bytes: int
 ) -> Ints:
-    """Give each tile the request that will carry it; near neighbours in one file share one.
+    """Return the request of each tile; near neighbours in one file share a request.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def request_ids(
         One entry per distinct tile, sorted by ``file_id, byte_start``; half-open ranges. They may overlap (two tiles may
         share their bytes).
     max_gap_bytes
-        Bytes we would rather download and throw away than pay another round trip.
+        Unwanted bytes between two tiles that are cheaper to download than another round trip.
     max_request_bytes
         A request does not grow beyond this by joining tiles; one larger tile is still one request.
 
     Returns
     -------
     ndarray of int64, shape (n_tiles,)
-        Request of each tile, dense from 0, never decreasing.
+        Number of each tile's request, dense from 0, never decreasing.
     """
     n_tiles = len(file_id)
     if not n_tiles:
@@ -93,7 +93,7 @@ def request_ids(
 
 
 def _running_maximum(file_id: Ints, byte_stop: Ints) -> Ints:
-    """Give the furthest `byte_stop` so far within the same file."""
+    """Return the greatest `byte_stop` so far within the same file."""
     if (byte_stop[1:] >= byte_stop[:-1])[file_id[1:] == file_id[:-1]].all():
         return byte_stop
     reached = byte_stop.copy()

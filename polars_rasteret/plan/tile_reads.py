@@ -1,7 +1,8 @@
-"""Which distinct tiles do all reads of a call want, and who wants each?
+"""Which distinct tiles must be read for all windows of a call, and which reads use each tile?
 
-A *job* is one distinct tile: a byte range of a file that is fetched and decoded once. A *use* is what one read wants of
-it; the bands of a pixel-interleaved file are several uses of one job. Columns sorted by file and byte, ready to fetch.
+A *tile read* is one distinct tile: a byte range of a file that is fetched and decoded once. A *use* is the part of a tile that
+one band or level needs: the bands of a pixel-interleaved file are several uses of one tile. Columns are sorted by file and byte,
+ready to be fetched.
 """
 
 from __future__ import annotations
@@ -33,54 +34,58 @@ _PEEK = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadPlan:
-    """The tiles of one read."""
+    """One read and the tiles that its windows need."""
 
     read: WindowRead
     offset: Ints
-    """Shape (n + 1,): where each window begins in the flat answer."""
+    """Index in the flat answer where each window begins, and the end of the answer; shape (n + 1,)."""
     references: Sequence[PixelReference]
-    """One entry per grid."""
+    """Reference of each grid."""
     images: Sequence[Image]
-    """One entry per grid."""
+    """Image of each grid."""
     pieces: Pieces
     rows: DistinctRows | None
-    """None unless every window is one pixel, or none."""
+    """Distinct rows that the windows need of each tile. None unless every window is one pixel, or empty."""
     grid: Ints
-    """One entry per distinct tile of `pieces`."""
+    """Index of the grid of each distinct tile of `pieces`."""
     tile: Ints
-    """One entry per distinct tile: its number inside its image."""
+    """Number of each distinct tile of `pieces` inside its image, row-major."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TileReads:
-    """The distinct tiles of some reads, and their uses."""
+    """Distinct tiles of some reads, sorted by file and byte, and the uses of each tile."""
 
     plans: Sequence[ReadPlan]
     files: Sequence[BandTiles]
-    """Per distinct file, a table that carries its size, ETag and time."""
+    """Tile table of each distinct file, for the file's size, ETag and modification time."""
     hrefs: Sequence[str]
-    """Per distinct file."""
+    """Href of each distinct file."""
     file_id: Ints
+    """Index of the file of each tile."""
     byte_start: Ints
+    """First byte of each tile in its file."""
     byte_stop: Ints
-    """One entry per job, sorted by file and byte."""
+    """Byte behind each tile in its file."""
     first_use: Ints
-    """Uses of job ``i``: ``first_use[i]:first_use[i + 1]``."""
+    """Index of the first use of each tile, and the number of uses: tile ``i`` has ``first_use[i]:first_use[i + 1]``."""
     use_read: Ints
+    """Index of the read (of `plans`) of each use."""
     use_tile: Ints
-    """Per use: the read, and the index among the distinct tiles of that read."""
+    """Index of the tile among the distinct tiles of that read, for each use."""
     use_codec: Ints
+    """Index of the codec of each use."""
     use_tile_rows: Ints
-    """Per use: rows really present (a last strip is shorter)."""
+    """Rows that the tile really has, for each use; a last strip is shorter than the others."""
     codecs: Sequence[TileCodec]
     sparse: Sequence[tuple[int, int]]
-    """Tiles the file does not hold: (read, index among the distinct tiles of that read)."""
+    """Tiles without bytes in the file: (read, index among the distinct tiles of that read)."""
     broken: Sequence[tuple[int, int, FileFormatError]]
-    """Tiles that cannot be decoded, and why: (read, index, error)."""
+    """Tiles that cannot be decoded: (read, index among the distinct tiles of that read, error)."""
 
 
 def plan_reads(reads: Sequence[WindowRead]) -> list[ReadPlan]:
-    """Give the tiles of each read; reads of the same windows on the same grids share the work.
+    """Return the plan of each read. Reads of the same windows on the same grids are planned once.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def plan_reads(reads: Sequence[WindowRead]) -> list[ReadPlan]:
 
 
 def tile_reads_of(plans: Sequence[ReadPlan], *, max_tile_bytes: int) -> TileReads:
-    """Give the distinct tiles of some planned reads; those that would decode to more bytes are among the broken ones."""
+    """Return the distinct tiles of planned reads. Tiles that decode to more than `max_tile_bytes` are among the broken tiles."""
     file_ids: dict[Hashable, int] = {}
     files: list[BandTiles] = []
     hrefs: list[str] = []
@@ -197,7 +202,7 @@ def _window_columns(read: WindowRead) -> tuple[Ints, Ints, Ints, Ints]:
 
 
 def _same_windows(one: WindowRead, other: WindowRead) -> bool:
-    """Say whether two reads ask the same windows of the same references, by number."""
+    """Return whether two reads have the same windows, levels and reference numbers."""
     columns = zip(
         (one.reference_id, np.asarray(one.level), *_window_columns(one)),
         (other.reference_id, np.asarray(other.level), *_window_columns(other)),
@@ -207,7 +212,7 @@ def _same_windows(one: WindowRead, other: WindowRead) -> bool:
 
 
 def _grids_of(read: WindowRead) -> tuple[Sequence[PixelReference], list[Image], Ints]:
-    """Give the reference and image of each grid, and the grid of each window."""
+    """Return the reference and the image of each grid, and the index of the grid of each window (-1: none)."""
     level = np.asarray(read.level)
     if level.ndim == 0:
         one_level = int(level)
@@ -235,7 +240,7 @@ def _image(reference: PixelReference, level: int, label: str) -> Image:
 
 
 def _rows_present(image: Image, tile: Ints) -> Ints | int:
-    """Give the rows each tile surely holds: tiles are padded to full height, a last strip is as short as the image."""
+    """Return the rows that each tile really has: tiles are padded to full height; a last strip ends with the image."""
     if image.tile_width < image.width:
         return image.tile_height
     return np.minimum(image.tile_height, image.height - tile // image.tiles_across * image.tile_height)

@@ -1,8 +1,8 @@
-"""Which tiles do these windows touch, and where does each part of a window go?
+"""Which tiles do windows touch, and where in the answer does each part of a window go?
 
-Windows become *pieces* (the part of one window that lies in one tile), and pieces are grouped by tile, so that every tile
-is decoded once whoever wants it. Columns in, columns out: no bytes, no files and no loop per window belong here. A point is
-a 1x1 window and gives one piece; what lies outside the image gives none.
+A *piece* is the part of one window that lies in one tile. Pieces are grouped by tile, so that every tile is decoded once for all
+its windows. Columns in, columns out: no bytes, no files and no loop per window belong here. A point is a 1x1 window and has one
+piece. A part of a window outside the image has no piece.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TileGrids:
-    """The pixel grids that windows refer to, one entry per image; all in pixels."""
+    """Sizes of images and of their tiles, in pixels; one entry per image."""
 
     width: Ints
     height: Ints
@@ -34,19 +34,19 @@ class TileGrids:
 
     @classmethod
     def of(cls, images: Iterable[Image]) -> Self:
-        """Give the grids of some images."""
+        """Return the grids of images."""
         sizes = [(image.width, image.height, image.tile_width, image.tile_height) for image in images]
         columns = np.array(sizes, dtype=np.int64).reshape(-1, 4).T
         return cls(width=columns[0], height=columns[1], tile_width=columns[2], tile_height=columns[3])
 
     @cached_property
     def tiles_across(self) -> Ints:
-        """Tiles in one row of tiles."""
+        """Number of tiles in one row of tiles, per image."""
         return -(-self.width // self.tile_width)
 
     @cached_property
     def first_tile(self) -> Ints:
-        """Number of the first tile of each grid, counted through all grids; one entry more than grids."""
+        """Number of the first tile of each image, counted through all images; one entry more than images."""
         n_tiles = self.tiles_across * -(-self.height // self.tile_height)
         return np.concatenate(([0], np.cumsum(n_tiles)))
 
@@ -67,36 +67,42 @@ class Pieces:
     """
 
     window: Ints
+    """Index of the window of each piece."""
     row: Ints
-    """First row inside the tile."""
+    """First row of each piece inside its tile."""
     col: Ints
-    """First column inside the tile."""
+    """First column of each piece inside its tile."""
     height: Ints | None
+    """Rows of each piece."""
     width: Ints | None
+    """Columns of each piece."""
     destination: Ints
-    """Where the first pixel of the piece goes in the flat answer."""
+    """Index in the flat answer of the first pixel of each piece."""
     stride: Ints | None
-    """Pixels between two rows of the answer."""
+    """Pixels from one row of the answer to the next, for each piece."""
     tile: Ints
-    """One entry per distinct tile: its number, counted through all grids."""
+    """Number of each distinct tile, counted through all images."""
     first_piece: Ints
-    """One entry per distinct tile and one more: its pieces are ``first_piece[i]:first_piece[i + 1]``."""
+    """Index of the first piece of each distinct tile, and the number of pieces.
+
+    Tile ``i`` has the pieces ``first_piece[i]:first_piece[i + 1]``.
+    """
     n_pixels: Ints
     """Pixels of each window that lie inside the image, one entry per window."""
 
     @cached_property
     def row_start(self) -> Ints:
-        """Per distinct tile: the first wanted row."""
+        """First wanted row of each distinct tile."""
         return self._reduce(np.minimum, self.row)
 
     @cached_property
     def row_stop(self) -> Ints:
-        """Per distinct tile: the end of the wanted rows."""
+        """Row behind the last wanted row of each distinct tile."""
         return self._reduce(np.maximum, self.row + (1 if self.height is None else self.height))
 
     @cached_property
     def col_stop(self) -> Ints:
-        """Per distinct tile: the end of the wanted columns."""
+        """Column behind the last wanted column of each distinct tile."""
         return self._reduce(np.maximum, self.col + (1 if self.width is None else self.width))
 
     def _reduce(self, how: np.ufunc, values: Ints) -> Ints:
@@ -108,14 +114,14 @@ class Pieces:
 
 @dataclass(frozen=True, kw_only=True)
 class DistinctRows:
-    """For one-pixel pieces: the distinct wanted rows of each tile, and where each piece finds its row among them."""
+    """Distinct wanted rows of each tile, for pieces of one pixel."""
 
     row: Ints
-    """Sorted within each tile."""
+    """Rows inside the tile, sorted within each tile."""
     first_row: Ints
-    """One entry per distinct tile and one more."""
+    """Index into `row` of the first row of each distinct tile, and the number of rows."""
     position: Ints
-    """One entry per piece: index into the distinct rows of its tile."""
+    """Index of each piece's row among the distinct rows of its tile."""
 
 
 def pieces_of_windows(  # noqa: PLR0917 - one argument per column
@@ -127,18 +133,18 @@ def pieces_of_windows(  # noqa: PLR0917 - one argument per column
     width: Ints,
     first_pixel: Ints,
 ) -> Pieces:
-    """Cut windows at tile borders and group the pieces by tile.
+    """Return windows cut at tile borders into pieces, grouped by tile.
 
     Parameters
     ----------
     grids
-        The grids that `grid_id` counts.
+        Sizes of all images.
     grid_id
-        Shape (n,); -1: the window reads nothing.
+        Index of the image of each window, shape (n,); -1: the window reads nothing.
     row_start, col_start, height, width
-        Shape (n,), pixels; a window may lie outside its image, wholly or in part.
+        Windows in pixels, shape (n,). A window may lie outside its image, wholly or in part.
     first_pixel
-        Shape (n,): where each window begins in the flat answer.
+        Index in the flat answer where each window begins, shape (n,).
     """
     if int(height.max(initial=0)) <= 1 and int(width.max(initial=0)) <= 1:
         is_pixel = (height > 0) & (width > 0)
@@ -157,7 +163,7 @@ def pieces_of_windows(  # noqa: PLR0917 - one argument per column
     n_across = (col_b - 1) // tile_width - left + 1
     n_pieces = ((row_b - 1) // tile_height - top + 1) * n_across
 
-    # One entry per piece: `one` is its window (among `some`), then its place in that window's rectangle of tiles.
+    # One entry per piece: `one` is its window (among `some`), `place` its position in the window's rectangle of tiles.
     one = np.repeat(np.arange(len(some)), n_pieces)
     place = np.arange(len(one)) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
     down = place // n_across[one]
@@ -186,7 +192,7 @@ def pieces_of_windows(  # noqa: PLR0917 - one argument per column
 
 
 def distinct_rows(pieces: Pieces) -> DistinctRows:
-    """Give the distinct rows that one-pixel pieces want, tile by tile.
+    """Return the distinct rows that one-pixel pieces want, tile by tile.
 
     The pieces of a tile must be sorted by row, as `pieces_of_windows` leaves points.
     """
@@ -228,7 +234,7 @@ def _pieces_of_points(grids: TileGrids, grid_id: Ints, row: Ints, col: Ints, fir
 
 
 def _picked(column: Ints, index: Ints) -> Ints:
-    """Give ``column[index]``, without the gather when all entries are the same; 0 where there are no grids."""
+    """Return ``column[index]``, without the gather when all entries are equal; 0 when the column is empty."""
     if not len(column):
         return np.zeros(len(index), np.int64)
     if (column == column[0]).all():
@@ -237,17 +243,17 @@ def _picked(column: Ints, index: Ints) -> Ints:
 
 
 def _clipped(start: Ints, size: Ints, image_size: Ints) -> tuple[Ints, Ints]:
-    """Give the part of ``start : start + size`` inside ``0 : image_size``: start and stop, equal where there is none."""
+    """Return start and stop of the part of ``start : start + size`` inside ``0 : image_size``; equal where there is none."""
     inside_start = np.clip(start, 0, image_size)
-    # Written so that no start or size overflows int64: what is cut off in front is taken from the size.
+    # Written so that no start or size overflows int64: pixels cut off in front are subtracted from the size.
     left = np.maximum(size - (inside_start - np.maximum(start, -(1 << 62))), 0)
     return inside_start, inside_start + np.minimum(left, image_size - inside_start)
 
 
 def _order(*columns: Ints) -> Ints:
-    """Give the stable order by the first column, then the second.
+    """Return the stable order by the first column, then the second.
 
-    NumPy sorts 16-bit numbers by radix: digit by digit this takes a quarter of the time of one sort of 64-bit numbers.
+    NumPy sorts 16-bit numbers by radix. Sorting 16 bits at a time takes a quarter of the time of one sort of 64-bit numbers.
     """
     digits: list[NDArray[np.uint16]] = []
     for column in reversed(columns):
@@ -261,7 +267,7 @@ def _order(*columns: Ints) -> Ints:
 
 
 def runs(sorted_values: Ints) -> tuple[Ints, Ints]:
-    """Give the distinct values of a sorted column and where the run of each begins (one more entry than values)."""
+    """Return the distinct values of a sorted column, and the index where each value's run begins (one entry more)."""
     if not len(sorted_values):
         return sorted_values, np.zeros(1, np.int64)
     starts = np.flatnonzero(np.concatenate(([True], sorted_values[1:] != sorted_values[:-1])))

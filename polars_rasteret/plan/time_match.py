@@ -1,7 +1,7 @@
-"""In which order may records answer a row, by time?
+"""Which records match a row by time, and in which order of preference?
 
-All times are microseconds since 1970, intervals are closed. A record stands for the interval in which it was taken, a row for the
-instant or day that the caller named.
+All times are microseconds since 1970; intervals are closed. A record has the interval in which it was acquired, a row the instant
+or day that the caller named.
 """
 
 from __future__ import annotations
@@ -19,56 +19,57 @@ Match = Literal["all", "latest", "earliest", "nearest"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """One interval per record or row; int64, shape (n,)."""
+    """One closed interval per record or row; int64 microseconds since 1970, shape (n,)."""
 
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
     is_known: NDArray[np.bool_]
+    """False where a time is null; `start` and `stop` mean nothing there."""
 
     def __len__(self) -> int:
         return len(self.start)
 
     def taken(self, index: NDArray[np.int64]) -> Intervals:
-        """Give some of them."""
+        """Return the intervals at some positions."""
         return Intervals(start=self.start[index], stop=self.stop[index], is_known=self.is_known[index])
 
 
 def gaps(one: Intervals, other: Intervals) -> NDArray[np.int64]:
-    """Give the time between intervals, 0 where they overlap; what it is for unknown ones does not matter."""
+    """Return the microseconds between two intervals, 0 where they overlap; arbitrary where an interval is not known."""
     apart: NDArray[np.int64] = np.maximum(one.start - other.stop, other.start - one.stop)
     return np.maximum(apart, 0)
 
 
 def within(at: Intervals, reach: Intervals, records: Intervals) -> NDArray[np.bool_]:
-    """Say which records lie within a tolerance: they touch `reach`, which is `at` widened by it on both sides."""
+    """Return which records lie within a tolerance: they touch `reach`, which is `at` widened by the tolerance on both sides."""
     return at.is_known & records.is_known & (records.start <= reach.stop) & (records.stop >= reach.start)
 
 
 def ranked_pairs(
     match: Match, target: NDArray[np.int64], at: Intervals | None, records: Intervals, precedence: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Order the records that may answer each row, the best first.
+    """Return the pairs of rows and records that match by time, in the order of preference of each row.
 
     Parameters
     ----------
     match
-        ``"latest"``: by greatest start, then end, of the records that start no later than `at` ends. ``"earliest"``: by
-        smallest start, then end, of those that end no earlier than `at` starts. ``"nearest"``: by the gap to `at`, then start,
-        then end.
+        ``"latest"``: records that start no later than `at` ends, by greatest start, then greatest end. ``"earliest"``: records
+        that end no earlier than `at` starts, by smallest start, then smallest end. ``"nearest"``: by the gap to `at`, then
+        start, then end.
     target
         Row of each pair.
     at
-        What the caller named, for each pair. A pair without it has no answer. None: nothing was named; records without time
-        come last then, and never otherwise.
+        Interval that the caller named, for each pair; a pair without one does not match. None: the caller named no time. Only
+        then do records without time match, after all others.
     records
-        Of each pair.
+        Interval of each pair's record.
     precedence
-        Of each pair's record where times say nothing more; the smaller comes first.
+        Order of each pair's record where times are equal; the smaller comes first.
 
     Returns
     -------
     ndarray of int64
-        Pairs that may answer, by row, then preference.
+        Indices of the pairs that match, by row, then preference.
     """
     allowed = np.ones(len(target), np.bool_) if at is None else at.is_known & records.is_known
     if at is not None and match == "latest":

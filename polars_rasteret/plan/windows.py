@@ -1,6 +1,6 @@
-"""What is asked: which windows of which rasters, and how large will the answer be?
+"""Which windows of which rasters are read, and how large will the answer be?
 
-These values are what every face of the package turns its question into. Nothing is looked up, fetched or decoded here.
+Every verb and expression describes its read with these values. Nothing is looked up, fetched or decoded here.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PixelReference:
-    """One distinct raster value: where the pixels of a band are and how to read them."""
+    """One distinct raster value: the file and tiles of one band of one record."""
 
     href: str
     band_index: int
     tiles: BandTiles
     nodata: int | float | np.generic | None = None
-    """Override in the result dtype; None: the file's own, kept in `tiles`."""
+    """Nodata value in the result dtype that replaces the file's own; None: the file's own, kept in `tiles`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Out:
-    """Where the pixels of windows go that share a larger array, such as a stack of bands."""
+    """Arrays that the pixels of windows are written into, such as those of one band in a stack of bands."""
 
     values: NDArray[Any]
-    """Flat, result dtype; window ``i`` begins at ``i * stride``."""
+    """Flat array in the result dtype; window ``i`` begins at ``i * stride``."""
     valid: NDArray[np.bool_] | None
-    """Like `values`; all false before."""
+    """Valid mask, laid out like `values`; all false before the read."""
     stride: int
     """Pixels from the beginning of one window to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WindowRead:
-    """One output column: windows of many references. A point is a 1x1 window.
+    """Windows of many references, read into one output column. A point is a 1x1 window.
 
     Reads of the same windows on the same grids are planned once (fastest when they share the arrays).
     """
@@ -57,21 +57,25 @@ class WindowRead:
     """Band name for messages."""
     references: Sequence[PixelReference]
     reference_id: Ints
-    """Shape (n,); -1: nothing to read, all invalid."""
+    """Index of the reference of each window, shape (n,); -1: nothing is read and all pixels are null."""
     row_start: Ints
+    """First row of each window, shape (n,), in pixels of its level."""
     col_start: Ints
+    """First column of each window, shape (n,)."""
     height: Ints
+    """Rows of each window, shape (n,)."""
     width: Ints
+    """Columns of each window, shape (n,)."""
     level: Ints | int = 0
-    """Image index: 0 is full resolution, then the overviews."""
+    """Level of each window, or one level for all: 0 is full resolution, then the overviews."""
     dtype: np.dtype[Any]
-    """Result dtype; holds every value of the native dtypes."""
+    """Result dtype; it holds every value of the native dtypes."""
     fill: int | float | np.generic | None = None
-    """Outside the image: this, else the reference's nodata, else 0."""
+    """Value of pixels outside the image; None: the reference's nodata, else 0."""
     want_valid: bool = True
-    """Also say which pixels are inside and neither masked nor nodata nor NaN."""
+    """Whether to return a valid mask: pixels inside the image that are neither masked nor nodata nor NaN."""
     out: Out | None = None
-    """Write into these arrays instead of new ones."""
+    """Arrays to write into; None: new ones."""
 
     def __post_init__(self) -> None:
         n_windows = len(self.reference_id)
@@ -85,18 +89,18 @@ class WindowRead:
 
 
 def pixel_offsets(read: WindowRead) -> Ints:
-    """Give where each window begins in the flat answer, and its end: shape (n + 1,)."""
+    """Return the index in the flat answer where each window begins, and the end of the answer; shape (n + 1,)."""
     offset = np.zeros(len(read.reference_id) + 1, np.int64)
     np.cumsum(read.height * read.width, out=offset[1:])
     return offset
 
 
 def window_starts(read: WindowRead, offset: Ints) -> Ints:
-    """Give where each window begins in the arrays that are written, shape (n,)."""
+    """Return the index where each window begins in the arrays that are written, shape (n,)."""
     return offset[:-1] if read.out is None else np.arange(len(read.reference_id)) * read.out.stride
 
 
 def answer_bytes(read: WindowRead) -> float:
-    """Give the size of the answer (a float: absurd windows must not overflow)."""
+    """Return the bytes of the answer (as a float, because absurdly large windows must not overflow)."""
     n_pixels = float(np.dot(read.height.astype(np.float64), read.width.astype(np.float64)))
     return n_pixels * (read.dtype.itemsize + read.want_valid)
