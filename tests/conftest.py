@@ -66,9 +66,9 @@ def nothing_is_left_running() -> Iterator[None]:
     """End what a test leaves behind: under a limit Polars leaves a source running, and may pull it again after the answer."""
     yield
     if "polars_rasteret.fetch.scheduling.scheduler" in sys.modules:
-        import quiet
+        from tests.support.quiet import end_all_reads
 
-        quiet.end_all_reads()
+        end_all_reads()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,14 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 from rasterio.transform import from_origin
-from test_engine import (
+
+import polars_rasteret as pr
+from polars_rasteret.engine import Out, cost_of, read_windows
+from polars_rasteret.errors import BudgetError, FetchError, FileFormatError
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from polars_rasteret.plan.masks import mask_reads
+from polars_rasteret.profile import profile
+from tests.support.engine_reads import (
     OPTIONS,
     Store,
     make_read,
@@ -26,13 +33,6 @@ from test_engine import (
     random_windows,
     reference_to,
 )
-
-import polars_rasteret as pr
-from polars_rasteret.engine import Out, cost_of, read_windows
-from polars_rasteret.errors import BudgetError, FetchError, FileFormatError
-from polars_rasteret.fetch.scheduling.scheduler import clear_cache
-from polars_rasteret.plan.masks import mask_reads
-from polars_rasteret.profile import profile
 
 HEIGHT, WIDTH = 210, 300
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 48}

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 import shapely
-from collection_frames import grid_of_scenes, raster_column
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
@@ -22,6 +21,7 @@ from polars_rasteret.collection.sink import sink_collection
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import pixel_dtype, raster_dtype
 from polars_rasteret.testing import make_cog
+from tests.support.collection_frames import grid_of_scenes, raster_column
 
 ENGINES = ["streaming", "in-memory"]
 

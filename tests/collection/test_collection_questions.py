@@ -9,10 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import shapely
-from collection_frames import grid_of_scenes, raster_column
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from object_server import ObjectServer
 from pyproj import Transformer
 
 from polars_rasteret.collection.describe import describe
@@ -24,6 +22,8 @@ from polars_rasteret.collection.spatial import intersects
 from polars_rasteret.collection.subset import subset
 from polars_rasteret.errors import UsageError
 from polars_rasteret.testing import example_scenes
+from tests.support.collection_frames import grid_of_scenes, raster_column
+from tests.support.object_server import ObjectServer
 
 SCENES = with_places(grid_of_scenes())
 """1 x 1 degree at every 10 degrees; the western column lies at -180..-179, the eastern at 170..171."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from collection_frames import grid_of_scenes
-from object_server import ObjectServer
 
 import polars_rasteret as pr
 import polars_rasteret.ingest.resumable_build as into_module
@@ -16,6 +14,8 @@ from polars_rasteret.collection.scan import scan_collection
 from polars_rasteret.collection.sink import sink_collection
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.testing import make_cog
+from tests.support.collection_frames import grid_of_scenes
+from tests.support.object_server import ObjectServer
 
 SCENES = with_places(grid_of_scenes(6, 4))
 

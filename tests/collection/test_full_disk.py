@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from collection_frames import grid_of_scenes
-from object_server import ObjectServer
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 import polars_rasteret.collection.part_files as part_files_module
 from polars_rasteret.errors import FetchError
 from polars_rasteret.testing import make_cog
+from tests.support.collection_frames import grid_of_scenes
+from tests.support.object_server import ObjectServer
 
 LIMITED = """
     import resource, signal, sys

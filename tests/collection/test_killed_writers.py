@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from killed_writers import Writers, actions
 
 import polars_rasteret as pr
 import polars_rasteret.collection
 from polars_rasteret.testing import make_cog
+from tests.support.killed_writers import Writers, actions
 
 BASE = [f"{n:02}" for n in range(12)]
 NEW = [f"{n:02}" for n in range(12, 16)]

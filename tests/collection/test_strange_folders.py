@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from collection_frames import grid_of_scenes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from object_server import ObjectServer
 
 import polars_rasteret as pr
 import polars_rasteret.collection.stated as stated_module
 from polars_rasteret.collection.stated import why_not_plain
 from polars_rasteret.errors import FileFormatError, RasteretError, UsageError
 from polars_rasteret.testing import make_cog
+from tests.support.collection_frames import grid_of_scenes
+from tests.support.object_server import ObjectServer
 
 SCENES = grid_of_scenes(3, 2)
 

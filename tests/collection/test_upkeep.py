@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from collection_frames import grid_of_scenes
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
@@ -17,6 +16,7 @@ from polars_rasteret.collection.curve import curve_order
 from polars_rasteret.collection.extent import bounds_array
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.errors import UsageError
+from tests.support.collection_frames import grid_of_scenes
 
 
 @pytest.fixture

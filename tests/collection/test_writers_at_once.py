@@ -13,10 +13,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from collection_frames import grid_of_scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from object_server import ObjectServer
 
 import polars_rasteret as pr
 import polars_rasteret.collection.parts as parts_module
@@ -25,6 +23,8 @@ import polars_rasteret.collection.upkeep as upkeep_module
 from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.collection.writer_lock import lock_path, only_writer
 from polars_rasteret.errors import FetchError, UsageError
+from tests.support.collection_frames import grid_of_scenes
+from tests.support.object_server import ObjectServer
 
 SCENES = grid_of_scenes(6, 4).with_row_index("n")
 

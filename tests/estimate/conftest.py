@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-import estimate_world as world
 import polars as pl
 import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource, RecordingSource
+from tests.support import estimate_world as world
 
 _numbers = itertools.count()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pickle
 
-import estimate_world as world
 import polars as pl
 import pytest
-from estimate_world import EVERYWHERE, SCATTERED
 
 import polars_rasteret as pr
 from polars_rasteret.errors import BudgetError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from tests.support import estimate_world as world
+from tests.support.estimate_world import EVERYWHERE, SCATTERED
 
 CRS = world.EPSG
 PRICES = {"usd_per_gb": 2.0, "usd_per_1000_requests": 0.5}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import estimate_world as world
 import polars as pl
 import pytest
 import shapely
-from estimate_world import EVERYWHERE, SCATTERED
-from quiet import end_all_reads
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from tests.support import estimate_world as world
+from tests.support.estimate_world import EVERYWHERE, SCATTERED
+from tests.support.quiet import end_all_reads
 
 CRS = world.EPSG
 

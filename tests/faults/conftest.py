@@ -8,10 +8,10 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from range_server import RangeServer
-from small_archive import Archive
 
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.range_server import RangeServer
+from tests.support.small_archive import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

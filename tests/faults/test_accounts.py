@@ -6,12 +6,12 @@ import re
 
 import polars as pl
 import pytest
-from fault_plans import Faults
-from range_server import Fault, RangeServer
-from workloads import EACH_TILE_ALONE, sample
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.fault_plans import Faults
+from tests.support.range_server import Fault, RangeServer
+from tests.support.workloads import EACH_TILE_ALONE, sample
 
 
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from range_server import Fault, RangeServer
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.range_server import Fault, RangeServer
 
 SIZE, TILE = 96, 32
 PAGE = b"<!DOCTYPE html><html><title>Log in</title>" + b"Please log in. " * 4000

@@ -10,14 +10,14 @@ from typing import Self
 import numpy as np
 import pytest
 from polars.testing import assert_frame_equal
-from range_server import RangeServer
-from workloads import EACH_TILE_ALONE, sample, windows, windows_truth
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.pending import RequestState
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, Scheduler, clear_cache, process_scheduler
 from polars_rasteret.options import ReadOptions
 from polars_rasteret.testing import MemorySource
+from tests.support.range_server import RangeServer
+from tests.support.workloads import EACH_TILE_ALONE, sample, windows, windows_truth
 
 N_QUERIES = 64
 

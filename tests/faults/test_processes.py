@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from range_server import RangeServer
+
+from tests.support.range_server import RangeServer
 
 BEGIN = """
 import concurrent.futures, io, json, multiprocessing, os, pickle, sys, warnings

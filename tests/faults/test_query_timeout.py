@@ -7,11 +7,11 @@ import time
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from range_server import Fault
-from workloads import EACH_TILE_ALONE, sample, windows
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.range_server import Fault
+from tests.support.workloads import EACH_TILE_ALONE, sample, windows
 
 FACES = [("verb", "streaming"), ("verb", "in-memory"), ("expression", "streaming"), ("expression", "in-memory")]
 LIMIT_S = 0.5

@@ -11,11 +11,20 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from small_archive import Archive
-from workloads import EACH_TILE_ALONE, N_POINTS, N_WINDOWS, check_null, check_raise, sample, windows, windows_truth
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.small_archive import Archive
+from tests.support.workloads import (
+    EACH_TILE_ALONE,
+    N_POINTS,
+    N_WINDOWS,
+    check_null,
+    check_raise,
+    sample,
+    windows,
+    windows_truth,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

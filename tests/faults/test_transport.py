@@ -9,13 +9,13 @@ from collections import Counter
 
 import httpx
 import pytest
-from fault_plans import Faults, http_date, refuse_above
 from polars.testing import assert_frame_equal
-from range_server import Fault, RangeServer
-from workloads import EACH_TILE_ALONE, FACES_ON_ENGINES, sample
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
+from tests.support.fault_plans import Faults, http_date, refuse_above
+from tests.support.range_server import Fault, RangeServer
+from tests.support.workloads import EACH_TILE_ALONE, FACES_ON_ENGINES, sample
 
 
 def read_all(archive, prefix, *, engine="streaming", face="verb", n=3000, records=None, **options):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from fault_plans import KINDS, Faults
-from workloads import (
+
+import polars_rasteret as pr
+from tests.support.fault_plans import KINDS, Faults
+from tests.support.workloads import (
     EACH_TILE_ALONE,
     FACES_ON_ENGINES,
     N_POINTS,
@@ -16,8 +18,6 @@ from workloads import (
     windows,
     windows_truth,
 )
-
-import polars_rasteret as pr
 
 TIMEOUT_S = 4.0
 WITHIN_S = 300.0

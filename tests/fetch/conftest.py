@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from range_server import RangeServer
-from receiver import DATA, quiet, wait_until
 
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.testing import MemorySource, RecordingSource
+from tests.support.range_server import RangeServer
+from tests.support.receiver import DATA, quiet, wait_until
 
 _names = itertools.count()
 

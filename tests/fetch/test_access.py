@@ -9,9 +9,6 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
-from parquet_server import ParquetServer
-from range_server import Fault, RangeServer
-from receiver import DATA, fetch
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FetchError
@@ -22,6 +19,9 @@ from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.testing import make_cog
+from tests.support.parquet_server import ParquetServer
+from tests.support.range_server import Fault, RangeServer
+from tests.support.receiver import DATA, fetch
 
 METADATA = [
     "http://169.254.169.254/latest/meta-data/a.tif",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from range_server import Fault, RangeServer
-from receiver import DATA, look, quiet, wait_until
 
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
 from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.fetch.stepwise_reads import FileRange, read_all, read_in_batches
 from polars_rasteret.options import ReadOptions, options
+from tests.support.range_server import Fault, RangeServer
+from tests.support.receiver import DATA, look, quiet, wait_until
 
 OPTIONS = ReadOptions()
 BATCHES = [(0, 5), (5, 0), (5, 5), (10, 5), (15, 5), (20, 5), (25, 5)]

@@ -8,12 +8,12 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from receiver import fetch, look, quiet, wait_until
 
 from polars_rasteret.collection.listing import list_objects
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
 from polars_rasteret.fetch.sources.stores import configure_store
+from tests.support.receiver import fetch, look, quiet, wait_until
 
 NOBODY = "http://127.0.0.1:9"
 EVIL = [

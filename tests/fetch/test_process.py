@@ -7,8 +7,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from range_server import Fault, RangeServer
-from receiver import DATA
+
+from tests.support.range_server import Fault, RangeServer
+from tests.support.receiver import DATA
 
 BEGIN = """
 import sys, time, os

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from receiver import DATA, Receiver, each_alone, fetch, per_file, quiet, wait_until
 
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import Scheduler, process_scheduler
@@ -17,6 +16,7 @@ from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.options import options
 from polars_rasteret.profile import profile
 from polars_rasteret.testing import FaultySource, MemorySource, RecordingSource
+from tests.support.receiver import DATA, Receiver, each_alone, fetch, per_file, quiet, wait_until
 
 
 class Gate:

@@ -16,11 +16,11 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
-from range_server import Fault, RangeServer
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.testing import make_cog
+from tests.support.range_server import Fault, RangeServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

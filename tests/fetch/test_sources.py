@@ -10,14 +10,14 @@ import httpx
 import numpy as np
 import obstore
 import pytest
-from range_server import Fault, RangeServer
-from receiver import DATA, Receiver, fetch, look
 
 from polars_rasteret.errors import FetchError, StaleIndexError
 from polars_rasteret.fetch.failures import MissingFileError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey
 from polars_rasteret.fetch.sources.stores import configure_store, source_for
 from polars_rasteret.profile import profile
+from tests.support.range_server import Fault, RangeServer
+from tests.support.receiver import DATA, Receiver, fetch, look
 
 ODD_NAMES = [
     "a b.tif",

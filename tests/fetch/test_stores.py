@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from receiver import DATA
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.sources.stores import configure_store, prices_for, source_for, store_identity
 from polars_rasteret.testing import MemorySource
+from tests.support.receiver import DATA
 
 
 def read(href):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import frame_world as world
 import polars as pl
 import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.testing import MemorySource
+from tests.support import frame_world as world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

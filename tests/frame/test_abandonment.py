@@ -7,16 +7,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import frame_world as world
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from query_shapes import PIXEL
-from test_shapes import ENGINES, FACES, reference, verb
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
 from polars_rasteret.testing import FaultySource, MemorySource
+from tests.support import frame_world as world
+from tests.support.frame_faces import ENGINES, FACES, reference, verb
+from tests.support.query_shapes import PIXEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

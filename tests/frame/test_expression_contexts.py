@@ -7,13 +7,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-import frame_world as world
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from test_shapes import ENGINES, FORMS, UNMATCHED, comparable, paired, reference, serials_of
 
 import polars_rasteret as pr
+from tests.support import frame_world as world
+from tests.support.frame_faces import ENGINES, FORMS, UNMATCHED, comparable, paired, reference, serials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,12 +9,12 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from quiet import end_all_reads
-from test_random_queries import query
-from test_shapes import ENGINES, FACES, FORMS, UNMATCHED
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from tests.support.frame_faces import ENGINES, FACES, FORMS, UNMATCHED
+from tests.support.quiet import end_all_reads
+from tests.support.random_queries import query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,10 +19,10 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import from_bounds
-from test_shapes import ENGINES
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
+from tests.support.frame_faces import ENGINES
 
 PREFIX = "memory://resampled/"
 LEFT, TOP, SIDE = 600_000.0, 5_200_000.0, 4_800.0

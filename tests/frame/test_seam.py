@@ -22,10 +22,10 @@ from rasterio.features import geometry_mask, geometry_window
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 from rasterio.windows import from_bounds
-from test_shapes import ENGINES
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
+from tests.support.frame_faces import ENGINES
 
 PREFIX = "memory://seam-tests/"
 SOUTH, NORTH = -30.0, 30.0

@@ -16,9 +16,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
-from test_shapes import ENGINES
 
 import polars_rasteret as pr
+from tests.support.frame_faces import ENGINES
 
 PREFIX = "memory://seam-of-maps/"
 HALF = math.pi * 6_378_137.0

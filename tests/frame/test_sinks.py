@@ -8,14 +8,14 @@ import asyncio
 import textwrap
 from typing import TYPE_CHECKING
 
-import frame_world as world
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from query_shapes import CLEAR, HEAVY, PIXEL
-from test_shapes import ENGINES, FACES, UNMATCHED, paired, reference, samples, serials_of, verb
 
 import polars_rasteret as pr
+from tests.support import frame_world as world
+from tests.support.frame_faces import ENGINES, FACES, UNMATCHED, paired, reference, samples, serials_of, verb
+from tests.support.query_shapes import CLEAR, HEAVY, PIXEL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,16 +11,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import frame_world as world
 import numpy as np
 import polars as pl
 import pytest
 import shapely
 from polars.testing import assert_frame_equal
-from query_shapes import SHAPES
-from test_shapes import ENGINES, FACES, UNMATCHED, paired, reference, samples, serials_of, verb
 
 import polars_rasteret as pr
+from tests.support import frame_world as world
+from tests.support.frame_faces import ENGINES, FACES, UNMATCHED, paired, reference, samples, serials_of, verb
+from tests.support.query_shapes import SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import frame_world as world
 import numpy as np
 import polars as pl
 import pyproj
 import pytest
 import shapely
 from polars.testing import assert_frame_equal
-from test_shapes import ENGINES, FORMS, UNMATCHED, serials_of
 
 import polars_rasteret as pr
+from tests.support import frame_world as world
+from tests.support.frame_faces import ENGINES, FORMS, UNMATCHED, serials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,11 +15,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hostile_bases import read_bases, write_bases
-from hostile_giants import GIANTS, SIZES
-from hostile_headers import outline
-from hostile_mutants import mutant
-from hostile_pool import Pool, harmful
+
+from tests.support.hostile.bases import read_bases, write_bases
+from tests.support.hostile.giants import GIANTS, SIZES
+from tests.support.hostile.headers import outline
+from tests.support.hostile.mutants import mutant
+from tests.support.hostile.pool import Pool, harmful
 
 READ_WHERE_GDAL_FAILS = {
     "gdal-autotest__excessive-memory-TIFFFillTile.tif"

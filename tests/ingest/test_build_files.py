@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 import rasterio
 import shapely
-from range_server import RangeServer
 from rasterio.warp import transform_bounds
-from scene_files import write_scene
 
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
 from polars_rasteret.ingest.build_from_files import build_from_files
 from polars_rasteret.profile import profile
 from polars_rasteret.schema import RECORD_COLUMNS, pixel_dtype, raster_dtype
+from tests.support.range_server import RangeServer
+from tests.support.scene_files import write_scene
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 

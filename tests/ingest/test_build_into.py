@@ -15,8 +15,6 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from range_server import RangeServer
-from scene_files import write_scene
 
 import polars_rasteret as pr
 import polars_rasteret.ingest.resumable_build as into_module
@@ -26,6 +24,8 @@ from polars_rasteret.collection.parts import parts_at
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.indexed_files import N_CHECK_BYTES
 from polars_rasteret.testing import MemorySource, RecordingSource, make_cog
+from tests.support.range_server import RangeServer
+from tests.support.scene_files import write_scene
 
 PER_PART = 10
 

@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from range_server import Fault, RangeServer
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
+from tests.support.range_server import Fault, RangeServer
 
 N_FILES = 60
 

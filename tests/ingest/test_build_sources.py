@@ -11,7 +11,6 @@ import obstore
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from range_server import RangeServer
 
 import polars_rasteret as pr
 import polars_rasteret.ingest.lease as lease_module
@@ -20,6 +19,7 @@ from polars_rasteret.collection.listing import get_object
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.schema import raster_columns
 from polars_rasteret.testing import make_cog
+from tests.support.range_server import RangeServer
 
 FILES = {
     name: make_cog(

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 import shapely
-from range_server import RangeServer
-from scene_files import write_scene
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.ingest.build_from_table import build_from_table
 from polars_rasteret.schema import RECORD_COLUMNS, raster_dtype
+from tests.support.range_server import RangeServer
+from tests.support.scene_files import write_scene
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from range_server import RangeServer
 from rasterio.shutil import copy as rasterio_copy
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
+from tests.support.range_server import RangeServer
 
 TILED = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
 KINDS = {

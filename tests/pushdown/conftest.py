@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from quiet import end_all_reads
-from recorded import Store
 
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from tests.support.quiet import end_all_reads
+from tests.support.recorded import Store
 
 
 @pytest.fixture(autouse=True)

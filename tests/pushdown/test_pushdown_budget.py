@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from recorded import SIZE, TILE, TILE_BYTES, build, noise, points, tiff
 
 import polars_rasteret as pr
 from polars_rasteret.errors import BudgetError, UsageError
+from tests.support.recorded import SIZE, TILE, TILE_BYTES, build, noise, points, tiff
 
 N_TILES = (SIZE // TILE) ** 2
 WHOLE = points([(row, col) for row in range(0, SIZE, 16) for col in range(0, SIZE, 16)])

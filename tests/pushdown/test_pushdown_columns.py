@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from parquet_server import ParquetServer
-from recorded import Store, alias, build, noise, place_origin, points, tiff
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.parquet_server import ParquetServer
+from tests.support.recorded import Store, alias, build, noise, place_origin, points, tiff
 
 N_PLACES, N_PER_PLACE = 8, 25
 BANDS = [f"B{number:02d}" for number in range(1, 13)]

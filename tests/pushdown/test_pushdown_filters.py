@@ -6,11 +6,23 @@ import datetime as dt
 
 import polars as pl
 import pytest
-from parquet_server import ParquetServer
-from recorded import DAYS_PER_PLACE, FIRST_DAY, SIZE, Store, alias, build, noise, place_of, place_origin, points, tiff
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.parquet_server import ParquetServer
+from tests.support.recorded import (
+    DAYS_PER_PLACE,
+    FIRST_DAY,
+    SIZE,
+    Store,
+    alias,
+    build,
+    noise,
+    place_of,
+    place_origin,
+    points,
+    tiff,
+)
 
 N_PLACES, N_PER_PLACE, ROW_GROUP_SIZE = 40, 75, 75
 BANDS = ["B01", "B02", "B03"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from quiet import wait_until_idle
-from recorded import SIZE, TILE, alias, at, build, noise, points, tiff
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.child_process import environment
+from tests.support.quiet import wait_until_idle
+from tests.support.recorded import SIZE, TILE, alias, at, build, noise, points, tiff
 
 N_RECORDS = 400
 BANDS = ["B01", "B02"]
@@ -146,13 +146,11 @@ def test_an_expression_under_head_asks_for_its_rows_only(store, scenes, engine):
 
 
 SCRIPT = """
-import sys
-sys.path[:0] = {paths!r}
 import polars as pl
-from recorded import Store, alias, build, noise, points, tiff
+from tests.support.recorded import Store, alias, build, noise, points, tiff
 
 store = Store()
-scene = build(store, {{"id": ["one"], "B01": [store.put("B01.tif", tiff(noise(0)))]}}, {{"B01": "B01"}})
+scene = build(store, {"id": ["one"], "B01": [store.put("B01.tif", tiff(noise(0)))]}, {"B01": "B01"})
 scenes = alias(store, scene, ["B01"], n_places=1, n_per_place=2_000).lazy()
 plots = points([(200, 300)], x=300_000.0, y=5_000_000.0)
 query = scenes.raster.sample_points(plots, crs=32632).filter(pl.col("B01") > 0).head(5)
@@ -163,7 +161,7 @@ print(query.collect(engine="streaming").height, flush=True)
 def test_a_script_that_ends_right_after_head_ends_cleanly(tmp_path):
     # Polars answers as soon as it has its rows, while its thread is still inside our source.
     script = tmp_path / "script.py"
-    here = Path(__file__).parent
-    script.write_text(SCRIPT.format(paths=[str(here), str(here.parent), *(path for path in sys.path if path)]))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    script.write_text(SCRIPT)
+    command = [sys.executable, script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment())
     assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import polars as pl
 import pytest
-from recorded import SIZE, TILE, TILE_BYTES, alias, at, build, noise, points, tiff
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.recorded import SIZE, TILE, TILE_BYTES, alias, at, build, noise, points, tiff
 
 N_TILES = (SIZE // TILE) ** 2
 WHOLE = points(

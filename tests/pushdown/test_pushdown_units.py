@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
-from recorded import SIZE, build, noise, points, tiff
 from shapely import Point, to_wkb
 
 import polars_rasteret as pr
+from tests.support.child_process import environment
+from tests.support.recorded import SIZE, build, noise, points, tiff
 
 BANDS = ["b0", "b1", "b2"]
 SHAPE = (40, 50)
@@ -113,11 +113,10 @@ def test_a_verb_cut_into_units_gives_the_same_rows_in_the_same_order(rows, engin
 
 SCRIPT = """
 import resource, sys
-sys.path[:0] = {paths!r}
 import numpy as np
 import polars as pl
 import polars_rasteret as pr
-from recorded import Store, build, noise, points, tiff
+from tests.support.recorded import Store, build, noise, points, tiff
 
 store = Store()
 href = store.put("all.tif", tiff(noise(2, n_bands=4, height=1024, width=1024), interleave="pixel", tile=256))
@@ -141,10 +140,10 @@ assert grown < {limit_mb}, grown
 def test_windows_larger_than_the_allowance_go_to_a_sink_in_bounded_memory(tmp_path):
     # 6,000 windows of 128 x 128 pixels of four UInt16 bands are 786 MB, and 8 MB in a row group.
     # About 200 to 400 MB were measured, and 3 GB with row groups of Polars' default size.
-    script, here = tmp_path / "script.py", Path(__file__).parent
-    paths = [str(here), str(here.parent), *(path for path in sys.path if path)]
-    script.write_text(SCRIPT.format(paths=paths, limit_mb=550))
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(limit_mb=550))
     chips = tmp_path / "chips.parquet"
-    done = subprocess.run([sys.executable, script, chips], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, script, chips]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment())
     chips.unlink(missing_ok=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import check_answers as check
-import eager_reference as eager
 import numpy as np
 import polars as pl
 import pytest
-import small_worlds as small
 
 import polars_rasteret as pr
+from tests.support import check_answers as check
+from tests.support import eager_reference as eager
+from tests.support import small_worlds as small
 
 WORLD = small.rich_world()
 BROKEN = {(0, "red"), (2, "scl"), (4, "red"), (5, "red"), (5, "scl"), (8, "red"), (8, "temp"), (7, "scl")}

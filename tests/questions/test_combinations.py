@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import check_answers as check
-import eager_reference as eager
 import polars as pl
 import pytest
-import real_scenes as real
-import small_worlds as small
+
+from tests.support import check_answers as check
+from tests.support import eager_reference as eager
+from tests.support import real_scenes as real
+from tests.support import small_worlds as small
 
 ATS = (None, "visited", "visited_day")
 TOLERANCES = (None, "1d12h")

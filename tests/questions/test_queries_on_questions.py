@@ -10,18 +10,18 @@ import random
 from functools import cache
 from typing import Any
 
-import check_answers as check
-import eager_planes
-import eager_reference as eager
-import frame_world as world
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from query_shapes import SHAPES
-from test_random_queries import query
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource
+from tests.support import check_answers as check
+from tests.support import eager_planes
+from tests.support import eager_reference as eager
+from tests.support import frame_world as world
+from tests.support.query_shapes import SHAPES
+from tests.support.random_queries import query
 
 bright = eager.Validity(pl.col("red") > 1_500, lambda v: None if v["red"] is None else v["red"] > 1_500, ("red",))
 # The caller has a column of this name too: a band's name means the band.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import check_answers as check
 import numpy as np
 import polars as pl
 import pyproj
@@ -12,6 +11,7 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource, make_cog
+from tests.support import check_answers as check
 
 PREFIX = "memory://two-crs/"
 LEFT, TOP, STEP = 500_000.0, 5_000_000.0, 10.0

@@ -6,13 +6,13 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-import check_answers as check
-import eager_reference as eager
 import polars as pl
 import pytest
-import small_worlds as small
 
 import polars_rasteret as pr
+from tests.support import check_answers as check
+from tests.support import eager_reference as eager
+from tests.support import small_worlds as small
 
 WORLD = small.rich_world()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tiff_writer import DOUBLE, LONG, SHORT, tiff_of
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, UsageError
+from tests.support.tiff_writer import DOUBLE, LONG, SHORT, tiff_of
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux keeps the peak of a process")
 MB = 1_000_000

@@ -19,10 +19,10 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.enums import WktVersion
 from rasterio.io import MemoryFile
-from tiff_driver import Driver
-from tiff_writer import ASCII, DOUBLE, LONG, SHORT, tiff_of
 
 import polars_rasteret as pr
+from tests.support.tiff_driver import Driver
+from tests.support.tiff_writer import ASCII, DOUBLE, LONG, SHORT, tiff_of
 
 USER = 32767
 # What stays refused though GDAL gives a CRS, and why.

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
-from tiff_driver import Driver
-from tiff_writer import ASCII, LONG, SHORT, tiff_of
 
 import polars_rasteret as pr
 from polars_rasteret.assemble.values import masking_value, validity
 from polars_rasteret.tiff.tile_table import unpack
+from tests.support.tiff_driver import Driver
+from tests.support.tiff_writer import ASCII, LONG, SHORT, tiff_of
 
 DTYPES = [f"{kind}{size}" for kind in "ui" for size in (1, 2, 4, 8)] + ["f4", "f8"]
 FORMATS = {"u": 1, "i": 2, "f": 3}

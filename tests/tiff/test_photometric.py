@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import MemoryFile
-from tiff_driver import Driver, Raster
-from tiff_writer import LONG, SHORT, tiff_of
 
 from polars_rasteret.errors import FileFormatError
+from tests.support.tiff_driver import Driver, Raster
+from tests.support.tiff_writer import LONG, SHORT, tiff_of
 
 PHOTOMETRICS = {
     0: "white is zero",

@@ -15,9 +15,9 @@ import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
-from tiff_driver import Driver, Raster
 
 from polars_rasteret.errors import FileFormatError
+from tests.support.tiff_driver import Driver, Raster
 
 UTM = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]

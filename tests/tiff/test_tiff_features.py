@@ -9,12 +9,12 @@ import imagecodecs
 import numpy as np
 import pytest
 import rasterio
-import tiff_writer as tw
 from rasterio.errors import NotGeoreferencedWarning
-from tiff_driver import Driver, Raster
-from tiff_writer import tiff_of
 
 from polars_rasteret.errors import FileFormatError
+from tests.support import tiff_writer as tw
+from tests.support.tiff_driver import Driver, Raster
+from tests.support.tiff_writer import tiff_of
 
 CODECS = {
     1: bytes,

@@ -10,13 +10,13 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiff_driver import Driver, Raster, description
 
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.tiff.gdal_metadata import band_notes, nodata_of
 from polars_rasteret.tiff.georeference import transform_of
 from polars_rasteret.tiff.received_bytes import ReceivedBytes
 from polars_rasteret.tiff.tile_table import unpack
+from tests.support.tiff_driver import Driver, Raster, description
 
 FEED = [
     "derived/COG_f32_zstd_b128.tif",

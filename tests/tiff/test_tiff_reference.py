@@ -15,12 +15,12 @@ import pyproj
 import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
-from tiff_driver import Driver, Raster, sha256
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.header import TiffFile
 from polars_rasteret.tiff.inflate import JPEG2000, JPEGXL, NAMES, PNG
 from polars_rasteret.tiff.layout import UNSUPPORTED_COMPRESSIONS
+from tests.support.tiff_driver import Driver, Raster, sha256
 
 # Where we differ from rasterio on purpose. Anything else that differs fails.
 HEIGHT = "heights are left out of a CRS: pixels have two coordinates"

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 import rasterio
-import tiff_writer as tw
 from rasterio.shutil import copy as copy_raster
-from tiff_driver import Driver, Raster
-from tiff_writer import tiff_of
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.tile_table import pack, unpack
+from tests.support import tiff_writer as tw
+from tests.support.tiff_driver import Driver, Raster
+from tests.support.tiff_writer import tiff_of
 
 TRANSFORM = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
 

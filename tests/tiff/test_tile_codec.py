@@ -12,11 +12,11 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiff_driver import Driver, Raster
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff import inflate, picture_codecs
 from polars_rasteret.tiff.codec import Scratch, TileCodec
+from tests.support.tiff_driver import Driver, Raster
 
 ENCODERS = {
     1: bytes,

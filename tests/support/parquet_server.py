@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from range_server import RangeServer
+from tests.support.range_server import RangeServer
 
 
 class ParquetServer(RangeServer):

@@ -24,7 +24,7 @@ _MOST_CLOCK_S = 20.0
 
 def main(folder: str) -> None:
     """Run the cases that stdin names."""
-    from hostile_bases import read_bases
+    from tests.support.hostile.bases import read_bases
 
     bases = read_bases(Path(folder))
     jobs = _jobs(bases)
@@ -62,10 +62,10 @@ def _limit(n_bytes: int) -> None:
 
 def _jobs(bases: list[tuple[str, bytes]]) -> dict:
     """Each takes a seed or a path; what they import differs, because GDAL must not share a process with us."""
-    from hostile_mutants import mutant
+    from tests.support.hostile.mutants import mutant
 
     def direct(case: str) -> dict:
-        from hostile_reading import read_directly
+        from tests.support.hostile.reading import read_directly
 
         data = mutant(int(case), bases)[1]
         _fill_new_memory(0x55)
@@ -77,35 +77,35 @@ def _jobs(bases: list[tuple[str, bytes]]) -> dict:
         return vars(first)
 
     def query(case: str) -> dict:
-        from hostile_reading import read_from_memory
+        from tests.support.hostile.reading import read_from_memory
 
         engine = ("streaming", "in-memory")[int(case) % 2]
         return vars(read_from_memory(mutant(int(case), bases)[1], case, engine))
 
     def file(case: str) -> dict:
-        from hostile_reading import read_by_query
+        from tests.support.hostile.reading import read_by_query
 
         return vars(read_by_query(case, "streaming"))
 
     def table(case: str) -> dict:
-        from hostile_reading import unpack_mutant
-        from hostile_tables import table_mutant
+        from tests.support.hostile.reading import unpack_mutant
+        from tests.support.hostile.tables import table_mutant
 
         return vars(unpack_mutant(table_mutant(int(case), tables)))
 
     def giant(case: str) -> dict:
-        from hostile_giants import read_giant
+        from tests.support.hostile.giants import read_giant
 
         return vars(read_giant(case))
 
     def gdal(case: str) -> dict:
-        from hostile_gdal import read_with_gdal
+        from tests.support.hostile.gdal import read_with_gdal
 
         return read_with_gdal(mutant(int(case), bases)[1] if case.isdecimal() else Path(case).read_bytes())
 
     tables: list[bytes] = []
     if sys.argv[2] == "ours":
-        from hostile_tables import packed_tables
+        from tests.support.hostile.tables import packed_tables
 
         tables += packed_tables(bases)
     return {"direct": direct, "query": query, "file": file, "table": table, "giant": giant, "gdal": gdal}
@@ -118,7 +118,7 @@ def _fill_new_memory(value: int) -> None:
 
 def _warm_up(bases: list[tuple[str, bytes]]) -> None:
     """Start threads and fill what is filled once, with sound files, so that it does not count for the first case."""
-    from hostile_reading import read_directly, read_from_memory
+    from tests.support.hostile.reading import read_directly, read_from_memory
 
     for name, data in bases[::5]:
         read_directly(data)

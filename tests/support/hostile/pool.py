@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,12 +10,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
+from tests.support.child_process import environment
+
 _N_CHUNK = 50
 
 
 class Worker:
-    """One process of ``hostile_worker``; ``ours`` has the package in it, ``gdal`` has GDAL."""
+    """One process of ``tests.support.hostile.worker``; ``ours`` has the package in it, ``gdal`` has GDAL."""
 
     def __init__(self, folder: Path, which: str) -> None:
         self._folder, self._which = folder, which
@@ -24,11 +24,10 @@ class Worker:
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
-        paths = [str(_HERE), str(_HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, str(_HERE / "hostile_worker.py"), str(self._folder), self._which],
+            [sys.executable, "-m", "tests.support.hostile.worker", str(self._folder), self._which],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=environment(),
         )  # fmt: skip
         first = self._process.stdout.readline()
         assert first == "ready\n", (first, self._stderr())

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from hostile_fingerprint import fingerprint
 
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, RasteretError
@@ -20,6 +19,7 @@ from polars_rasteret.tiff.codec import Scratch, TileCodec
 from polars_rasteret.tiff.header import read_header
 from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LZMA, ZSTD, inflate
 from polars_rasteret.tiff.tile_table import BandTiles, Image, pack, unpack
+from tests.support.hostile.fingerprint import fingerprint
 
 _MOST_PIXELS = 1 << 20
 _WINDOW = 96

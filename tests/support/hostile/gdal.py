@@ -16,7 +16,7 @@ _MOST_PIXELS = 1 << 20
 
 def read_with_gdal(data: bytes) -> dict:
     """Give the same facts as for our own reading."""
-    from hostile_fingerprint import fingerprint
+    from tests.support.hostile.fingerprint import fingerprint
 
     warnings.simplefilter("ignore")
     try:

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.child_process import environment
+
 WAIT_S = 300.0
 
 _STAGE = re.compile(r"\.[^/]*\.writing(/|$)")
@@ -156,11 +158,11 @@ class Writers:
     def __enter__(self) -> Self:
         # Polars in a forked child warns; nothing of it runs in the parent.
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__],
+            [sys.executable, "-W", "ignore", "-m", "tests.support.killed_writers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "POLARS_MAX_THREADS": "1"},
+            env=environment(POLARS_MAX_THREADS="1"),
         )
         return self
 

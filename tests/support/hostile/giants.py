@@ -10,11 +10,11 @@ import zlib
 
 import imagecodecs
 import numpy as np
-from hostile_reading import Outcome
-from hostile_tiles import fletcher32
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.codec import Scratch, TileCodec
+from tests.support.hostile.reading import Outcome
+from tests.support.hostile.tiles import fletcher32
 
 _SMALL = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
 

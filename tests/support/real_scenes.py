@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import eager_planes
-import eager_reference as eager
 import numpy as np
 import polars as pl
 
 import polars_rasteret as pr
+from tests.support import eager_planes
+from tests.support import eager_reference as eager
 
 BANDS = ("blue", "red", "nir", "qa")
 DTYPES: dict[str, pl.DataType] = dict.fromkeys(BANDS, pl.UInt16())

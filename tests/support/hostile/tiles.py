@@ -10,7 +10,8 @@ import zlib
 
 import imagecodecs
 import numpy as np
-from hostile_headers import Outline, Tag
+
+from tests.support.hostile.headers import Outline, Tag
 
 _HUGE = (0, 1, 2, 15, 17, 31, 33, 60_000, 65_535, 16_383, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 30)
 _MARKERS = (

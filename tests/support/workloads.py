@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from small_archive import BANDS, N_SCENES
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.small_archive import BANDS, N_SCENES
 
 if TYPE_CHECKING:
-    from small_archive import Archive
+    from tests.support.small_archive import Archive
 
 FACES_ON_ENGINES = [
     ("verb", "streaming"),

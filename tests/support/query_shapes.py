@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import frame_world as world
 import polars as pl
 import polars.selectors as cs
+
+from tests.support import frame_world as world
 
 if TYPE_CHECKING:
     from collections.abc import Callable

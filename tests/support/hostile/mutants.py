@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import struct
 
-from hostile_headers import HEADERS, outline
-from hostile_tiles import tiles
+from tests.support.hostile.headers import HEADERS, outline
+from tests.support.hostile.tiles import tiles
 
 
 def mutant(seed: int, bases: list[tuple[str, bytes]]) -> tuple[str, bytes]:

@@ -14,7 +14,8 @@ from fractions import Fraction
 from typing import Any
 
 import polars as pl
-from eager_planes import Place, Plane, cubic_weights, linear_weights
+
+from tests.support.eager_planes import Place, Plane, cubic_weights, linear_weights
 
 TICK = dt.timedelta(microseconds=1)
 

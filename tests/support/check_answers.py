@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import eager_reference as eager
 import polars as pl
 import polars.selectors as cs
 from polars.testing import assert_frame_equal
+
+from tests.support import eager_reference as eager
 
 ENGINES = ("streaming", "in-memory")
 After = Callable[[pl.LazyFrame], pl.LazyFrame]

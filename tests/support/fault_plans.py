@@ -8,12 +8,12 @@ import threading
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from range_server import Fault
+from tests.support.range_server import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from range_server import RangeServer, Seen
+    from tests.support.range_server import RangeServer, Seen
 
 
 def http_date(seconds_from_now: float) -> str:

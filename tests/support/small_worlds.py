@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-import eager_planes
-import eager_reference as eager
 import numpy as np
 import polars as pl
 import pyproj
@@ -23,6 +21,8 @@ from rasterio.transform import Affine
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource
+from tests.support import eager_planes
+from tests.support import eager_reference as eager
 
 PREFIX = "memory://small-worlds/"
 DTYPES: dict[str, pl.DataType] = {"red": pl.UInt16(), "nir": pl.UInt16(), "scl": pl.UInt8(), "temp": pl.Float32()}
