@@ -39,9 +39,10 @@ from polars_rasteret.profile import profile
 
 if TYPE_CHECKING:
     from polars_rasteret import testing
-    from polars_rasteret.collection.describe import Description
-    from polars_rasteret.collection.scan import scan_collection
-    from polars_rasteret.collection.upkeep import compact, list_collections, remove
+    from polars_rasteret.collection.queries.describe import Description
+    from polars_rasteret.collection.reading.list_collections import list_collections
+    from polars_rasteret.collection.reading.scan import scan_collection
+    from polars_rasteret.collection.writing.upkeep import compact, remove
     from polars_rasteret.fetch.sources.byte_source import ByteSource
     from polars_rasteret.fetch.sources.stores import configure_store
     from polars_rasteret.frame.estimate.dry_run import Estimate, estimate
@@ -81,15 +82,15 @@ _LAZY = {
     "build_from_files": "polars_rasteret.ingest.build_from_files",
     "build_from_table": "polars_rasteret.ingest.build_from_table",
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
-    "Description": "polars_rasteret.collection.describe",
+    "Description": "polars_rasteret.collection.queries.describe",
     "Estimate": "polars_rasteret.frame.estimate.dry_run",
-    "compact": "polars_rasteret.collection.upkeep",
+    "compact": "polars_rasteret.collection.writing.upkeep",
     "configure_store": "polars_rasteret.fetch.sources.stores",
     "estimate": "polars_rasteret.frame.estimate.dry_run",
-    "list_collections": "polars_rasteret.collection.upkeep",
+    "list_collections": "polars_rasteret.collection.reading.list_collections",
     "refresh": "polars_rasteret.ingest.refresh",
-    "remove": "polars_rasteret.collection.upkeep",
-    "scan_collection": "polars_rasteret.collection.scan",
+    "remove": "polars_rasteret.collection.writing.upkeep",
+    "scan_collection": "polars_rasteret.collection.reading.scan",
 }
 
 

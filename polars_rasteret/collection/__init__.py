@@ -1,7 +1,8 @@
-"""How does a collection lie on a disk, and what does a writer leave that is killed?
+"""How is a table of records stored, opened, asked and changed, and what does a killed writer leave behind?
 
-The modules of this folder scan, write, change and ask collections. This page is their protocol on a local disk; `part_files`
-takes its steps. A collection is a folder of parts, or one file::
+`storage` holds the files of a collection, `reading` opens them, `queries` asks about records and filters them, `writing` writes
+and changes them. This page is the protocol on a local disk; `writing.publishing` takes its steps. A collection is a folder of
+parts, or one file::
 
     NAME/                           NAME.parquet                      the records
       part-*.parquet                                                  a part, perhaps in folders ``key=value``
@@ -60,6 +61,7 @@ in a folder is one PUT: appends beside each other are safe; an append of several
 `refresh` take several steps, so let them have the folder for themselves. Tables that many change at once are what table formats
 are for.
 
-The folder may be a stranger's. Journal and lease are believed when they name plain parts inside the folder only (`stated`), no
-link is followed on the way to a file that is deleted or replaced, and locks and stages are not opened through links.
+The folder may be a stranger's. Journal and lease are believed when they name plain parts inside the folder only
+(`untrusted_files`), no link is followed on the way to a file that is deleted or replaced, and locks and
+stages are not opened through links.
 """

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from polars_rasteret.collection.geoparquet import UNREAD
-from polars_rasteret.collection.unsigned import with_keys_kept_back
+from polars_rasteret.collection.storage.geoparquet import UNREAD
+from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
@@ -23,7 +23,7 @@ from polars_rasteret.schema import TIME
 if TYPE_CHECKING:
     import os
 
-    from polars_rasteret.collection.listing import Listed
+    from polars_rasteret.collection.storage.object_store import ListedObject
 
 
 def build_from_files(
@@ -92,7 +92,7 @@ def build_from_files(
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
     wanted = _wanted_bands(bands)
-    listed: dict[str, Listed] = {}
+    listed: dict[str, ListedObject] = {}
     hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider, listed=listed)
     hrefs = with_keys_kept_back(pl.DataFrame({"href": hrefs}, schema={"href": pl.String}))["href"].to_list()
     indices = None if wanted is None else sorted(set(wanted.values()))

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.geoparquet import UNREAD
-from polars_rasteret.collection.spatial import lonlat_geometry
-from polars_rasteret.collection.unsigned import with_keys_kept_back
+from polars_rasteret.collection.queries.spatial import lonlat_geometry
+from polars_rasteret.collection.storage.geoparquet import UNREAD
+from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, normalize_crs
 from polars_rasteret.geo.geometry import parsed

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from polars_rasteret.collection.listing import obstore_provider
+from polars_rasteret.collection.storage.object_store import obstore_provider
 from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
 from polars_rasteret.fetch.sources.byte_source import FileKey, Terms

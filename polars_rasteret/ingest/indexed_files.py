@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.geoparquet import UNREAD, UNREAD_DTYPE
-from polars_rasteret.collection.part_rows import read_unread
-from polars_rasteret.collection.parts import Part, polars_options, read_schema
+from polars_rasteret.collection.reading.part_rows import read_unread
+from polars_rasteret.collection.storage.geoparquet import UNREAD, UNREAD_DTYPE
+from polars_rasteret.collection.storage.parts import Part, polars_options, read_schema
 from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, StaleIndexError
 from polars_rasteret.fetch.failures import MissingFileError

@@ -18,15 +18,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.collection.disk import clear_failures, sync_folder, write_text
-from polars_rasteret.collection.listing import Listed, PutRefusedError, Stored, delete_objects, get_object, put_object
-from polars_rasteret.collection.part_files import LEASE_FILE, recover
-from polars_rasteret.collection.part_rows import read_part
-from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at
-from polars_rasteret.collection.sink import changeable_file, write_parts
-from polars_rasteret.collection.staging import staging
-from polars_rasteret.collection.stated import not_ours, read_statement, stated_names, statement, why_not_plain
-from polars_rasteret.collection.writer_lock import only_writer
+from polars_rasteret.collection.reading.part_rows import read_part
+from polars_rasteret.collection.storage.durable_writes import clear_failures, sync_folder, write_text
+from polars_rasteret.collection.storage.object_store import (
+    ListedObject,
+    PutRefusedError,
+    StoredObject,
+    delete_objects,
+    get_object,
+    put_object,
+)
+from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at
+from polars_rasteret.collection.storage.staging import staging
+from polars_rasteret.collection.storage.untrusted_files import (
+    checked_part_names,
+    not_ours,
+    parsed_json,
+    read_json_file,
+    why_not_plain,
+)
+from polars_rasteret.collection.storage.writer_lock import only_writer
+from polars_rasteret.collection.writing.publishing import LEASE_FILE, recover
+from polars_rasteret.collection.writing.sink import changeable_file, write_parts
 from polars_rasteret.errors import FetchError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +65,7 @@ class Build:
     over: Sequence[Part]
     """The single file that grows, as it was found; empty where there is none."""
     options: Mapping[str, Any]
-    lease: Stored | None = field(default=None)
+    lease: StoredObject | None = field(default=None)
 
     def is_from_before(self, part: Part) -> bool:
         """Return whether a part was there before this build, or before the interrupted build that it continues."""
@@ -170,7 +183,7 @@ def _begun(folder: Path, file: str | None, options: Mapping[str, Any]) -> Build:
         recover(folder, is_file=False, is_build=True)
     file_of_lease = folder / LEASE_FILE
     over = parts_at(file) if file else []
-    told = _checked(read_statement(file_of_lease), str(file_of_lease))
+    told = _checked(read_json_file(file_of_lease), str(file_of_lease))
     if told is not None and told["of"] == _identity(over):
         return Build(folder=str(folder), before=frozenset(told["before"]), of=told["of"], over=over, options=options)
     build = _new_build(str(folder), over, options, is_file=file is not None)
@@ -184,7 +197,7 @@ def _begun(folder: Path, file: str | None, options: Mapping[str, Any]) -> Build:
 
 def _begun_in_bucket(folder: str, file: str | None, options: Mapping[str, Any]) -> Build:
     held = get_object(_href(folder), **options)
-    told = None if held is None else _checked(statement(held.data, _href(folder)), _href(folder))
+    told = None if held is None else _checked(parsed_json(held.data, _href(folder)), _href(folder))
     if held is not None and told is not None:
         _refuse_unexpired(folder, told["by"], held.modified)
     over = parts_at(file, **options) if file else []
@@ -205,7 +218,7 @@ def _checked(said: Any, where: str) -> dict[str, Any] | None:
         return None
     if not isinstance(said, dict) or said.keys() != {"before", "of", "by"}:
         raise not_ours(where, 'it is not {"before": [names], "of": ..., "by": ...}')
-    stated_names(said["before"], where)
+    checked_part_names(said["before"], where)
     of, by = said["of"], said["by"]
     if of is not None and not (isinstance(of, list) and all(isinstance(one, int | str | None) for one in of)):
         raise not_ours(where, "its 'of' is no size and time of a file")
@@ -236,7 +249,7 @@ def _new_build(folder: str, over: Sequence[Part], options: Mapping[str, Any], *,
 def _identity(over: Sequence[Part]) -> Any:
     """Return the identity of a single file, by which a changed file is noticed; as JSON values, because a lease holds it."""
     identity = over[0].identity if over else None
-    if isinstance(identity, Listed):
+    if isinstance(identity, ListedObject):
         return [identity.size, identity.etag]
     return list(identity) if isinstance(identity, tuple) else None
 

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.extent import with_places
-from polars_rasteret.collection.geoparquet import UNREAD
-from polars_rasteret.collection.part_rows import read_part
-from polars_rasteret.collection.parts import is_all_null, read_schema
-from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import write_parts
-from polars_rasteret.collection.upkeep import changing, folder_of
+from polars_rasteret.collection.queries.extent import with_places
+from polars_rasteret.collection.reading.part_rows import read_part
+from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.storage.geoparquet import UNREAD
+from polars_rasteret.collection.storage.parts import is_all_null, read_schema
+from polars_rasteret.collection.writing.sink import write_parts
+from polars_rasteret.collection.writing.upkeep import changing, folder_of
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
 from polars_rasteret.ingest.indexed_files import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from polars_rasteret.collection.parts import Part
+    from polars_rasteret.collection.storage.parts import Part
 
 
 def refresh(

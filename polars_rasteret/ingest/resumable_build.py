@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.part_rows import read_unread
-from polars_rasteret.collection.parts import Part, is_one_file, parts_at, plain_path
-from polars_rasteret.collection.scan import scan_collection, scan_parts
-from polars_rasteret.collection.sink import write_parts
+from polars_rasteret.collection.reading.part_rows import read_unread
+from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
+from polars_rasteret.collection.storage.parts import Part, is_one_file, parts_at, plain_path
+from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from polars_rasteret.collection.listing import Listed
+    from polars_rasteret.collection.storage.object_store import ListedObject
 
 RECORDS_PER_PART = 2_000
 """Records of a part that a build writes; a kill loses at most the headers of three."""
@@ -65,7 +65,7 @@ def build_into(
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
-    listed: Mapping[str, Listed] | None = None,
+    listed: Mapping[str, ListedObject] | None = None,
 ) -> pl.LazyFrame:
     """Make the records that are not there yet, refresh those whose files changed, and scan the collection.
 
@@ -102,7 +102,7 @@ def _grow(
     build: Build,
     *,
     progress: bool | None,
-    listed: Mapping[str, Listed],
+    listed: Mapping[str, ListedObject],
     options: Mapping[str, Any],
 ) -> None:
     parts = parts_at(build.folder, **options)
@@ -140,7 +140,7 @@ def _rows_to_make(
     accepted: Mapping[str, np.dtype[Any]],
     known_changes: dict[str, bool],
     *,
-    listed: Mapping[str, Listed],
+    listed: Mapping[str, ListedObject],
     progress: bool | None,
     options: Mapping[str, Any],
 ) -> list[int]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from polars_rasteret.collection.listing import Listed, list_files
+from polars_rasteret.collection.storage.object_store import ListedObject, list_files
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.sources.local_source import local_path
 from polars_rasteret.hrefs import shown
@@ -29,7 +29,7 @@ def hrefs_of(
     *,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
-    listed: dict[str, Listed] | None = None,
+    listed: dict[str, ListedObject] | None = None,
 ) -> list[str]:
     """Give the absolute href of every file that `sources` names.
 
@@ -94,7 +94,7 @@ def _expand(
     source: str,
     storage_options: Mapping[str, Any] | None,
     credential_provider: Any,
-    listed: dict[str, Listed] | None,
+    listed: dict[str, ListedObject] | None,
 ) -> list[str]:
     if is_remote(source):
         return _expand_remote(source, storage_options, credential_provider, listed)
@@ -127,7 +127,7 @@ def _expand_remote(
     source: str,
     storage_options: Mapping[str, Any] | None,
     credential_provider: Any,
-    listed: dict[str, Listed] | None,
+    listed: dict[str, ListedObject] | None,
 ) -> list[str]:
     scheme = source.partition("://")[0]
     if scheme in ("http", "https"):

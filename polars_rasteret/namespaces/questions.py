@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from polars_rasteret.collection.describe import Description
+    from polars_rasteret.collection.queries.describe import Description
 
 
 class Questions:
@@ -31,13 +31,13 @@ class Questions:
         >>> pr.testing.example_scenes().raster.bands()
         ['red', 'nir']
         """
-        from polars_rasteret.collection.extent import bands
+        from polars_rasteret.collection.queries.extent import bands
 
         return bands(self._lf)
 
     def bounds(self) -> tuple[float, float, float, float]:
         """Give ``(minx, miny, maxx, maxy)`` of all records in longitude and latitude."""
-        from polars_rasteret.collection.extent import bounds
+        from polars_rasteret.collection.queries.extent import bounds
 
         return bounds(self._lf)
 
@@ -50,13 +50,13 @@ class Questions:
         >>> pr.testing.example_scenes().raster.crs()
         ['EPSG:32632']
         """
-        from polars_rasteret.collection.extent import crs
+        from polars_rasteret.collection.queries.extent import crs
 
         return crs(self._lf)
 
     def describe(self) -> Description:
         """Summarise the collection; prints as a table and renders as HTML."""
-        from polars_rasteret.collection.describe import describe
+        from polars_rasteret.collection.queries.describe import describe
 
         return describe(self._lf)
 
@@ -75,7 +75,7 @@ class Questions:
         -----
         Its bounding box lands in the Parquet scan and skips row groups; the exact footprint decides after.
         """
-        from polars_rasteret.collection.spatial import intersects
+        from polars_rasteret.collection.queries.spatial import intersects
 
         return intersects(self._lf, geometry_or_bounds, crs)
 
@@ -105,7 +105,7 @@ class Questions:
         split, split_column
             Keep these values of a column.
         """
-        from polars_rasteret.collection.subset import subset
+        from polars_rasteret.collection.queries.subset import subset
 
         return subset(
             self._lf,
@@ -154,7 +154,7 @@ class Questions:
             When `path` exists and `mode` is ``"error"``, appended pixels have no common dtype with those there,
             or another writer is at work.
         """
-        from polars_rasteret.collection.sink import sink_collection
+        from polars_rasteret.collection.writing.sink import sink_collection
 
         more: dict[str, Any] = {} if row_group_size is None else {"row_group_size": row_group_size}
         sink_collection(

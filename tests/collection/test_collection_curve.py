@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.collection.curve import BITS, curve_order, hilbert_index
+from polars_rasteret.collection.writing.hilbert import BITS, hilbert_index, hilbert_order
 
 
 @given(st.integers(1, 6))
@@ -39,7 +39,7 @@ def test_a_finer_curve_keeps_the_order_of_the_coarser_one(cells):
 )
 def test_the_order_is_a_permutation_with_places_before_no_places(bounds):
     array = np.array(bounds, dtype=np.float64).reshape(-1, 4)
-    order = curve_order(array)
+    order = hilbert_order(array)
     assert sorted(order.tolist()) == list(range(len(array)))
     missing = np.isnan(array[order]).any(axis=1)
     assert (np.diff(missing.astype(int)) >= 0).all()
@@ -47,4 +47,4 @@ def test_the_order_is_a_permutation_with_places_before_no_places(bounds):
 
 def test_records_without_a_place_and_ties_keep_their_order():
     same = np.array([[0, 0, 1, 1.0]] * 3 + [[np.nan] * 4] * 3)
-    assert curve_order(same).tolist() == [0, 1, 2, 3, 4, 5]
+    assert hilbert_order(same).tolist() == [0, 1, 2, 3, 4, 5]

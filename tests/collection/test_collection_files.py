@@ -14,10 +14,10 @@ import shapely
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-from polars_rasteret.collection.extent import with_places
-from polars_rasteret.collection.parts import parts_at
-from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import sink_collection
+from polars_rasteret.collection.queries.extent import with_places
+from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.storage.parts import parts_at
+from polars_rasteret.collection.writing.sink import sink_collection
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import pixel_dtype, raster_dtype
 from polars_rasteret.testing import make_cog
@@ -321,9 +321,9 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path):
     code = f"""
         import os, sys
         import polars as pl
-        import polars_rasteret.collection.part_files as part_files
-        import polars_rasteret.collection.sink as sink
-        from polars_rasteret.collection.scan import scan_collection
+        import polars_rasteret.collection.writing.publishing as part_files
+        import polars_rasteret.collection.writing.sink as sink
+        from polars_rasteret.collection.reading.scan import scan_collection
         write = part_files._write_parquet
         def dying(frame, file, *args, **kwargs):
             file.write(b"PAR1 half a file")

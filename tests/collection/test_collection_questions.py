@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from polars_rasteret.collection.describe import describe
-from polars_rasteret.collection.extent import bands, bounds, crs, with_places
-from polars_rasteret.collection.periods import period_of
-from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import sink_collection
-from polars_rasteret.collection.spatial import intersects
-from polars_rasteret.collection.subset import subset
+from polars_rasteret.collection.queries.describe import describe
+from polars_rasteret.collection.queries.extent import bands, bounds, crs, with_places
+from polars_rasteret.collection.queries.periods import period_of
+from polars_rasteret.collection.queries.spatial import intersects
+from polars_rasteret.collection.queries.subset import subset
+from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.writing.sink import sink_collection
 from polars_rasteret.errors import UsageError
 from polars_rasteret.testing import example_scenes
 from tests.support.collection_frames import grid_of_scenes, raster_column

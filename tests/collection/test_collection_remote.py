@@ -8,10 +8,10 @@ import pytest
 
 import polars_rasteret as pr
 import polars_rasteret.ingest.resumable_build as into_module
-from polars_rasteret.collection.extent import with_places
-from polars_rasteret.collection.listing import glob_pattern, list_objects
-from polars_rasteret.collection.scan import scan_collection
-from polars_rasteret.collection.sink import sink_collection
+from polars_rasteret.collection.queries.extent import with_places
+from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.storage.object_store import glob_pattern, list_objects
+from polars_rasteret.collection.writing.sink import sink_collection
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.testing import make_cog
 from tests.support.collection_frames import grid_of_scenes

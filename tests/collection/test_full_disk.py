@@ -14,7 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-import polars_rasteret.collection.part_files as part_files_module
+import polars_rasteret.collection.writing.publishing as part_files_module
 from polars_rasteret.errors import FetchError
 from polars_rasteret.testing import make_cog
 from tests.support.collection_frames import grid_of_scenes
@@ -24,7 +24,7 @@ LIMITED = """
     import resource, signal, sys
     import polars as pl
     import polars_rasteret as pr
-    import polars_rasteret.collection.upkeep as upkeep_module
+    import polars_rasteret.collection.writing.upkeep as upkeep_module
     folder, *limits = sys.argv[1:]
     upkeep_module.RECORDS_PER_PART = 60
     more = pr.scan_collection(folder + "/more").collect()
@@ -144,8 +144,8 @@ def test_a_bucket_that_takes_no_more_leaves_what_was_there(monkeypatch):
                 left[0] = n_good
                 with monkeypatch.context() as patch:
                     patch.setattr(part_files_module, "_write_parquet", full)
-                    patch.setattr("polars_rasteret.collection.upkeep.RECORDS_PER_PART", 10)
-                    patch.setattr("polars_rasteret.collection.sink.ROW_GROUP_SIZE", 10)
+                    patch.setattr("polars_rasteret.collection.writing.upkeep.RECORDS_PER_PART", 10)
+                    patch.setattr("polars_rasteret.collection.writing.sink.ROW_GROUP_SIZE", 10)
                     if n_good and change.__code__.co_names[-1] == "sink_collection":
                         continue  # one part only: it is there, or not
                     with pytest.raises(

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import polars_rasteret as pr
-import polars_rasteret.collection.stated as stated_module
-from polars_rasteret.collection.stated import why_not_plain
+import polars_rasteret.collection.storage.untrusted_files as stated_module
+from polars_rasteret.collection.storage.untrusted_files import why_not_plain
 from polars_rasteret.errors import FileFormatError, RasteretError, UsageError
 from polars_rasteret.testing import make_cog
 from tests.support.collection_frames import grid_of_scenes
@@ -278,7 +278,7 @@ def test_a_marker_in_a_bucket_is_checked_too(tmp_path, monkeypatch):
             server.objects["bucket/c/_build.json"] = data
             with pytest.raises(FileFormatError, match=r"s3://bucket/c/_build\.json was not written by"):
                 pr.build_from_files([href], bands=["red"], into="s3://bucket/c", **options)
-        monkeypatch.setattr("polars_rasteret.collection.listing.MAX_BYTES", 10)
+        monkeypatch.setattr("polars_rasteret.collection.storage.object_store.MAX_BYTES", 10)
         with pytest.raises(FileFormatError, match="bytes; expected at most"):
             pr.build_from_files([href], bands=["red"], into="s3://bucket/c", **options)
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.collection.tellers import marked, teller_of
+from polars_rasteret.collection.reading.provenance import marked, provenance_of
 from polars_rasteret.hrefs import ToldBy
 from polars_rasteret.tiff.tile_flags import first_byte, flags_of
 
@@ -36,7 +36,7 @@ ENGINES = ["streaming", "in-memory"]
 def test_who_told(path, options, expected, monkeypatch):
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    assert teller_of(path, options) is expected
+    assert provenance_of(path, options) is expected
 
 
 def scenes():

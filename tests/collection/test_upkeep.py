@@ -10,11 +10,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-import polars_rasteret.collection.part_files as part_files_module
-import polars_rasteret.collection.upkeep as upkeep_module
-from polars_rasteret.collection.curve import curve_order
-from polars_rasteret.collection.extent import bounds_array
-from polars_rasteret.collection.parts import parts_at
+import polars_rasteret.collection.writing.publishing as part_files_module
+import polars_rasteret.collection.writing.upkeep as upkeep_module
+from polars_rasteret.collection.queries.extent import bounds_array
+from polars_rasteret.collection.storage.parts import parts_at
+from polars_rasteret.collection.writing.hilbert import hilbert_order
 from polars_rasteret.errors import UsageError
 from tests.support.collection_frames import grid_of_scenes
 
@@ -49,7 +49,7 @@ def test_compact_keeps_the_records_and_sorts_them_as_a_whole(folder, monkeypatch
     found = pr.compact(folder).collect()
     assert len(parts_at(folder)) == 2
     assert_frame_equal(found.sort("n"), before.sort("n"))
-    assert curve_order(bounds_array(found["bbox"])).tolist() == list(range(found.height))
+    assert hilbert_order(bounds_array(found["bbox"])).tolist() == list(range(found.height))
     assert not list(folder.rglob(".*"))
 
 

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import polars_rasteret as pr
-import polars_rasteret.collection.parts as parts_module
-import polars_rasteret.collection.sink as sink_module
-import polars_rasteret.collection.upkeep as upkeep_module
-from polars_rasteret.collection.parts import parts_at
-from polars_rasteret.collection.writer_lock import lock_path, only_writer
+import polars_rasteret.collection.storage.parts as parts_module
+import polars_rasteret.collection.writing.sink as sink_module
+import polars_rasteret.collection.writing.upkeep as upkeep_module
+from polars_rasteret.collection.storage.parts import parts_at
+from polars_rasteret.collection.storage.writer_lock import lock_path, only_writer
 from polars_rasteret.errors import FetchError, UsageError
 from tests.support.collection_frames import grid_of_scenes
 from tests.support.object_server import ObjectServer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polars_rasteret.collection.listing import list_objects
+from polars_rasteret.collection.storage.object_store import list_objects
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
 from polars_rasteret.fetch.sources.stores import configure_store

@@ -18,9 +18,9 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 import polars_rasteret.ingest.resumable_build as into_module
-from polars_rasteret.collection.curve import curve_order
-from polars_rasteret.collection.extent import bounds_array
-from polars_rasteret.collection.parts import parts_at
+from polars_rasteret.collection.queries.extent import bounds_array
+from polars_rasteret.collection.storage.parts import parts_at
+from polars_rasteret.collection.writing.hilbert import hilbert_order
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.indexed_files import N_CHECK_BYTES
 from polars_rasteret.testing import MemorySource, RecordingSource, make_cog
@@ -94,7 +94,7 @@ def killed_and_restarted(tmp_path: Path, n_files: int, n_kills: int, n_per_part:
     assert_frame_equal(found, expected)
     for part in parts_at(folder):
         bounds = bounds_array(pl.read_parquet(part.path, columns=["bbox"])["bbox"])
-        assert curve_order(bounds).tolist() == list(range(len(bounds)))
+        assert hilbert_order(bounds).tolist() == list(range(len(bounds)))
         assert len(bounds) <= n_per_part
 
 

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 import polars_rasteret as pr
 import polars_rasteret.ingest.lease as lease_module
 import polars_rasteret.ingest.resumable_build as into_module
-from polars_rasteret.collection.listing import get_object
+from polars_rasteret.collection.storage.object_store import get_object
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.schema import raster_columns
 from polars_rasteret.testing import make_cog

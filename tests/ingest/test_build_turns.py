@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 import polars_rasteret.ingest.resumable_build as into_module
-from polars_rasteret.collection.parts import parts_at
+from polars_rasteret.collection.storage.parts import parts_at
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.indexed_files import N_CHECK_BYTES
 from polars_rasteret.testing import make_cog

@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.parts import Part, is_all_null, parts_at, plain_path, polars_options, read_schema
-from polars_rasteret.collection.schemas import Columns, instance, united_schema
-from polars_rasteret.collection.tellers import marked, teller_of
+from polars_rasteret.collection.reading.provenance import marked, provenance_of
+from polars_rasteret.collection.reading.schemas import Columns, instance, united_schema
+from polars_rasteret.collection.storage.parts import (
+    Part,
+    is_all_null,
+    parts_at,
+    plain_path,
+    polars_options,
+    read_schema,
+)
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
@@ -88,7 +95,7 @@ def scan_collection(
                 f"nothing is at {shown(plain_path(one))}: expected a Parquet file, or a folder or glob that holds some"
             )
         parts += found
-    tellers = {teller_of(part.path, storage_options) for part in parts}
+    tellers = {provenance_of(part.path, storage_options) for part in parts}
     if len(tellers) > 1:
         raise UsageError(
             "the paths lie partly on this machine and partly elsewhere, and hrefs from elsewhere may not name everything: scan "

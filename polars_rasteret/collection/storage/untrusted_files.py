@@ -23,7 +23,7 @@ _MAX_NAME = 4_096
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-def read_statement(file: Path) -> Any:
+def read_json_file(file: Path) -> Any:
     """Read what a small JSON file says; None when there is none.
 
     Raises
@@ -48,12 +48,12 @@ def read_statement(file: Path) -> Any:
         if found.st_size > MAX_BYTES:
             raise too_large(str(file), found.st_size)
         with os.fdopen(descriptor, "rb", closefd=False) as source:
-            return statement(source.read(MAX_BYTES), str(file))
+            return parsed_json(source.read(MAX_BYTES), str(file))
     finally:
         os.close(descriptor)
 
 
-def statement(data: bytes, where: str) -> Any:
+def parsed_json(data: bytes, where: str) -> Any:
     """Parse what a small file says, which is something.
 
     Raises
@@ -80,7 +80,7 @@ def too_large(where: str, n_bytes: int) -> FileFormatError:
     return not_ours(where, f"it has {n_bytes} bytes; expected at most {MAX_BYTES}")
 
 
-def stated_names(names: object, where: str) -> list[str]:
+def checked_part_names(names: object, where: str) -> list[str]:
     """Check a list of names of parts, each relative to its collection.
 
     Raises
@@ -114,7 +114,7 @@ def why_not_plain(name: object) -> str | None:
     return None if name.endswith(".parquet") else "is no Parquet file"
 
 
-def inside(folder: Path, name: str) -> Path:
+def path_inside(folder: Path, name: str) -> Path:
     """Give the place of a part by its plain name, having looked that no link leads out of the folder on the way.
 
     Raises

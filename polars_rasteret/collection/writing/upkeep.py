@@ -1,4 +1,4 @@
-"""How is a collection changed in place: records removed, small parts joined, collections of a folder listed?
+"""How is a collection changed in place: records removed, small parts joined?
 
 Parts are immutable: the parts concerned are written anew and take the place of the old ones in one step, so a killed or failed
 writer leaves what was there. Reads no header and no pixel.
@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from polars_rasteret.collection.curve import curve_order
-from polars_rasteret.collection.extent import bounds_array, place_expression
-from polars_rasteret.collection.listing import list_objects
-from polars_rasteret.collection.part_files import recover
-from polars_rasteret.collection.part_rows import n_records, read_part, read_unread
-from polars_rasteret.collection.parts import Part, is_one_file, is_remote, parts_at, plain_path
-from polars_rasteret.collection.scan import scan_collection, scan_parts
-from polars_rasteret.collection.sink import changeable_file, write_parts
-from polars_rasteret.collection.writer_lock import only_writer
-from polars_rasteret.errors import FileFormatError, UsageError
-from polars_rasteret.schema import raster_columns
+from polars_rasteret.collection.queries.extent import bounds_array, place_expression
+from polars_rasteret.collection.reading.part_rows import n_records, read_part, read_unread
+from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
+from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at, plain_path
+from polars_rasteret.collection.storage.writer_lock import only_writer
+from polars_rasteret.collection.writing.hilbert import hilbert_order
+from polars_rasteret.collection.writing.publishing import recover
+from polars_rasteret.collection.writing.sink import changeable_file, write_parts
+from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
     import os
@@ -166,7 +164,7 @@ def compact(
         def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
             for below, held in joined.items():
                 rows = np.concatenate([np.arange(starts[which], starts[which + 1]) for which in held])
-                rows = rows[curve_order(bounds[rows])]
+                rows = rows[hilbert_order(bounds[rows])]
                 unread = pl.concat([read_unread(parts[which], **options) for which in held])
                 unread = unread.with_columns(pl.Series(_ROW, np.sort(rows), dtype=pl.UInt32)).drop_nulls()
                 for start in range(0, max(len(rows), 1), RECORDS_PER_PART):
@@ -177,70 +175,6 @@ def compact(
         if joined:
             write_parts(pieces(), target, [parts[which] for held in joined.values() for which in held], **options)
     return scan_collection(target, **options)
-
-
-def list_collections(
-    folder: str | os.PathLike[str],
-    *,
-    storage_options: Mapping[str, Any] | None = None,
-    credential_provider: Any = None,
-) -> pl.DataFrame:
-    """List the collections directly below a folder; only footers are read.
-
-    Parameters
-    ----------
-    folder
-        Local, or a folder of an object store.
-    storage_options, credential_provider
-        As in `polars.scan_parquet`.
-
-    Returns
-    -------
-    DataFrame
-        ``name``, ``path``, ``records`` (Int64), ``bands`` (List(String)), ``parts`` (Int64) and ``bytes`` (Int64, null where
-        unknown), sorted by name. What is not a collection is left out.
-
-    Raises
-    ------
-    UsageError
-        When there is no such folder.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import polars_rasteret as pr
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> pr.testing.example_scenes().raster.sink_collection(f"{folder.name}/scenes")
-    >>> pr.list_collections(folder.name).select("name", "records", "bands").rows()
-    [('scenes', 2, ['red', 'nir'])]
-    >>> folder.cleanup()
-    """
-    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    target = plain_path(folder).rstrip("/") or "/"
-    rows = []
-    for name in _children(target, options):
-        child = f"{target.rstrip('/')}/{name}"
-        try:
-            parts = parts_at(child, **options)
-            bands = raster_columns(scan_collection(child, **options).collect_schema()) if parts else []
-        except (UsageError, FileFormatError):
-            continue
-        if bands:
-            sizes = [part.n_bytes for part in parts]
-            n_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-            rows.append((name, child, sum(n_records(part, **options) for part in parts), bands, len(parts), n_bytes))
-    return pl.DataFrame(
-        rows,
-        schema={
-            "name": pl.String,
-            "path": pl.String,
-            "records": pl.Int64,
-            "bands": pl.List(pl.String),
-            "parts": pl.Int64,
-            "bytes": pl.Int64,
-        },
-        orient="row",
-    )
 
 
 @contextlib.contextmanager
@@ -291,12 +225,3 @@ def folder_of(part: Part, target: str) -> str:
     if is_remote(target):
         return part.path.removeprefix(target).strip("/").rpartition("/")[0]
     return Path(part.path).relative_to(target).as_posix().rpartition("/")[0]
-
-
-def _children(target: str, options: Mapping[str, Any]) -> list[str]:
-    if is_remote(target):
-        found = list_objects(target, **options)
-        return sorted({one.href.removeprefix(target).strip("/").partition("/")[0] for one in found} - {""})
-    if not Path(target).is_dir():
-        raise UsageError(f"{target} is not a folder; expected one that holds collections")
-    return sorted(one.name for one in Path(target).iterdir() if not one.name.startswith((".", "_")))

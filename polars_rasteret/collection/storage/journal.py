@@ -10,8 +10,8 @@ import json
 import stat
 from typing import TYPE_CHECKING
 
-from polars_rasteret.collection.disk import sync_folder, write_text
-from polars_rasteret.collection.stated import inside, not_ours, read_statement, stated_names
+from polars_rasteret.collection.storage.durable_writes import sync_folder, write_text
+from polars_rasteret.collection.storage.untrusted_files import checked_part_names, not_ours, path_inside, read_json_file
 from polars_rasteret.errors import FileFormatError
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def left_out(folder: Path) -> list[str]:
     FileFormatError
         When the journal is not one of ours.
     """
-    said = read_statement(folder / JOURNAL)
+    said = read_json_file(folder / JOURNAL)
     if said is None:
         return []
     where = str(folder / JOURNAL)
     if not isinstance(said, dict) or said.keys() != {"left_out"}:
         raise not_ours(where, 'it is not {"left_out": [names]}')
-    return stated_names(said["left_out"], where)
+    return checked_part_names(said["left_out"], where)
 
 
 def write_journal(folder: Path, names: Sequence[str], draft: Path) -> None:
@@ -57,7 +57,7 @@ def discard_left_out(folder: Path) -> None:
         When the journal is not one of ours, or names what is no file.
     """
     names = left_out(folder)
-    files = [inside(folder, name) for name in names]
+    files = [path_inside(folder, name) for name in names]
     for file in files:
         try:
             is_folder = stat.S_ISDIR(file.lstat().st_mode)

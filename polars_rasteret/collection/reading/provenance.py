@@ -25,7 +25,7 @@ _ANY_TELLER = [first_byte(ignore_nodata=True, told_by=one) for one in ToldBy]
 _REMOTE = [first_byte(ignore_nodata=ignore, told_by=ToldBy.REMOTE) for ignore in (False, True)]
 
 
-def teller_of(path: str, storage_options: Mapping[str, Any] | None) -> ToldBy:
+def provenance_of(path: str, storage_options: Mapping[str, Any] | None) -> ToldBy:
     """Say whose word a collection is, by the place that it is scanned from."""
     place = origin(path)
     if place == "file":

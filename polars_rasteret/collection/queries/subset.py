@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.periods import in_hive_folders, in_period, period_of
-from polars_rasteret.collection.spatial import intersecting, intersects, union_of
+from polars_rasteret.collection.queries.periods import in_hive_folders, in_period, period_of
+from polars_rasteret.collection.queries.spatial import intersecting, intersects, union_of
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ def hilbert_index(column: NDArray[np.int64], row: NDArray[np.int64], bits: int =
     return position
 
 
-def curve_order(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
+def hilbert_order(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
     """Give the order that sorts bounds by the place of their centre on the curve.
 
     Parameters

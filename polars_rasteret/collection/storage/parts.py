@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import polars as pl
 from polars.exceptions import ComputeError
 
-from polars_rasteret.collection.journal import JOURNAL, left_out
+from polars_rasteret.collection.storage.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.redaction import reworded
 from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
@@ -124,7 +124,7 @@ def is_all_null(
     part: Part, band: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> bool:
     """Say that a part has no value in a band: its metadata tells, or (a part written by something else) its column does."""
-    from polars_rasteret.collection.geoparquet import bands_without_values
+    from polars_rasteret.collection.storage.geoparquet import bands_without_values
 
     options = polars_options(storage_options, credential_provider)
     with _clear_errors(part):
@@ -244,7 +244,7 @@ def _hive(folders: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
-    from polars_rasteret.collection.listing import list_objects
+    from polars_rasteret.collection.storage.object_store import list_objects
 
     scheme = url.partition("://")[0]
     wild = any(mark in url for mark in "*?[")

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.collection.disk import clear_failures, sync_folder
-from polars_rasteret.collection.extent import bounds_array
-from polars_rasteret.collection.geoparquet import UNREAD, arrow_schema, file_metadata
-from polars_rasteret.collection.journal import discard_left_out, left_out, write_journal
-from polars_rasteret.collection.listing import Listed, PutRefusedError, delete_objects, put_file
-from polars_rasteret.collection.parts import Part, polars_options
-from polars_rasteret.collection.staging import sweep
-from polars_rasteret.collection.stated import inside, why_not_plain
+from polars_rasteret.collection.queries.extent import bounds_array
+from polars_rasteret.collection.storage.durable_writes import clear_failures, sync_folder
+from polars_rasteret.collection.storage.geoparquet import UNREAD, arrow_schema, file_metadata
+from polars_rasteret.collection.storage.journal import discard_left_out, left_out, write_journal
+from polars_rasteret.collection.storage.object_store import ListedObject, PutRefusedError, delete_objects, put_file
+from polars_rasteret.collection.storage.parts import Part, polars_options
+from polars_rasteret.collection.storage.staging import sweep
+from polars_rasteret.collection.storage.untrusted_files import path_inside, why_not_plain
 from polars_rasteret.errors import FetchError, UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def publish_parts(staged: Sequence[Staged], folder: Path, old: Sequence[Part], *
     for name in [*gone, *come]:
         if (why := why_not_plain(name)) is not None:
             raise UsageError(f"{folder}: the part {name!r} {why}; rename it before the collection is changed")
-    places = [inside(folder, name) for name in come]
+    places = [path_inside(folder, name) for name in come]
     if not staged and not gone:
         return
     with clear_failures(folder, f"a change of {len(come)} new and {len(gone)} old parts"):
@@ -198,7 +198,7 @@ def write_remote_file(
     """
     data = io.BytesIO()
     _write_parquet(frame, data, row_group_size)
-    listed = over.identity if over is not None and isinstance(over.identity, Listed) else None
+    listed = over.identity if over is not None and isinstance(over.identity, ListedObject) else None
     try:
         put_file(target, data.getvalue(), over=listed, whatever_is_there=whatever_is_there, **options)
     except PutRefusedError:

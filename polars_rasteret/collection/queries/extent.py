@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.geoparquet import total_bounds
+from polars_rasteret.collection.storage.geoparquet import total_bounds
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.antimeridian import geometry_bounds
 from polars_rasteret.geo.boxes import merge_bounds

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from polars_rasteret.collection.extent import bounds_array, crs, is_bbox, place_expression
-from polars_rasteret.collection.geoparquet import total_bounds
+from polars_rasteret.collection.queries.extent import bounds_array, crs, is_bbox, place_expression
+from polars_rasteret.collection.storage.geoparquet import total_bounds
 from polars_rasteret.display import Facts
 from polars_rasteret.schema import BBOX, pixel_dtype, raster_columns
 

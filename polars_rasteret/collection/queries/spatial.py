@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.collection.extent import grid_expression, grid_footprints, is_bbox
+from polars_rasteret.collection.queries.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.antimeridian import eastward_boxes, geometry_bounds, split_at_antimeridian
 from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from polars_rasteret.collection.curve import curve_order
-from polars_rasteret.collection.extent import bbox_series, bounds_array, with_places
+from polars_rasteret.collection.queries.extent import bbox_series, bounds_array, with_places
+from polars_rasteret.collection.writing.hilbert import hilbert_order
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def laid_out(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.Dat
     if keys:
         frame = _without_empty_intervals(frame)
     if not keys or frame.is_empty():
-        return [("", along_the_curve(frame))]
+        return [("", in_hilbert_order(frame))]
     return [
         (
             "/".join(f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True)),
-            along_the_curve(piece.drop(keys)),
+            in_hilbert_order(piece.drop(keys)),
         )
         for values, piece in frame.group_by(keys, maintain_order=True)
     ]
@@ -93,7 +93,7 @@ def placed(frame: pl.DataFrame) -> pl.DataFrame:
     return _with_filterable_boxes(with_places(frame))
 
 
-def along_the_curve(frame: pl.DataFrame) -> pl.DataFrame:
+def in_hilbert_order(frame: pl.DataFrame) -> pl.DataFrame:
     """Sort records so that neighbours on Earth are neighbours in the file."""
-    order = curve_order(bounds_array(frame["bbox"]))
+    order = hilbert_order(bounds_array(frame["bbox"]))
     return frame if np.array_equal(order, np.arange(len(order))) else frame[order]

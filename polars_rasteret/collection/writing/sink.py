@@ -2,7 +2,7 @@
 
 One GeoParquet file, or a folder of immutable parts, whose records lie along a curve. Files are written without the lock of the
 collection; what they may be added to is looked at under the lock, just before they are. How they appear is
-the business of `part_files`.
+the business of `publishing`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from polars_rasteret.collection.disk import clear_failures
-from polars_rasteret.collection.geoparquet import UNREAD
-from polars_rasteret.collection.layout import along_the_curve, laid_out, placed
-from polars_rasteret.collection.part_files import (
-    ChangedMeanwhileError,
-    publish_file,
-    publish_parts,
-    recover,
-    stage_parts,
-    write_remote_file,
-    write_remote_parts,
-)
-from polars_rasteret.collection.part_rows import read_unread
-from polars_rasteret.collection.parts import (
+from polars_rasteret.collection.reading.part_rows import read_unread
+from polars_rasteret.collection.reading.scan import scan_parts, storage_dtype
+from polars_rasteret.collection.reading.schemas import Columns, united_schema
+from polars_rasteret.collection.storage.durable_writes import clear_failures
+from polars_rasteret.collection.storage.geoparquet import UNREAD
+from polars_rasteret.collection.storage.parts import (
     Part,
     is_all_null,
     is_one_file,
@@ -36,11 +28,19 @@ from polars_rasteret.collection.parts import (
     plain_path,
     read_schema,
 )
-from polars_rasteret.collection.scan import scan_parts, storage_dtype
-from polars_rasteret.collection.schemas import Columns, united_schema
-from polars_rasteret.collection.staging import staging
-from polars_rasteret.collection.unsigned import with_keys_kept_back
-from polars_rasteret.collection.writer_lock import only_writer
+from polars_rasteret.collection.storage.staging import staging
+from polars_rasteret.collection.storage.writer_lock import only_writer
+from polars_rasteret.collection.writing.layout import in_hilbert_order, laid_out, placed
+from polars_rasteret.collection.writing.publishing import (
+    ChangedMeanwhileError,
+    publish_file,
+    publish_parts,
+    recover,
+    stage_parts,
+    write_remote_file,
+    write_remote_parts,
+)
+from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
 
@@ -245,7 +245,7 @@ def write_parts(
     UsageError
         When another writer has changed a single object since it was read.
     """
-    rows = ((below, along_the_curve(placed(frame))) for below, frame in pieces)
+    rows = ((below, in_hilbert_order(placed(frame))) for below, frame in pieces)
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     path, is_file = Path(target), is_one_file(target)
     if is_remote(target):

@@ -14,7 +14,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import from_url
 
-from polars_rasteret.collection.stated import MAX_BYTES, too_large
+from polars_rasteret.collection.storage.untrusted_files import MAX_BYTES, too_large
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.redaction import reworded, store_words
 from polars_rasteret.fetch.sources.cloud import split_options
@@ -36,7 +36,7 @@ _CREDENTIAL_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """One object of a store."""
 
     href: str
@@ -48,7 +48,7 @@ class Listed:
 
 def list_files(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> list[Listed]:
+) -> list[ListedObject]:
     """List files whose pixels are to be read, as `list_objects` does; `configure_store` counts where nothing else is said."""
     if storage_options is None and credential_provider is None:
         store, path, storage_options, credential_provider = configured(url)
@@ -59,7 +59,7 @@ def list_files(
 
 def list_objects(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> list[Listed]:
+) -> list[ListedObject]:
     """List the objects below a folder, or those that a glob matches, or the one object of this name; sorted.
 
     Raises
@@ -73,7 +73,7 @@ def list_objects(
     return _listed(_store(root, storage_options, credential_provider), path, url, f"{root}/")
 
 
-def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
+def _listed(store: Any, path: str, url: str, base: str) -> list[ListedObject]:
     wild = _WILD.search(path)
     prefix = path.rstrip("/") if wild is None else path[: wild.start()].rpartition("/")[0]
     try:
@@ -92,7 +92,7 @@ def _listed(store: Any, path: str, url: str, base: str) -> list[Listed]:
     if wild is not None:
         pattern = glob_pattern(path)
         found = [one for one in found if pattern.fullmatch(one["path"])]
-    listed = [Listed(base + one["path"], one["size"], one.get("e_tag"), one.get("version")) for one in found]
+    listed = [ListedObject(base + one["path"], one["size"], one.get("e_tag"), one.get("version")) for one in found]
     return sorted(listed, key=lambda one: one.href)
 
 
@@ -191,7 +191,7 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """A small object as it was read; `etag` and `modified` as the store tells them."""
 
     data: bytes
@@ -207,10 +207,10 @@ def put_object(
     href: str,
     data: bytes,
     *,
-    over: Stored | None = None,
+    over: StoredObject | None = None,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
-) -> Stored:
+) -> StoredObject:
     """Write one small object where none is, or in the place of `over`; a store that cannot tell writes it anyway.
 
     Raises
@@ -234,12 +234,12 @@ def put_object(
         raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from reworded(
             error, store_words(error)
         )
-    return Stored(data, result["e_tag"], dt.datetime.now(dt.UTC))
+    return StoredObject(data, result["e_tag"], dt.datetime.now(dt.UTC))
 
 
 def get_object(
     href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
-) -> Stored | None:
+) -> StoredObject | None:
     """Read one small object; None when it is not there.
 
     Raises
@@ -254,7 +254,7 @@ def get_object(
         found = obstore.get(_store(root, storage_options, credential_provider), path)
         if found.meta["size"] > MAX_BYTES:
             raise too_large(href, found.meta["size"])
-        return Stored(bytes(found.bytes()), found.meta["e_tag"], found.meta["last_modified"])
+        return StoredObject(bytes(found.bytes()), found.meta["e_tag"], found.meta["last_modified"])
     except FileNotFoundError:
         return None
     except BaseError as error:
@@ -267,7 +267,7 @@ def put_file(
     href: str,
     data: bytes,
     *,
-    over: Listed | None,
+    over: ListedObject | None,
     whatever_is_there: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -300,7 +300,7 @@ def put_file(
         )
 
 
-def _condition(over: Listed) -> dict[str, str]:
+def _condition(over: ListedObject) -> dict[str, str]:
     told = {"e_tag": over.etag, "version": over.version}
     return {name: value for name, value in told.items() if value is not None}
 

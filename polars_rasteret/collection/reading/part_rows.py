@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.geoparquet import unread_files
-from polars_rasteret.collection.parts import polars_options
+from polars_rasteret.collection.storage.geoparquet import unread_files
+from polars_rasteret.collection.storage.parts import polars_options
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
-    from polars_rasteret.collection.parts import Part
+    from polars_rasteret.collection.storage.parts import Part
 
 
 def read_part(part: Part, **options: Any) -> pl.DataFrame:

@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polars_rasteret.collection.disk import clear_failures
-from polars_rasteret.collection.writer_lock import taken
+from polars_rasteret.collection.storage.durable_writes import clear_failures
+from polars_rasteret.collection.storage.writer_lock import taken
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
