@@ -1,8 +1,8 @@
 """What of an href may everybody see?
 
 Scheme, host and path; nothing else. A query, user information and a fragment may hold a key, whatever their names, so messages,
-profiles and estimates show an href through `shown`, and a text of somebody else through `shown_text`. `ToldBy` says whose word an
-href is.
+profiles and estimates show an href through `shown`, and a text of somebody else through `shown_text`. `Provenance` says who
+named an href.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _KEYS_IN_PATHS = (
 _MOST_CHARACTERS = 400
 
 
-class ToldBy(IntEnum):
-    """Who said that a file is at an href: whoever is far away may not point at this machine."""
+class Provenance(IntEnum):
+    """Who named an href. A collection from elsewhere may not point at files of this machine."""
 
     HERE = 0
     """The caller, or a collection on this machine."""
     LOOPBACK = 1
-    """A collection that a server on this machine gave."""
+    """A collection that was read from a server on this machine."""
     REMOTE = 2
     """A collection from elsewhere."""
 

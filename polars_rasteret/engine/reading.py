@@ -161,7 +161,7 @@ def _files(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:
             etag=one.etag,
             file_size=one.file_size,
             last_modified=one.last_modified,
-            terms=Terms.of(options.allowed_hrefs, one.told_by),
+            terms=Terms.of(options.allowed_hrefs, one.provenance),
         )
         for href, one in zip(tile_reads.hrefs, tile_reads.files, strict=True)
     ]

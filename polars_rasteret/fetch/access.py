@@ -18,7 +18,7 @@ from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, refusal
 from polars_rasteret.fetch.allowed_prefixes import is_within
 from polars_rasteret.fetch.failures import MOST_REDIRECTS, RefusedHrefError, sent_on_too_often
 from polars_rasteret.fetch.sources.stores import is_configured, is_served_elsewhere, origin
-from polars_rasteret.hrefs import ToldBy, shown
+from polars_rasteret.hrefs import Provenance, shown
 
 if TYPE_CHECKING:
     from polars_rasteret.fetch.sources.byte_source import Terms
@@ -61,7 +61,7 @@ class Redirects:
 
 
 def check_href(href: str, terms: Terms | None, *, sent_by: str | None = None) -> None:
-    """Refuse an href that the caller did not allow, or that its teller may not know of.
+    """Refuse an href that the caller did not allow, or that its provenance may not name.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def check_href(href: str, terms: Terms | None, *, sent_by: str | None = None) ->
                     f"{_way(href, sent_by)} is outside of what pr.options(allowed_hrefs=...) allows: "
                     f"{', '.join(map(shown, terms.allowed)) or 'nothing'}. Add its prefix if you trust it."
                 )
-        elif terms.told_by is not ToldBy.HERE and origin(href) == "file" and not is_configured(href):
+        elif terms.provenance is not Provenance.HERE and origin(href) == "file" and not is_configured(href):
             raise RefusedHrefError(
                 f"{shown(href)} is a file of this machine, named by a collection from elsewhere. If that is meant, allow it: "
                 "pr.options(allowed_hrefs=['/folder/', 'https://host/', ...])."
@@ -94,7 +94,7 @@ def check_peer(href: str, address: str, terms: Terms | None) -> None:
     peer = written_address(address)
     if peer is None or (reach := reach_of(peer)) is Reach.ELSEWHERE or is_configured(href):
         return
-    if reach is Reach.LINK or _is_told_afar(terms):
+    if reach is Reach.LINK or _is_of_remote_collection(terms):
         raise refusal(f"{shown(href)} (at {peer})", reach)
 
 
@@ -108,12 +108,12 @@ def _check_host(href: str, terms: Terms | None, sent_by: str | None) -> None:
     if Reach.LINK in reaches:
         raise refusal(_way(href, sent_by), Reach.LINK)
     is_sent_in = sent_by is not None and (terms is None or terms.allowed is None) and not _is_loopback(sent_by)
-    if Reach.LOOPBACK in reaches and (is_sent_in or _is_told_afar(terms)):
+    if Reach.LOOPBACK in reaches and (is_sent_in or _is_of_remote_collection(terms)):
         raise refusal(_way(href, sent_by), Reach.LOOPBACK)
 
 
-def _is_told_afar(terms: Terms | None) -> bool:
-    return terms is not None and terms.allowed is None and terms.told_by is ToldBy.REMOTE
+def _is_of_remote_collection(terms: Terms | None) -> bool:
+    return terms is not None and terms.allowed is None and terms.provenance is Provenance.REMOTE
 
 
 def _is_loopback(href: str) -> bool:

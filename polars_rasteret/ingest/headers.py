@@ -17,10 +17,10 @@ from polars_rasteret.fetch.sources.byte_source import FileKey, Terms
 from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.fetch.stepwise_reads import FileRange, StepwiseRead, read_all, read_in_batches
-from polars_rasteret.hrefs import ToldBy, shown
+from polars_rasteret.hrefs import Provenance, shown
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import read_header
-from polars_rasteret.tiff.tile_flags import with_teller
+from polars_rasteret.tiff.tile_flags import with_provenance
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -83,7 +83,7 @@ def read_headers(
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
-    told_by: Mapping[str, ToldBy] | None = None,
+    provenance: Mapping[str, Provenance] | None = None,
 ) -> list[Header | Unreadable]:
     """Read the header of each file, many at once.
 
@@ -97,7 +97,7 @@ def read_headers(
         Show a bar of files; None: what the options say.
     storage_options, credential_provider
         For the buckets that the files are in; remembered, so that their pixels can be read in this process.
-    told_by
+    provenance
         Whose word an href is, where it is not the caller's.
 
     Returns
@@ -111,7 +111,7 @@ def read_headers(
         When no file can be asked at all: the stores are configured wrongly.
     """
     remember_stores(hrefs, storage_options, credential_provider)
-    headers = _all_headers(hrefs, bands, progress, told_by)
+    headers = _all_headers(hrefs, bands, progress, provenance)
     _refuse_misuse(headers)
     return headers
 
@@ -169,28 +169,28 @@ def _all_headers(
     hrefs: Sequence[str],
     bands: Sequence[Sequence[int] | None],
     progress: bool | None,
-    told_by: Mapping[str, ToldBy] | None,
+    provenance: Mapping[str, Provenance] | None,
 ) -> list[Header | Unreadable]:
     options = current_options(progress=progress)
     items = list(zip(hrefs, bands, strict=True))
     if not options.progress:
-        return read_all(_header_reads(options, told_by), items, options=options, admit=admission(options))
+        return read_all(_header_reads(options, provenance), items, options=options, admit=admission(options))
     from tqdm.auto import tqdm
 
     with tqdm(total=len(items), unit="file", desc="headers") as bar:
         return read_all(
-            _header_reads(options, told_by), items, options=options, admit=admission(options), arrived=bar.update
+            _header_reads(options, provenance), items, options=options, admit=admission(options), arrived=bar.update
         )
 
 
 def _header_reads(
-    options: ReadOptions, told_by: Mapping[str, ToldBy] | None = None
+    options: ReadOptions, provenance: Mapping[str, Provenance] | None = None
 ) -> Callable[[tuple[str, Sequence[int] | None]], StepwiseRead[Header | Unreadable]]:
     """Return a function that begins to read the header of a file, as far as the options allow that file."""
 
     def start(item: tuple[str, Sequence[int] | None]) -> StepwiseRead[Header | Unreadable]:
-        teller = (told_by or {}).get(item[0], ToldBy.HERE)
-        return _header(*item, Terms.of(options.allowed_hrefs, teller))
+        terms = Terms.of(options.allowed_hrefs, (provenance or {}).get(item[0], Provenance.HERE))
+        return _header(*item, terms)
 
     return start
 
@@ -229,7 +229,7 @@ def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> Step
                 packed = file.band_tiles(
                     band_index, file_size=known.file_size, etag=known.etag, last_modified=known.last_modified
                 )
-                tiles[band_index] = packed if terms is None else with_teller(packed, terms.told_by)
+                tiles[band_index] = packed if terms is None else with_provenance(packed, terms.provenance)
             except FileFormatError as error:
                 refused[band_index] = " ".join(str(error).split())
     except (FetchError, FileFormatError, UsageError) as error:

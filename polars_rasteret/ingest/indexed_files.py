@@ -19,7 +19,7 @@ from polars_rasteret.errors import FetchError, StaleIndexError
 from polars_rasteret.fetch.failures import MissingFileError
 from polars_rasteret.fetch.sources.byte_source import Answer, FileKey, Terms, checked
 from polars_rasteret.fetch.stepwise_reads import FileRange, StepwiseRead, read_all
-from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.headers import FileIdentity, Header, Unreadable
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import raster_columns
@@ -47,7 +47,7 @@ class IndexedFile:
     band_index: int
     identity: FileIdentity
     is_unread: bool
-    told_by: ToldBy = ToldBy.HERE
+    provenance: Provenance = Provenance.HERE
 
 
 def indexed_files(part: Part, *, identities: bool = True, **options: Any) -> tuple[list[str | None], list[IndexedFile]]:
@@ -72,14 +72,14 @@ def indexed_files(part: Part, *, identities: bool = True, **options: Any) -> tup
         ):
             if href is None:
                 continue
-            identity, told_by = UNKNOWN, ToldBy.HERE
+            identity, provenance = UNKNOWN, Provenance.HERE
             if packed:
-                told_by = flags_of(packed)[1]
+                provenance = flags_of(packed)[1]
                 digest = packed[1:9]
                 if digest not in known:
                     known[digest] = file_identity(packed)
                 identity = known[digest]
-            indexed.append(IndexedFile(row, name, href, index, identity, is_unread=False, told_by=told_by))
+            indexed.append(IndexedFile(row, name, href, index, identity, is_unread=False, provenance=provenance))
     for row, entries in enumerate(read_unread(part, **options)[UNREAD].to_list()):
         for one in entries or ():
             identity = (one["file_size"], one["etag"], one["last_modified"])
@@ -158,10 +158,10 @@ def files_to_read(indexed: Iterable[IndexedFile], known_changes: dict[str, bool]
         if one.is_unread and one.identity == UNKNOWN:
             known_changes.setdefault(one.href, True)
     asked = [(href, identity) for href, identity in known.items() if href not in known_changes]
-    options, tellers = current_options(), tellers_of(indexed)
+    options, provenances = current_options(), provenance_of_files(indexed)
 
     def start(item: tuple[str, FileIdentity]) -> StepwiseRead[bool]:
-        terms = Terms.of(options.allowed_hrefs, tellers[item[0]])
+        terms = Terms.of(options.allowed_hrefs, provenances[item[0]])
         return _is_changed(*item, terms, unknown_is_same=unknown_is_same)
 
     answers = read_all(start, asked, options=options, admit=admission(options))
@@ -215,12 +215,12 @@ def bands_by_href(indexed: Iterable[IndexedFile], hrefs: set[str]) -> Mapping[st
     return {href: None if indices is None else sorted(indices) for href, indices in wanted.items()}
 
 
-def tellers_of(indexed: Iterable[IndexedFile]) -> dict[str, ToldBy]:
-    """Say whose word each href is; the one who is farthest away counts."""
-    tellers: dict[str, ToldBy] = {}
+def provenance_of_files(indexed: Iterable[IndexedFile]) -> dict[str, Provenance]:
+    """Return the provenance of each href; of several, the farthest counts."""
+    provenances: dict[str, Provenance] = {}
     for one in indexed:
-        tellers[one.href] = max(one.told_by, tellers.get(one.href, ToldBy.HERE))
-    return tellers
+        provenances[one.href] = max(one.provenance, provenances.get(one.href, Provenance.HERE))
+    return provenances
 
 
 def _is_changed(href: str, identity: FileIdentity, terms: Terms | None, *, unknown_is_same: bool) -> StepwiseRead[bool]:

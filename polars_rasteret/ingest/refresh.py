@@ -27,7 +27,7 @@ from polars_rasteret.ingest.indexed_files import (
     bands_by_href,
     files_to_read,
     indexed_files,
-    tellers_of,
+    provenance_of_files,
     with_unread,
 )
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
@@ -145,7 +145,9 @@ def rewrite(
     # The reasons of a row are told together: all that went wrong with it is looked at again.
     hrefs = hrefs | {one.href for one in indexed if one.is_unread and one.row in concerned}
     bands = bands_by_href(indexed, hrefs)
-    headers = read_headers(list(bands), list(bands.values()), progress=progress, told_by=tellers_of(indexed), **options)
+    headers = read_headers(
+        list(bands), list(bands.values()), progress=progress, provenance=provenance_of_files(indexed), **options
+    )
     never_read = {one.href for one in indexed if one.is_unread} - {one.href for one in indexed if not one.is_unread}
     if all(isinstance(header, Unreadable) and header.href in never_read for header in headers):
         return

@@ -143,7 +143,7 @@ def tile_reads_of(plans: Sequence[ReadPlan], *, max_tile_bytes: int) -> TileRead
         for grid, (start, stop) in zip(grids.tolist(), pairwise(bounds.tolist()), strict=True):
             reference, image = plan.references[grid], plan.images[grid]
             tiles = reference.tiles
-            key = (reference.href, tiles.etag, tiles.file_size, tiles.last_modified, tiles.told_by)
+            key = (reference.href, tiles.etag, tiles.file_size, tiles.last_modified, tiles.provenance)
             one = file_ids.setdefault(key, len(files))
             if one == len(files):
                 files.append(tiles)

@@ -1,16 +1,16 @@
 """What does the first byte of a ``tiles`` field say?
 
-Bit 0: ignore the native nodata. Bits 1 and 2: who told that the file is at its href (`ToldBy`). The byte lies outside the digest,
+Bit 0: ignore the native nodata. Bits 1 and 2: who named the href (`Provenance`). The byte lies outside the digest,
 so it can be set without packing anew, by Polars too.
 """
 
 from __future__ import annotations
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.hrefs import Provenance
 
 IGNORE_NODATA = 1
-_TOLD_AT = 1
+_PROVENANCE_BIT = 1
 
 
 def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
@@ -23,22 +23,22 @@ def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
     return bytes((flags,)) + tiles[1:]
 
 
-def with_teller(tiles: bytes, told_by: ToldBy) -> bytes:
-    """Give the same tiles as this teller's word."""
-    return first_byte(ignore_nodata=bool(tiles[0] & IGNORE_NODATA), told_by=told_by) + tiles[1:]
+def with_provenance(tiles: bytes, provenance: Provenance) -> bytes:
+    """Return packed tiles marked with the provenance of their href."""
+    return first_byte(ignore_nodata=bool(tiles[0] & IGNORE_NODATA), provenance=provenance) + tiles[1:]
 
 
-def flags_of(tiles: bytes) -> tuple[bool, ToldBy]:
-    """Say whether the native nodata is ignored, and who told the href."""
-    return bool(tiles[0] & IGNORE_NODATA), ToldBy(min((tiles[0] >> _TOLD_AT) & 3, ToldBy.REMOTE))
+def flags_of(tiles: bytes) -> tuple[bool, Provenance]:
+    """Return whether the native nodata is ignored, and who named the href."""
+    return bool(tiles[0] & IGNORE_NODATA), Provenance(min((tiles[0] >> _PROVENANCE_BIT) & 3, Provenance.REMOTE))
 
 
-def first_byte(*, ignore_nodata: bool, told_by: ToldBy = ToldBy.HERE) -> bytes:
+def first_byte(*, ignore_nodata: bool, provenance: Provenance = Provenance.HERE) -> bytes:
     """Give the first byte that says so.
 
     Examples
     --------
-    >>> flags_of(first_byte(ignore_nodata=True, told_by=ToldBy.REMOTE))
-    (True, <ToldBy.REMOTE: 2>)
+    >>> flags_of(first_byte(ignore_nodata=True, provenance=Provenance.REMOTE))
+    (True, <Provenance.REMOTE: 2>)
     """
-    return bytes(((IGNORE_NODATA if ignore_nodata else 0) | told_by << _TOLD_AT,))
+    return bytes(((IGNORE_NODATA if ignore_nodata else 0) | provenance << _PROVENANCE_BIT,))

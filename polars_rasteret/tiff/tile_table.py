@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.hrefs import Provenance
 from polars_rasteret.tiff.offset_packing import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
 from polars_rasteret.tiff.tile_flags import first_byte, flags_of
 
@@ -124,7 +124,7 @@ class BandTiles:
     plane: int | None = None
     """Planar separate: the band whose tiles these are; None where the table does not tell."""
     digest: bytes = b""
-    told_by: ToldBy = ToldBy.HERE
+    provenance: Provenance = Provenance.HERE
     """Whose word it is that the file is at its href."""
 
 
@@ -142,7 +142,7 @@ def pack(tiles: BandTiles) -> bytes:
     is_deflated = len(deflated) < n_body_bytes
     tail = struct.pack("<BBI", version, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
     digest = hashlib.blake2b(tail, digest_size=8).digest()
-    return first_byte(ignore_nodata=tiles.ignore_nodata, told_by=tiles.told_by) + digest + tail
+    return first_byte(ignore_nodata=tiles.ignore_nodata, provenance=tiles.provenance) + digest + tail
 
 
 def _body(tiles: BandTiles) -> tuple[int, bytes]:
@@ -246,9 +246,9 @@ def unpack(tiles: bytes) -> BandTiles:
         if len(body) != n_body_bytes:
             raise _damaged(f"its body has {len(body)} bytes where its head says {n_body_bytes}")
         read = _from_parts(body) if version == VERSION else _from_body(body, version)
-        ignore_nodata, told_by = flags_of(tiles)
-        masks = tuple(replace(mask, told_by=told_by) for mask in read.masks)
-        return replace(read, digest=digest, ignore_nodata=ignore_nodata, told_by=told_by, masks=masks)
+        ignore_nodata, provenance = flags_of(tiles)
+        masks = tuple(replace(mask, provenance=provenance) for mask in read.masks)
+        return replace(read, digest=digest, ignore_nodata=ignore_nodata, provenance=provenance, masks=masks)
     except (struct.error, zlib.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise _damaged(str(error)) from error
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.collection.reading.provenance import marked, provenance_of
-from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
+from polars_rasteret.hrefs import Provenance
 from polars_rasteret.tiff.tile_flags import first_byte, flags_of
 
 ENGINES = ["streaming", "in-memory"]
@@ -18,19 +18,19 @@ ENGINES = ["streaming", "in-memory"]
 @pytest.mark.parametrize(
     ("path", "options", "expected"),
     [
-        ("/data/c", {}, ToldBy.HERE),
-        ("data/c.parquet", None, ToldBy.HERE),
-        ("file:///data/c", None, ToldBy.HERE),
-        ("https://a.invalid/c.parquet", None, ToldBy.REMOTE),
-        ("s3://box/c", None, ToldBy.REMOTE),
-        ("hf://datasets/a/b", None, ToldBy.REMOTE),
-        ("http://127.0.0.1:8000/c.parquet", None, ToldBy.LOOPBACK),
-        ("http://2130706433/c.parquet", None, ToldBy.LOOPBACK),
-        ("http://me@[::1]:8000/c.parquet", None, ToldBy.LOOPBACK),
-        ("http://localhost/c.parquet", None, ToldBy.LOOPBACK),
-        ("http://localhost@10.0.0.1/c.parquet", None, ToldBy.REMOTE),
-        ("s3://box/c", {"aws_endpoint_url": "http://127.0.0.1:9000"}, ToldBy.LOOPBACK),
-        ("s3://box/c", {"endpoint_url": "https://minio.invalid"}, ToldBy.REMOTE),
+        ("/data/c", {}, Provenance.HERE),
+        ("data/c.parquet", None, Provenance.HERE),
+        ("file:///data/c", None, Provenance.HERE),
+        ("https://a.invalid/c.parquet", None, Provenance.REMOTE),
+        ("s3://box/c", None, Provenance.REMOTE),
+        ("hf://datasets/a/b", None, Provenance.REMOTE),
+        ("http://127.0.0.1:8000/c.parquet", None, Provenance.LOOPBACK),
+        ("http://2130706433/c.parquet", None, Provenance.LOOPBACK),
+        ("http://me@[::1]:8000/c.parquet", None, Provenance.LOOPBACK),
+        ("http://localhost/c.parquet", None, Provenance.LOOPBACK),
+        ("http://localhost@10.0.0.1/c.parquet", None, Provenance.REMOTE),
+        ("s3://box/c", {"aws_endpoint_url": "http://127.0.0.1:9000"}, Provenance.LOOPBACK),
+        ("s3://box/c", {"endpoint_url": "https://minio.invalid"}, Provenance.REMOTE),
     ],
 )
 def test_who_told(path, options, expected, monkeypatch):
@@ -46,12 +46,12 @@ def scenes():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("told_by", list(ToldBy))
-def test_a_mark_changes_the_flag_alone_and_never_to_a_weaker_one(engine, told_by):
+@pytest.mark.parametrize("provenance", list(Provenance))
+def test_a_mark_changes_the_flag_alone_and_never_to_a_weaker_one(engine, provenance):
     before = scenes()
-    for earlier in ToldBy:
-        there = marked(before.lazy(), ["nir"], earlier).collect(engine=engine)
-        after = marked(there.lazy(), ["nir"], told_by).collect(engine=engine)
+    for earlier in Provenance:
+        there = scan_with_provenance(before.lazy(), ["nir"], earlier).collect(engine=engine)
+        after = scan_with_provenance(there.lazy(), ["nir"], provenance).collect(engine=engine)
         assert after.schema == before.schema
         assert after.drop("nir").equals(before.drop("nir"))
         others = [name for name in before["nir"].struct.fields if name != "tiles"]
@@ -61,13 +61,13 @@ def test_a_mark_changes_the_flag_alone_and_never_to_a_weaker_one(engine, told_by
             assert (was is None) == (now is None)
             if was is not None:
                 assert now[1:] == was[1:]
-                assert flags_of(now) == (flags_of(was)[0], max(told_by, earlier))
+                assert flags_of(now) == (flags_of(was)[0], max(provenance, earlier))
 
 
 def test_every_mark_is_read_as_it_was_written():
-    for ignore, told_by in itertools.product((False, True), ToldBy):
-        assert flags_of(first_byte(ignore_nodata=ignore, told_by=told_by)) == (ignore, told_by)
-    assert [flags_of(bytes((byte,)))[1] for byte in range(6, 256, 8)] == [ToldBy.REMOTE] * 32
+    for ignore, provenance in itertools.product((False, True), Provenance):
+        assert flags_of(first_byte(ignore_nodata=ignore, provenance=provenance)) == (ignore, provenance)
+    assert [flags_of(bytes((byte,)))[1] for byte in range(6, 256, 8)] == [Provenance.REMOTE] * 32
 
 
 def test_filters_and_column_selection_sink_below_the_mark(tmp_path):
@@ -78,16 +78,16 @@ def test_filters_and_column_selection_sink_below_the_mark(tmp_path):
         lambda lf: lf.filter(pl.col("id") == "first").select("id"),
         lambda lf: lf.select("id", "nir").head(2),
     ):
-        plans = [query(one).explain() for one in (scan, marked(scan, ["red", "nir"], ToldBy.REMOTE))]
+        plans = [query(one).explain() for one in (scan, scan_with_provenance(scan, ["red", "nir"], Provenance.REMOTE))]
         words = ("PROJECT", "SELECTION", "SLICE")
         scans = [[line.strip() for line in plan.splitlines() if any(map(line.__contains__, words))] for plan in plans]
         assert scans[0] == scans[1] != []
-    assert "WITH_COLUMNS" not in marked(scan, ["nir"], ToldBy.REMOTE).select("id").explain()
+    assert "WITH_COLUMNS" not in scan_with_provenance(scan, ["nir"], Provenance.REMOTE).select("id").explain()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_mark_survives_joins_renames_and_parquet(engine, tmp_path):
-    lf = marked(scenes().lazy(), ["nir"], ToldBy.REMOTE)
+    lf = scan_with_provenance(scenes().lazy(), ["nir"], Provenance.REMOTE)
     away = (
         lf.join(pl.LazyFrame({"id": ["first"], "k": [1]}), on="id")
         .rename({"nir": "x"})
@@ -95,4 +95,4 @@ def test_a_mark_survives_joins_renames_and_parquet(engine, tmp_path):
     )
     away.collect(engine=engine).write_parquet(tmp_path / "a.parquet")
     there = pl.read_parquet(tmp_path / "a.parquet")["y"].struct.field("tiles").drop_nulls()
-    assert {flags_of(one)[1] for one in there} == {ToldBy.REMOTE}
+    assert {flags_of(one)[1] for one in there} == {Provenance.REMOTE}

@@ -17,7 +17,7 @@ from polars_rasteret.fetch.failures import RefusedHrefError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey
 from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.fetch.sources.stores import configure_store
-from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.hrefs import Provenance
 from polars_rasteret.testing import make_cog
 from tests.support.parquet_server import ParquetServer
 from tests.support.range_server import Fault, RangeServer
@@ -75,8 +75,8 @@ def names(monkeypatch):
     return table
 
 
-def one(href, *, allowed=None, told_by=ToldBy.HERE, **options):
-    got = fetch(FileKey(href, terms=Terms.of(allowed, told_by)), [10], [500], **options)
+def one(href, *, allowed=None, provenance=Provenance.HERE, **options):
+    got = fetch(FileKey(href, terms=Terms.of(allowed, provenance)), [10], [500], **options)
     return got.tiles.get(0), got.errors.get(0)
 
 
@@ -138,7 +138,7 @@ def test_a_plain_http_name_is_asked_by_obstore_at_the_address_that_was_checked(n
         names["tiles.invalid"] = ["169.254.169.254"]
         assert fetch(file, [3], [400]).tiles == {0: DATA[3:400]}
         # Who may not reach loopback may not reach it by what others have found.
-        assert "this machine" in refused(file.href, told_by=ToldBy.REMOTE)
+        assert "this machine" in refused(file.href, provenance=Provenance.REMOTE)
         names["tiles.invalid"] = ["127.0.0.1"]
         assert ["User-Agent" in seen.headers for seen in server.requests] == [True, *[False] * 3]  # obstore sends none
         # An address that fails is not kept.
@@ -288,18 +288,18 @@ def test_a_collection_from_elsewhere_names_no_file_and_no_service_of_this_machin
         ]
         for href in local:
             assert one(href) == (DATA[10:500], None)
-            refused(href, told_by=ToldBy.REMOTE)
-            refused(href, told_by=ToldBy.LOOPBACK)
-            assert one(href, told_by=ToldBy.REMOTE, allowed=(str(tmp_path),)) == (DATA[10:500], None)
+            refused(href, provenance=Provenance.REMOTE)
+            refused(href, provenance=Provenance.LOOPBACK)
+            assert one(href, provenance=Provenance.REMOTE, allowed=(str(tmp_path),)) == (DATA[10:500], None)
         for href in loopback:
-            refused(href, told_by=ToldBy.REMOTE)
+            refused(href, provenance=Provenance.REMOTE)
         assert server.requests == []
         for href in (server.url("f.bin"), f"http://localhost:{port}/f.bin"):
-            assert one(href, told_by=ToldBy.LOOPBACK) == (DATA[10:500], None)
-            assert one(href, told_by=ToldBy.REMOTE, allowed=(href,)) == (DATA[10:500], None)
+            assert one(href, provenance=Provenance.LOOPBACK) == (DATA[10:500], None)
+            assert one(href, provenance=Provenance.REMOTE, allowed=(href,)) == (DATA[10:500], None)
         configure_store(server.origin, storage_options={})
         try:
-            assert one(server.url("f.bin"), told_by=ToldBy.REMOTE) == (DATA[10:500], None)
+            assert one(server.url("f.bin"), provenance=Provenance.REMOTE) == (DATA[10:500], None)
         finally:
             configure_store(server.origin)
 

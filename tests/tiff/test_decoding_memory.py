@@ -139,7 +139,7 @@ print(json.dumps([peak, side, len(data)]))
 )
 
 
-def told_by(script: str, *arguments: str) -> list:
+def provenance(script: str, *arguments: str) -> list:
     run = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
@@ -147,7 +147,7 @@ def told_by(script: str, *arguments: str) -> list:
 
 @needs_proc
 def test_tables_of_a_few_bytes_take_little_memory():
-    sparse, gaps, wild, parts = told_by(TABLES)
+    sparse, gaps, wild, parts = provenance(TABLES)
     assert sparse[1] == [1 << 26]
     assert "damaged" in wild[1]
     assert max(peak for peak, _ in (sparse, gaps, wild, parts)) < 20 * MB
@@ -175,7 +175,7 @@ PICTURES = ["jpeg", "webp", "jpeg 2000", "jpeg xl", "png"]
 @pytest.mark.parametrize("name", CODECS + PICTURES)
 def test_the_largest_tile_of_every_codec_takes_at_most_twice_max_tile_bytes(name, what):
     most = 32 * MB
-    peak, side, _ = told_by(TILES, name, what, str(most))
+    peak, side, _ = provenance(TILES, name, what, str(most))
     assert side >= 1_000
     assert peak < 2 * most + 8 * MB
 
@@ -260,6 +260,6 @@ def test_rows_take_no_more_than_what_the_options_add_up_to(tmp_path):
     assert len(data) < MB
     (tmp_path / "bomb.tif").write_bytes(data)
     flight, answer, cache, most = 10 * MB, 16 * MB, 10 * MB, 10 * MB
-    peak, n_rows, n_threads = told_by(ROWS, str(tmp_path / "bomb.tif"), *map(str, (flight, answer, cache, most)))
+    peak, n_rows, n_threads = provenance(ROWS, str(tmp_path / "bomb.tif"), *map(str, (flight, answer, cache, most)))
     assert n_rows == 144
     assert peak < flight + answer + cache + 2 * n_threads * most + CONSTANT

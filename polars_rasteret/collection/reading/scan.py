@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.reading.provenance import marked, provenance_of
+from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
 from polars_rasteret.collection.reading.schemas import Columns, instance, united_schema
 from polars_rasteret.collection.storage.parts import (
     Part,
@@ -95,14 +95,14 @@ def scan_collection(
                 f"nothing is at {shown(plain_path(one))}: expected a Parquet file, or a folder or glob that holds some"
             )
         parts += found
-    tellers = {provenance_of(part.path, storage_options) for part in parts}
-    if len(tellers) > 1:
+    provenances = {provenance_of(part.path, storage_options) for part in parts}
+    if len(provenances) > 1:
         raise UsageError(
             "the paths lie partly on this machine and partly elsewhere, and hrefs from elsewhere may not name everything: scan "
             "each place by itself, and put the frames together with pl.concat"
         )
     scan = scan_parts(parts, plain_path(paths[0]), **options)
-    return marked(scan, raster_columns(scan.collect_schema()), tellers.pop())
+    return scan_with_provenance(scan, raster_columns(scan.collect_schema()), provenances.pop())
 
 
 def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFrame:

@@ -22,7 +22,7 @@ from polars_rasteret.fetch.failures import (
     range_words,
     short_body,
 )
-from polars_rasteret.hrefs import ToldBy
+from polars_rasteret.hrefs import Provenance
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -54,13 +54,13 @@ class Terms:
 
     allowed: tuple[str, ...] | None = None
     """Prefixes of hrefs; None: all that are not refused for another reason."""
-    told_by: ToldBy = ToldBy.HERE
-    """Whose word the href is."""
+    provenance: Provenance = Provenance.HERE
+    """Who named the href."""
 
     @classmethod
-    def of(cls, allowed: tuple[str, ...] | None, told_by: ToldBy = ToldBy.HERE) -> Terms | None:
+    def of(cls, allowed: tuple[str, ...] | None, provenance: Provenance = Provenance.HERE) -> Terms | None:
         """Give the terms, or None where they ask for nothing."""
-        return None if allowed is None and told_by is ToldBy.HERE else cls(allowed, told_by)
+        return None if allowed is None and provenance is Provenance.HERE else cls(allowed, provenance)
 
 
 @dataclass(frozen=True, slots=True)
