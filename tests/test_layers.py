@@ -32,17 +32,17 @@ RANK = {
     "assemble": 2,
     "engine": 3,
     "grids": 4,
-    "pixels": 4,
-    "pairing": 5,
-    "frame": 6,
-    "collection": 7,
-    "ingest": 8,
-    "catalog": 8,
-    "export": 9,
-    "cli": 9,
-    "namespaces": 10,
-    "testing": 10,  # as something to import; what it may import itself is TESTING_MAY_IMPORT
-    "__init__": 11,
+    "pixels": 5,
+    "pairing": 6,
+    "frame": 7,
+    "collection": 8,
+    "ingest": 9,
+    "catalog": 9,
+    "export": 10,
+    "cli": 10,
+    "namespaces": 11,
+    "testing": 11,  # as something to import; what it may import itself is TESTING_MAY_IMPORT
+    "__init__": 12,
 }
 """Part of the package to its layer. An import may go to a lower layer or stay in its own."""
 
@@ -69,6 +69,23 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "testing": "fakes that count under a lock and answer late on purpose",
 }
 """Part, or dotted module below the package, to the reason why it may import a clock or a thread."""
+
+NARROW_PARTS = {"grids", "pixels", "pairing", "frame"}
+"""Parts whose modules import at most `MAX_OWN_IMPORTS` modules of the package."""
+MAX_OWN_IMPORTS = 10
+STILL_WIDE = {
+    "frame.query.paired_source": 25,
+    "frame.verbs.read_windows": 23,
+    "frame.expressions.read_window": 22,
+    "frame.expressions.sample_points": 18,
+    "frame.verbs.paired": 18,
+    "frame.query.question": 17,
+    "frame.verbs.sample_points": 16,
+    "frame.expressions.grid_facts": 14,
+    "pixels.resampled": 13,
+    "pairing.records": 12,
+}
+"""Modules that import more, and how many. The list may only shrink."""
 
 FORBIDDEN_WORDS = {"utils", "helpers", "core", "common", "base", "manager"}
 MAX_LINES = 400
@@ -235,6 +252,55 @@ def test_every_module_keeps_to_its_place(violations):
     assert [line for module in modules for line in violations(module)] == []
 
 
+def own_imports(modules: list[Module]) -> dict[str, set[str]]:
+    """Return the modules of the package that each module imports, imports for types included."""
+    names = {module.name for module in modules}
+    graph: dict[str, set[str]] = {}
+    for module in modules:
+        graph[module.name] = set()
+        for one in imports(module):
+            words = one.target.split(".")[1:] if one.root == PACKAGE else []
+            # The longest part of a target that is a module: the rest is a name in it.
+            known = (".".join(words[:n]) for n in range(len(words), 0, -1))
+            if one.root == PACKAGE:
+                graph[module.name].add(next((name for name in known if name in names), "__init__"))
+        graph[module.name].discard(module.name)
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> set[str]:
+    """Return the modules that import each other, directly or around, and modules between them."""
+    left = {name: targets & graph.keys() for name, targets in graph.items()}
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        # A module that imports none of the others, or that none imports, is in no circle.
+        outer = {name for name, targets in left.items() if not targets or name not in imported}
+        if not outer:
+            return set(left)
+        left = {name: targets - outer for name, targets in left.items() if name not in outer}
+
+
+def width_violations(graph: dict[str, set[str]], still_wide: dict[str, int]) -> list[str]:
+    """Name the modules that import too many others, and entries of the list that are no longer needed."""
+    found = []
+    for name, targets in graph.items():
+        allowed = still_wide.get(name, MAX_OWN_IMPORTS)
+        if name.split(".")[0] in NARROW_PARTS and len(targets) > allowed:
+            found.append(f"{name}: imports {len(targets)} modules of the package, more than {allowed}")
+    for name in still_wide:
+        if len(graph.get(name, ())) <= MAX_OWN_IMPORTS:
+            found.append(f"{name}: imports no more than {MAX_OWN_IMPORTS}; take it out of STILL_WIDE")
+    return found
+
+
+def test_no_modules_import_each_other_not_even_for_types():
+    assert circles(own_imports(package_modules())) == set()
+
+
+def test_no_module_between_engine_and_faces_imports_many_others():
+    assert width_violations(own_imports(package_modules()), STILL_WIDE) == []
+
+
 def test_every_exception_for_clocks_and_threads_names_a_module_that_exists():
     written = {module.name for module in package_modules()}
     parts = RANK.keys()
@@ -310,3 +376,30 @@ def test_the_shape_check_fails_on_a_vague_name_a_missing_docstring_and_a_long_mo
     assert shape_violations(_module("frame.base", good))
     assert shape_violations(_module("plan.tiles", "x = 1\n"))
     assert shape_violations(_module("plan.tiles", good + "x = 1\n" * MAX_LINES))
+
+
+def test_the_circle_check_finds_circles_through_types_packages_and_other_modules():
+    typed = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from polars_rasteret.pixels.reading import BandRows"
+    )
+    modules = [
+        _module("grids.windows", typed),
+        _module("pixels.reading", "from polars_rasteret.pixels import column"),
+        _module("pixels.column", "import polars_rasteret.grids.windows"),
+        _module("pixels", ""),
+        _module("errors", "import math"),
+        _module("frame.verbs", "from polars_rasteret.pixels.column import x"),
+    ]
+    assert circles(own_imports(modules)) == {"grids.windows", "pixels.reading", "pixels.column"}
+    assert circles(own_imports(modules[1:])) == set()
+
+
+def test_the_width_check_fails_on_a_wide_module_and_on_a_needless_exception():
+    graph = {
+        "pixels.wide": {str(at) for at in range(11)},
+        "pixels.narrow": {"a"},
+        "engine.wide": {*map(str, range(20))},
+    }
+    assert [line.split(":")[0] for line in width_violations(graph, {})] == ["pixels.wide"]
+    assert width_violations(graph, {"pixels.wide": 11}) == []
+    assert width_violations(graph, {"pixels.wide": 12, "pixels.narrow": 12, "pixels.gone": 12})

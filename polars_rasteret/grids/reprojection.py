@@ -1,6 +1,6 @@
 """Where do the pixels of an answer lie in an image whose axes are not parallel to its own?
 
-The image is in another CRS, or turned. Each pixel centre is moved by itself.
+The image is in another CRS, or rotated. Each pixel centre is moved by itself.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def places(grids: AnswerGrids, row: int, image: PixelGrid) -> tuple[Floats, Floats]:
-    """Return the place of each pixel centre of an answer in the image of a band.
+def pixel_positions(answers: AnswerGrids, row: int, image: PixelGrid) -> tuple[Floats, Floats]:
+    """Return the position of each pixel centre of an answer in an image.
+
+    Parameters
+    ----------
+    answers, row
+        Grids of the answers, and the row of one answer.
+    image
+        Grid of the image.
 
     Returns
     -------
     (row, col) : float64, shape (height, width)
-        In pixels of full resolution; not finite where a centre has no place there.
+        In pixels of full resolution; not finite for a centre that has no place in the image's CRS.
     """
-    down, across = np.arange(grids.height[row]) + 0.5, np.arange(grids.width[row]) + 0.5
-    x, y = map_coordinates(grids.transform[row], down[:, None], across[None, :])
-    crs, own_crs = grids.crs[row], image.crs
+    down, across = np.arange(answers.height[row]) + 0.5, np.arange(answers.width[row]) + 0.5
+    x, y = map_coordinates(answers.transform[row], down[:, None], across[None, :])
+    crs, own_crs = answers.crs[row], image.crs
     if crs != own_crs:
         assert crs is not None
         assert own_crs is not None
@@ -46,16 +53,16 @@ def places(grids: AnswerGrids, row: int, image: PixelGrid) -> tuple[Floats, Floa
     return pixel_coordinates(transform, x, y)
 
 
-def spread(where: tuple[Floats, Floats], image_size: tuple[int, int]) -> tuple[list[float], list[float]]:
-    """Give what part of an image the places in it span, and how far it is from one place to the next.
+def extent_and_step(positions: tuple[Floats, Floats], image_size: tuple[int, int]) -> tuple[list[float], list[float]]:
+    """Return the part of an image that positions span, and the distance from one position to the next.
 
     Returns
     -------
-    span, step
-        ``first_row, last_row, first_col, last_col`` of the places in the image (a place outside of it where there are none),
-        and rows and columns from one pixel of the answer to the next.
+    extent, step
+        ``first_row, last_row, first_col, last_col`` of the positions in the image (-1, outside of it, where there are none); and
+        rows and columns from one pixel of the answer to the next.
     """
-    row, col = where
+    row, col = positions
     with np.errstate(invalid="ignore"):
         inside = (row >= 0) & (row < image_size[0]) & (col >= 0) & (col < image_size[1])
         # Half of the answer may lie beyond where projections fold: the middle of all distances tells.

@@ -18,7 +18,7 @@ from polars_rasteret.geo.crs import NATIVE, x_period
 from polars_rasteret.grids.pixel_grid import first_equal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,7 +49,7 @@ class Windows:
     extent: NDArray[np.float64] | None = None
     """Where answers have a grid of their own: ``row_start, row_stop, col_start, col_stop`` that it covers exactly, in fractions
     of pixels, shape (n, 4). None: the windows are given as they are."""
-    as_is: NDArray[np.bool_] | None = None
+    is_unresampled: NDArray[np.bool_] | None = None
     """With `extent`: windows that are given as they are all the same (those around points)."""
     areas: Areas | None = None
     """Areas that the windows were made of, where these have an outline."""
@@ -68,7 +68,7 @@ class Windows:
             at_row=None if self.at_row is None else self.at_row[index],
             at_col=None if self.at_col is None else self.at_col[index],
             extent=None if self.extent is None else self.extent[index],
-            as_is=None if self.as_is is None else self.as_is[index],
+            is_unresampled=None if self.is_unresampled is None else self.is_unresampled[index],
             areas=self.areas,
             area=None if self.area is None else self.area[index],
         )
@@ -80,11 +80,11 @@ class Windows:
         edges = (self.row_start, self.row_start + self.height, self.col_start, self.col_start + self.width)
         return np.stack(edges, axis=1).astype(np.float64)
 
-    def are_as_is(self) -> NDArray[np.bool_]:
+    def unresampled(self) -> NDArray[np.bool_]:
         """Return which windows are given as they are."""
         if self.extent is None:
             return np.ones(len(self.is_met), np.bool_)
-        return np.zeros(len(self.is_met), np.bool_) if self.as_is is None else self.as_is
+        return np.zeros(len(self.is_met), np.bool_) if self.is_unresampled is None else self.is_unresampled
 
 
 def windows_of_points(
@@ -186,9 +186,16 @@ def replaced(windows: Windows, at: NDArray[np.int64], others: Windows) -> Window
     for name in ("row_start", "col_start", "height", "width", "is_met"):
         columns[name] = getattr(windows, name).copy()
         columns[name][at] = getattr(others, name)
-    extent, as_is = windows.extents(), windows.are_as_is().copy()
-    extent[at], as_is[at] = others.extents(), True
-    return Windows(grids=windows.grids, **columns, extent=extent, as_is=as_is, areas=windows.areas, area=windows.area)
+    extent, is_unresampled = windows.extents(), windows.unresampled().copy()
+    extent[at], is_unresampled[at] = others.extents(), True
+    return Windows(
+        grids=windows.grids,
+        **columns,
+        extent=extent,
+        is_unresampled=is_unresampled,
+        areas=windows.areas,
+        area=windows.area,
+    )
 
 
 def windows_of_images(grids: PixelGrids) -> Windows:
@@ -238,6 +245,14 @@ def _meet(image_size: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray
     """Return whether ``start:stop`` has pixels in ``0:image_size``."""
     is_met: NDArray[np.bool_] = (start < image_size) & (stop > 0) & (stop > start)
     return is_met
+
+
+def taken_windows(windows: Sequence[Windows], index: NDArray[np.int64]) -> list[Windows]:
+    """Return some rows of the windows of several bands; bands on the same grids go on to share one object."""
+    taken: list[Windows] = []
+    for one, first in zip(windows, first_equal([one.grids for one in windows]), strict=True):
+        taken.append(taken[first] if first < len(taken) else one.taken(index))
+    return taken
 
 
 def no_windows(grids: PixelGrids) -> Windows:

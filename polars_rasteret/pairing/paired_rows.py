@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.grids.pixel_grid import first_equal
-from polars_rasteret.grids.windows import no_windows
+from polars_rasteret.grids.windows import no_windows, taken_windows
 from polars_rasteret.pixels.reading import BandRows
 
 if TYPE_CHECKING:
@@ -41,12 +40,8 @@ class PairedRows:
         at = np.arange(len(self), dtype=np.int64)[index] if isinstance(index, slice) else index
         if len(at) == len(self) and (not len(at) or (at[0] == 0 and np.array_equal(at, np.arange(len(at))))):
             return self
-        bands, windows = list(self.windows), list(self.windows.values())
-        of_first: list[Windows] = []
-        for one, first in zip(windows, first_equal([one.grids for one in windows]), strict=True):
-            of_first.append(of_first[first] if first < len(of_first) else one.taken(at))
-        taken = dict(zip(bands, of_first, strict=True))
-        return PairedRows(target=self.target[at], record=self.record[at], windows=taken, records=self.records)
+        windows = dict(zip(self.windows, taken_windows(list(self.windows.values()), at), strict=True))
+        return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
 
     def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
         """Give the reference of each row in one raster column; -1 without record or raster."""

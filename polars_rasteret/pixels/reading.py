@@ -16,6 +16,7 @@ import numpy as np
 from polars_rasteret.engine import Out, WindowRead, check_answer_size, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.pixel_grid import first_equal
+from polars_rasteret.hrefs import shown
 from polars_rasteret.pixels.raster_faults import tell_faults
 from polars_rasteret.schema import lossless_supertype
 
@@ -50,6 +51,19 @@ class BandRows:
     unscale: bool = False
     faults: Mapping[int, RasteretError] = field(default_factory=dict)
     """Rows that ask for a raster value that cannot be read, and why; nothing is read there."""
+
+    @property
+    def name(self) -> str:
+        """Name of the band."""
+        return self.column.name
+
+    def label(self, row: int) -> str:
+        """Return the words that name the band and the file of a row in a message."""
+        return f"{self.name} of {shown(self.column.references[int(self.reference_id[row])].href)}"
+
+    def level_sizes(self, reference: int) -> list[tuple[int, int]]:
+        """Return ``(height, width)`` of the images of a raster: full resolution, then the overviews."""
+        return [(image.height, image.width) for image in self.column.references[reference].tiles.images]
 
     @property
     def grids(self) -> PixelGrids:

@@ -17,8 +17,8 @@ from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.errors import UsageError
-from polars_rasteret.grids.reprojection import places
-from polars_rasteret.grids.wrapped_images import N_COPIES, Period, join_copies
+from polars_rasteret.grids.reprojection import pixel_positions
+from polars_rasteret.grids.world_copies import N_COPIES, WorldCopies, join_copies
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pixels.raster_faults import tell_faults
 from polars_rasteret.pixels.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, faults_of, join_reasons
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import Spending
-    from polars_rasteret.grids.lining_up import OntoGrid
     from polars_rasteret.options import ReadOptions
+    from polars_rasteret.pixels.aligned_bands import AlignedBand
 
 
-def source_reads(bands: Sequence[OntoGrid], *, want_valid: bool) -> list[WindowRead]:
+def source_reads(bands: Sequence[AlignedBand], *, want_valid: bool) -> list[WindowRead]:
     """Give everything that is read, as the engine takes it; for costs."""
     reads = []
     for band in bands:
         every, is_valid_wanted = slice(None), want_valid or band.method != "nearest"
-        one_copy = band.sources.is_read & (band.sources.period == 0)
+        one_copy = band.sources.is_read & (band.sources.copy_step == 0)
         reads.append(_read(band, every, one_copy, want_valid=is_valid_wanted))
         reads += [read for _, read in _copies(band, every, want_valid=is_valid_wanted)]
     return reads
 
 
 def read_onto_grids(
-    bands: Sequence[OntoGrid],
+    bands: Sequence[AlignedBand],
     options: ReadOptions,
     *,
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
@@ -107,7 +107,7 @@ class _Work:
     """Fills the arrays of the answers, batch by batch."""
 
     def __init__(
-        self, bands: Sequence[OntoGrid], outs: Sequence[AnswerOut], fill: float | None, *, want_valid: bool
+        self, bands: Sequence[AlignedBand], outs: Sequence[AnswerOut], fill: float | None, *, want_valid: bool
     ) -> None:
         self.bands, self.outs, self.want_valid = bands, outs, want_valid
         self.errors: list[dict[int, str]] = [{} for _ in bands]
@@ -137,12 +137,12 @@ class _Work:
         of_band: list[tuple[int, int | None]] = []
         for at in some:
             band = self.bands[at]
-            plain = band.sources.is_read & band.sources.is_plain
+            plain = band.sources.is_read & band.sources.is_answer
             if plain[part].any():
                 reads.append(self._plain(at, part, plain))
                 of_band.append((at, _PLAIN))
             want_valid = self.want_valid or band.method != "nearest"
-            others = band.sources.is_read & ~plain & (band.sources.period == 0)
+            others = band.sources.is_read & ~plain & (band.sources.copy_step == 0)
             if others[part].any():
                 reads.append(_read(band, part, others, want_valid=want_valid))
                 of_band.append((at, None))
@@ -207,10 +207,10 @@ class _Work:
         one = column.references[reference]
         nodata = masking_value(one.tiles, one.nodata)
         nodata = None if nodata is None else column.dtype.type(nodata)
-        if sources.is_free[row]:
+        if sources.is_reprojected[row]:
             level = tuple(sources.level_size[row].tolist())
             grid = column.grids.grid(reference)
-            where = places(band.grids, row, grid)
+            where = pixel_positions(band.grids, row, grid)
             values, valid, inside = values_at(
                 source,
                 (where[0] * (level[0] / grid.height), where[1] * (level[1] / grid.width)),
@@ -224,8 +224,8 @@ class _Work:
             values, valid, part = resampled(source, rows, cols, band.method, nodata)
             inside = np.zeros(values.shape, np.bool_)
             inside[part] = True
-            if (period := _period(band, row)) is not None:
-                inside &= period.is_in_image(cols.centres())
+            if (copies := _world_copies(band, row)) is not None:
+                inside &= copies.is_in_image(cols.centres())
                 valid = None if valid is None else valid & inside
         place = out.pixels(row)
         out.values[place] = np.where(inside, values, self.fills[at][reference]).reshape(-1)
@@ -235,20 +235,20 @@ class _Work:
             outside[place] = ~inside.reshape(-1)
 
 
-def _axes(band: OntoGrid, row: int) -> tuple[Axis, Axis]:
+def _axes(band: AlignedBand, row: int) -> tuple[Axis, Axis]:
     first_row, row_step, first_col, col_step = band.sources.axes[row].tolist()
     height, width = band.sources.level_size[row].tolist()
-    if (period := _period(band, row)) is not None:
-        width = N_COPIES * period.n_columns
+    if (copies := _world_copies(band, row)) is not None:
+        width = N_COPIES * copies.step
     return (
         Axis(first_row, row_step, int(band.grids.height[row]), height),
         Axis(first_col, col_step, int(band.grids.width[row]), width),
     )
 
 
-def _period(band: OntoGrid, row: int) -> Period | None:
-    n_columns = int(band.sources.period[row])
-    return Period(n_columns, int(band.sources.level_size[row, 1])) if n_columns else None
+def _world_copies(band: AlignedBand, row: int) -> WorldCopies | None:
+    step = int(band.sources.copy_step[row])
+    return WorldCopies(step, int(band.sources.level_size[row, 1])) if step else None
 
 
 def _source(read: WindowRead, answer: WindowAnswer, window: int) -> Source:
@@ -262,32 +262,32 @@ def _source(read: WindowRead, answer: WindowAnswer, window: int) -> Source:
     )
 
 
-def _joined(band: OntoGrid, row: int, parts: Sequence[tuple[int, Source]]) -> Source:
-    period, first = _period(band, row), int(band.sources.col_start[row])
-    assert period is not None
-    return join_copies(parts, (first, first + int(band.sources.width[row])), period)
+def _joined(band: AlignedBand, row: int, parts: Sequence[tuple[int, Source]]) -> Source:
+    copies, first = _world_copies(band, row), int(band.sources.col_start[row])
+    assert copies is not None
+    return join_copies(parts, (first, first + int(band.sources.width[row])), copies)
 
 
-def _copies(band: OntoGrid, part: slice, *, want_valid: bool) -> Iterator[tuple[int, WindowRead]]:
+def _copies(band: AlignedBand, part: slice, *, want_valid: bool) -> Iterator[tuple[int, WindowRead]]:
     """Give what is read of each copy of the images that answers run on to."""
     sources = band.sources
-    again = np.flatnonzero(sources.is_read & (sources.period > 0))
+    again = np.flatnonzero(sources.is_read & (sources.copy_step > 0))
     again = again[(again >= (part.start or 0)) & (again < (len(sources.is_read) if part.stop is None else part.stop))]
     for copy in range(N_COPIES) if len(again) else ():
         col_start, width = np.zeros_like(sources.col_start), np.zeros_like(sources.width)
         for row in again.tolist():
-            period = _period(band, row)
-            assert period is not None
-            first, stop = period.columns(copy)
+            copies = _world_copies(band, row)
+            assert copies is not None
+            first, stop = copies.columns(copy)
             start = max(int(sources.col_start[row]), first)
             width[row] = max(min(int(sources.col_start[row] + sources.width[row]), stop) - start, 0)
-            col_start[row] = start - copy * period.n_columns
+            col_start[row] = start - copy * copies.step
         if width.any():
             of_copy = replace(band, sources=replace(sources, col_start=col_start, width=width))
             yield copy, _read(of_copy, part, width > 0, want_valid=want_valid)
 
 
-def _read(band: OntoGrid, part: slice, which: NDArray[np.bool_], *, want_valid: bool) -> WindowRead:
+def _read(band: AlignedBand, part: slice, which: NDArray[np.bool_], *, want_valid: bool) -> WindowRead:
     sources, column = band.sources, band.rows.column
     which = which[part]
     row_start, col_start, height, width = (
@@ -308,12 +308,14 @@ def _read(band: OntoGrid, part: slice, which: NDArray[np.bool_], *, want_valid: 
     )
 
 
-def _batches(bands: Sequence[OntoGrid], *, want_valid: bool, max_bytes: int) -> Iterator[tuple[slice, Sequence[int]]]:
+def _batches(
+    bands: Sequence[AlignedBand], *, want_valid: bool, max_bytes: int
+) -> Iterator[tuple[slice, Sequence[int]]]:
     """Cut rows, and where one row is too large its bands, so that what is read at once stays within the allowance."""
     sizes = []
     for band in bands:
         answer_bytes = band.rows.column.dtype.itemsize + want_valid
-        sizes.append(np.where(band.sources.is_plain, band.sources.n_pixels() * answer_bytes, band.source_bytes()))
+        sizes.append(np.where(band.sources.is_answer, band.sources.n_pixels() * answer_bytes, band.source_bytes()))
     together = np.sum(sizes, axis=0)
     everyone = range(len(bands))
     for part in batches_of(together, max_bytes=max_bytes, ramps_up=False):
@@ -326,7 +328,7 @@ def _batches(bands: Sequence[OntoGrid], *, want_valid: bool, max_bytes: int) -> 
             yield part, (at,)
 
 
-def _refuse_source(band: OntoGrid, row: int, n_bytes: int, max_bytes: int) -> None:
+def _refuse_source(band: AlignedBand, row: int, n_bytes: int, max_bytes: int) -> None:
     column, sources = band.rows.column, band.sources
     reference = column.references[int(band.rows.reference_id[row])]
     raise UsageError(

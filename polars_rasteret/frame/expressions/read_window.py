@@ -36,7 +36,6 @@ from polars_rasteret.frame.query.watched import Watched
 from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.geometry import are_points
 from polars_rasteret.grids.choosing import FINEST, check_grid
-from polars_rasteret.grids.lining_up import OntoGrid, are_windows, check_resampling, line_up, may_need_grids, methods_of
 from polars_rasteret.grids.windows import (
     SharedWindows,
     Windows,
@@ -52,9 +51,11 @@ from polars_rasteret.options import OnError, ReadOptions, current_options
 from polars_rasteret.pairing.impossible_places import warn_if_impossible
 from polars_rasteret.pairing.stated_crs import crs_of_geometry
 from polars_rasteret.pairing.targets import areas_of_geometry, points_of_geometry, wkb_array
+from polars_rasteret.pixels.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
 from polars_rasteret.pixels.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import BandAnswer, BandRows, read_bands, stack_dtype, warn_of_errors
 from polars_rasteret.pixels.resampled import read_onto_grids
+from polars_rasteret.pixels.resampling import check_resampling, methods_by_band
 from polars_rasteret.pixels.series import struct_series, window_struct_fields
 
 if TYPE_CHECKING:
@@ -129,22 +130,22 @@ class _ReadWindow(Watched):
         result = stacked_column(answers, "pixels", self.shape, masked=self.masked)
         return result if return_dtype is None else result.cast(return_dtype)
 
-    def _lined_up(self, bands: list[BandRows]) -> list[OntoGrid] | None:
+    def _lined_up(self, bands: list[BandRows]) -> list[AlignedBand] | None:
         """Say what is resampled; None when nothing is."""
         if self.shape is None and self.resolution is None:
             return None
         # A window in pixels means what each band makes of it, except in a stack.
         together = self.form == "stack" or self.where != "window"
-        if not may_need_grids(bands if together else bands[:1], self.resolution):
+        if not may_be_resampled(bands if together else bands[:1], self.resolution):
             return None
-        onto = line_up(
+        onto = aligned_bands(
             bands,
             grid=self.grid if together else None,
             shape=self.shape,
             resolution=self.resolution,
-            methods=methods_of(self.resampling, [band.column.name for band in bands]),
+            methods=methods_by_band(self.resampling, [band.column.name for band in bands]),
         )
-        return None if self.shape is not None and are_windows(onto) else onto
+        return None if self.shape is not None and are_answers(onto) else onto
 
     def _column(self, answer: BandAnswer, name: str) -> pl.Series:
         if self.shape is not None:

@@ -25,11 +25,11 @@ from polars_rasteret.frame.verbs.pair import PairReader
 from polars_rasteret.frame.verbs.read_windows import WindowReader
 from polars_rasteret.frame.verbs.sample_points import PointReader
 from polars_rasteret.grids.choosing import FINEST
-from polars_rasteret.grids.lining_up import check_resampling, methods_of
 from polars_rasteret.options import OnError, current_options
 from polars_rasteret.pairing.records import checked_raster_columns
 from polars_rasteret.pairing.targets import as_lazy_frame, named_places
 from polars_rasteret.pairing.times import settled_tolerance
+from polars_rasteret.pixels.resampling import check_resampling, methods_by_band
 from polars_rasteret.pixels.sampling import checked_sampling
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class _WindowReaderOf:
             resolution=self.resolution,
             coverage=self.coverage,
             grid=self.grid,
-            resampling=methods_of(self.resampling, list(bands)),
+            resampling=methods_by_band(self.resampling, list(bands)),
             masked=self.masked,
             fill_value=self.fill_value,
             min_valid_fraction=self.min_valid_fraction,

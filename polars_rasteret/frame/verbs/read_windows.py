@@ -23,11 +23,11 @@ from polars_rasteret.frame.query.batches import TOO_LARGE
 from polars_rasteret.frame.query.question import READ_ERROR
 from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.answer_grids import answer_grids
-from polars_rasteret.grids.lining_up import OntoGrid, are_windows, line_up, may_need_grids
 from polars_rasteret.grids.windows import windows_of_areas, windows_of_points, windows_on_grids, with_own_grid
 from polars_rasteret.pairing.key_columns import gathered
 from polars_rasteret.pairing.paired_rows import band_rows
 from polars_rasteret.pairing.reader import ReadAnswer
+from polars_rasteret.pixels.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
 from polars_rasteret.pixels.covered import blank_uncovered
 from polars_rasteret.pixels.neighbourhoods import add_reason
 from polars_rasteret.pixels.reading import BandAnswer, read_bands, window_reads
@@ -253,10 +253,12 @@ class WindowReader:
         stride = None if self.shape is None else self.shape[0] * self.shape[1]
         return size, accepted_pixels(judge, PixelRows(size=size), seen, stride), errors
 
-    def _onto(self, rows: PairedRows, bands: Sequence[str], judging: Sequence[str]) -> list[OntoGrid]:
+    def _onto(self, rows: PairedRows, bands: Sequence[str], judging: Sequence[str]) -> list[AlignedBand]:
         """Say what bands read to come onto the grid of all: of those asked for, and of those that say what is valid."""
         every = band_rows(rows, list(dict.fromkeys([*self.bands, *judging])), self.unscale)
-        onto = line_up(every, grid=self.grid, shape=self.shape, resolution=self.resolution, methods=self.resampling)
+        onto = aligned_bands(
+            every, grid=self.grid, shape=self.shape, resolution=self.resolution, methods=self.resampling
+        )
         return [one for one in onto if one.rows.column.name in bands]
 
     def _count(
@@ -315,16 +317,18 @@ class WindowReader:
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
         return [band for band in self.bands if self._is_wanted(band, wanted)]
 
-    def _lined_up(self, rows: PairedRows, chosen: list[str]) -> list[OntoGrid] | None:
+    def _lined_up(self, rows: PairedRows, chosen: list[str]) -> list[AlignedBand] | None:
         """Say what the chosen bands read to come onto the grid of all; None when windows are given as they are.
 
         Judged by all bands, so that the answer does not depend on what is selected.
         """
         bands = band_rows(rows, list(self.bands), self.unscale)
-        if not chosen or not self._has_grid or not may_need_grids(bands, self.resolution):
+        if not chosen or not self._has_grid or not may_be_resampled(bands, self.resolution):
             return None
-        onto = line_up(bands, grid=self.grid, shape=self.shape, resolution=self.resolution, methods=self.resampling)
-        if self.shape is not None and are_windows(onto):
+        onto = aligned_bands(
+            bands, grid=self.grid, shape=self.shape, resolution=self.resolution, methods=self.resampling
+        )
+        if self.shape is not None and are_answers(onto):
             return None
         return [one for one in onto if one.rows.column.name in chosen]
 

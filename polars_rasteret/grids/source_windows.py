@@ -1,0 +1,262 @@
+"""What does a band read to fill the answer of each row, given the grid of the answer?
+
+Full resolution or an overview, which window of that image, and how the pixels of the answer lie on it. Columns in, columns out:
+nothing is read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.assemble.resample import Axis, reach, source_spans
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.geo.crs import is_known
+from polars_rasteret.grids.reprojection import extent_and_step, pixel_positions
+from polars_rasteret.grids.world_copies import N_COPIES, columns_per_period, meets_copies, shift_to_image, wraps_around
+from polars_rasteret.plan.overviews import overview_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.grids.answer_grids import AnswerGrids
+    from polars_rasteret.grids.bands import BandOnGrids
+    from polars_rasteret.grids.pixel_grid import PixelGrids
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+_NEARLY_WHOLE_PX = 1e-3
+"""Pixel sizes went through text: a period that is so near to whole pixels is meant to be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceWindows:
+    """The window that one band reads for each row; in pixels of `level`."""
+
+    is_read: Booleans
+    faults: Mapping[int, UsageError]
+    """Rows that cannot be read because nobody can say how this grid lies to that of the answer."""
+    is_answer: Booleans
+    """The window is the answer: its pixels are not resampled."""
+    is_reprojected: Booleans
+    """The axes of the answer are not those of the image: each pixel of the answer has a position of its own."""
+    level: Ints
+    """Image read from: 0 is full resolution, then the overviews."""
+    row_start: Ints
+    col_start: Ints
+    height: Ints
+    width: Ints
+    axes: Floats
+    """Shape (n, 4): row of the first border and rows per pixel of the answer, then the same for columns."""
+    level_size: Ints
+    """Shape (n, 2): height and width of the image read from."""
+    copy_step: Ints
+    """Columns of `level` from one copy of the image to the next where the answer runs over the antimeridian, and windows and axes
+    count columns along the copies; 0 elsewhere."""
+
+    def n_pixels(self) -> Ints:
+        """Return the number of pixels read for each row."""
+        return np.where(self.is_read, self.height * self.width, 0)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Placement:
+    """Where the answers lie on the images of a band, in pixels of full resolution."""
+
+    is_read: Booleans
+    faults: Mapping[int, UsageError]
+    others: Ints
+    """Rows whose answer has the pixel borders of another grid."""
+    is_reprojected: Booleans
+    extent: Floats
+    """``first_row, last_row, first_col, last_col``, shape (n, 4)."""
+    pixels: Floats
+    """Height and width of the part of the image that the answer shows, shape (n, 2)."""
+    image_size: Ints
+    """Height and width of the image, shape (n, 2)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Levels:
+    """The image that each row is read from."""
+
+    level: Ints
+    size: Ints
+    """Height and width, shape (n, 2)."""
+    copy_step: Ints
+
+
+def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str) -> SourceWindows:
+    """Return what one band reads for the answers of all rows.
+
+    Rows in which the grid of the answer and that of the band cannot be related are faults.
+    """
+    grids = band.grids
+    answer_size = np.maximum(np.stack([answers.height, answers.width], axis=1), 1)
+    placed = _placement(band, grids, answers, answer_size)
+    levels = _levels(band, answers, placed, answer_size, method)
+    _read_copies(band, grids, placed, levels)
+    scale = placed.image_size / levels.size
+    scaled = placed.extent / np.repeat(scale, 2, axis=1)
+    scaled[:, 2:] += levels.copy_step[:, None]
+    step = placed.pixels / scale / answer_size
+    is_answer = placed.is_read & ~placed.is_reprojected & (levels.level == 0) & (levels.copy_step == 0)
+    is_answer &= (placed.pixels == answer_size).all(axis=1) & (placed.extent % 1 == 0).all(axis=1)
+    axes = np.stack([scaled[:, 0], step[:, 0], scaled[:, 2], step[:, 1]], axis=1)
+    row_start, row_stop, col_start, col_stop = _spans(scaled, axes, answer_size, placed, levels, method)
+    height = np.where(is_answer, answers.height, row_stop - row_start)
+    width = np.where(is_answer, answers.width, col_stop - col_start)
+    return SourceWindows(
+        is_read=placed.is_read,
+        faults=placed.faults,
+        is_answer=is_answer,
+        is_reprojected=placed.is_reprojected,
+        level=levels.level,
+        # What is the answer itself may reach beyond the image: the engine fills there.
+        row_start=np.where(is_answer, placed.extent[:, 0], row_start).astype(np.int64),
+        col_start=np.where(is_answer, placed.extent[:, 2], col_start).astype(np.int64),
+        height=np.where(placed.is_read, height, 0).astype(np.int64),
+        width=np.where(placed.is_read, width, 0).astype(np.int64),
+        axes=axes,
+        level_size=levels.size,
+        copy_step=levels.copy_step,
+    )
+
+
+def _placement(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, answer_size: Ints) -> _Placement:
+    """Return where the answers lie on the images: as they are on their own lattice, moved from others, or reprojected."""
+    is_read = band.is_read & answers.has_grid
+    rows = np.flatnonzero(is_read)
+    extent, is_reprojected = answers.extent.copy(), np.zeros(len(is_read), np.bool_)
+    image_size = np.ones((len(is_read), 2), np.int64)
+    image_size[rows] = np.stack([grids.height[rows], grids.width[rows]], axis=1)
+    others = rows[grids.lattice_id[rows] != answers.image.lattice_id[rows]] if len(rows) else rows
+    faults = _unrelated(band, grids, answers, others) if len(others) else {}
+    if faults:
+        is_read[list(faults)] = False
+        others = others[is_read[others]]
+    if len(others):
+        extent[others], is_parallel = _moved(answers, grids.transform, others)
+        is_reprojected[others] = ~(is_parallel & (grids.crs[others] == answers.crs[others]))
+        period = columns_per_period(grids.taken(others))
+        extent[others, 2:] += shift_to_image(extent[others], period, image_size[others, 1])[:, None]
+    pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
+    for row in np.flatnonzero(is_reprojected).tolist():
+        extent[row], step = extent_and_step(
+            pixel_positions(answers, row, grids.grid(row)), (int(image_size[row, 0]), int(image_size[row, 1]))
+        )
+        pixels[row] = step * answer_size[row]
+    return _Placement(
+        is_read=is_read,
+        faults=faults,
+        others=others,
+        is_reprojected=is_reprojected,
+        extent=extent,
+        pixels=pixels,
+        image_size=image_size,
+    )
+
+
+def _levels(band: BandOnGrids, answers: AnswerGrids, placed: _Placement, answer_size: Ints, method: str) -> _Levels:
+    """Return the image that each row is read from: an overview where the answer is coarser than full resolution."""
+    pixels, size = placed.pixels, placed.image_size.copy()
+    level = np.zeros(len(size), np.int64)
+    may_be_coarse = np.flatnonzero(placed.is_read & ~answers.is_unresampled & (pixels > answer_size).any(axis=1))
+    reference_id = band.reference_id[may_be_coarse]
+    for one in np.unique(reference_id).tolist():
+        rows = may_be_coarse[reference_id == one]
+        sizes = band.level_sizes(one)
+        level[rows] = overview_levels(
+            sizes,
+            (pixels[rows, 0], pixels[rows, 1]),
+            (answer_size[rows, 0], answer_size[rows, 1]),
+            is_nearest=method == "nearest",
+        )
+        size[rows] = np.array(sizes, np.int64)[level[rows]]
+    return _Levels(level=level, size=size, copy_step=np.zeros(len(size), np.int64))
+
+
+def _read_copies(band: BandOnGrids, grids: PixelGrids, placed: _Placement, levels: _Levels) -> None:
+    """Let rows whose answer reaches a copy of the image, one period of x away, read along the copies."""
+    rows = np.flatnonzero(placed.is_read) if wraps_around(band.windows) else placed.others
+    rows = rows[~placed.is_reprojected[rows]]
+    if not len(rows):
+        return
+    period = columns_per_period(grids.taken(rows))
+    is_again = meets_copies(placed.extent[rows], period, placed.image_size[rows, 1])
+    for row, columns in zip(rows[is_again].tolist(), period[is_again].tolist(), strict=True):
+        sizes = band.level_sizes(int(band.reference_id[row]))
+        level, step = _level_of_copies(sizes, int(levels.level[row]), columns)
+        levels.level[row], levels.size[row], levels.copy_step[row] = level, sizes[level], step
+
+
+def _level_of_copies(sizes: Sequence[tuple[int, int]], level: int, period: float) -> tuple[int, int]:
+    """Return the level read, and its columns from one copy of an image to the next.
+
+    A coarser level is taken only where its pixels, too, go into the period.
+    """
+    for one in range(level, -1, -1):
+        columns = period * sizes[one][1] / sizes[0][1]
+        if one == 0 or abs(columns - round(columns)) < _NEARLY_WHOLE_PX:
+            break
+    # Pixels that do not go into the period are half of one off at most, behind the antimeridian only.
+    return one, round(columns)
+
+
+def _spans(  # noqa: PLR0917 - one argument per step before
+    scaled: Floats, axes: Floats, answer_size: Ints, placed: _Placement, levels: _Levels, method: str
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return ``row_start, row_stop, col_start, col_stop`` of the pixels that answers are made of, within the image."""
+    along_copies = np.where(levels.copy_step > 0, N_COPIES * levels.copy_step, levels.size[:, 1])
+    spans = []
+    for first, side, n_source in ((0, 0, levels.size[:, 0]), (2, 1, along_copies)):
+        step = axes[:, first + 1]
+        start, stop = source_spans(method, Axis(axes[:, first], step, answer_size[:, side], n_source))
+        reaching = reach(method, step)
+        own_start = np.floor(scaled[:, first] - reaching) - 1
+        own_stop = np.floor(scaled[:, first + 1] + reaching) + 2
+        start = np.where(placed.is_reprojected, np.clip(own_start, 0, levels.size[:, side]), start)
+        stop = np.where(placed.is_reprojected, np.clip(own_stop, 0, levels.size[:, side]), stop)
+        spans += [start, np.maximum(start, stop)]
+    row_start, row_stop, col_start, col_stop = spans
+    return row_start, row_stop, col_start, col_stop
+
+
+def _unrelated(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, rows: Ints) -> dict[int, UsageError]:
+    """Return the rows in which the grid of the answer and that of the band cannot be related, with the reason."""
+    own_crs, answer_crs = grids.crs[rows], answers.crs[rows]
+    unplaced = ~(np.isfinite(grids.transform[rows]) & np.isfinite(answers.image.transform[rows])).all(axis=1)
+    unnamed = (own_crs != answer_crs) & np.array(
+        [not (is_known(one) and is_known(other)) for one, other in zip(own_crs, answer_crs, strict=True)], np.bool_
+    )
+    return {
+        row: UsageError(
+            f"{band.label(row)} lies on another pixel grid than the band it is to line up with, and one of them has no "
+            "georeferencing to bring it there; read these bands in separate calls"
+        )
+        for row in rows[unplaced | unnamed].tolist()
+    }
+
+
+def _moved(answers: AnswerGrids, transform: Floats, rows: Ints) -> tuple[Floats, Booleans]:
+    """Return the extents of answers in pixels of another image of the same CRS, and whether its axes are parallel to theirs."""
+    row_start, row_stop, col_start, col_stop = answers.extent[rows].T
+
+    def moved(row: Floats, col: Floats) -> tuple[Floats, Floats]:
+        return pixel_coordinates(transform[rows], *map_coordinates(answers.image.transform[rows], row, col))
+
+    first, last, corner = moved(row_start, col_start), moved(row_stop, col_stop), moved(row_start, col_stop)
+    extent = np.stack([first[0], last[0], first[1], last[1]], axis=1)
+    whole = np.round(extent)
+    extent = np.where(np.abs(extent - whole) <= BORDER_TOLERANCE_PX, whole, extent)
+    is_parallel = (np.abs(corner[0] - first[0]) < BORDER_TOLERANCE_PX) & (
+        np.abs(corner[1] - last[1]) < BORDER_TOLERANCE_PX
+    )
+    return extent, is_parallel & (last[0] > first[0]) & (last[1] > first[1])

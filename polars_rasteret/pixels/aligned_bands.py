@@ -1,0 +1,105 @@
+"""Which windows are resampled, and by what method do the bands of a row come onto its grid?
+
+The answers of a row share a grid where `grid` says so. Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.assemble.places import METHODS_AT_PLACES
+from polars_rasteret.errors import UsageError
+from polars_rasteret.grids.answer_grids import AnswerGrids, answer_grids
+from polars_rasteret.grids.choosing import FINEST
+from polars_rasteret.grids.pixel_grid import first_equal
+from polars_rasteret.grids.source_windows import SourceWindows, source_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.pixels.reading import BandRows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedBand:
+    """One band, the grid that its answers have, and the windows that are read for them."""
+
+    rows: BandRows
+    grids: AnswerGrids
+    method: str
+    sources: SourceWindows
+
+    def source_bytes(self) -> NDArray[np.int64]:
+        """Return the bytes of each row that are read beside the answer."""
+        pixel_bytes = self.rows.column.dtype.itemsize + 1
+        return np.where(self.sources.is_answer, 0, self.sources.n_pixels() * pixel_bytes)
+
+
+def aligned_bands(
+    bands: Sequence[BandRows],
+    *,
+    grid: str | None,
+    shape: tuple[int, int] | None,
+    resolution: tuple[float, float] | None,
+    methods: Mapping[str, str],
+) -> list[AlignedBand]:
+    """Return what each band reads to come onto the grids of the answers.
+
+    Parameters
+    ----------
+    bands
+        Rows are the same in all.
+    grid, shape, resolution
+        As in `answer_grids`; without `grid`, each band has its own.
+    methods
+        Resampling by band; nearest where it is not named.
+
+    Raises
+    ------
+    UsageError
+        When the method cannot bring a band onto axes that are not parallel to its own.
+    """
+    if grid is None:
+        grids = [answer_grids([band], FINEST, shape=shape, resolution=resolution) for band in bands]
+    else:
+        grids = [answer_grids(bands, grid, shape=shape, resolution=resolution)] * len(bands)
+    result = []
+    for band, its_grids in zip(bands, grids, strict=True):
+        method = methods.get(band.name, "nearest")
+        sources = source_windows(band, its_grids, method)
+        if method not in METHODS_AT_PLACES and sources.is_reprojected.any():
+            label = band.label(int(np.flatnonzero(sources.is_reprojected)[0]))
+            raise UsageError(
+                f"{label} is in another CRS, or turned against the grid it is brought onto: resampling={method!r} cannot do "
+                f"that; use one of {', '.join(METHODS_AT_PLACES)}"
+            )
+        result.append(AlignedBand(rows=band, grids=its_grids, method=method, sources=sources))
+    return result
+
+
+def are_answers(bands: Sequence[AlignedBand]) -> bool:
+    """Return whether all answers are the windows of the bands: nothing is resampled."""
+    for band in bands:
+        sources, windows = band.sources, band.rows.windows
+        at = np.flatnonzero(sources.is_read)
+        if (
+            sources.faults
+            or not sources.is_answer[at].all()
+            or any(
+                not np.array_equal(getattr(sources, name)[at], getattr(windows, name)[at])
+                for name in ("row_start", "col_start", "height", "width")
+            )
+        ):
+            return False
+    return True
+
+
+def may_be_resampled(bands: Sequence[BandRows], resolution: object) -> bool:
+    """Return whether answers may be anything but the windows of the bands; cheap, for the usual case that they are."""
+    has_own_grid = resolution is not None or any(band.windows.extent is not None for band in bands)
+    return has_own_grid or any(first_equal([band.windows.grids for band in bands]))
