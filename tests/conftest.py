@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support.engines import ENGINES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -29,7 +31,6 @@ settings.register_profile("explore", derandomize=False, deadline=None)
 settings.load_profile("suite")
 
 
-ENGINES = ("streaming", "in-memory")
 MANY_CASES = 3
 
 
@@ -69,6 +70,11 @@ def nothing_is_left_running() -> Iterator[None]:
         from tests.support.quiet import end_all_reads
 
         end_all_reads()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="session")

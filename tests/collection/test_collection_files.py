@@ -22,8 +22,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import pixel_dtype, raster_dtype
 from polars_rasteret.testing import make_cog
 from tests.support.collection_frames import grid_of_scenes, raster_column
-
-ENGINES = ["streaming", "in-memory"]
+from tests.support.engines import ENGINES
 
 
 def band(dtype: pl.DataType, n: int = 2, *, null: bool = False, start: int = 0) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 
 import polars_rasteret as pr
+from tests.support.engines import ENGINES
 
 N_PIXELS = 60
 EDGE = 5434894.885
@@ -20,7 +21,6 @@ WORLDS = {
     ),
     "world map": ("+proj=moll +lon_0=10 +datum=WGS84", (-1.81e7, -9.05e6, 1.81e7, 9.05e6)),
 }
-ENGINES = ("streaming", "in-memory")
 
 
 @pytest.fixture(scope="module", params=list(WORLDS))

@@ -12,9 +12,9 @@ import polars_rasteret as pr
 from polars_rasteret.geo import bounds_cache
 from polars_rasteret.pixels import raster_column as references
 from polars_rasteret.testing import make_cog
+from tests.support.engines import ENGINES
 
 N_RECORDS = 3_000
-ENGINES = ("streaming", "in-memory")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ import polars_rasteret as pr
 from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.tiff.tile_flags import first_byte, flags_of
-
-ENGINES = ["streaming", "in-memory"]
+from tests.support.engines import ENGINES
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,6 @@ def cold():
     assert (state.n_queued, state.n_delayed, state.n_tiles_awaited) == (0, 0, 0), "a read was left behind"
 
 
-@pytest.fixture(params=["in-memory", "streaming"])
-def engine(request):
-    return request.param
-
-
 @pytest.fixture
 def store():
     store = Store()

@@ -15,6 +15,7 @@ import polars_rasteret as pr
 from tests.support import check_answers as check
 from tests.support import eager_reference as eager
 from tests.support import small_worlds as small
+from tests.support.engines import ENGINES
 
 WORLD = small.rich_world()
 BROKEN = {(0, "red"), (2, "scl"), (4, "red"), (5, "red"), (5, "scl"), (8, "red"), (8, "temp"), (7, "scl")}
@@ -69,7 +70,7 @@ def query(asked: eager.Question, on_error: str) -> pl.LazyFrame:
     return collection().raster.sample_points(WORLD.caller, list(words.pop("bands")), on_error=on_error, **words)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_pixel_that_cannot_be_read_is_a_null_pixel(name: str, engine: str):
     asked = question(name)
@@ -93,7 +94,7 @@ def must_read(looks: list[tuple[int, eager.Look | None]]) -> Iterator[bool]:
         yield look is not None and any((serial, band) in BROKEN and look.is_on_image(band) for band in BANDS)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_rows_give_a_reason_where_a_file_is_gone_and_nowhere_else(engine: str):
     asked = question("all")
     got = query(asked, "null").collect(engine=engine)
@@ -106,7 +107,7 @@ def test_rows_give_a_reason_where_a_file_is_gone_and_nowhere_else(engine: str):
         assert its["read_error"].drop_nulls().str.contains(f"{band}: ", literal=True).any()
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", WORDS)
 def test_without_that_word_the_answer_is_an_error(name: str, engine: str):
     with pytest.raises(Exception, match=r"gone\.tif") as raised:

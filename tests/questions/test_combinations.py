@@ -15,6 +15,7 @@ from tests.support import check_answers as check
 from tests.support import eager_reference as eager
 from tests.support import real_scenes as real
 from tests.support import small_worlds as small
+from tests.support.engines import ENGINES
 
 ATS = (None, "visited", "visited_day")
 TOLERANCES = (None, "1d12h")
@@ -80,7 +81,7 @@ class Place:
         asked = self.collection.raster.sample_points(self.caller, list(sent.pop("bands")), **sent)
         afters = check.afters(question)
         for name in ["everything", *names]:
-            for engine in check.ENGINES:
+            for engine in ENGINES:
                 got = afters[name](asked).collect(engine=engine)
                 try:
                     check.assert_same(got, afters[name](wanted).collect())

@@ -13,6 +13,7 @@ import polars_rasteret as pr
 from tests.support import check_answers as check
 from tests.support import eager_reference as eager
 from tests.support import small_worlds as small
+from tests.support.engines import ENGINES
 
 WORLD = small.rich_world()
 WORDS: dict[str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ def on_disk(tmp_path_factory: pytest.TempPathFactory) -> pl.LazyFrame:
     return pr.scan_collection(path)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", WORDS)
 def test_small_units_give_the_same_rows(name: str, engine: str):
     asked = question(name)
@@ -64,7 +65,7 @@ def test_small_units_give_the_same_rows(name: str, engine: str):
     assert_same(filtered.collect(engine=engine), wanted, asked)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_collection_on_disk_gives_the_same_rows(name: str, engine: str, on_disk: pl.LazyFrame):
     asked = question(name)
@@ -80,7 +81,7 @@ def test_a_collection_on_disk_gives_the_same_rows(name: str, engine: str, on_dis
         assert_same(after(query).collect(engine=engine), after(wanted.lazy()).collect(), asked)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", WORDS)
 def test_rows_in_any_order_are_the_same_rows(name: str, engine: str):
     asked = question(name)
@@ -91,7 +92,7 @@ def test_rows_in_any_order_are_the_same_rows(name: str, engine: str):
     assert_same(got, reference(asked).sort(keys, nulls_last=True), asked)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", WORDS)
 def test_the_long_layout_gives_one_line_per_row_and_band(name: str, engine: str):
     asked = question(name, layout="long")
@@ -112,7 +113,7 @@ def test_the_long_layout_gives_one_line_per_row_and_band(name: str, engine: str)
         assert_same(after(query).collect(engine=engine), after(wanted.lazy()).collect(), asked)
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("match", ["latest", "earliest", "nearest"])
 @pytest.mark.parametrize("valid", [None, small.clear, small.never])
 def test_a_choice_gives_one_row_per_callers_row(match: str, valid: eager.Validity | None, engine: str):
@@ -123,7 +124,7 @@ def test_a_choice_gives_one_row_per_callers_row(match: str, valid: eager.Validit
     assert beside["red"].to_list() == reference(asked)["red"].to_list()
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_number_of_copies_of_a_row_changes_nothing(engine: str):
     """The caller's table twice over gives every row twice."""
     asked = question("latest_clear")

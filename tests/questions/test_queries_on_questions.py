@@ -16,10 +16,10 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource
-from tests.support import check_answers as check
 from tests.support import eager_planes
 from tests.support import eager_reference as eager
 from tests.support import frame_world as world
+from tests.support.engines import ENGINES
 from tests.support.query_shapes import SHAPES
 from tests.support.random_queries import query
 
@@ -107,7 +107,7 @@ def test_the_questions_have_different_answers():
 
 @pytest.mark.parametrize(("name", "unmatched"), CASES)
 def test_the_answers_agree_with_the_reference(name: str, unmatched: str, collection: pl.LazyFrame):
-    for engine in check.ENGINES:
+    for engine in ENGINES:
         assert_frame_equal(verb(collection, name, unmatched).collect(engine=engine), reference(name, unmatched))
 
 
@@ -125,7 +125,7 @@ def test_a_query_agrees_with_the_reference(shape: str, collection: pl.LazyFrame)
     # Questions take turns; the slow test has all.
     turn = list(SHAPES).index(shape)
     name, unmatched = CASES[turn % len(CASES)]
-    check_shape(shape, name, unmatched, check.ENGINES[turn // len(CASES) % 2], collection)
+    check_shape(shape, name, unmatched, ENGINES[turn // len(CASES) % 2], collection)
 
 
 @pytest.mark.slow
@@ -134,14 +134,14 @@ def test_a_query_agrees_with_the_reference(shape: str, collection: pl.LazyFrame)
 def test_every_query_on_every_question_agrees_with_the_reference(
     shape: str, name: str, unmatched: str, collection: pl.LazyFrame
 ):
-    for engine in check.ENGINES:
+    for engine in ENGINES:
         check_shape(shape, name, unmatched, engine, collection)
 
 
 def check_random(seed: int, collection: pl.LazyFrame) -> None:
     chance = random.Random(-seed)
     name, unmatched = chance.choice(CASES)
-    engine = chance.choice(check.ENGINES)
+    engine = chance.choice(ENGINES)
     is_cut = chance.random() < 0.3
     wanted = query(seed, reference(name, unmatched).lazy())
     with pr.options(max_answer_bytes=8_000 if is_cut else 512_000_000):

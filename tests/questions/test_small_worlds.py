@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support import check_answers as check
 from tests.support import eager_reference as eager
 from tests.support import small_worlds as small
+from tests.support.engines import ENGINES
 
 quick = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(deadline=None, max_examples=2_500, suppress_health_check=list(HealthCheck))
@@ -30,7 +31,7 @@ def compare(world: small.World, question: eager.Question, before: str | None, na
     is_interpolated = question.method != "nearest"
     afters = check.afters(question)
     for name in names:
-        for engine in check.ENGINES:
+        for engine in ENGINES:
             note(f"{name}, {engine}, before: {before}")
             query = afters[name](asked)
             check.assert_same(

@@ -11,7 +11,7 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource, make_cog
-from tests.support import check_answers as check
+from tests.support.engines import ENGINES
 
 PREFIX = "memory://two-crs/"
 LEFT, TOP, STEP = 500_000.0, 5_000_000.0, 10.0
@@ -65,7 +65,7 @@ def on_coarse_grid(x: float, y: float) -> int | None:
     return red_at(*center) if is_clear(row, col) else None
 
 
-@pytest.mark.parametrize("engine", check.ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("grid", ["finest", "red", "coarsest"])
 def test_validity_may_lie_in_another_crs(grid: str, engine: str, collection: pl.LazyFrame):
     xy = RNG.random((500, 2)) * 400

@@ -32,11 +32,6 @@ Tiles = dict[int, set[int]]
 _numbers = itertools.count()
 
 
-@pytest.fixture(params=["streaming", "in-memory"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 @pytest.fixture(autouse=True)
 def cold() -> None:
     process_scheduler().clear_cache()

@@ -17,11 +17,6 @@ from tests.support import small_worlds as small
 WORLD = small.rich_world()
 
 
-@pytest.fixture(params=check.ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 def asked(**words: Any) -> eager.Question:
     return eager.Question(
         **{"bands": ("red", "temp"), "crs": WORLD.crs, "record_columns": small.RECORD_COLUMNS, **words}

@@ -10,7 +10,6 @@ from polars.testing import assert_frame_equal
 
 from tests.support import eager_reference as eager
 
-ENGINES = ("streaming", "in-memory")
 After = Callable[[pl.LazyFrame], pl.LazyFrame]
 WITH_ROUNDING = cs.ends_with("_distance")
 """Roots of sums of squares, rounded to Float32."""

@@ -9,7 +9,6 @@ import polars as pl
 import polars_rasteret as pr
 from tests.support import frame_world as world
 
-ENGINES = ("streaming", "in-memory")
 FORMS = ("memory", "parquet")
 UNMATCHED = ("null", "drop")
 OUTPUT_OF = {"red": "red", "nir": "nir", "swir": "swir_right", "temp": "temp"}

@@ -25,7 +25,7 @@ from rasterio.windows import from_bounds
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
-from tests.support.frame_faces import ENGINES
+from tests.support.engines import ENGINES
 
 PREFIX = "memory://seam-tests/"
 SOUTH, NORTH = -30.0, 30.0

@@ -14,7 +14,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tests.support import frame_world as world
-from tests.support.frame_faces import ENGINES, FACES, FORMS, UNMATCHED, reference, serials_of
+from tests.support.engines import ENGINES
+from tests.support.frame_faces import FACES, FORMS, UNMATCHED, reference, serials_of
 from tests.support.random_queries import NUMBERS, TEXTS, TIMES, query
 
 if TYPE_CHECKING:

@@ -465,11 +465,6 @@ def test_a_mask_tile_that_cannot_be_read_fails_its_windows_and_no_others(store):
 # -- faces ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["streaming", "in-memory"])
-def engine(request):
-    return request.param
-
-
 @pytest.fixture(params=["mask of JPEG", "alpha, bands apart"])
 def scene(request, tmp_path):
     path = tmp_path / "scene.tif"

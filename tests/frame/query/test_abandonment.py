@@ -15,7 +15,8 @@ import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache, process_scheduler
 from polars_rasteret.testing import FaultySource, MemorySource
 from tests.support import frame_world as world
-from tests.support.frame_faces import ENGINES, FACES, reference, verb
+from tests.support.engines import ENGINES
+from tests.support.frame_faces import FACES, reference, verb
 from tests.support.query_shapes import PIXEL
 
 if TYPE_CHECKING:

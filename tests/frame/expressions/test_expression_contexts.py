@@ -13,7 +13,8 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from tests.support import frame_world as world
-from tests.support.frame_faces import ENGINES, FORMS, UNMATCHED, comparable, paired, reference, serials_of
+from tests.support.engines import ENGINES
+from tests.support.frame_faces import FORMS, UNMATCHED, comparable, paired, reference, serials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

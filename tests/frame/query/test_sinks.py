@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from tests.support import frame_world as world
-from tests.support.frame_faces import ENGINES, FACES, UNMATCHED, paired, reference, samples, serials_of, verb
+from tests.support.engines import ENGINES
+from tests.support.frame_faces import FACES, UNMATCHED, paired, reference, samples, serials_of, verb
 from tests.support.query_shapes import CLEAR, HEAVY, PIXEL
 
 if TYPE_CHECKING:

@@ -43,8 +43,3 @@ def scenes(source, prefix, collection) -> pl.LazyFrame:
     name = pl.field("href").str.split("/").list.last()
     moved = pl.concat_str(pl.lit(prefix), name).alias("href")
     return collection.with_columns(pl.col(band).struct.with_fields(moved) for band in world.BANDS).lazy()
-
-
-@pytest.fixture(params=["in-memory", "streaming"])
-def engine(request):
-    return request.param

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tests.support.frame_faces import ENGINES, FACES, FORMS, OUTPUT_OF, UNMATCHED, comparable, reference, serials_of
+from tests.support.engines import ENGINES
+from tests.support.frame_faces import FACES, FORMS, OUTPUT_OF, UNMATCHED, comparable, reference, serials_of
 from tests.support.query_shapes import FILTERS, SHAPES
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from pyproj import Transformer
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from polars_rasteret.testing import MemorySource, make_cog
+from tests.support.engines import ENGINES
 
-ENGINES = ["streaming", "in-memory"]
 X, Y = 500_005.0, 4_999_995.0
 LON, LAT = Transformer.from_crs(32632, 4326, always_xy=True).transform(X, Y)
 POINT = shapely.Point(X, Y)

@@ -28,11 +28,6 @@ def scenes():
     return pr.testing.example_scenes()
 
 
-@pytest.fixture(params=["streaming", "in-memory"])
-def engine(request):
-    return request.param
-
-
 @pytest.mark.parametrize(
     "words",
     [

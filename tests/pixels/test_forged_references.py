@@ -24,6 +24,7 @@ from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.schema import RASTER_FIELDS
 from polars_rasteret.testing import MemorySource
 from polars_rasteret.tiff.tile_table import pack, unpack
+from tests.support.engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 PREFIX = "memory://forged-references/"
 POINTS = pl.DataFrame({"x": [500_105.0, 500_333.0, 500_598.0], "y": [4_999_895.0, 4_999_601.0, 4_999_405.0]})
-ENGINES = ("streaming", "in-memory")
 
 
 def image(seed: int, *, interleave: str, count: int = 3) -> bytes:

@@ -22,11 +22,6 @@ POINTS = pl.DataFrame(
 """`example_scenes` were taken on 2024-05-01 and 2024-06-01, at 10:00."""
 
 
-@pytest.fixture(params=["streaming", "in-memory"])
-def engine(request):
-    return request.param
-
-
 @pytest.mark.parametrize(
     ("tolerance", "expected"),
     [

@@ -22,7 +22,7 @@ from rasterio.windows import from_bounds
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
-from tests.support.frame_faces import ENGINES
+from tests.support.engines import ENGINES
 
 PREFIX = "memory://resampled/"
 LEFT, TOP, SIDE = 600_000.0, 5_200_000.0, 4_800.0

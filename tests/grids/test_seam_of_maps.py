@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
-from tests.support.frame_faces import ENGINES
+from tests.support.engines import ENGINES
 
 PREFIX = "memory://seam-of-maps/"
 HALF = math.pi * 6_378_137.0

@@ -73,11 +73,6 @@ def scenes(files, source):
     return built.lazy()
 
 
-@pytest.fixture(params=["in-memory", "streaming"])
-def engine(request):
-    return request.param
-
-
 def told(scenes, source, expr, dtype, engine):
     """Give what an expression tells by record, after checking that it is typed lazily and reads nothing."""
     source.clear()

@@ -12,7 +12,8 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
-from tests.support.frame_faces import ENGINES, FACES, FORMS, UNMATCHED
+from tests.support.engines import ENGINES
+from tests.support.frame_faces import FACES, FORMS, UNMATCHED
 from tests.support.quiet import end_all_reads
 from tests.support.random_queries import query
 

@@ -57,11 +57,6 @@ def scenes(store):
     return pr.build_from_table(table, bands={"red": "red", "SCL": "scl"}, geometry=None)
 
 
-@pytest.fixture(params=["streaming", "in-memory"])
-def engine(request):
-    return request.param
-
-
 def clear(record: int) -> np.ndarray:
     return (CLASS[record] == 4).repeat(2, axis=0).repeat(2, axis=1) & (RED[record] != 0)
 

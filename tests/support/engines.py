@@ -1,0 +1,3 @@
+"""On which engines of Polars is a query asked?"""
+
+ENGINES = ("streaming", "in-memory")
