@@ -1,8 +1,7 @@
 """How do the bytes of a tile become pixels?
 
-`TileCodec` decompresses as much of a tile as the wanted rows need and undoes the predictor on those rows and columns
-only. It holds no state, so threads share it; each thread brings its own `Scratch`. Which tiles to read, and what
-nodata means, is decided elsewhere.
+`TileCodec` decompresses as much of a tile as the wanted rows need, and undoes the predictor on those rows and columns only. A
+codec has no state, so threads share it; each thread has its own `Scratch`. The choice of tiles, and nodata, do not belong here.
 """
 
 from __future__ import annotations
@@ -28,20 +27,24 @@ if TYPE_CHECKING:
 __all__ = ["MAX_TILE_BYTES", "Scratch", "TileCodec"]
 
 MAX_TILE_BYTES = (1 << 31) - 1
-"""Tiles that decode to more are refused."""
+"""Bytes that a tile may decode to at most."""
 _WORKING = {LERC: 3.0, JPEG: 3.0, WEBP: 3.0, PNG: 8.0}
+"""Memory at the peak of decoding, as a multiple of the decoded tile; measured, with some room."""
 BITS_REVERSED, INKS = 0x80, 0x40
-"""In the codec parameter: FillOrder 2, the lowest bit of each stored byte comes first; samples are CMYK."""
+"""Flags in the codec parameter: the lowest bit of each stored byte comes first (FillOrder 2); samples are CMYK."""
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _telling_of_memory(decode: Callable[P, R]) -> Callable[P, R]:
-    """Make running out of memory an error about the tile: one that claims to be huge must not end a whole query unexplained."""
+def _explaining_memory_errors(decode: Callable[P, R]) -> Callable[P, R]:
+    """Return a decoder that raises `FileFormatError` in place of `MemoryError`, so that the error names the tile.
+
+    A tile that claims to be huge must not end a whole query without an explanation.
+    """
 
     @functools.wraps(decode)
-    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+    def explaining(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return decode(*args, **kwargs)
         except MemoryError as error:
@@ -50,41 +53,44 @@ def _telling_of_memory(decode: Callable[P, R]) -> Callable[P, R]:
                 "file with smaller tiles; else the file is damaged: get it again."
             ) from error
 
-    return telling
+    return explaining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileCodec:
-    """Decodes the tiles of one image."""
+    """Decoder of the tiles of one image."""
 
     stored: np.dtype[Any]
-    """As in the file, in its byte order."""
+    """Dtype in the file, in the file's byte order."""
     dtype: np.dtype[Any]
-    """Of the answer, in this machine's byte order."""
+    """Dtype of decoded pixels, in this machine's byte order."""
     compression: int
     predictor: int
     codec_parameter: int
-    """LERC: the add-on; of YCbCr outside JPEG: which pixels share a colour; else 0."""
+    """LERC: the add-on. YCbCr outside JPEG: which pixels share a colour. Others: 0."""
     samples: int
+    """Samples interleaved in a tile."""
     tile_width: int
     tile_height: int
     jpeg_tables: bytes = b""
     is_ycbcr: bool = False
     packed_bits: int = 0
-    """Bits per sample where samples do not fill bytes; else 0."""
+    """Bits per sample where samples do not fill whole bytes; else 0."""
     is_cmyk: bool = False
-    """Samples are inks, to be converted to RGBA."""
+    """Whether samples are inks, to be converted to RGBA."""
     is_reversed: bool = False
-    """Stored bytes have their lowest bit first."""
+    """Whether stored bytes have their lowest bit first."""
 
     @classmethod
     def for_image(cls, tiles: BandTiles, image: Image, *, max_bytes: int = MAX_TILE_BYTES) -> Self:
-        """Make the decoder of one image of a band, whose tiles decode to at most `max_bytes`, and twice that on the way.
+        """Return the decoder of one image of a band.
+
+        A tile may decode to `max_bytes` at most, and take twice as much memory while it is decoded.
 
         Raises
         ------
         FileFormatError
-            The tiles are compressed in a way this release does not read, or are implausibly large.
+            When this release does not read the compression, or the tiles are larger than allowed.
         """
         if image.compression not in NAMES:
             raise FileFormatError(
@@ -140,7 +146,7 @@ class TileCodec:
 
     @property
     def _working_factor(self) -> float:
-        """Memory that decoding takes at its peak, in tiles; measured, with some room."""
+        """Memory at the peak of decoding, as a multiple of the decoded tile; measured, with some room."""
         if self.compression in _WORKING:
             factor = _WORKING[self.compression]
         elif self.compression in {JPEG2000, JPEGXL}:  # samples of 32 bits inside
@@ -162,7 +168,7 @@ class TileCodec:
             return -(-self.tile_width * self.samples * self.packed_bits // 8)
         return self.tile_width * self.samples * self.stored.itemsize
 
-    @_telling_of_memory
+    @_explaining_memory_errors
     def decode(
         self,
         data: Bytes,
@@ -172,27 +178,25 @@ class TileCodec:
         col_stop: int,
         tile_rows: int,
     ) -> NDArray[Any]:
-        """Give the wanted rows of a tile, shape (n_rows, >= col_stop, samples), native byte order.
+        """Return the wanted rows of a tile, shape (n_rows, >= col_stop, samples), native byte order.
 
         Parameters
         ----------
         data
-            The compressed tile.
+            Bytes of the compressed tile.
         scratch
-            Buffers of this thread; the answer may be a view of them, valid until the next decode with the same
-            `scratch`.
+            Buffers of this thread. The result may be a view of them, valid until the next decode with the same `scratch`.
         rows
-            Rows of the tile, a slice with step 1 or sorted distinct numbers. What lies below the last one is not
-            decoded.
+            Wanted rows of the tile: a slice with step 1, or sorted distinct numbers. Rows below the last one are not decoded.
         col_stop
-            Columns from here on may be missing or undefined.
+            Column from which on pixels may be missing or undefined.
         tile_rows
-            Rows the tile really has: the last strip of an image may be shorter than the others.
+            Rows that the tile really has: the last strip of an image may be shorter than the others.
 
         Raises
         ------
         FileFormatError
-            The data is corrupt or too short.
+            When the data is corrupt or too short.
         """
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(tile_rows)
@@ -225,7 +229,7 @@ class TileCodec:
                 dtype=self.dtype,
                 max_rows=self.tile_height,
             )[rows, :col_stop]
-            # libtiff hands numbers in the byte order of the file to its LERC encoder, as if they were native.
+            # libtiff passes numbers in the byte order of the file to its LERC encoder, as if they were native.
             return pixels if self.stored.isnative else pixels.byteswap()
         if self.compression in picture_codecs.PICTURES:
             pixels = picture_codecs.decode(
@@ -264,7 +268,10 @@ class TileCodec:
         return pixels if pixels.dtype == self.dtype else pixels.astype(self.dtype)
 
     def _undo_differences(self, pixels: NDArray[Any], scratch: Scratch) -> NDArray[Any]:
-        """Sum horizontal differences per sample, modulo the word size, also for floats (TIFF 6.0 section 14)."""
+        """Return pixels from horizontal differences, summed per sample modulo the word size, also for floats.
+
+        TIFF 6.0 section 14.
+        """
         native = self.stored.newbyteorder("=")
         words = np.dtype(f"u{native.itemsize}")
         # Byte order first: a difference is between numbers, not between bytes.
@@ -277,10 +284,10 @@ class TileCodec:
         return out.view(native)
 
     def _undo_float_predictor(self, raw: NDArray[np.uint8], scratch: Scratch, col_stop: int) -> NDArray[Any]:
-        """Undo the floating-point predictor (Adobe TIFF technical note 3): byte planes, high bytes first, then differences.
+        """Return pixels from the floating-point predictor: byte planes, high bytes first, then differences.
 
-        The planes of a row follow each other in one running sum, so whole rows are summed; columns are cut when
-        joining the planes.
+        Adobe TIFF technical note 3. One running sum goes through all planes of a row, so whole rows are summed. Columns are cut
+        when the planes are joined.
         """
         size = self.stored.itemsize
         n_rows = len(raw)

@@ -1,7 +1,7 @@
 """Which image file directories (IFDs) does a TIFF have, and which entries?
 
-Follows the chain of directories from the file header, asking for bytes. Bounded: a directory is visited once, and the
-number of directories and of entries is limited. What entries mean is not told here.
+The chain of directories is followed from the file header, with requests for bytes. The work is bounded: a directory is visited
+once, and the number of directories and of entries is limited. The meaning of entries does not belong here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ _MAX_SUB_IFDS = 64
 
 
 def file_head(received: ReceivedBytes) -> Generator[ByteRange, bytes, tuple[IfdShape, int, int]]:
-    """Read byte order, version and the offset of the first directory."""
+    """Return the shape of directories (byte order, BigTIFF or not), the offset of the first one and the bytes of the header.
+
+    Raises
+    ------
+    FileFormatError
+        When the file is not a TIFF, or its BigTIFF header is damaged.
+    """
     head = received.get(0, 8)
     byte_order: tags.ByteOrder | None = {b"II": "<", b"MM": ">"}.get(head[:2])  # type: ignore[assignment]
     version = int.from_bytes(head[2:4], "little" if byte_order == "<" else "big")
@@ -55,10 +61,10 @@ def file_head(received: ReceivedBytes) -> Generator[ByteRange, bytes, tuple[IfdS
 def directories(
     received: ReceivedBytes, shape: IfdShape, offset: int, n_head_bytes: int
 ) -> Generator[ByteRange, bytes, list[Entries]]:
-    """Follow the chain of directories, then the sub-directories of the first one.
+    """Return the entries of all directories: the chain from `offset` on, then the sub-directories of the first one.
 
-    A chain that returns to a directory ends there, and so does one whose next directory is damaged: as in GDAL, the
-    first image and what was found so far can be read all the same.
+    The chain ends where it returns to a directory, and where its next directory is damaged. As in GDAL, the images found before
+    can still be read.
     """
     first, offset = yield from _directory(received, shape, offset, n_head_bytes, tags.FILE_TAGS)
     ifds = [first]
@@ -85,7 +91,7 @@ def directories(
 def _directory(
     received: ReceivedBytes, shape: IfdShape, offset: int, n_head_bytes: int, wanted: frozenset[int]
 ) -> Generator[ByteRange, bytes, tuple[Entries, int]]:
-    """Read one directory and the offset of the next one."""
+    """Return the wanted entries of one directory, and the offset of the next one (0: none)."""
     if not n_head_bytes <= offset < MAX_BYTE_STOP:
         raise _bad_directory(received.href, offset, f"its offset is impossible (the header takes {n_head_bytes} bytes)")
     start = offset + shape.n_count_bytes

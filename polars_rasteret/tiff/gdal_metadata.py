@@ -1,6 +1,6 @@
-"""What does GDAL say about bands beyond TIFF: scale, offset, description, nodata?
+"""Which scale, offset, description, colour and nodata do GDAL's own tags give for the bands of a TIFF?
 
-Reads GDAL_METADATA (tag 42112, XML) and GDAL_NODATA (tag 42113, text). Malformed metadata is ignored, as GDAL does.
+The tags are GDAL_METADATA (42112, XML) and GDAL_NODATA (42113, text). Malformed metadata is ignored, as in GDAL.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _WHOLE = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*(\d+)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class BandNotes:
-    """Per band: None where the file says nothing."""
+    """Notes of GDAL_METADATA by 0-based band; a band without a note has no entry."""
 
     scale: dict[int, float] = field(default_factory=dict)
     offset: dict[int, float] = field(default_factory=dict)
     description: dict[int, str] = field(default_factory=dict)
     color: dict[int, str] = field(default_factory=dict)
-    """Such as ``Red`` or ``Alpha``, where TIFF cannot say it."""
+    """Colour such as ``Red`` or ``Alpha``, for bands whose colour TIFF's own tags cannot express."""
 
 
 def band_notes(text: str) -> BandNotes:
-    """Read the items of GDAL_METADATA whose role is scale, offset, description or colour, by 0-based sample."""
+    """Return the items of GDAL_METADATA whose role is scale, offset, description or colour, by 0-based band."""
     notes = BandNotes()
-    # Entities could blow up in memory; GDAL writes none.
+    # XML entities could expand without limit; GDAL writes none.
     if not text or len(text) > _MAX_TEXT or "<!" in text:
         return notes
     try:
@@ -60,11 +60,11 @@ def band_notes(text: str) -> BandNotes:
 
 
 def nodata_of(text: str, dtype: np.dtype[Any]) -> int | float | None:
-    """Read GDAL_NODATA for pixels of `dtype`; None where no pixel can equal it.
+    """Return the value of GDAL_NODATA for pixels of `dtype`; None when no pixel can equal the value.
 
-    As GDAL 3.10 does: the leading number counts, whatever follows it, and a text without one means 0. Integers of
-    8 bytes are read as whole numbers, which stop at the limits of the dtype; for all others the number is read as a
-    double, and cut to a whole number or rounded to the dtype.
+    As in GDAL 3.10: the leading number counts, whatever follows, and a text without a number means 0. For integers of 8 bytes
+    the text is read as a whole number and limited to the dtype. For all other dtypes the text is read as a double, which is cut
+    to a whole number or rounded to the dtype.
     """
     if not text:
         return None
@@ -79,11 +79,11 @@ def nodata_of(text: str, dtype: np.dtype[Any]) -> int | float | None:
 
 
 def _whole(text: str, limits: Any) -> int:
-    """Read a whole number as strtoll and strtoull of C do: unsigned ones wrap where they are negative."""
+    """Return the whole number at the beginning of a text, as C's strtoll and strtoull read it: negative unsigned ones wrap."""
     found = _WHOLE.match(text)
     if found is None:
         return 0
-    # More digits than Python converts are beyond the limits too.
+    # Numbers of more than 40 digits are beyond the limits in any case, and Python refuses to convert very long ones.
     size = int(found[2][:40])
     value = -size if found[1] == "-" else size
     least, most = int(limits.min), int(limits.max)
@@ -94,7 +94,7 @@ def _whole(text: str, limits: Any) -> int:
 
 def _leading_double(text: str) -> float:
     text = text.lstrip(" \t\n\r")
-    # What the C library of old Windows compilers writes, then what GDAL knows as a whole word.
+    # First the forms that old Windows C libraries write, then the words that GDAL accepts.
     if text.startswith(("1.#QNAN", "1.#SNAN", "-1.#QNAN", "-1.#IND")):
         return math.nan
     if text.upper().startswith(("1.#INF", "-1.#INF")):

@@ -1,7 +1,7 @@
-"""Which coordinate reference system do GeoKeys name?
+"""Which CRS do GeoKeys name or describe?
 
-Codes become ``EPSG:n``; user-defined systems are built with pyproj (see `user_crs`) and become WKT2, or a code where
-PROJ knows an equal one. GeoTIFF 1.1 annex; GDAL's reading decides where files and standard differ.
+Codes become ``EPSG:n``. User-defined CRSs are built with pyproj (see `user_crs`) and become WKT2, or a code where PROJ knows an
+equal CRS. The source is the GeoTIFF 1.1 annex; where files and standard differ, keys are read as GDAL reads them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 Value: TypeAlias = "int | float | str | tuple[float, ...]"
 
 GeoKeys: TypeAlias = tuple[tuple[int, "int | float | str | tuple[float, ...]"], ...]
-"""(key, value) pairs, hashable, so that thousands of files share one parse."""
+"""(key, value) pairs; hashable, so that equal keys of thousands of files are parsed once."""
 
 MODEL_TYPE, RASTER_TYPE, CITATION = 1024, 1025, 1026
 GEODETIC_CRS, GEODETIC_CITATION = 2048, 2049
 PROJECTED_CRS, PROJECTED_CITATION = 3072, 3073
 _USER_DEFINED = 32767
 _PLACES = (2048, 2050, 2056, 2057, 3072, 3074, 3075)
-"""Keys that say where on Earth: with one of them a file claims to have a CRS."""
+"""Keys that define a CRS. A file with any of these claims to have a CRS."""
 
 
 def geo_keys(directory: tuple[int, ...], doubles: tuple[float, ...], text: bytes) -> GeoKeys:
-    """Read the key directory (tag 34735); keys that point outside their parameters are left out."""
+    """Return the keys of the key directory (tag 34735) without those that point outside their parameters."""
     found: list[tuple[int, int | float | str | tuple[float, ...]]] = []
     for at in range(4, min(len(directory) - 3, 4 + 4 * directory[3]), 4):
         key, location, count, value = directory[at : at + 4]
@@ -48,10 +48,10 @@ def geo_keys(directory: tuple[int, ...], doubles: tuple[float, ...], text: bytes
 
 @functools.lru_cache(maxsize=1024)
 def crs_from_keys(keys: GeoKeys) -> tuple[str | None, str | None]:
-    """Give (``EPSG:n`` or WKT2, None), or (None, why) where the keys name or describe a CRS that is not read.
+    """Return (``EPSG:n`` or WKT2, None), or (None, reason) when the keys have a CRS that is not read.
 
-    (None, None) where they name none: keys about the raster only. Heights are left out: pixels have two coordinates. As in
-    GDAL, a projected code counts without GTModelType, and the linear unit of a file overrides that of its code.
+    (None, None) when the keys have no CRS and are about the raster only. Heights are left out: pixels have two coordinates. As
+    in GDAL, a projected code counts without GTModelType, and the linear unit of a file overrides the unit of the code.
     """
     return on_proj_thread(_crs_from_keys, keys)
 
@@ -81,7 +81,7 @@ def _crs_from_keys(keys: GeoKeys) -> tuple[str | None, str | None]:
 
 
 def _name_of(crs: CRS, code: Value | None) -> str:
-    # The code that the keys hold, where it is the CRS: another may be as good to PROJ.
+    # Prefer the code of the keys where PROJ built the same CRS: to PROJ another code may be equally good.
     if isinstance(code, int) and crs.to_json_dict().get("id") == {"authority": "EPSG", "code": code}:
         return f"EPSG:{code}"
     epsg = crs.to_epsg()
@@ -89,7 +89,7 @@ def _name_of(crs: CRS, code: Value | None) -> str:
 
 
 def _has_base_of(crs: CRS, epsg: int) -> bool:
-    """Say whether the datum is a known one and the prime meridian that of a code: PROJ is 70% confident without."""
+    """Return whether a CRS has a named datum and the prime meridian of an EPSG code. Without, PROJ is only 70% confident."""
     from pyproj import CRS
 
     from polars_rasteret.tiff.user_datum import radians_of

@@ -1,7 +1,7 @@
-"""Where on Earth are the pixels of a GeoTIFF?
+"""Which transform and CRS do the tags of a GeoTIFF give its pixels?
 
-The affine transform of pixel corners from ModelPixelScale, ModelTiepoint or ModelTransformation, and the CRS from the
-GeoKeys (GeoTIFF 1.1). How keys become a CRS is told in `geokeys`.
+The affine transform of pixel corners comes from ModelPixelScale, ModelTiepoint or ModelTransformation, the CRS from the GeoKeys
+(GeoTIFF 1.1). `geokeys` turns keys into a CRS.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Transform = tuple[float, float, float, float, float, float]
 
 
 def keys_of(values: Mapping[int, np.ndarray[Any, Any]]) -> GeoKeys:
-    """Read the GeoKeys of a directory; empty where it has none."""
+    """Return the GeoKeys of a directory; empty when the directory has none."""
     directory = values.get(tags.GEO_KEY_DIRECTORY)
     if directory is None or directory.dtype.kind != "u" or len(directory) < 4:
         return ()
@@ -34,13 +34,13 @@ def keys_of(values: Mapping[int, np.ndarray[Any, Any]]) -> GeoKeys:
 
 
 def crs_of(values: Mapping[int, np.ndarray[Any, Any]]) -> tuple[str | None, str | None]:
-    """Give the CRS as ``EPSG:n`` or WKT2, or None and why it is not read; (None, None) where a file has none."""
+    """Return (CRS as ``EPSG:n`` or WKT2, None), or (None, reason) for a CRS that is not read, or (None, None) without a CRS."""
     keys = keys_of(values)
     return crs_from_keys(keys) if keys else (None, None)
 
 
 def transform_of(values: Mapping[int, np.ndarray[Any, Any]]) -> Transform | None:
-    """Give the affine transform (a, b, c, d, e, f) of pixel corners; None without one, or with ground control points only."""
+    """Return the affine transform (a, b, c, d, e, f) of pixel corners; None without one, or with ground control points only."""
     scale = _doubles(values, tags.MODEL_PIXEL_SCALE)
     tiepoints = _doubles(values, tags.MODEL_TIEPOINT)
     matrix = _doubles(values, tags.MODEL_TRANSFORMATION)
@@ -48,7 +48,7 @@ def transform_of(values: Mapping[int, np.ndarray[Any, Any]]) -> Transform | None
         if len(tiepoints) < 6:
             return None
         col, row, _, x, y = tiepoints[:5]
-        # A negative scale means north-up all the same, as GDAL decided long ago.
+        # A negative scale means north-up, too, as in GDAL.
         a, e = scale[0], -abs(scale[1])
         found = (a, 0.0, x - col * a, 0.0, e, y - row * e)
     elif len(matrix) >= 16:

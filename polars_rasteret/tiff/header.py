@@ -1,9 +1,8 @@
-"""Which bytes of a GeoTIFF must be read to know where its pixels are, and what do they say?
+"""Which bytes are the header of a GeoTIFF, and what does the header say about bands, images and tiles?
 
-`read_header` is a generator that asks for byte ranges and returns a `TiffFile`; whoever drives it does the reading.
-Requests are few: one speculative range, then directories, then all out-of-line values that are still missing, near
-neighbours joined. Every loop is bounded: directories are visited once and counted, tables must fit the image, an
-empty answer ends the parse.
+`read_header` is a generator that asks for byte ranges and returns a `TiffFile`; its caller fetches the bytes. Requests are few:
+one speculative range, then directories, then all missing out-of-line values, with near neighbours joined. Every loop is bounded:
+directories are visited once and counted, tables must fit the image, and an empty answer ends the parse.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ByteRange", "TiffFile", "read_header"]
 
 FIRST_BYTES = 32_768
-"""The speculative first range: holds the header of most cloud-optimized files."""
+"""Bytes of the speculative first range, which holds the header of most cloud-optimized files."""
 _MAX_OVERVIEWS = 31
 
 Values: TypeAlias = "dict[int, np.ndarray[Any, Any]]"
@@ -42,13 +41,13 @@ Values: TypeAlias = "dict[int, np.ndarray[Any, Any]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiffFile:
-    """What the header of a GeoTIFF says."""
+    """Content of the header of a GeoTIFF."""
 
     href: str
     crs: str | None
     """``EPSG:n``, or WKT2 where no code exists."""
     crs_refusal: str | None
-    """Why the CRS is None although the file describes one."""
+    """Reason why the CRS is None although the file describes a CRS."""
     transform: tuple[float, float, float, float, float, float] | None
     """Affine a, b, c, d, e, f of pixel corners; None without georeferencing."""
     width: int
@@ -60,28 +59,28 @@ class TiffFile:
     scales: tuple[float | None, ...]
     offsets: tuple[float | None, ...]
     datetime: dt.datetime | None
-    """Tag 306, taken for UTC."""
+    """Time of tag 306, taken for UTC."""
     byte_order: tags.ByteOrder
     is_big_tiff: bool
     images: tuple[TileOffsets, ...]
-    """Full resolution, then overviews, largest first."""
+    """Image at full resolution, then the overviews, largest first."""
     masks: tuple[TileOffsets, ...]
-    """The internal mask of each image; none in most files."""
+    """Internal mask of each image; empty in most files."""
     alpha: int | None
-    """The band that says how opaque the others are."""
+    """Index of the alpha band, which holds the opacity of the others."""
     _packed: dict[Any, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def band_tiles(
         self, band_index: int, *, file_size: int | None, etag: str | None, last_modified: dt.datetime | None
     ) -> bytes:
-        """Give the ``tiles`` field of one band; bands of a pixel-interleaved file have equal ones.
+        """Return the ``tiles`` field of one band; the bands of a pixel-interleaved file have equal fields.
 
         Raises
         ------
         UsageError
-            The file has no such band.
+            When the file has no such band.
         FileFormatError
-            The tile tables reach beyond `file_size`.
+            When byte counts of strips are missing and `file_size` is None.
         """
         if not 0 <= band_index < self.n_bands:
             raise UsageError(f"{self.href}: band_index is {band_index}; the file has bands 0 to {self.n_bands - 1}")
@@ -127,15 +126,14 @@ class TiffFile:
 
 
 def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
-    """Parse the header of a classic TIFF or BigTIFF.
+    """Return the header of a classic TIFF or BigTIFF, as a generator that yields byte ranges and is sent their bytes.
 
-    Yields the ranges it needs; send it their bytes. An answer may be shorter than asked for (then the rest is asked
-    for again), an empty one says that the file ends there.
+    An answer may be shorter than its range; the rest is then requested again. An empty answer means that the file ends there.
 
     Raises
     ------
     FileFormatError
-        Not a TIFF, damaged, or using a feature that is not supported; the message names it.
+        When the file is not a TIFF, is damaged, or uses an unsupported feature, which the message names.
     """
     received = ReceivedBytes(href)
     yield from received.fetch([(0, 8)], "the TIFF header", ahead=FIRST_BYTES - 8)
@@ -184,7 +182,7 @@ def read_header(href: str) -> Generator[ByteRange, bytes, TiffFile]:
 def _values(
     received: ReceivedBytes, shape: IfdShape, ifds: list[Entries], *, tables: bool
 ) -> Generator[ByteRange, bytes, list[Values]]:
-    """Read the values of directories, in one go: those that are tile tables, or all others."""
+    """Return the values of directories, requested together: only the tile tables, or all values but these."""
     wanted = [{tag: entry for tag, entry in entries.items() if (tag in tags.TILE_TABLES) == tables} for entries in ifds]
     yield from received.fetch(
         [(entry.byte_start, entry.byte_stop) for entries in wanted for entry in entries.values()],
@@ -200,7 +198,7 @@ def _values(
 
 
 def _used_images(small: list[Values], kinds: list[int], href: str) -> list[tuple[int, ImageLayout]]:
-    """Give (directory, layout) of the full resolution and its overviews, largest first."""
+    """Return (index of the directory, layout) of the full resolution and of its overviews, largest first."""
     used = [(0, image_layout(small[0], href, _where(0)))]
     full = used[0][1]
     for index in range(1, len(small)):
@@ -209,7 +207,7 @@ def _used_images(small: list[Values], kinds: list[int], href: str) -> list[tuple
         try:
             layout = image_layout(small[index], href, _where(index))
         except FileFormatError:
-            continue  # the full resolution can be read without it
+            continue  # the full resolution can be read without this overview
         is_smaller = layout.width <= full.width and layout.height <= full.height
         if is_smaller and layout.samples == full.samples and layout.codec_parameter == full.codec_parameter:
             used.append((index, layout))
@@ -218,7 +216,7 @@ def _used_images(small: list[Values], kinds: list[int], href: str) -> list[tuple
 
 
 def _subfile_kind(values: Values) -> int:
-    """Give NewSubfileType; the older SubfileType says 2 for a reduced image."""
+    """Return the bits of NewSubfileType. The older SubfileType has 2 for a reduced image."""
     if (new := values.get(tags.NEW_SUBFILE_TYPE)) is not None and len(new):
         return int(new[0])
     old = values.get(tags.SUBFILE_TYPE)

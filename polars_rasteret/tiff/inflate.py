@@ -1,24 +1,24 @@
-"""How are the first bytes of a compressed tile made, without the rest of it?
+"""How are only the first bytes of a compressed tile decompressed?
 
 One function per compression: compressed bytes in, at least the first `n_bytes` of the tile out, in a buffer of the
 caller's thread. A window rarely needs the whole tile, so decoders get an output buffer that ends soon after the last
 wanted byte:
 
-- libdeflate stops there with INSUFFICIENT_SPACE; everything but the last match (258 bytes) is written, unless a stored
-  block does not fit, of which it writes nothing: a mark behind the wanted bytes tells the two apart. Undocumented.
-- ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first that does not fit, but it says the same of
-  a damaged block: two marks tell them apart. Undocumented.
-- LZW and LZMA stop there by design.
-- PackBits stops at the first run that does not fit; everything before it is written. Undocumented.
-- LERC and pictures are decoded whole (``lerc``, ``pictures``).
+- libdeflate stops at the end of the buffer with INSUFFICIENT_SPACE. Everything but the last match (258 bytes) is written. But of
+  a stored block that does not fit nothing is written: a mark behind the wanted bytes tells the two cases apart. Undocumented.
+- ZSTD_decompress writes whole blocks (at most 128 KiB) in order and stops at the first block that does not fit. A damaged block
+  has the same error: two marks tell the two cases apart. Undocumented.
+- LZW and LZMA stop at the end of the buffer by design.
+- PackBits stops at the first run that does not fit; everything before that run is written. Undocumented.
+- LERC and pictures are decoded whole (``lerc``, ``picture_codecs``).
 
 All bytes of a compressed tile are fetched; only uncompressed strips are read in part (``layout.is_chopped``).
 
-libdeflate has no streams (https://github.com/ebiggers/libdeflate/issues/73), and imagecodecs no word for "the first bytes".
-A test in ``tests/upstream`` fails once a decoder hands over what fits.
+libdeflate has no streams (https://github.com/ebiggers/libdeflate/issues/73), and imagecodecs has no argument for "the first
+bytes". A test in ``tests/upstream`` fails once a decoder returns the bytes that fit.
 
-The undocumented stops are tried once per process on known data (`_stops_early`); if a release behaves otherwise,
-zlib's streaming decoder or a full decode takes their place. Nothing about pixels belongs here.
+The undocumented stops are tested once per process on known data (`_stops_early`). If a release behaves otherwise, zlib's
+streaming decoder or a full decode is used instead. Nothing about pixels belongs here.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Bytes: TypeAlias = Any
-"""Anything with the buffer protocol: bytes, memoryview, what a store hands out."""
+"""Anything with the buffer protocol: bytes, memoryview, the buffer type of a store."""
 
 codecs: Any = imagecodecs
-"""imagecodecs annotates `bytes` where it takes any buffer, so it is used untyped."""
+"""imagecodecs, untyped, because it annotates `bytes` where it accepts any buffer."""
 
 NONE, LZW, DEFLATE, PACKBITS, ADOBE_DEFLATE, LERC, LZMA, ZSTD = 1, 5, 8, 32773, 32946, 34887, 34925, 50000
 JPEG, JPEG2000, PNG, WEBP, JPEGXL = 7, 34712, 34933, 50001, 50002
@@ -64,31 +64,45 @@ NAMES = {
 }
 
 _DEFLATE_SLACK = 9_216
-"""libdeflate reads up to 8 zero bytes behind data that were cut off, and these may decode to 32 matches of 258 bytes before it
-notices: what it makes up must not reach back to the wanted bytes when it says that the buffer is too small."""
+"""Bytes of the buffer behind the wanted ones.
+
+libdeflate reads up to 8 zero bytes behind truncated data. They may decode to 32 matches of 258 bytes before libdeflate reports
+that the buffer is too small. When the buffer is full, these invented bytes must lie behind the wanted ones.
+"""
 _MARK_START, _MARK_STOP = 64, 254
 _MARK = np.frombuffer(b"\xd3\x5a\x09\xc7\x81\xee\x2b\x66\x90\x17" * 19, np.uint8)
-"""Lies that far behind the wanted bytes. libdeflate copies up to 64 bytes too many, and a Huffman block that runs out of
-space has written all but 258 bytes of the buffer: a mark that is whole means that a stored block stopped it earlier."""
+"""Mark, written `_MARK_START` to `_MARK_STOP` bytes behind the wanted ones.
+
+libdeflate copies up to 64 bytes too many. A Huffman block that runs out of space has written all but 258 bytes of the buffer. So
+an intact mark means that a stored block stopped libdeflate earlier.
+"""
 _ZSTD_SLACK = (1 << 18) + 512
 _ZSTD_MARKS = (slice(64, 128), slice((1 << 17) + 256, (1 << 17) + 320))
-"""Lie that far behind the wanted bytes. A sound block that does not fit begins behind both. A damaged one stops just like that,
-but anywhere; besides what it decoded, it has only written its literals (at most 128 KiB), too few to cover both marks."""
+"""Places of two marks behind the wanted bytes.
+
+A sound block that does not fit begins behind both marks. A damaged block has the same error but stops anywhere. Apart from its
+decoded bytes it has written only its literals (at most 128 KiB), too few to overwrite both marks.
+"""
 _PACKBITS_SLACK = 128
-"""Bytes of the longest run: the one that does not fit begins behind the wanted bytes."""
+"""Bytes of the longest run. So a run that does not fit begins behind the wanted bytes."""
 _KEPT_BYTES = 1 << 26
+"""Bytes of the largest buffer that a thread keeps."""
 MOST_PER_BYTE = {LZW: 4_096, DEFLATE: 1_040, ADOBE_DEFLATE: 1_040, PACKBITS: 64, LZMA: 1 << 15, ZSTD: 1 << 15}
-"""A byte of data never decompresses to more: a longest LZW string, 258 bytes for 2 bits, 128 for 2 bytes, a block of one value.
-What a lying header wants beyond that is refused before memory is taken for it. LZMA by experience, with room."""
+"""Most bytes that one byte of data decompresses to.
+
+The longest LZW string; 258 bytes for 2 bits; 128 bytes for 2 bytes; a block of one value. LZMA by experience, with room. A header
+that claims more is refused before memory is allocated.
+"""
 _MOST_BESIDES = 1 << 17
+"""Bytes allowed beyond `MOST_PER_BYTE`, for very short data."""
 
 
 _LZMA_BYTES = 1 << 27
-"""Of a dictionary, which a stream may claim to need: that of the strongest preset takes half as much."""
+"""Memory limit of the dictionary that an LZMA stream asks for. The dictionary of the strongest preset takes half of it."""
 
 
 class Scratch:
-    """Buffers of one decoding thread, reused from tile to tile: fresh memory would eat the gain of threads."""
+    """Buffers of one decoding thread, reused from tile to tile: allocating new memory would cost the gain of threads."""
 
     __slots__ = ("_buffers",)
 
@@ -96,22 +110,22 @@ class Scratch:
         self._buffers: dict[str, NDArray[np.uint8]] = {}
 
     def buffer(self, use: str, n_bytes: int) -> NDArray[np.uint8]:
-        """Give `n_bytes` of uint8 for one use; what an earlier call gave for that use is overwritten."""
-        held = self._buffers.get(use)
-        if held is None or len(held) < n_bytes:
-            held = np.empty(n_bytes, np.uint8)
+        """Return a buffer of `n_bytes` for one use, uint8, shape (n_bytes,). The next call for that use may return it again."""
+        buffer = self._buffers.get(use)
+        if buffer is None or len(buffer) < n_bytes:
+            buffer = np.empty(n_bytes, np.uint8)
             if n_bytes <= _KEPT_BYTES:
-                self._buffers[use] = held
-        return held[:n_bytes]
+                self._buffers[use] = buffer
+        return buffer[:n_bytes]
 
 
 def inflate(compression: int, data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
-    """Give the first `n_bytes` (or more) of a tile, uint8; a view of `scratch`, or of `data` when it is not compressed.
+    """Return the first `n_bytes` (or more) of a tile, uint8: a view of `scratch`, or of `data` when the tile is not compressed.
 
     Raises
     ------
     FileFormatError
-        The data is corrupt, or holds fewer bytes than wanted.
+        When the data is corrupt, or holds fewer bytes than wanted.
     """
     most = n_bytes
     if (per_byte := MOST_PER_BYTE.get(compression)) is not None:
@@ -197,7 +211,7 @@ def _lzw(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
 
 
 def _lzma(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:  # noqa: ARG001
-    # imagecodecs goes on into a stream that follows the tile's own; libtiff does not.
+    # imagecodecs also decodes a second stream behind the tile's own; libtiff does not.
     try:
         decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_BYTES)
         return np.frombuffer(decompressor.decompress(data, n_bytes), np.uint8)
@@ -207,7 +221,7 @@ def _lzma(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:  # 
 
 def _packbits(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
     stops_early = _stops_early(PACKBITS)
-    # One code gives at most 128 bytes per 2 bytes of data, so the whole of it stays in proportion.
+    # One code gives at most 128 bytes per 2 bytes of data, so a full decode takes at most 64 times the data.
     n_whole = n_bytes if stops_early else max(n_bytes, 64 * memoryview(data).nbytes)
     out = scratch.buffer("inflate", n_whole + _PACKBITS_SLACK)
     try:
@@ -232,7 +246,7 @@ _INFLATERS: dict[int, Callable[[Any, int, Scratch], NDArray[np.uint8]]] = {
 
 @functools.cache
 def _stops_early(compression: int) -> bool:
-    """Try on known data whether a decoder leaves a correct prefix in a buffer that is too short."""
+    """Return whether a decoder writes a correct prefix into a buffer that is too short; tested on known data."""
     noise = (np.arange(400_000, dtype=np.uint32) * np.uint32(2_654_435_761) >> np.uint32(20)).astype(np.uint8)
     noise[::3] = 7
     if compression == DEFLATE:

@@ -1,8 +1,8 @@
-"""What does one image file directory say about its pixels: grid, tiles, samples, compression?
+"""Which size, tiles, samples and compression does one image of a TIFF have?
 
-Turns tag values into an `ImageLayout`, refusing what the decoder cannot read, by name. Where the tiles lie is read
-later, and only for images that are used. TIFF 6.0, BigTIFF, and how libtiff and GDAL read what the standard leaves
-open.
+Tag values of an image file directory become an `ImageLayout`; features that the decoder cannot read raise an error that names
+them. Tile offsets are read later, and only for images that are used. Sources are TIFF 6.0, BigTIFF, and the reading of libtiff
+and GDAL where the standard is open.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ _BITS = {"u": tuple(sorted({8, 16, 32, 64} | PACKED)), "i": (8, 16, 32, 64), "f"
 _PREDICTED = frozenset({LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA})
 _SEPARATED, _YCBCR = 5, 6
 _CHOP_BYTES = 1 << 18
+"""Bytes of a low strip, into which tall uncompressed strips are cut, at most."""
 _MAX_LOW_STRIPS = 1 << 20
+"""Low strips of an image at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFormat:
-    """How pixels are stored; overviews must agree with the full resolution."""
+    """Storage of pixels in tiles; equal for the full resolution and all overviews of a file."""
 
     kind: str
     bits: int
@@ -55,29 +57,29 @@ class SampleFormat:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of decoded pixels: half floats and samples that do not fill bytes are widened, as GDAL does."""
+        """Dtype of decoded pixels. Half floats and samples that do not fill bytes are widened, as in GDAL."""
         if self.kind == "u" and self.bits in PACKED:
             return widened_dtype(self.bits)
         return np.dtype(f"{self.kind}{max(self.bits // 8, 4 if self.kind == 'f' else 1)}")
 
     def row_bytes(self, width: int) -> int:
-        """Bytes of one row of a tile: it ends at a whole byte."""
+        """Return the bytes of one row of a tile; a row ends at a whole byte."""
         return -(-width * self.samples_per_tile * self.bits // 8)
 
     @property
     def samples_per_tile(self) -> int:
-        """Samples interleaved inside a tile."""
+        """Number of samples interleaved inside a tile."""
         return self.n_samples if self.planar == 1 else 1
 
     @property
     def n_planes(self) -> int:
-        """Tile tables of the image."""
+        """Number of planes, each with its own tiles."""
         return 1 if self.planar == 1 else self.n_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLayout:
-    """One image of the file, without its tile table."""
+    """Layout of one image of a file, without its tile offsets."""
 
     width: int
     height: int
@@ -89,28 +91,28 @@ class ImageLayout:
     codec_parameter: int
     samples: SampleFormat
     jpeg_tables: bytes = b""
-    """What the JPEG pictures of the tiles share."""
+    """Quantization and Huffman tables that the JPEG pictures of the tiles share."""
     is_ycbcr: bool = False
-    """JPEG colours to be converted to RGB."""
+    """Whether JPEG colours must be converted to RGB."""
 
     @property
     def n_tiles(self) -> int:
-        """Tiles of one plane."""
+        """Number of tiles of one plane."""
         return -(-self.width // self.tile_width) * -(-self.height // self.tile_height)
 
     @property
     def raw_tile_bytes(self) -> int:
-        """Bytes of a whole tile when not compressed."""
+        """Bytes of a whole uncompressed tile."""
         return self.tile_height * self.samples.row_bytes(self.tile_width)
 
 
 def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: str) -> ImageLayout:
-    """Read the layout of one image from its tag values.
+    """Return the layout of one image from its tag values.
 
     Raises
     ------
     FileFormatError
-        A required tag is missing, values contradict each other, or a feature is not supported (named).
+        When a required tag is missing, values contradict each other, or a feature is not supported; the message names it.
     """
 
     def number(tag: int, default: int | None = None) -> int:
@@ -194,7 +196,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
                 "4 in one plane are converted to RGB",
             )
         parameter |= INKS
-        samples = replace(samples, kind="u")  # inks have no sign: GDAL reads signed ones so too
+        samples = replace(samples, kind="u")  # inks have no sign: GDAL, too, reads signed samples as unsigned
     elif photometric == _YCBCR and not is_ycbcr:
         parameter = _ycbcr_parameter(
             values, samples, compression=compression, predictor=predictor, href=href, where=where
@@ -232,7 +234,7 @@ def image_layout(values: Mapping[int, np.ndarray[Any, Any]], href: str, where: s
 
 
 def is_chopped(layout: ImageLayout) -> bool:
-    """Say whether tall uncompressed strips are read as many low ones, which libtiff calls strip chopping."""
+    """Return whether tall uncompressed strips are read as many low ones (libtiff calls this strip chopping)."""
     if layout.compression != NONE or layout.is_tiled or layout.raw_tile_bytes <= 2 * _CHOP_BYTES:
         return False
     rows = chopped_rows(layout)
@@ -240,9 +242,9 @@ def is_chopped(layout: ImageLayout) -> bool:
 
 
 def chopped_rows(layout: ImageLayout) -> int:
-    """Rows of the low strips: of several tall ones a divisor, so that each tall strip begins with a low one.
+    """Return the rows of the low strips. They divide the rows of a tall strip, so that each tall strip begins with a low one.
 
-    Where the only divisors are far too small, the strips stay whole.
+    A single tall strip may be cut anywhere. Where all divisors are far too small, the strips stay whole.
     """
     most = max(1, _CHOP_BYTES // layout.samples.row_bytes(layout.width))
     if layout.n_tiles == 1:
@@ -269,7 +271,7 @@ def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href
         )
     bits, code = bits_of.pop(), formats.pop()
     if code == 2 and bits in PACKED:
-        code = 1  # as GDAL, which knows no signed numbers of such widths
+        code = 1  # as in GDAL, which reads no signed numbers of such widths
     if code in {5, 6}:
         raise _unsupported(href, where, f"complex samples (SampleFormat {code})", "integers and floats are read")
     kind = _SAMPLE_KINDS.get(code)
@@ -289,7 +291,7 @@ def _sample_format(values: Mapping[int, np.ndarray[Any, Any]], number: Any, href
 
 
 def _refuse_photometric(photometric: int, samples: SampleFormat, href: str, where: str) -> None:
-    """Refuse colour spaces that GDAL converts in ways not followed here; all others are read as the numbers they are."""
+    """Raise for colour spaces that GDAL converts in ways not followed here; all others are read as plain numbers."""
     name = {32844: "LogL", 32845: "LogLuv"}.get(photometric)
     if photometric == 8 and samples.bits == 8:
         name = "8-bit CIE L*a*b*"
@@ -308,7 +310,13 @@ def _ycbcr_parameter(
     href: str,
     where: str,
 ) -> int:
-    """Give the codec parameter of YCbCr outside JPEG: which pixels share a colour."""
+    """Return the codec parameter of YCbCr outside JPEG: which pixels share a colour.
+
+    Raises
+    ------
+    FileFormatError
+        When the colours are stored in another way than the defaults of TIFF 6.0.
+    """
     shares = values.get(tags.YCBCR_SUBSAMPLING, np.array([2, 2]))
     luma = values.get(tags.YCBCR_COEFFICIENTS, np.array(colours.LUMA))
     black_white = values.get(tags.REFERENCE_BLACK_WHITE, np.array(colours.BLACK_WHITE))
@@ -336,7 +344,7 @@ def _ycbcr_parameter(
 
 
 def _refuse_samples(compression: int, samples: SampleFormat, href: str, where: str) -> None:
-    """Refuse samples that a codec for arrays or pictures cannot hold."""
+    """Raise for samples that LERC or a picture codec cannot hold."""
     if compression == LERC and samples.kind == "u" and samples.bits in PACKED:
         raise _unsupported(href, where, f"LERC with {samples.bits}-bit samples", "8, 16 and 32 bits are read")
     if compression not in picture_codecs.PICTURES:

@@ -1,7 +1,7 @@
 """How does a LERC tile become pixels?
 
-LERC (TIFF compression 34887) is not bytes but a two-dimensional array with its own mask of invalid pixels, optionally
-wrapped in DEFLATE or ZSTD (the add-on, second value of tag 50674). It is always decoded whole.
+A LERC tile (TIFF compression 34887) holds a two-dimensional array with its own mask of invalid pixels. It may be wrapped in
+DEFLATE or ZSTD (the add-on, second value of tag 50674). A tile is always decoded whole.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _MAGIC = b"Lerc2 "
 def decode(
     data: Bytes, scratch: Scratch, *, add_on: int, shape: tuple[int, int, int], dtype: np.dtype[Any], max_rows: int
 ) -> NDArray[Any]:
-    """Give the pixels of a tile, shape (rows, columns, samples); invalid floats are NaN, as libtiff has them.
+    """Return the pixels of a tile, shape (rows, columns, samples); invalid floats are NaN, as in libtiff.
 
     Raises
     ------
     FileFormatError
-        The blob is corrupt, or not an array of this shape and dtype.
+        When the blob is corrupt, or holds an array of another shape or dtype.
     """
     rows, columns, samples = shape
     blob: Bytes = data
@@ -75,7 +75,13 @@ def decode(
 
 
 def _with_mask(pixels: NDArray[Any], valid: NDArray[np.bool_], samples: int) -> NDArray[Any]:
-    """Make of the mask what libtiff makes of it: NaN in floats, else an alpha sample of 0 and 255."""
+    """Return pixels with the mask applied as in libtiff: NaN in floats, else an alpha sample of 0 and 255.
+
+    Raises
+    ------
+    FileFormatError
+        When integers without an alpha sample have invalid pixels.
+    """
     if valid.ndim == 3:
         valid = np.moveaxis(valid, 0, -1)
     if pixels.dtype.kind == "f":
@@ -92,7 +98,13 @@ def _with_mask(pixels: NDArray[Any], valid: NDArray[np.bool_], samples: int) -> 
 
 
 def inflate_all(compression: int, data: Bytes, most: int, scratch: Scratch) -> NDArray[np.uint8]:
-    """Give everything `data` decompresses to, refusing more than `most` bytes."""
+    """Return all bytes that `data` decompresses to, a view of `scratch`.
+
+    Raises
+    ------
+    FileFormatError
+        When there are more than `most` bytes, or the data is corrupt.
+    """
     out = scratch.buffer("lerc", most)
     try:
         if compression == DEFLATE:
@@ -109,7 +121,7 @@ def inflate_all(compression: int, data: Bytes, most: int, scratch: Scratch) -> N
 
 
 def _head(head: bytes) -> tuple[int, int, int, str, int]:
-    """Give (rows, columns, depth, dtype, valid pixels) from the head of a Lerc2 blob, before anything is allocated."""
+    """Return (rows, columns, depth, dtype, valid pixels) from the head of a Lerc2 blob, before memory is allocated."""
     try:
         if head[:6] != _MAGIC:
             raise FileFormatError(
@@ -125,7 +137,7 @@ def _head(head: bytes) -> tuple[int, int, int, str, int]:
             at += 4
         n_valid, _, _, code = struct.unpack_from("<iiii", head, at)
         if 0 < n_valid < rows * columns:
-            # The library would take the mask from memory that nobody has written.
+            # The library would read the mask from uninitialized memory.
             (n_mask_bytes,) = struct.unpack_from("<i", head, at + (64 if version >= 6 else 40))
             if n_mask_bytes <= 0:
                 raise FileFormatError(

@@ -1,9 +1,9 @@
-"""Is an LZW stream safe to hand to the decoder?
+"""Can an LZW stream be decoded without crashing the decoder?
 
-The decoder of imagecodecs takes the code after a Clear code unchecked: one that is no literal makes it read memory that is
-not its own, which ends the process. Damaged files hold such codes. This module walks over a stream, without decoding it, and
-finds them; the decoder itself reports all other faults. TIFF 6.0 section 13: the width of a code depends only on the number of
-codes since the last Clear. ``tests/upstream`` shows the fault; a test there fails once a release of imagecodecs is without it.
+The decoder of imagecodecs does not check the code after a Clear code. If that code is no literal, the decoder reads memory
+outside its buffers, which ends the process. Damaged files have such codes. They are found here without decoding the stream: the
+width of a code depends only on the number of codes since the last Clear (TIFF 6.0 section 13). The decoder reports all other
+faults. ``tests/upstream`` shows the fault; a test there fails once a release of imagecodecs is without it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 _CLEAR, _END, _FIRST = 256, 257, 258
 _USUAL, _MOST = 3_840, 5_400
-"""Codes between two Clear codes: of writers that fill the table; more than any table holds."""
+"""Codes between two Clear codes: by writers that fill the table; and more than any table holds."""
 _SHORT = 64
 
 
 def is_safe(padded: NDArray[np.uint8], n_bytes: int, max_codes: int) -> bool:
-    """Say whether every Clear code is followed by a literal, another Clear, or the end.
+    """Return whether every Clear code is followed by a literal, another Clear, or the end.
 
     Parameters
     ----------
     padded
-        The stream, followed by at least 4 bytes of any value.
+        Stream, followed by at least 4 bytes of any value.
     n_bytes
         Length of the stream.
     max_codes
-        Codes the decoder can consume before its output is full: one byte each at least.
+        Number of codes that the decoder can read before its output is full; each gives at least one byte.
     """
     if n_bytes < 2:
         return True
@@ -56,7 +56,7 @@ def is_safe(padded: NDArray[np.uint8], n_bytes: int, max_codes: int) -> bool:
             n_here = n_codes
             if stop_bit[n_codes - 1] > left:
                 n_here = int(np.searchsorted(stop_bit[:n_codes], left, side="right"))  # at least `first`
-            # Contiguous first: take() would copy all that follows.
+            # A contiguous slice first: take() would copy the whole rest of the stream.
             near = words[byte : byte + int(byte_of[n_here - 1]) + 1].astype(np.uint32)
             codes = near.take(byte_of[:n_here])
             codes >>= shift[:n_here]
@@ -78,7 +78,10 @@ def is_safe(padded: NDArray[np.uint8], n_bytes: int, max_codes: int) -> bool:
 
 
 def _code_places(changes: tuple[int, int, int], *, is_old: bool) -> list[tuple[NDArray[Any], ...]]:
-    """Give (byte, shift in a 4-byte word, mask, bit behind it) of each code since Clear, for the 8 bits it may begin at."""
+    """Return (byte, shift in a 4-byte word, mask, bit behind the code) of each code since Clear.
+
+    One entry per bit of a byte (0 to 7) at which the first code may begin.
+    """
     widths = 9 + np.searchsorted(changes, np.arange(_MOST), side="right").astype(np.int64)
     starts = np.cumsum(widths) - widths
     mask = ((1 << widths) - 1).astype(np.uint32)

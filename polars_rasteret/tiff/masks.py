@@ -1,7 +1,7 @@
-"""Which directories and samples of a file say where it has nothing?
+"""Which images of a file are internal masks, and which band is alpha?
 
-Internal masks are images of their own, one per level; an alpha band is one of the samples. What counts as one follows GDAL
-(`GTiffDataset::ScanDirectories`, `GDALRasterBand::GetMaskFlags`). What a masked pixel becomes is decided elsewhere.
+Internal masks are images of their own, one per level; an alpha band is one of the samples. Both are found as in GDAL
+(`GTiffDataset::ScanDirectories`, `GDALRasterBand::GetMaskFlags`). How a mask changes pixels does not belong here.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ALPHA_DTYPES = {"uint8", "uint16"}
 def mask_images(
     small: Sequence[Values], kinds: Sequence[int], used: list[tuple[int, ImageLayout]], href: str
 ) -> tuple[list[tuple[int, ImageLayout]], list[tuple[int, ImageLayout]]]:
-    """Give (directory, layout) of the images to use, and of the mask of each; no masks where the file has none.
+    """Return (index of the directory, layout) of the images to use, and of the mask of each; no masks when the file has none.
 
-    An overview whose mask is missing or unreadable is left out: its pixels would count as valid. (Opened by itself, GDAL
-    takes such an overview as valid; read through the file it takes the mask of the full resolution. So do we, without it.)
+    An overview whose mask is missing or unreadable is left out, because all its pixels would count as valid. (GDAL uses the mask
+    of the full resolution for such an overview; an overview opened by itself is all valid. Here another level is read.)
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def mask_images(
     Raises
     ------
     FileFormatError
-        The file has a mask, but not one that can be read as that of the full resolution. GDAL ignores it.
+        When the file has masks, but none that fits the full resolution and can be read. GDAL ignores such masks.
     """
     full = used[0][1]
     candidates = [index for index, kind in enumerate(kinds) if index and kind & MASK and not kind & REDUCED]
@@ -74,18 +74,18 @@ def mask_images(
 
 
 def alpha_sample(values: Values, colors: Mapping[int, str], samples: SampleFormat) -> int | None:
-    """Give the sample that is alpha to all others; None where GDAL takes none for it.
+    """Return the index of the sample that is alpha for all others; None when GDAL takes no sample for alpha.
 
-    GDAL looks at files of two or four bands only, at the last band, and at unsigned pixels of up to 16 bits.
+    GDAL checks only the last band, in files of two or four bands of unsigned pixels of up to 16 bits.
 
     Parameters
     ----------
     values
-        Of the first directory.
+        Tag values of the first directory.
     colors
-        What GDAL_METADATA says of the colours of bands; it overrides ExtraSamples.
+        Colours of bands in GDAL_METADATA, by 0-based band; they override ExtraSamples.
     samples
-        Of the first image.
+        Sample format of the first image.
     """
     last = samples.n_samples - 1
     if samples.n_samples not in _BANDS_WITH_ALPHA or samples.dtype.name not in _ALPHA_DTYPES:
@@ -98,7 +98,7 @@ def alpha_sample(values: Values, colors: Mapping[int, str], samples: SampleForma
 
 
 def _size(values: Values) -> tuple[int, ...]:
-    """Give width and height; 0 where the tags are missing."""
+    """Return width and height in pixels; 0 where a tag is missing."""
     return tuple(int(values[tag][0]) if tag in values else 0 for tag in (tags.IMAGE_WIDTH, tags.IMAGE_LENGTH))
 
 

@@ -1,7 +1,7 @@
-"""How do the positions of tiles become few numbers, and few bytes?
+"""How do the tile offsets of an image become few numbers, and few bytes?
 
-Tiles usually follow each other with the same gap, so an image is told by its first offset, that gap and its byte counts;
-where they do not, by every gap. Integers are written as byte planes, which deflate well. Functions here come in pairs.
+Tiles usually follow each other with the same gap. The first offset, that gap and the byte counts then describe all offsets;
+otherwise every gap is stored. Integers are written as byte planes, which deflate well. Functions here come in pairs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVEN, UNEVEN = 0, 1
 def to_gaps(
     byte_start: NDArray[np.int64], byte_count: NDArray[np.int64]
 ) -> tuple[int, int, int, NDArray[np.int64] | None]:
-    """Give (layout, first offset, gap or number of gaps, gaps or None); a gap is from the end of a tile to the next."""
+    """Return (layout, first offset, gap or number of gaps, gaps or None). A gap lies between a tile's end and the next tile."""
     present = byte_count != 0
     if not present.all():
         byte_start, byte_count = byte_start[present], byte_count[present]
@@ -35,7 +35,7 @@ def to_gaps(
 
 
 def from_gaps(first: int, gaps: NDArray[np.int64] | int, byte_count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Undo `to_gaps`; sparse tiles start at 0."""
+    """Return the offsets that `to_gaps` packed; sparse tiles start at 0."""
     if byte_count.strides == (0,):  # one zero for all tiles
         return byte_count
     if byte_count.all():
@@ -51,14 +51,17 @@ def from_gaps(first: int, gaps: NDArray[np.int64] | int, byte_count: NDArray[np.
 
 
 def to_planes(values: NDArray[np.int64]) -> tuple[int, bytes]:
-    """Give (bytes per value, byte planes, least significant first) of non-negative values; planes deflate well."""
+    """Return (bytes per value, byte planes, least significant first) of non-negative values; planes deflate well."""
     width = (int(values.max(initial=0)).bit_length() + 7) // 8
     planes = values.astype("<i8", copy=False).view(np.uint8).reshape(-1, 8)[:, :width]
     return width, planes.T.tobytes()
 
 
 def from_planes(body: bytes, at: int, width: int, n: int) -> NDArray[np.int64]:
-    """Undo `to_planes` for `n` values that begin at `at`; zeros without bytes (no tile is there) take no memory either."""
+    """Return `n` values that `to_planes` packed and that begin at byte `at`, int64, shape (n,).
+
+    Values of 0 bytes (no tile is present) are all 0; the array then takes no memory.
+    """
     if not width:
         return np.broadcast_to(np.int64(0), n)
     wide = np.zeros((n, 8), np.uint8)
@@ -67,10 +70,10 @@ def from_planes(body: bytes, at: int, width: int, n: int) -> NDArray[np.int64]:
 
 
 def zigzag(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Make small numbers of either sign small and not negative: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    """Return signed numbers as non-negative ones that stay small: 0, -1, 1, -2 become 0, 1, 2, 3."""
     return (values << 1) ^ (values >> 63)
 
 
 def unzigzag(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Undo `zigzag`."""
+    """Return the signed numbers that `zigzag` packed."""
     return (values >> 1) ^ -(values & 1)

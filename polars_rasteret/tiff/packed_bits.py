@@ -1,9 +1,9 @@
 """How do samples that do not fill whole bytes become numbers?
 
 1 to 15 bits: one stream of bits per row, the highest first, whatever the byte order; each row begins at a byte (TIFF 6.0,
-BitsPerSample and Compression). 24 bits: three bytes, the highest first, but in
-big-endian files the lowest first, because libtiff swaps them: so GDAL writes and reads them. Values are not scaled, as in GDAL:
-1-bit samples are 0 and 1.
+BitsPerSample and Compression). 24 bits: three bytes, the highest first. In big-endian files the lowest byte is first, because
+libtiff swaps the bytes and GDAL writes and reads files through libtiff. Values are not scaled, as in GDAL: 1-bit samples are 0
+and 1.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PACKED = frozenset({*range(1, 8), *range(9, 16), 24})
-"""Bits per unsigned sample."""
+"""Bits per unsigned sample that are unpacked here."""
 _packints_decode: Any = imagecodecs.packints_decode
-"""Annotated as taking `bytes` where it takes any buffer."""
+"""Untyped, because imagecodecs annotates `bytes` where it accepts any buffer."""
 
 
 def widened_dtype(bits: int) -> np.dtype[Any]:
@@ -33,13 +33,13 @@ def widen(rows: NDArray[np.uint8], bits: int, n_values: int, *, is_big_endian: b
     Parameters
     ----------
     rows
-        Shape (n_rows, n_bytes), at least as many bytes as the samples take.
+        Packed rows, uint8, shape (n_rows, n_bytes), with at least as many bytes as the samples take.
     bits
         One of `PACKED`.
     n_values
         Samples wanted of each row.
     is_big_endian
-        Of the file; for 24 bits.
+        Byte order of the file; needed for 24 bits only.
 
     Returns
     -------

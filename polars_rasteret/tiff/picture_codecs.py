@@ -1,7 +1,7 @@
-"""How does a tile become pixels that is a picture of its own: JPEG, WebP, JPEG 2000, JPEG XL or PNG?
+"""How does a tile that holds a JPEG, WebP, JPEG 2000, JPEG XL or PNG picture become pixels?
 
-Such a tile is always decoded whole. Its own head is read first, so that nothing is allocated for a picture that is not
-the tile which the TIFF promises. TIFF technical note 2 (JPEG); the others hold one whole file or codestream per tile.
+Such a tile is always decoded whole. The head of the picture is read first, so that no memory is allocated for a picture of
+another size than the TIFF promises. JPEG follows TIFF technical note 2; the others hold a whole file or codestream per tile.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 PICTURES = frozenset({JPEG, WEBP, JPEG2000, JPEGXL, PNG})
 BITS = {JPEG: (8,), WEBP: (8,), JPEG2000: (8, 16), JPEGXL: (8, 16), PNG: (8, 16)}
-"""Unsigned samples of so many bits."""
+"""Bits per unsigned sample that each compression allows."""
 SAMPLES = {WEBP: (3, 4), JPEGXL: (1, 2, 3, 4), PNG: (1, 2, 3, 4), JPEG: (1, 2, 3, 4)}
-"""Samples interleaved in a tile; any number where none is given."""
+"""Interleaved samples that each compression allows; any number for a compression without an entry."""
 MAX_JPEG_TABLES_BYTES = 65_534
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _MAX_SCANS = 100
-"""Of a progressive JPEG, as in libtiff: each scan goes over the whole picture, however few bytes it has."""
+"""Scans of a progressive JPEG at most, as in libtiff. Each scan goes over the whole picture, however few bytes it has."""
 _MOST_JPEG_SAMPLES_PER_BYTE = 4_096
-"""A block of 64 samples takes at least a bit, and few of them are halved in both directions."""
+"""Samples that one byte of JPEG may hold: a block of 64 samples takes at least one bit, and colours may be subsampled."""
 
 
 def decode(
@@ -41,25 +41,27 @@ def decode(
     jpeg_tables: bytes = b"",
     is_ycbcr: bool = False,
 ) -> NDArray[Any]:
-    """Give the pixels of a tile, shape (rows, columns, samples).
+    """Return the pixels of a tile, shape (rows, columns, samples).
 
     Parameters
     ----------
     compression
         One of `PICTURES`.
     data
-        The tile.
+        Bytes of the tile.
     shape, dtype
-        What the TIFF promises.
+        Rows, columns, samples and dtype that the TIFF promises.
     max_rows
         Rows of a full tile: encoders may write the last strip of an image as tall as the others.
-    jpeg_tables, is_ycbcr
-        Tag 347 (quantization and Huffman tables that tiles share), and whether colours must be converted to RGB.
+    jpeg_tables
+        Tag 347: quantization and Huffman tables that the tiles share.
+    is_ycbcr
+        Whether JPEG colours must be converted to RGB.
 
     Raises
     ------
     FileFormatError
-        The picture is damaged, or not of this shape and dtype.
+        When the picture is damaged, or has another shape or dtype.
     """
     rows, columns, samples = shape
     head = _HEADS[compression](memoryview(data).cast("B"))
@@ -87,7 +89,7 @@ def decode(
 def _pixels(compression: int, data: Bytes, jpeg_tables: bytes, samples: int, *, is_ycbcr: bool) -> NDArray[Any]:
     pixels: NDArray[Any]
     if compression == JPEG:
-        # As libtiff: only YCbCr is converted, whatever the markers of the picture say.
+        # As in libtiff: only YCbCr is converted, whatever the markers in the picture are.
         space = codecs.JPEG8.CS
         stored, wanted = (space.YCbCr, space.RGB) if is_ycbcr else (space.UNKNOWN, space.UNKNOWN)
         pixels = codecs.jpeg8_decode(data, tables=jpeg_tables or None, colorspace=stored, outcolorspace=wanted)
@@ -103,10 +105,10 @@ def _pixels(compression: int, data: Bytes, jpeg_tables: bytes, samples: int, *, 
 
 
 def _sound_png(data: memoryview) -> bytes:
-    """Give a PNG of the same pixels that is certain to decode.
+    """Return a PNG of the same pixels that is certain to decode.
 
-    `png_decode` of imagecodecs 2026.3 loses a reference to None with every failure, and a Python before 3.12 ends when none
-    is left. It also reads over wrong checksums. So everything that can fail is tried here.
+    `png_decode` of imagecodecs 2026.3 loses a reference to None with every failure, and a Python before 3.12 ends when no
+    reference is left. The function also ignores wrong checksums. So everything that can fail is checked here.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int] | None:
 
 
 def _jpeg_frame(data: memoryview) -> tuple[int, int, int, int] | None:
-    """Give (marker, precision, rows, columns) of the frame header of a JPEG stream; None where there is none."""
+    """Return (marker, precision, rows, columns) of the frame header of a JPEG stream; None without a frame header."""
     at, n_bytes = 2, len(data)
     if bytes(data[:2]) != b"\xff\xd8":
         return None
@@ -173,9 +175,12 @@ def _jpeg_frame(data: memoryview) -> tuple[int, int, int, int] | None:
 
 
 def _is_whole_jpeg(data: Bytes, n_samples: int) -> bool:
-    """Say whether a stream has an end, and could hold its samples: libjpeg fills in grey what is missing, without an error."""
-    held = bytes(data)
-    return b"\xff\xd9" in held and n_samples <= _MOST_JPEG_SAMPLES_PER_BYTE * len(held)
+    """Return whether a JPEG stream has an end marker and enough bytes for its samples.
+
+    libjpeg fills missing samples with grey and raises no error.
+    """
+    stream = bytes(data)
+    return b"\xff\xd9" in stream and n_samples <= _MOST_JPEG_SAMPLES_PER_BYTE * len(stream)
 
 
 def _webp_size(data: memoryview) -> tuple[int, int] | None:
@@ -226,7 +231,7 @@ def _jpegxl_size(data: memoryview) -> tuple[int, int] | None:
 
 
 def _boxed(data: memoryview, kind: bytes) -> memoryview:
-    """Give what follows the head of the first box of a kind, in a file of boxes (ISO 14496-12); empty without one."""
+    """Return the bytes behind the head of the first box of a kind, in a file of boxes (ISO 14496-12); empty without a box."""
     at = 0
     while at + 8 <= len(data):
         n_bytes, n_head_bytes = int.from_bytes(data[at : at + 4], "big"), 8

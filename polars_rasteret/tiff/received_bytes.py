@@ -1,7 +1,7 @@
-"""Which bytes of a file are here already, and which must be asked for?
+"""Which header bytes of a file were received, and which must still be requested?
 
-`ReceivedBytes` collects the answers to a parser's requests and says what is missing, merging near neighbours. It asks
-nobody.
+`ReceivedBytes` collects the answers to a parser's requests and yields the missing ranges, with near neighbours merged. Fetching
+does not belong here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
 MAX_GAP_BYTES = 16_384
-"""Ranges this near to each other are asked for as one."""
+"""Unwanted bytes between two ranges up to which both are requested as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """A half-open range of bytes of a file."""
+    """Half-open range of bytes of a file."""
 
     byte_start: int
     byte_stop: int
@@ -29,25 +29,26 @@ class ByteRange:
 
 @dataclass(slots=True)
 class ReceivedBytes:
-    """Pieces of one file, sorted, not overlapping, not touching."""
+    """Received pieces of one file: sorted, not overlapping, not touching."""
 
     href: str
     starts: list[int] = field(default_factory=list)
+    """First byte of each piece in the file."""
     pieces: list[bytes] = field(default_factory=list)
 
     def stop_of(self, byte: int) -> int:
-        """Give the end of the piece that holds `byte`, or `byte` itself where it is unknown."""
+        """Return the end of the piece that holds `byte`, or `byte` itself when it was not received."""
         index = bisect_right(self.starts, byte) - 1
         return byte if index < 0 else max(byte, self.starts[index] + len(self.pieces[index]))
 
     def get(self, byte_start: int, byte_stop: int) -> bytes:
-        """Give known bytes."""
+        """Return bytes that were received."""
         index = bisect_right(self.starts, byte_start) - 1
         at = byte_start - self.starts[index]
         return self.pieces[index][at : at + byte_stop - byte_start]
 
     def add(self, byte_start: int, data: bytes) -> None:
-        """Take an answer; `byte_start` is unknown so far, its end may overlap what is known."""
+        """Add received bytes. The byte `byte_start` must be new; the end may overlap a piece received earlier."""
         index = bisect_right(self.starts, byte_start)
         if index and self.starts[index - 1] + len(self.pieces[index - 1]) == byte_start:
             index -= 1
@@ -62,12 +63,12 @@ class ReceivedBytes:
         self.pieces.insert(index, data)
 
     def fetch(self, ranges: Iterable[tuple[int, int]], what: str, ahead: int = 0) -> Generator[ByteRange, bytes, None]:
-        """Ask until all `ranges` (start, stop) are known; `ahead` more bytes are asked for along with each.
+        """Request bytes until all `ranges` (start, stop) are received; each request asks for `ahead` more bytes.
 
         Raises
         ------
         FileFormatError
-            The file ends before, which an empty answer says.
+            When the file ends before a range does: the answer is empty.
         """
         wanted = sorted(ranges)
         merged: list[list[int]] = []

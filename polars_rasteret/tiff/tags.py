@@ -1,7 +1,7 @@
-"""Which numbers does a TIFF directory consist of?
+"""Which tags and value types does a TIFF directory have, and how are its entries unpacked?
 
-Tag numbers (TIFF 6.0, GeoTIFF 1.1, GDAL), the value types, and how the bytes of one image file directory (IFD) become
-entries. What the values mean is not told here; nothing is fetched here.
+Tag numbers (TIFF 6.0, GeoTIFF 1.1, GDAL), value types, and the entries of one image file directory (IFD). The meaning of values
+does not belong here; nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -93,15 +93,15 @@ NAMES = {
 }
 
 TILE_TABLES = frozenset({STRIP_OFFSETS, STRIP_BYTE_COUNTS, TILE_OFFSETS, TILE_BYTE_COUNTS})
-"""Tags whose values are one number per tile: the large ones."""
+"""Tags with one number per tile; their values are large."""
 
 IMAGE_TAGS = frozenset(tag for tag in NAMES if tag < MODEL_PIXEL_SCALE) - {DATE_TIME, SUB_IFDS} | {LERC_PARAMETERS}
-"""Tags needed of every image: its grid, its samples and where its tiles are."""
+"""Tags read for every image: its size, its samples and its tile offsets."""
 
 INTEGER_TAGS = IMAGE_TAGS - {YCBCR_COEFFICIENTS, REFERENCE_BLACK_WHITE} | {SUB_IFDS}
 
 FILE_TAGS = frozenset(NAMES)
-"""Tags needed of the first image: also where on Earth it is and what its values mean."""
+"""Tags read for the first image: those of every image, georeferencing and GDAL's metadata."""
 
 TYPE_CODES = {
     1: "u1",  # BYTE
@@ -126,14 +126,14 @@ TYPE_CODES = {
 TYPE_SIZES = {code: int(name[1:]) for code, name in TYPE_CODES.items()}
 
 MAX_TABLE_BYTES = 1 << 28
-"""A larger tile table is refused: 2**25 tiles with 8-byte offsets are an image of 1.5 million by 1.5 million pixels."""
+"""Bytes of a tile table at most: 2**25 tiles with 8-byte offsets are an image of 1.5 million by 1.5 million pixels."""
 MAX_VALUE_BYTES = 1 << 24
-"""So are larger values of any other tag."""
+"""Bytes of the value of any other tag at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a directory: what kind of value, how many, and where its bytes are."""
+    """One entry of a directory: type and number of its values, and their place in the file."""
 
     type_code: int
     count: int
@@ -142,11 +142,11 @@ class Entry:
 
     @property
     def byte_stop(self) -> int:
-        """One past the last byte of the value."""
+        """Byte behind the last byte of the values."""
         return self.byte_start + self.n_bytes
 
     def values(self, data: bytes, byte_order: ByteOrder) -> np.ndarray[Any, Any]:
-        """Read the numbers (or characters, dtype S1) from the bytes of the value."""
+        """Return the values (numbers, or characters of dtype S1) in `data`, shape (count,); rationals as float64."""
         if TYPE_CODES[self.type_code] == "V8":
             kind = "u4" if self.type_code == 5 else "i4"
             fractions = np.frombuffer(data, np.dtype(kind).newbyteorder(byte_order), 2 * self.count).astype(np.float64)
@@ -156,7 +156,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class IfdShape:
-    """How long the pieces of a directory are in classic TIFF or BigTIFF, and how to unpack them."""
+    """Byte order and sizes of the parts of a directory, in classic TIFF or BigTIFF."""
 
     byte_order: ByteOrder
     is_big: bool
@@ -173,27 +173,26 @@ class IfdShape:
 
     @property
     def n_offset_bytes(self) -> int:
-        """Bytes of an offset, and of a value that is kept inside its entry."""
+        """Bytes of an offset, and of a value that is stored inside its entry."""
         return 8 if self.is_big else 4
 
     def n_entries(self, data: bytes) -> int:
-        """Read the number of entries from the first bytes of a directory."""
+        """Return the number of entries from the first bytes of a directory."""
         return int(struct.unpack(f"{self.byte_order}{'Q' if self.is_big else 'H'}", data)[0])
 
     def offset(self, data: bytes) -> int:
-        """Read an offset."""
+        """Return the offset that `data` holds."""
         return int(struct.unpack(f"{self.byte_order}{'Q' if self.is_big else 'I'}", data)[0])
 
     def entries(self, data: bytes, byte_start: int, wanted: frozenset[int], href: str) -> dict[int, Entry]:
-        """Read the entries of the `wanted` tags; `data` holds all entries and begins at `byte_start` in the file.
+        """Return the entries of the `wanted` tags; `data` holds all entries and begins at `byte_start` in the file.
 
-        A tag that comes twice keeps its first value, as libtiff does. A value type nobody knows makes an entry
-        unreadable.
+        A tag that comes twice keeps its first entry, as in libtiff.
 
         Raises
         ------
         FileFormatError
-            A wanted tag has an unknown type, or more values than a file can mean.
+            When a wanted tag has an unknown type, or implausibly many values.
         """
         found: dict[int, Entry] = {}
         step = self.n_entry_bytes

@@ -1,7 +1,7 @@
-"""What does the first byte of a ``tiles`` field say?
+"""Which flags are in the first byte of a ``tiles`` field?
 
-Bit 0: ignore the native nodata. Bits 1 and 2: who named the href (`Provenance`). The byte lies outside the digest,
-so it can be set without packing anew, by Polars too.
+Bit 0: ignore the native nodata. Bits 1 and 2: who named the href (`Provenance`). The digest leaves this byte
+out, so it can be changed without packing the field again, also by a Polars expression.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ _PROVENANCE_BIT = 1
 
 
 def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
-    """Give the same tiles with the "ignore the native nodata" flag set or cleared; the digest stays."""
+    """Return a ``tiles`` field with the flag "ignore the native nodata" set or cleared; its digest stays valid.
+
+    Raises
+    ------
+    FileFormatError
+        When the field is empty.
+    """
     if not tiles:
         raise FileFormatError(
             "the tiles field of a raster column is empty; expected the bytes an index wrote. Index the file again."
@@ -34,7 +40,7 @@ def flags_of(tiles: bytes) -> tuple[bool, Provenance]:
 
 
 def first_byte(*, ignore_nodata: bool, provenance: Provenance = Provenance.HERE) -> bytes:
-    """Give the first byte that says so.
+    """Return the first byte of a ``tiles`` field with these flags.
 
     Examples
     --------

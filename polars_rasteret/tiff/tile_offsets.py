@@ -1,7 +1,7 @@
-"""Where in the file do the tiles of one image lie?
+"""At which bytes of the file are the tiles of one image?
 
-Checks the tables of offsets and byte counts against the image, fills in what files leave out the way libtiff does,
-and hands out the table of one plane. A byte count of 0 is a sparse tile.
+The tables of offsets and byte counts are checked against the image. Missing byte counts are filled in as in libtiff. A byte count
+of 0 is a sparse tile.
 """
 
 from __future__ import annotations
@@ -25,19 +25,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileOffsets:
-    """One image of the file and the tiles of all its planes."""
+    """One image of a file, with the offsets and byte counts of the tiles of all its planes."""
 
     layout: ImageLayout
     tile_height: int
-    """Of the tiles below: less than the layout's where one long strip is read as many."""
+    """Rows of the tiles here; less than in `layout` where one tall strip is read as many low ones."""
     byte_start: NDArray[np.int64]
-    """Shape (n_planes, n_tiles)."""
+    """First byte of each tile, shape (n_planes, n_tiles); 0 for a sparse tile."""
     byte_count: NDArray[np.int64]
-    """Shape (n_planes, n_tiles); -1: to the end of the file."""
+    """Bytes of each tile, shape (n_planes, n_tiles); -1: to the end of the file, 0: a sparse tile."""
     href: str
 
     def plane(self, plane: int, file_size: int | None) -> Image:
-        """Give the image of one plane; `file_size` settles tiles that reach to the end of the file."""
+        """Return the image of one plane; `file_size` gives the end of tiles that reach to the end of the file.
+
+        Raises
+        ------
+        FileFormatError
+            When a tile reaches to the end of the file and `file_size` is None.
+        """
         byte_start, byte_count = self.byte_start[plane], self.byte_count[plane]
         if (byte_count < 0).any():
             if file_size is None:
@@ -62,14 +68,14 @@ class TileOffsets:
 
 
 def tile_offsets(layout: ImageLayout, tables: Mapping[int, np.ndarray[Any, Any]], href: str, where: str) -> TileOffsets:
-    """Check and complete the tile tables of an image.
+    """Return the checked and completed tile tables of an image.
 
     Raises
     ------
     FileFormatError
-        A table is missing, too short, or points beyond any file.
+        When a table is missing, too short, or points beyond any file.
     """
-    # To libtiff the two tags of a pair are one: where a file has both, the later one counts.
+    # libtiff takes the tags for tiles and for strips as one tag: where a file has both, the later one counts.
     names = {tags.TILE_OFFSETS, tags.STRIP_OFFSETS}, {tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS}
     start_table, count_table = (
         next((table for tag, table in reversed(list(tables.items())) if tag in pair), None) for pair in names
@@ -88,18 +94,18 @@ def tile_offsets(layout: ImageLayout, tables: Mapping[int, np.ndarray[Any, Any]]
     if count_table is None:
         byte_count = _estimate_counts(layout, byte_start)
     else:
-        # As in GDAL, what a table is too short for is taken for sparse.
+        # As in GDAL, tiles behind the end of a short table are sparse.
         byte_count = np.zeros(n_all, np.int64)
         byte_count[: len(count_table)] = _as_offsets(count_table[:n_all], href, where)
         if n_all == 1 and not layout.is_tiled and not byte_count[0]:
-            # A lone strip is not sparse: libtiff takes the count for lost.
+            # A single strip is not sparse: libtiff takes the count for missing.
             byte_count = _estimate_counts(layout, byte_start)
     byte_start = byte_start.reshape(n_planes, n_tiles)
     byte_count = byte_count.reshape(n_planes, n_tiles)
     tile_height = layout.tile_height
     if layout.compression == NONE:
         raw = _raw_counts(layout)
-        # One strip: libtiff trusts the size of the image more than the count. Elsewhere more than a tile is of no use.
+        # For a single strip libtiff trusts the size of the image more than the count. For others, bytes behind a tile are unused.
         is_wrong = (byte_count > raw) | ((byte_count < raw) & (n_all == 1) & (not layout.is_tiled) & (byte_start > 0))
         byte_count = np.where(is_wrong, raw, byte_count)
         if is_chopped(layout) and ((byte_count == raw) | (byte_count == 0)).all():
@@ -124,7 +130,7 @@ def _as_offsets(table: np.ndarray[Any, Any], href: str, where: str) -> NDArray[n
 
 
 def _raw_counts(layout: ImageLayout) -> NDArray[np.int64]:
-    """Bytes of each uncompressed tile of a plane: the last strip holds only the rows that are left."""
+    """Return the bytes of each uncompressed tile of a plane, shape (n_tiles,); the last strip has only the remaining rows."""
     counts = np.full(layout.n_tiles, layout.raw_tile_bytes, np.int64)
     if not layout.is_tiled:
         rows_left = layout.height - (layout.n_tiles - 1) * layout.tile_height
@@ -133,7 +139,7 @@ def _raw_counts(layout: ImageLayout) -> NDArray[np.int64]:
 
 
 def _estimate_counts(layout: ImageLayout, byte_start: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Fill in missing byte counts: raw sizes, else up to the next tile, else (-1) up to the end of the file."""
+    """Return estimated byte counts: uncompressed sizes, else up to the next tile, else -1 (up to the end of the file)."""
     if layout.compression == NONE:
         counts = np.tile(_raw_counts(layout), layout.samples.n_planes)
     else:
@@ -147,7 +153,7 @@ def _estimate_counts(layout: ImageLayout, byte_start: NDArray[np.int64]) -> NDAr
 def _chop(
     layout: ImageLayout, rows: int, byte_start: NDArray[np.int64], byte_count: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give starts and counts of strips of `rows` rows, shape (n_planes, n_strips); sparse strips stay sparse."""
+    """Return offsets and byte counts of strips of `rows` rows, shape (n_planes, n_strips); sparse strips stay sparse."""
     row_bytes = layout.samples.row_bytes(layout.width)
     first_row = np.arange(0, layout.height, rows, dtype=np.int64)
     tall, row_in_tall = np.divmod(first_row, layout.tile_height)

@@ -1,6 +1,6 @@
-"""How does everything a decoder must know of one band fit into a few hundred bytes?
+"""How are the layout and tile offsets of one band packed into a few hundred bytes?
 
-`pack` writes the ``tiles`` field of a raster column, `unpack` reads it. Layout, little-endian::
+`pack` makes the ``tiles`` field of a raster column, `unpack` reads it. Layout, little-endian::
 
     0       flags (see `tile_flags`)
     1..8    digest: BLAKE2b (8 bytes) of everything after it
@@ -11,10 +11,11 @@
             in version 2 followed by one _EXTRA per image, then the JPEG tables that they count;
             in version 3 several of these: that of the band, then one per mask, then one _PART for each, then _PARTS
 
-Versions 2 (JPEG) and 3 (masks, alpha) are written only where needed; all else stays readable by a release that knows version 1.
+Versions 2 (JPEG) and 3 (masks, alpha) are written only for bands that need them. All other bands can be read by a release that
+knows only version 1.
 
 Where tiles follow each other in the file with the same gap, as in files that GDAL wrote, an image stores its first
-offset and that gap; else it stores every gap. Nothing about pixels or I/O belongs here.
+offset and that gap; else every gap. Nothing about pixels or I/O belongs here.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 3
-"""The newest that is read and written."""
+"""Newest version that is read and written."""
 MAX_BYTE_STOP = 1 << 56
-"""No file is longer; keeps sums of offsets inside int64."""
+"""Bytes of a file at most; keeps sums of offsets inside int64."""
 
 _HEAD = struct.Struct("<B8sBBI")
 _FIXED = struct.Struct("<BBBBHBHqqHHBBB8s")
@@ -48,7 +49,7 @@ etag bytes (65535: none), codec parameter, bytes per count, bytes per gap, nodat
 _IMAGE = struct.Struct("<IIIIHBBqq")
 """width, height, tile width, tile height, compression, predictor, layout, first offset, gap or number of gaps."""
 _EXTRA = struct.Struct("<BH")
-"""1 if JPEG colours are YCbCr, bytes of JPEG tables (65535: those of the image before)."""
+"""1 if JPEG colours are YCbCr, bytes of JPEG tables (65535: the tables of the image before)."""
 _PART = struct.Struct("<BI")
 """Version and bytes of one of the bodies in a body of version 3."""
 _PARTS = struct.Struct("<HB")
@@ -68,68 +69,68 @@ _MAX_BODY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One pixel grid of one band: its size and where its tiles are.
-
-    ``byte_start`` and ``byte_count`` are int64, shape (n_tiles,), row-major; count 0 is a sparse tile, which the file
-    does not hold.
-    """
+    """One image (full resolution, overview or mask) of one band: its size, compression and tile offsets."""
 
     width: int
     height: int
     tile_width: int
     tile_height: int
     byte_start: NDArray[np.int64]
+    """First byte of each tile, shape (n_tiles,), row-major."""
     byte_count: NDArray[np.int64]
+    """Bytes of each tile, shape (n_tiles,); 0 is a sparse tile, which has no bytes in the file."""
     compression: int = 1
     predictor: int = 1
     jpeg_tables: bytes = b""
-    """Tag 347: what the JPEG pictures of the tiles share; at most 65534 bytes."""
+    """Tag 347: tables that the JPEG pictures of the tiles share; at most 65534 bytes."""
     is_ycbcr: bool = False
-    """JPEG colours to be converted to RGB."""
+    """Whether JPEG colours must be converted to RGB."""
 
     @property
     def tiles_across(self) -> int:
-        """Tiles in one row of tiles."""
+        """Number of tiles in one row of tiles."""
         return -(-self.width // self.tile_width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandTiles:
-    """Everything needed to decode one band: the unpacked ``tiles`` field."""
+    """Unpacked ``tiles`` field of one band: everything needed to fetch and decode its tiles."""
 
     dtype: np.dtype[Any]
-    """Of decoded pixels, in this machine's byte order. float16 files decode to float32."""
+    """Dtype of decoded pixels, in this machine's byte order; float32 for float16 files."""
     byte_order: Literal["<", ">"]
     bits_per_sample: int
-    """As stored: 16 for float16."""
+    """Bits per sample in the file: 16 for float16."""
     compression: int
     predictor: int
     samples_per_tile: int
-    """Samples interleaved per pixel inside a tile: 1 for planar separate."""
+    """Samples interleaved per pixel inside a tile; 1 for planar separate."""
     planar: int
+    """PlanarConfiguration: 1 interleaved, 2 separate."""
     nodata: np.generic[Any] | None
-    """In `dtype`; None: there is none, or no pixel can equal it."""
+    """Nodata value of the file in `dtype`; None when there is none, or no pixel can equal it."""
     ignore_nodata: bool
+    """Whether the file's nodata is ignored."""
     images: tuple[Image, ...]
-    """Full resolution, then the overviews."""
+    """Image at full resolution, then the overviews."""
     file_size: int | None
     etag: str | None
     last_modified: dt.datetime | None
     codec_parameter: int = 0
-    """LERC: 0 none, 1 deflate, 2 zstd around the blob; else see ``codec``."""
+    """LERC: compression around the blob (0 none, 1 deflate, 2 zstd). Others: see ``codec``."""
     alpha: int | None = None
-    """The sample of the same tiles that is 0 where the other samples mean nothing."""
+    """Index of the alpha sample in the same tiles; it is 0 where the other samples are masked."""
     masks: tuple[BandTiles, ...] = ()
-    """Of the internal mask and of an alpha plane: 0 where this band means nothing. Images of the same sizes, in the same file."""
+    """Internal mask and alpha plane, 0 where this band is masked; images of the same sizes in the same file."""
     plane: int | None = None
-    """Planar separate: the band whose tiles these are; None where the table does not tell."""
+    """Index of the band that these tiles belong to, in a file with separate planes; None where it is not known."""
     digest: bytes = b""
     provenance: Provenance = Provenance.HERE
     """Whose word it is that the file is at its href."""
 
 
 def pack(tiles: BandTiles) -> bytes:
-    """Give the bytes of the ``tiles`` field; equal tables give equal bytes. `tiles.digest` is not used but computed."""
+    """Return the ``tiles`` field of a band; equal tables give equal bytes. The digest is computed, `tiles.digest` is not used."""
     parts = [_body(one) for one in (tiles, *tiles.masks)]
     version, body = parts[0]
     if tiles.masks or tiles.alpha is not None:
@@ -146,7 +147,7 @@ def pack(tiles: BandTiles) -> bytes:
 
 
 def _body(tiles: BandTiles) -> tuple[int, bytes]:
-    """Give version (1 or 2) and body of a table, without its masks."""
+    """Return the version (1 or 2) and the body of a table, without its masks."""
     images = tiles.images
     counts = np.concatenate([image.byte_count for image in images])
     count_width, count_planes = to_planes(counts)
@@ -202,7 +203,15 @@ def _body(tiles: BandTiles) -> tuple[int, bytes]:
 
 
 def file_identity(tiles: bytes) -> tuple[int | None, str | None, dt.datetime | None]:
-    """Give size, ETag and time of the file from a ``tiles`` field, without unpacking its tables."""
+    """Return size, ETag and modification time of the file from a ``tiles`` field, without unpacking its tables.
+
+    Each is None when the field does not have it.
+
+    Raises
+    ------
+    FileFormatError
+        When the field is damaged.
+    """
     try:
         n_wanted = _FIXED.size + _NO_ETAG
         body = tiles[_HEAD.size :]
@@ -220,12 +229,12 @@ def file_identity(tiles: bytes) -> tuple[int | None, str | None, dt.datetime | N
 
 
 def unpack(tiles: bytes) -> BandTiles:
-    """Read the ``tiles`` field.
+    """Return the table in a ``tiles`` field.
 
     Raises
     ------
     FileFormatError
-        The bytes are truncated, changed, or of a version this release does not know.
+        When the bytes are truncated, changed, or of a version that this release does not know.
     """
     if len(tiles) < _HEAD.size:
         raise _damaged(f"it has {len(tiles)} bytes, fewer than its head of {_HEAD.size}")
@@ -254,7 +263,7 @@ def unpack(tiles: bytes) -> BandTiles:
 
 
 def _extra(images: tuple[Image, ...]) -> bytes:
-    """Give what only some files have; empty for all others."""
+    """Return the packed JPEG tables and YCbCr flags of the images; empty when no image has any."""
     if not any(image.jpeg_tables or image.is_ycbcr for image in images):
         return b""
     heads, tables, before = b"", b"", None
@@ -267,7 +276,7 @@ def _extra(images: tuple[Image, ...]) -> bytes:
 
 
 def _from_extra(body: bytes, at: int, n_images: int) -> list[tuple[bool, bytes]]:
-    """Give (is YCbCr, JPEG tables) of each image from what lies behind the tile tables."""
+    """Return (is YCbCr, JPEG tables) of each image from the bytes behind the tile tables."""
     heads = [_EXTRA.unpack_from(body, at + index * _EXTRA.size) for index in range(n_images)]
     at += n_images * _EXTRA.size
     found: list[tuple[bool, bytes]] = []
@@ -283,7 +292,7 @@ def _from_extra(body: bytes, at: int, n_images: int) -> list[tuple[bool, bytes]]
 
 
 def _from_parts(body: bytes) -> BandTiles:
-    """Read a body of version 3."""
+    """Return the table in a body of version 3."""
     alpha, n_parts = _PARTS.unpack_from(body, len(body) - _PARTS.size)
     heads_at = len(body) - _PARTS.size - n_parts * _PART.size
     heads = [_PART.unpack_from(body, heads_at + index * _PART.size) for index in range(n_parts)]
@@ -368,7 +377,7 @@ def _from_body(body: bytes, version: int) -> BandTiles:
             )
         )
         tile += n
-    # A negative number is the largest of all when it is taken for an unsigned one.
+    # Viewed as unsigned, a negative number is larger than any allowed one.
     tables = (table.view(np.uint64) for image in images for table in (image.byte_start, image.byte_count))
     if any(int(table.max()) >= MAX_BYTE_STOP for table in tables):
         raise _damaged(f"its tables lead to bytes outside 0..{MAX_BYTE_STOP}")

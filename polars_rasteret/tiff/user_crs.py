@@ -1,9 +1,9 @@
-"""Which CRS do GeoKeys describe that give parameters, beside a code or instead of one?
+"""Which CRS do GeoKeys with parameters describe, beside a code or instead of one?
 
-Builds the geographic base (``user_datum``) and the projection, and gives WKT2, or a code where PROJ knows an equal system
-(70% confidence, as rasterio asks for). GeoTIFF 1.1, section 7; names and meanings as GDAL has them, also where the standard
-says otherwise: a Mercator projection with a latitude of origin and no scale has its standard parallel there, and of a conic
-projection with one standard parallel both are 0.
+The CRS is built from the geographic base (``user_datum``) and a projection. `geokeys` turns it into WKT2, or into a code where
+PROJ knows an equal CRS (70% confidence, as in rasterio). The source is GeoTIFF 1.1, section 7. Names and meanings are GDAL's,
+also where the standard differs: a Mercator projection with a latitude of origin and no scale has its standard parallel there,
+and a conic projection with one standard parallel has both at 0.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from polars_rasteret.tiff.user_datum import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# GeoKeys in the order in which they are looked for, and 0, 1 or the given value where a file has none of them.
 _Sources: TypeAlias = "dict[str, tuple[int, ...]]"
+"""Parameter to the GeoKeys that may hold its value, in order. Without any of the keys, its value is in `_DEFAULTS`, else 0."""
 _LAT = (3081, 3085, 3089)
 _LON = (3080, 3084, 3088)
 _EAST = (3082, 3090, 3086)
@@ -49,7 +49,7 @@ _CONIC: _Sources = {"standard_parallel_1": _FIRST, "standard_parallel_2": _SECON
 _OBLIQUE: _Sources = {**_CENTRE, "azimuth": (3094,), "rectified_grid_angle": (3096,), "scale_factor": _SCALE}
 _DEFAULTS = {"scale_factor": 1.0, "rectified_grid_angle": 90.0}
 _IN_KEY_UNITS = frozenset({*_ORIGIN, *_CENTRE, *_CONIC, "rectified_grid_angle"})
-"""Angles in the unit of key 2054; GDAL reads azimuths in degrees."""
+"""Parameters that are angles in the unit of key 2054. GDAL reads azimuths in degrees."""
 _METHODS: dict[int, tuple[str, _Sources]] = {
     1: ("Transverse_Mercator", _SCALED),
     3: ("Hotine_Oblique_Mercator", _OBLIQUE),
@@ -79,35 +79,35 @@ _METHODS: dict[int, tuple[str, _Sources]] = {
     9815: ("Hotine_Oblique_Mercator_Azimuth_Center", _OBLIQUE),
 }
 _WEB = "Popular Visualisation Pseudo Mercator"
-"""GDAL takes a CRS of this method for what its code says, whatever other keys say."""
+"""Method of CRSs for which GDAL uses the code alone, whatever other keys are given."""
 _PLACE_KEYS = (2048, 2050, 2056, 3074, 3075)
-"""Beside the code of a projected CRS any of these makes GDAL look at all keys."""
+"""Keys any of which makes GDAL use all keys, beside the code of a projected CRS."""
 
 
 def geographic_crs(keys: Mapping[int, Value]) -> CRS:
-    """Build the geographic CRS of GeoKeys.
+    """Return the geographic CRS of GeoKeys.
 
     Raises
     ------
     FileFormatError, pyproj.exceptions.CRSError
-        The keys describe none.
+        When the keys describe no geographic CRS.
     """
     code = code_of(keys, 2048)
     if code is not None:
         known = CRS.from_epsg(code)
-        # GDAL lets other keys change a CRS of a plain datum only.
+        # In GDAL other keys change only a CRS with a plain datum.
         if not known.is_geographic or known.to_json_dict().get("datum", {}).get("type") != "GeodeticReferenceFrame":
             return known
     return _bound(CRS.from_json_dict(geographic_base(keys, code)), keys)
 
 
 def projected_crs(keys: Mapping[int, Value]) -> CRS:
-    """Build the projected CRS of GeoKeys.
+    """Return the projected CRS of GeoKeys.
 
     Raises
     ------
     FileFormatError, pyproj.exceptions.CRSError
-        The keys describe none.
+        When the keys describe no projected CRS.
     """
     crs = _esri(keys)
     if crs is not None:
@@ -137,7 +137,7 @@ def projected_crs(keys: Mapping[int, Value]) -> CRS:
 
 
 def _in_key_units(crs: CRS, keys: Mapping[int, Value]) -> CRS:
-    """Give a projected CRS in the linear unit that key 3076 names, where a file overrides that of its code."""
+    """Return a projected CRS in the linear unit of key 3076, which overrides the unit of the code; else the CRS unchanged."""
     return _in_unit(crs, *_linear_unit(keys)) if 3076 in keys and crs.is_projected else crs
 
 
@@ -152,7 +152,7 @@ def _in_unit(crs: CRS, name: str, factor: float) -> CRS:
 
 
 def _esri(keys: Mapping[int, Value]) -> CRS | None:
-    """Read the WKT that ArcGIS leaves in a citation."""
+    """Return the CRS in the WKT that ArcGIS writes into a citation; None without such WKT."""
     for key in (3073, 1026, 2049):
         text = keys.get(key)
         if isinstance(text, str) and text.startswith("ESRI PE String = "):
@@ -162,7 +162,7 @@ def _esri(keys: Mapping[int, Value]) -> CRS | None:
 
 
 def _described(keys: Mapping[int, Value], known: CRS | None, base: Json) -> Json:
-    """Give a projected CRS whose projection is that of the keys; its base is still to be replaced."""
+    """Return a projected CRS with the projection of the keys, as PROJJSON. The caller replaces its geographic base."""
     name = _citation(keys, 3073) or _citation(keys, 1026) or "unnamed"
     method = keys.get(3075)
     if method == 7 and known is not None:
@@ -195,7 +195,7 @@ _WKT = (
 
 
 def _projected(keys: Mapping[int, Value], degrees: float, name: str, unit: tuple[str, float]) -> Json:
-    """Give a projected CRS on WGS 84; `degrees` is the size of the unit of angles in the keys."""
+    """Return a projected CRS on WGS 84 as PROJJSON; `degrees` are the degrees per unit of the angles in the keys."""
     number = keys.get(3075)
     if not isinstance(number, int) or number not in _METHODS:
         raise FileFormatError(f"projection method {number} (key 3075), which GDAL does not read either")
@@ -224,7 +224,7 @@ def _projected(keys: Mapping[int, Value], degrees: float, name: str, unit: tuple
 
 
 def _bound(crs: CRS, keys: Mapping[int, Value]) -> CRS:
-    """Add the shift to WGS 84 (key 2062), which GDAL heeds where the datum has no code."""
+    """Return a CRS with the shift to WGS 84 of key 2062, which GDAL applies where the datum has no code."""
     shift, geodetic = keys.get(2062), crs.geodetic_crs
     has_code = any(code_of(keys, key) is not None for key in (2048, 2050, 3072))
     if has_code or not isinstance(shift, tuple) or len(shift) not in {3, 7} or not any(shift) or geodetic is None:

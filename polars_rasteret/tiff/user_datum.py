@@ -1,8 +1,7 @@
-"""Which geographic base do GeoKeys describe: datum, ellipsoid, prime meridian and angular unit?
+"""Which datum, ellipsoid, prime meridian and angular unit do GeoKeys describe?
 
-A code of a geographic CRS (key 2048) gives all of them, and further keys replace some. GeoTIFF 1.1, section 7.5; how keys
-take precedence over each other is GDAL's (libgeotiff's ``GTIFGetDefn``). Results are PROJJSON. Projections are told in
-``user_crs``.
+The code of a geographic CRS (key 2048) gives all four, and further keys replace some. The source is GeoTIFF 1.1, section 7.5; the
+precedence of keys is GDAL's (libgeotiff's ``GTIFGetDefn``). Results are PROJJSON. Projections belong to ``user_crs``.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ _DEGREE = math.pi / 180
 
 
 def code_of(keys: Mapping[int, Value], key: int) -> int | None:
-    """Give the EPSG code that a key holds; None where it is missing, user-defined or outside the range of codes."""
+    """Return the EPSG code of a key; None when the key is missing, user-defined or outside the range of codes."""
     code = keys.get(key)
     return code if isinstance(code, int) and 1024 <= code < USER_DEFINED else None
 
 
 def number_of(keys: Mapping[int, Value], sources: tuple[int, ...], default: float) -> float:
-    """Give the first of several keys that holds a finite number."""
+    """Return the finite number of the first of several keys that has one, else `default`."""
     for key in sources:
         value = keys.get(key)
         if isinstance(value, (int, float)) and math.isfinite(value):
@@ -46,7 +45,7 @@ def number_of(keys: Mapping[int, Value], sources: tuple[int, ...], default: floa
 
 @lru_cache(maxsize=4)
 def units(category: str) -> dict[str, tuple[str, float]]:
-    """Give EPSG units by code, as (name, factor to metres or radians); category ``linear`` or ``angular``."""
+    """Return EPSG units by code, as (name, metres or radians per unit); category is ``linear`` or ``angular``."""
     return {
         unit.code: (unit.name, unit.conv_factor)
         for unit in get_units_map("EPSG", category, allow_deprecated=True).values()
@@ -54,7 +53,7 @@ def units(category: str) -> dict[str, tuple[str, float]]:
 
 
 def geographic_base(keys: Mapping[int, Value], code: int | None) -> Json:
-    """Give the geographic CRS of GeoKeys as PROJJSON.
+    """Return the geographic CRS of GeoKeys as PROJJSON.
 
     Parameters
     ----------
@@ -107,14 +106,14 @@ def geographic_base(keys: Mapping[int, Value], code: int | None) -> Json:
 
 
 def degrees_per_unit(base: Json) -> float:
-    """Give the size of the angular unit of a geographic CRS; exactly 1 for degrees."""
+    """Return the degrees per angular unit of a geographic CRS; exactly 1 for degrees."""
     unit = base["coordinate_system"]["axis"][0]["unit"]
     factor = _DEGREE if unit == "degree" else float(unit["conversion_factor"])
     return 1.0 if math.isclose(factor, _DEGREE, rel_tol=1e-12) else factor / _DEGREE
 
 
 def _names(keys: Mapping[int, Value]) -> dict[str, str]:
-    """Read the names that GDAL puts into a citation: ``GCS Name = ...|Datum = ...|Primem = ...|AUnits = ...``."""
+    """Return the names that GDAL writes into a citation: ``GCS Name = ...|Datum = ...|Primem = ...|AUnits = ...``."""
     return dict(part.split(" = ", 1) for part in str(keys.get(2049, "")).split("|") if " = " in part)
 
 
@@ -128,7 +127,7 @@ def _datum(keys: Mapping[int, Value], known: CRS | None) -> Datum | None:
 
 
 def _ellipsoid(keys: Mapping[int, Value], of_datum: Json | None) -> Json:
-    """Give the ellipsoid; WGS 84 where nothing tells its size, as GDAL has it."""
+    """Return the ellipsoid as PROJJSON; WGS 84 when no key gives its size, as in GDAL."""
     known = None
     if of_datum is not None and keys.get(2056) != USER_DEFINED:
         known = Ellipsoid.from_json_dict({"type": "Ellipsoid", **of_datum})
@@ -186,7 +185,7 @@ def _prime_meridian(keys: Mapping[int, Value], known: CRS | None, unit: Json | s
 
 
 def _is_base(known: CRS, datum: Datum | None, ellipsoid: Json, meridian: Json, unit: Json | str) -> bool:
-    """Say whether the keys change nothing of a known CRS."""
+    """Return whether datum, ellipsoid, prime meridian and unit of the keys are those of a known CRS."""
     own, place = known.ellipsoid, known.prime_meridian
     if datum is None or known.datum is None or own is None or place is None or datum.name != known.datum.name:
         return False
@@ -201,5 +200,5 @@ def _is_base(known: CRS, datum: Datum | None, ellipsoid: Json, meridian: Json, u
 
 
 def radians_of(meridian: PrimeMeridian) -> float:
-    """Give the longitude of a prime meridian."""
+    """Return the longitude of a prime meridian in radians."""
     return float(meridian.longitude) * float(meridian.unit_conversion_factor)
