@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.tiff.tile_table import BandTiles
+    from polars_rasteret.tiff.band_tiles import BandTiles
 
 Scalar = int | float | np.generic
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from polars_rasteret.tiff.tile_table import unpack
 
 if TYPE_CHECKING:
-    from polars_rasteret.tiff.tile_table import BandTiles
+    from polars_rasteret.tiff.band_tiles import BandTiles
 
 _UNPACKED_BYTES = 128_000_000
 """Unpacked tables kept per process."""

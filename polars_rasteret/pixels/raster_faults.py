@@ -20,7 +20,7 @@ from polars_rasteret.geo.crs import NATIVE, normalize_crs, transform_xy
 from polars_rasteret.hrefs import shown
 from polars_rasteret.profile import record_error
 from polars_rasteret.schema import PIXEL_DTYPES, RASTER_FIELDS
-from polars_rasteret.tiff.tile_table import BandTiles, Image
+from polars_rasteret.tiff.band_tiles import BandTiles, Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

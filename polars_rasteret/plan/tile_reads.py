@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.tiff.tile_table import BandTiles, Image
+    from polars_rasteret.tiff.band_tiles import BandTiles, Image
 
     Ints = NDArray[np.int64]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.tiff.tile_table import Image
+    from polars_rasteret.tiff.band_tiles import Image
 
     Ints = NDArray[np.int64]
 

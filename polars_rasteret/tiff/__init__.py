@@ -12,8 +12,9 @@ No I/O: a parser asks for byte ranges, its caller answers with bytes.
       georeference     the transform; geokeys, user_crs, user_datum: the CRS
       masks            internal masks and alpha bands of an image
       gdal_metadata    nodata, scale, offset, description, colour
-    tile_table       pack, unpack: one band's layout and tile offsets in a few hundred bytes (BandTiles)
-      tile_flags       the first byte of a packed band
+    band_tiles       BandTiles, Image: pixel format and tile offsets of one band
+      tile_table       pack, unpack: BandTiles in a few hundred bytes
+      tile_flags       the first byte of packed tiles
       offset_packing   tables of tile offsets and byte counts as few numbers
     codec            TileCodec: the bytes of a tile to pixels
       inflate, lerc, lzw_check, picture_codecs   decompression

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.tiff.tile_table import BandTiles, Image
+    from polars_rasteret.tiff.band_tiles import BandTiles, Image
 
 __all__ = ["MAX_TILE_BYTES", "Scratch", "TileCodec"]
 

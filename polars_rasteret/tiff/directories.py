@@ -12,8 +12,8 @@ import numpy as np
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff import tags
+from polars_rasteret.tiff.band_tiles import MAX_BYTE_STOP
 from polars_rasteret.tiff.tags import Entry, IfdShape
-from polars_rasteret.tiff.tile_table import MAX_BYTE_STOP
 
 if TYPE_CHECKING:
     from collections.abc import Generator

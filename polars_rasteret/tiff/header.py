@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.tiff import tags, tile_table
+from polars_rasteret.tiff.band_tiles import BandTiles
 from polars_rasteret.tiff.directories import Entries, directories, file_head
 from polars_rasteret.tiff.gdal_metadata import BandNotes, band_notes, nodata_of
 from polars_rasteret.tiff.georeference import crs_of, transform_of
@@ -21,7 +22,6 @@ from polars_rasteret.tiff.layout import ImageLayout, image_layout
 from polars_rasteret.tiff.masks import MASK, REDUCED, alpha_sample, mask_images
 from polars_rasteret.tiff.received_bytes import ByteRange, ReceivedBytes
 from polars_rasteret.tiff.tile_offsets import TileOffsets, tile_offsets
-from polars_rasteret.tiff.tile_table import BandTiles
 
 if TYPE_CHECKING:
     from collections.abc import Generator

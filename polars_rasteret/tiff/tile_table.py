@@ -24,13 +24,13 @@ import datetime as dt
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.hrefs import Provenance
+from polars_rasteret.tiff.band_tiles import MAX_BYTE_STOP, BandTiles, Image
 from polars_rasteret.tiff.offset_packing import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
 from polars_rasteret.tiff.tile_flags import first_byte, flags_of
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 VERSION = 3
 """Newest version that is read and written."""
-MAX_BYTE_STOP = 1 << 56
-"""Bytes of a file at most; keeps sums of offsets inside int64."""
 
 _HEAD = struct.Struct("<B8sBBI")
 _FIXED = struct.Struct("<BBBBHBHqqHHBBB8s")
@@ -65,68 +63,6 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _MAX_TILES = 1 << 26
 _MAX_BODY_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """One image (full resolution, overview or mask) of one band: its size, compression and tile offsets."""
-
-    width: int
-    height: int
-    tile_width: int
-    tile_height: int
-    byte_start: NDArray[np.int64]
-    """First byte of each tile, shape (n_tiles,), row-major."""
-    byte_count: NDArray[np.int64]
-    """Bytes of each tile, shape (n_tiles,); 0 is a sparse tile, which has no bytes in the file."""
-    compression: int = 1
-    predictor: int = 1
-    jpeg_tables: bytes = b""
-    """Tag 347: tables that the JPEG pictures of the tiles share; at most 65534 bytes."""
-    is_ycbcr: bool = False
-    """Whether JPEG colours must be converted to RGB."""
-
-    @property
-    def tiles_across(self) -> int:
-        """Number of tiles in one row of tiles."""
-        return -(-self.width // self.tile_width)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BandTiles:
-    """Unpacked ``tiles`` field of one band: everything needed to fetch and decode its tiles."""
-
-    dtype: np.dtype[Any]
-    """Dtype of decoded pixels, in this machine's byte order; float32 for float16 files."""
-    byte_order: Literal["<", ">"]
-    bits_per_sample: int
-    """Bits per sample in the file: 16 for float16."""
-    compression: int
-    predictor: int
-    samples_per_tile: int
-    """Samples interleaved per pixel inside a tile; 1 for planar separate."""
-    planar: int
-    """PlanarConfiguration: 1 interleaved, 2 separate."""
-    nodata: np.generic[Any] | None
-    """Nodata value of the file in `dtype`; None when there is none, or no pixel can equal it."""
-    ignore_nodata: bool
-    """Whether the file's nodata is ignored."""
-    images: tuple[Image, ...]
-    """Image at full resolution, then the overviews."""
-    file_size: int | None
-    etag: str | None
-    last_modified: dt.datetime | None
-    codec_parameter: int = 0
-    """LERC: compression around the blob (0 none, 1 deflate, 2 zstd). Others: see ``codec``."""
-    alpha: int | None = None
-    """Index of the alpha sample in the same tiles; it is 0 where the other samples are masked."""
-    masks: tuple[BandTiles, ...] = ()
-    """Internal mask and alpha plane, 0 where this band is masked; images of the same sizes in the same file."""
-    plane: int | None = None
-    """Index of the band that these tiles belong to, in a file with separate planes; None where it is not known."""
-    digest: bytes = b""
-    provenance: Provenance = Provenance.HERE
-    """Whose word it is that the file is at its href."""
 
 
 def pack(tiles: BandTiles) -> bytes:

@@ -78,7 +78,7 @@ import gc, lzma
 from dataclasses import replace
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.codec import Scratch, TileCodec
-from polars_rasteret.tiff.tile_table import BandTiles, Image
+from polars_rasteret.tiff.band_tiles import BandTiles, Image
 
 rng = np.random.default_rng(1)
 

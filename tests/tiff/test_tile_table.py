@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff.band_tiles import BandTiles, Image
 from polars_rasteret.tiff.codec import INKS, TileCodec
 from polars_rasteret.tiff.tile_flags import with_flag
-from polars_rasteret.tiff.tile_table import BandTiles, Image, file_identity, pack, unpack
+from polars_rasteret.tiff.tile_table import file_identity, pack, unpack
 
 DTYPES = ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.tiff.tile_table import Image
+    from polars_rasteret.tiff.band_tiles import Image
 
 PIXEL_SIZE = pl.Struct({"x": pl.Float64(), "y": pl.Float64()})
 OVERVIEWS = pl.List(

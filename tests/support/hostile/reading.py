@@ -15,10 +15,11 @@ import pyarrow as pa
 import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, RasteretError
 from polars_rasteret.testing import MemorySource
+from polars_rasteret.tiff.band_tiles import BandTiles, Image
 from polars_rasteret.tiff.codec import Scratch, TileCodec
 from polars_rasteret.tiff.header import read_header
 from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LZMA, ZSTD, inflate
-from polars_rasteret.tiff.tile_table import BandTiles, Image, pack, unpack
+from polars_rasteret.tiff.tile_table import pack, unpack
 from tests.support.hostile.fingerprint import fingerprint
 
 _MOST_PIXELS = 1 << 20
