@@ -13,7 +13,7 @@ from polars_rasteret.collection.storage.parts import parts_at
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.ingest.indexed_files import N_CHECK_BYTES
 from polars_rasteret.testing import make_cog
-from tests.support.range_server import RangeServer
+from tests.support.range_server import Fault, RangeServer
 from tests.support.scene_files import write_scene
 
 
@@ -83,7 +83,7 @@ def test_a_server_that_fails_changes_nothing(tmp_path):
     with RangeServer({"a.tif": cog(1)}) as server, pr.options(retries=0, timeout_s=2):
         pr.build_from_files([server.url("a.tif")], into=tmp_path / "c")
         before = pr.scan_collection(tmp_path / "c").collect()
-        server.fault = lambda _seen: __import__("range_server").Fault(status=403)
+        server.fault = lambda _seen: Fault(status=403)
         with pytest.raises(FetchError, match="403"):
             pr.refresh(tmp_path / "c")
     assert_frame_equal(pr.scan_collection(tmp_path / "c").collect(), before)
