@@ -17,18 +17,18 @@ def check_answer_size(n_bytes: float, max_bytes: int, *, n_rows: int, label: str
     Parameters
     ----------
     n_bytes, max_bytes
-        What it would take, and what it may.
+        Size of the answer, and the size that is allowed.
     n_rows
-        Of the answer.
+        Rows of the answer.
     label
-        Bands, for the message.
+        Names of the bands, for the message.
     advice
         The next step where the answer has several rows.
 
     Raises
     ------
     AnswerTooLargeError
-        Naming both sizes.
+        When the answer is larger; the message names both sizes.
 
     Examples
     --------

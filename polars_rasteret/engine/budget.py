@@ -1,7 +1,7 @@
 """How much may a read fetch, and what is said when it would fetch more?
 
-An expression is called batch by batch and cannot know the whole cost; nor can a verb that reads until it finds something. What
-they really request (cached tiles are free) is added up, and a request that would exceed the budget is not made.
+An expression is called batch by batch, so it cannot know the whole cost; nor can a verb that reads until it finds a valid pixel.
+`Spending` adds up the requests that they really make (cached tiles are free), and refuses the one that would exceed the budget.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a read costs when nothing is cached."""
+    """The cost of a read when nothing is cached."""
 
     tiles: int
     requests: int
     bytes: int
     usd: float = 0.0
-    """0 where nobody asked for it."""
+    """Dollars; 0 where no budget in dollars is set."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -51,7 +51,7 @@ NO_COST = Cost(tiles=0, requests=0, bytes=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most that may be fetched; None is no limit."""
+    """The most that a read may fetch; None is no limit."""
 
     bytes: int | None = None
     requests: int | None = None
@@ -59,13 +59,13 @@ class Budget:
 
     @classmethod
     def of(cls, options: ReadOptions) -> Self | None:
-        """Give the budget that options set, None where they set none."""
+        """Return the budget that the options set; None where they set none."""
         if not options.has_budget:
             return None
         return cls(bytes=options.budget_bytes, requests=options.budget_requests, usd=options.budget_usd)
 
     def exceeded_by(self, cost: Cost, spent: Cost = NO_COST) -> str | None:
-        """Say which limits a cost exceeds on top of what is spent, None where it keeps all of them."""
+        """Return words for the limits that a cost exceeds, on top of the cost already spent; None where it keeps within all."""
         words = []
         for name, limit, amount, before in (
             ("bytes", self.bytes, cost.bytes, spent.bytes),
@@ -78,12 +78,12 @@ class Budget:
         return "; ".join(words) or None
 
     def price(self, hrefs: Sequence[str], n_bytes: Ints, n_requests: Ints) -> float:
-        """Give the dollars for bytes and requests per file; 0 without a budget in dollars.
+        """Return the dollars for the bytes and requests of each file, added up; 0 without a budget in dollars.
 
         Raises
         ------
         UsageError
-            When a price is not known.
+            When the price of a file is not known.
         """
         if self.usd is None:
             return 0.0
@@ -101,19 +101,19 @@ class Budget:
 
 
 def check_budget(cost: Cost, budget: Budget) -> None:
-    """Refuse a cost that exceeds the budget, with the cost in the message.
+    """Refuse a cost that exceeds the budget.
 
     Raises
     ------
     BudgetError
-        When it does.
+        When the cost exceeds a limit; the message tells the cost and the limit.
     """
     if (exceeded := budget.exceeded_by(cost)) is not None:
         raise BudgetError(f"this read needs {_told(cost, budget)}; {exceeded}. Nothing was fetched. {_NEXT}")
 
 
 class Spending:
-    """What one written read has fetched of its budget; a pickle of it starts anew."""
+    """The cost that one read of a query has spent of its budget; a copy made by pickle starts at 0."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -122,7 +122,7 @@ class Spending:
 
     @classmethod
     def of(cls, options: ReadOptions) -> Self | None:
-        """Begin to spend the budget that options set, None where they set none."""
+        """Return a spending of 0 under the budget that the options set; None where they set none."""
         budget = Budget.of(options)
         return None if budget is None else cls(budget)
 
@@ -130,19 +130,21 @@ class Spending:
         return Spending, (self.budget,)
 
     def admit(self, n_tiles: int, files: Sequence[FileKey], file: Ints, n_bytes: Ints) -> None:
-        """Add requests before they are made.
+        """Add the cost of requests that are about to be made.
 
         Parameters
         ----------
         n_tiles
-            In all of them.
-        files, file, n_bytes
-            Of each request, the file by number and the bytes.
+            Number of tiles in all requests.
+        files
+            The files of the call.
+        file, n_bytes
+            One entry per request: its index into `files`, and its bytes.
 
         Raises
         ------
         BudgetError
-            When they would exceed the budget; nothing is added then.
+            When the requests would exceed the budget; their cost is not added then.
         UsageError
             When a price that the budget needs is not known.
         """
@@ -158,7 +160,10 @@ class Spending:
 
 
 def admission(options: ReadOptions) -> Callable[[FileKey, int], None] | None:
-    """Give what admits the requests of one build, one by one, to the budget that options set; None where they set none."""
+    """Return ``admit(file, n_bytes)``, which adds each request of one build to its spending; None without a budget.
+
+    It raises `BudgetError` when a request would exceed the budget that the options set.
+    """
     if (spending := Spending.of(options)) is None:
         return None
     one_file = np.zeros(1, np.int64)

@@ -1,8 +1,8 @@
 """Who decodes the tiles that arrive, and when is the caller's answer complete?
 
-A `DecodeCall` is one read while it runs: fetch threads put tiles into its inbox, a process-wide pool of decode threads takes them
-out, decodes the wanted rows and writes them into the flat answers; the caller waits on one condition. What to read was planned
-before, and what a failure means for the answer is decided after (``reading``). No Polars call may be made on these threads.
+A `DecodeCall` is one read while it runs. Fetch threads put tiles into its inbox. A process-wide pool of decode threads takes them
+out, decodes the wanted rows and writes them into the flat answers. The caller waits on one condition. The tiles were planned
+before; ``reading`` decides what a failure means for the answer. No Polars call may be made on these threads.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Failure = tuple[int, int, Exception]
-    """Read, index among its distinct tiles, why."""
+    """Number of the read, index among its distinct tiles, and the error."""
 
 _WAKE_S = 0.2
 """How often the wait wakes to look for Ctrl-C and move the progress bar."""
 _DECODED_BYTES_PER_S = 400e6
-"""Of one core, before it was seen."""
+"""Rate of one core, before this process has decoded a tile."""
 _FORGET = 0.99
 _TILES_PER_TURN = 32
-"""A decode thread serves one call for at most so many tiles before it looks at other calls."""
+"""Most tiles that a decode thread decodes for one call before it serves another call."""
 
 
 class Target:
-    """One read's flat answer, and what each of its tiles brings: plain lists and array views, for speed."""
+    """The flat answer of one read, and the pixels that each tile writes into it: plain lists and array views, for speed."""
 
     def __init__(
         self,
@@ -70,14 +70,21 @@ class Target:
         self.col_stop: list[int] = pieces.col_stop.tolist()
 
     def wanted_rows(self, tile: int) -> Ints:
-        """Give the distinct rows that points want of a tile."""
+        """Return the distinct rows of a tile that points want; int64, ascending."""
         assert self.rows is not None
         return self.rows.row[self._first_row[tile] : self._first_row[tile + 1]]
 
     def place(self, tile: int, pixels: NDArray[Any], row_start: int | None) -> None:
-        """Write what this read wants of a tile.
+        """Write the wanted pixels of a tile into the answer.
 
-        `pixels` holds the rows of the tile from `row_start` on; None: just the distinct rows that points want.
+        Parameters
+        ----------
+        tile
+            Index among the distinct tiles of this read.
+        pixels
+            Decoded rows, shape (n_rows, tile_width, samples_per_tile).
+        row_start
+            Row of the tile where `pixels` begins. None: `pixels` holds just the distinct rows that points want.
         """
         grid, pieces = self._grid[tile], self.plan.pieces
         part = slice(self._first_piece[tile], self._first_piece[tile + 1])
@@ -99,7 +106,7 @@ class Target:
             place_rectangles(plane, where, (pieces.height[part], pieces.width[part], pieces.stride[part]), *answer)
 
     def place_sparse(self, tile: int) -> None:
-        """Write a tile that the file does not hold: its nodata, or 0."""
+        """Write a tile that the file does not hold: every pixel is nodata, or 0 without nodata."""
         grid = self._grid[tile]
         tiles, image = self.plan.references[grid].tiles, self.plan.images[grid]
         value = tiles.dtype.type(0) if tiles.nodata is None else tiles.nodata
@@ -111,7 +118,7 @@ class DecodeCall:
 
     def __init__(self, tile_reads: TileReads, targets: Sequence[Target], *, stop_at_failure: bool) -> None:
         self.failed: list[Failure] = []
-        """Tiles that did not come or did not decode."""
+        """Tiles that could not be fetched or decoded."""
         self._codecs, self._targets, self._stop_at_failure = tile_reads.codecs, targets, stop_at_failure
         self._first_use: list[int] = tile_reads.first_use.tolist()
         self._use_read: list[int] = tile_reads.use_read.tolist()
@@ -136,7 +143,7 @@ class DecodeCall:
         QueryTimeoutError
             When the query may take no longer.
         BaseException
-            A fault of ours on a decode thread; Ctrl-C, on whatever thread this is.
+            A fault of ours on a decode thread; `KeyboardInterrupt` after Ctrl-C, on whatever thread waits.
         """
         told = told_bytes = 0
         with progress_bar(self._n_tiles, progress=options.progress) as tell, interruptible() as check:
@@ -155,13 +162,13 @@ class DecodeCall:
             raise self._fault
 
     def close(self) -> None:
-        """Let what still arrives fall on the floor."""
+        """Drop every tile that still arrives."""
         self._closed = True
 
     # -- fetch threads ------------------------------------------------------------------------------------------------
 
     def deliver(self, job: int, data: memoryview, done: Callable[[], None]) -> None:
-        """Take the bytes of a tile; never blocks. A call is served by as many decode threads as it can use."""
+        """Queue the bytes of a tile for decoding; never blocks. A call is served by as many decode threads as it can use."""
         self._inbox.append((job, data, done))
         pool = decode_pool()
         with self._changed:
@@ -171,7 +178,7 @@ class DecodeCall:
         pool.serve(self)
 
     def fail(self, job: int, error: Exception) -> None:
-        """Take note that a tile did not come, or did not decode."""
+        """Note that a tile could not be fetched or decoded."""
         uses = range(self._first_use[job], self._first_use[job + 1])
         self.failed += [(self._use_read[use], self._use_tile[use], error) for use in uses]
         self._finish(1, stop=self._stop_at_failure)
@@ -179,7 +186,7 @@ class DecodeCall:
     # -- decode threads -----------------------------------------------------------------------------------------------
 
     def serve(self, scratch: Scratch) -> bool:
-        """Decode some of what arrived; give whether to come back."""
+        """Decode some of the tiles that arrived; return whether a thread must serve this call again."""
         n_placed, n_compressed, n_bytes, seconds = 0, 0, 0, 0.0
         for _ in range(_TILES_PER_TURN):
             try:
@@ -221,9 +228,9 @@ class DecodeCall:
                 self._changed.notify_all()
 
     def _decode(self, job: int, data: memoryview, scratch: Scratch) -> int:
-        """Decode one tile once for all its uses; give the bytes decoded.
+        """Decode one tile once for all its uses; return the bytes decoded.
 
-        Uses of one tile through different codecs (two indexes of one file that disagree) are decoded each on its own.
+        Two indexes of one file that disagree use a tile through two codecs; then each codec decodes the tile on its own.
         """
         n_bytes, first, end = 0, self._first_use[job], self._first_use[job + 1]
         while first < end:
@@ -255,7 +262,7 @@ class DecodeCall:
 
 
 class DecodePool:
-    """As many daemon threads as this process may use cores, each with its own scratch buffers."""
+    """The decode threads of this process: daemon threads, one per usable core, each with its own scratch buffers."""
 
     def __init__(self) -> None:
         self.n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -266,12 +273,15 @@ class DecodePool:
             threading.Thread(target=self._work, name=f"polars_rasteret decode {index}", daemon=True).start()
 
     def observe(self, n_compressed: int, seconds: float) -> None:
-        """Take note of the time that tiles took; old ones are forgotten by and by. A race loses a note and no more."""
+        """Note how long the decoding of some tiles took; older times count less and less.
+
+        Without a lock: a race between threads loses one note, and nothing else.
+        """
         self._seconds = _FORGET * self._seconds + seconds
         self._n_compressed = _FORGET * self._n_compressed + n_compressed
 
     def seconds_for(self, n_compressed: int) -> float | None:
-        """Guess how long all threads decode so many bytes; None before there was a tile."""
+        """Return the expected seconds for all threads to decode so many bytes; None before the first tile."""
         return self._seconds / self._n_compressed * n_compressed / self.n_threads if self._n_compressed else None
 
     def _work(self) -> None:
@@ -288,7 +298,7 @@ _pool_lock = threading.Lock()
 
 
 def decode_pool() -> DecodePool:
-    """Give the decode threads of this process."""
+    """Return the decode threads of this process."""
     global _pool  # noqa: PLW0603 - one per process
     if _pool is None:
         with _pool_lock:
@@ -298,14 +308,14 @@ def decode_pool() -> DecodePool:
 
 
 def decoding_s(n_compressed: int, n_decoded: int) -> float:
-    """Guess how long so many bytes are decoded, from what was decoded in this process."""
+    """Return the expected seconds to decode so many bytes, by the rate that this process has seen."""
     pool = decode_pool()
     seconds = pool.seconds_for(n_compressed)
     return n_decoded / _DECODED_BYTES_PER_S / pool.n_threads if seconds is None else seconds
 
 
 def _start_over() -> None:
-    """In a forked child threads are gone, and a lock may be held by nobody."""
+    """Forget the pool in a forked child: its threads are gone, and a lock may be held by none of the child's threads."""
     global _pool, _pool_lock
     _pool, _pool_lock = None, threading.Lock()
 

@@ -42,17 +42,17 @@ class DryRunLog:
 
     reads: list[PlannedRead] = field(default_factory=list)
     hrefs: list[str] = field(default_factory=list)
-    """Per distinct file."""
+    """One href per distinct file."""
     images: set[ImageKey] = field(default_factory=set)
-    """Whose tiles are wanted."""
+    """Images whose tiles are wanted."""
     links: set[tuple[str, str]] = field(default_factory=set)
-    """Files that were read for the same row: they belong to one record."""
+    """Pairs of files that were read for the same row, so that they belong to one record."""
     records: dict[str, tuple[int, str | None]] = field(default_factory=dict)
-    """File to the number and id of its record, where a verb told them; the first one counts."""
+    """Href to the number and id of its record, where a verb named them; the first record counts."""
     planning_s: float = 0.0
     """How long the dry run took."""
     is_upper: bool = False
-    """Whether a read may end with fewer tiles than are written down."""
+    """Whether a read may fetch fewer tiles than are written down."""
     _numbers: dict[Hashable, int] = field(default_factory=dict)
     _n_records: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,7 +78,7 @@ class DryRunLog:
         Raises
         ------
         UsageError
-            For such hrefs with ``options.on_error == "raise"``.
+            For an href that no source reads, with ``options.on_error == "raise"``.
         """
         wrong = files_without_source(files)
         if wrong and options.on_error == "raise":
@@ -111,7 +111,7 @@ class DryRunLog:
             )
 
     def name_records(self, records: Iterable[tuple[str | None, Iterable[str]]], *, are_chosen: bool) -> None:
-        """Take note of records: the id of each, its files, and whether pixel values choose among them."""
+        """Note the id and the files of each record, and whether pixel values choose among the records."""
         with self._lock:
             self.is_upper |= are_chosen
             for name, hrefs in records:
@@ -120,7 +120,7 @@ class DryRunLog:
                 self._n_records += 1
 
     def cost(self, budget: Budget) -> Cost:
-        """Return the cost of all reads together, each tile fetched once; in dollars too where the budget asks for them."""
+        """Return the cost of all reads together, each tile fetched once; in dollars where the budget is too."""
         per_file = file_costs(self.reads, len(self.hrefs), cache_bytes=sys.maxsize)
         return Cost(
             tiles=int(per_file.tiles.sum()),
@@ -150,7 +150,7 @@ def dry_run_log(run: DryRun) -> DryRunLog:
     Raises
     ------
     UsageError
-        When the estimate has ended: its copy of the query is not for reading.
+        When the estimate has ended: its copy of the query cannot read.
     """
     log = _logs.get(run.log)
     if log is None:
@@ -166,7 +166,7 @@ def _images(plan: ReadPlan) -> Iterator[ImageKey]:
 
 
 def _links(plans: Sequence[ReadPlan]) -> set[tuple[str, str]]:
-    """Give the files that rows of a call read together, each with the first one of its row."""
+    """Return pairs of hrefs that the same rows read: the file of the first read, and that of another read."""
     links: set[tuple[str, str]] = set()
     reads = [plan.read for plan in plans]
     for read in reads[1:]:
@@ -178,7 +178,7 @@ def _links(plans: Sequence[ReadPlan]) -> set[tuple[str, str]]:
 
 
 def _decoded_bytes(tile_reads: TileReads) -> Ints:
-    """Give the size of each tile once decompressed: that of its first use."""
+    """Return the bytes of each tile once decompressed, as its first use decodes it; int64, shape (n_tiles,)."""
     use = tile_reads.first_use[:-1]
     sizes = np.empty(len(use), np.int64)
     for at, (read, tile) in enumerate(

@@ -1,10 +1,11 @@
 """How does our code end early, when the interpreter ends or the user presses Ctrl-C while Polars still runs it?
 
-Polars' streaming engine answers ``head`` as soon as it has its rows and leaves the thread that runs a Python source or callback
-running. If the interpreter ends meanwhile, CPython (before 3.14) ends that thread when it asks for the GIL, and unwinding
-through Rust aborts the process (measured: exit code 134 in 7 of 8 runs). So runs are counted, and at exit told to stop and waited
-for, briefly. https://github.com/python/cpython/issues/87135 is the fault; ``tests/upstream`` has a script that shows it.
-A wait looks for Ctrl-C as well, in the way that the faces have told. Nothing else belongs here.
+Polars' streaming engine answers ``head`` as soon as it has its rows, and leaves the thread of a Python source or callback
+running. If the interpreter ends meanwhile, CPython (before 3.14) ends that thread when it asks for the GIL. Unwinding through Rust then
+aborts the process (measured: exit code 134 in 7 of 8 runs). So callbacks and sources are counted while they run. At exit they are
+told to stop, and the interpreter waits for them briefly. https://github.com/python/cpython/issues/87135 is the fault;
+``tests/upstream`` has a script that shows it. A wait for pixels also looks for Ctrl-C, by the functions that the layers above
+registered with `look_while_waiting`. Nothing else belongs here.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RUNNING_S = 5.0
-"""At exit, how long to wait for code that is running."""
+"""How long the exit waits for callbacks and sources that are running."""
 _SUSPENDED_S = 0.2
-"""And for a source that Polars may pull once more, or never."""
+"""How long the exit waits for a source that Polars may pull once more, or never."""
 _POLL_S = 0.002
 
 
@@ -37,7 +38,7 @@ class _Runs:
         self.running = 0
         self.suspended = 0
         self.generation = 0
-        """Sources of an earlier generation end when Polars pulls them again."""
+        """Number that `end_sources` raises; a source of an earlier generation ends when Polars pulls it again."""
         self.is_stopping = False
 
 
@@ -49,23 +50,26 @@ _n_interrupts = 0
 
 
 def look_while_waiting(look: Callable[[], object]) -> None:
-    """Have every wait for pixels call `look` now and then, on the thread that waits (not the main one); it raises to end it."""
+    """Register a function that every wait for pixels calls now and then; it raises to end the wait.
+
+    It is called on the thread that waits, but never on the main thread, where Python raises `KeyboardInterrupt` by itself.
+    """
     _looks.append(look)
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Give what a wait calls now and then, to end when nobody needs it any more.
+    """Yield a function that a waiting thread calls now and then; it raises when the read is no longer needed.
 
-    Ctrl-C ends every wait that had begun when the first one noticed: Polars forgets it as soon as the query has returned, which
-    may be before the other threads of the query have looked.
+    Ctrl-C ends every wait that had begun when the first thread noticed it. Polars forgets Ctrl-C as soon as the query has
+    returned, which may be before the other threads of the query have looked.
 
     Raises
     ------
     FetchError
-        When the interpreter is ending (from what is given).
+        From the yielded function, when the interpreter is ending.
     KeyboardInterrupt
-        When Ctrl-C was pressed (from what is given).
+        From the yielded function, when Ctrl-C was pressed.
     """
     global _n_interrupts  # noqa: PLW0603 - a fact of the process
     before = _n_interrupts
@@ -91,7 +95,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Count a callback while it runs; refuse in a forked child, where its own queries would hang."""
+    """Count a callback as running until the block ends; refuse in a forked child, where queries hang."""
     process.check()
     with _runs.lock:
         _runs.running += 1
@@ -103,7 +107,10 @@ def running() -> Iterator[None]:
 
 
 def guarded(frames: Iterator[T]) -> Iterator[T]:
-    """Pass on what a source yields, counted while it runs and while Polars may pull again; at exit it ends early."""
+    """Yield the frames of a source, and end early at exit.
+
+    The source is counted while it runs, and while Polars may pull it again.
+    """
     with _runs.lock:
         _runs.suspended += 1
         generation = _runs.generation
@@ -121,13 +128,16 @@ def guarded(frames: Iterator[T]) -> Iterator[T]:
 
 
 def end_sources() -> None:
-    """Let every source that has begun end at its next pull: Polars may pull one that it left behind a query's `head`."""
+    """Make every source that has begun end at its next pull.
+
+    Polars may still pull a source that it left running after the ``head`` of a query.
+    """
     with _runs.lock:
         _runs.generation += 1
 
 
 def is_running() -> bool:
-    """Tell whether a source or a callback runs now."""
+    """Return whether a source or a callback is running now."""
     return _runs.running > 0
 
 

@@ -1,6 +1,7 @@
-"""How far are the reads that want to show it?
+"""How is the progress of reads shown?
 
-One bar for all reads that run at the same time: Polars may cut a query into several. Shown on the threads that wait.
+One bar serves all reads that run at the same time, because Polars may cut a query into several reads. The threads that wait for
+pixels update the bar.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _n_bytes = 0
 
 @contextmanager
 def progress_bar(n_tiles: int, *, progress: bool) -> Iterator[Callable[[int, int], None]]:
-    """Give what a read tells of its progress: ``tell(more_tiles, more_bytes)``; without `progress` it does nothing."""
+    """Yield ``tell(more_tiles, more_bytes)``, by which a read moves the bar; without `progress` it does nothing."""
     if not progress:
         yield _nothing
         return

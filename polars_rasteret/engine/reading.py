@@ -1,7 +1,7 @@
-"""How do windows become pixels?
+"""Which stages turn windows into pixels, and in which order?
 
-All stages in order: plan (which tiles), fetch (their bytes), decode and place them as they arrive. NumPy columns in, NumPy
-columns out: no Polars call may be added here or below, because a Polars callback waits for these threads.
+Plan the tiles, fetch their bytes, decode and place them as they arrive. NumPy columns go in and come out. No Polars call may be
+added here or below, because a Polars callback waits for these threads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _SMALL_WINDOW = 64
-"""Answers of windows smaller than this on average are filled as a whole rather than window by window."""
+"""Mean pixels per window below which an answer is filled as a whole rather than window by window."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,12 +49,14 @@ class WindowAnswer:
     """The pixels of one `WindowRead`."""
 
     values: NDArray[Any]
-    """Flat, result dtype; window ``i`` is ``values[offset[i]:offset[i + 1]]``, row-major (or lies where `out` says)."""
+    """Flat pixels in the dtype of the read; window ``i`` is ``values[offset[i]:offset[i + 1]]``, row-major (or lies where `out`
+    says)."""
     valid: NDArray[np.bool_] | None
-    """Like `values`: inside the image, not masked, not nodata, not NaN. None when it was not asked for."""
+    """Valid mask in the shape of `values`. True: inside the image, not masked, not nodata, not NaN. None when it was not asked
+    for."""
     offset: Ints
     errors: dict[int, str]
-    """Window to reason; only with ``on_error="null"``; such a window is all invalid."""
+    """Number of each failed window to its reason; only with ``on_error="null"``. All pixels of such a window are invalid."""
 
 
 def read_windows(
@@ -69,20 +71,20 @@ def read_windows(
     Parameters
     ----------
     reads
-        One per output column.
+        One read per output column.
     options
-        Limits, retries and what a failure becomes.
+        Limits, retries, and whether a failure raises or becomes null.
     advice
         The next step that the error names when the answers would exceed ``options.max_answer_bytes``.
     spending
-        Takes the place of the budget in `options` where several reads share one.
+        The spending that several reads share; takes the place of the budget in `options`.
 
     Raises
     ------
     UsageError
         Before any request: too large an answer, a cast that could lose a value, a level that does not exist.
     BudgetError
-        Before any request: what is to be fetched exceeds the budget.
+        Before any request: the cost exceeds the budget.
     QueryTimeoutError
         Whatever `on_error` says, when the query that the read belongs to has taken too long.
     FetchError, FileFormatError
@@ -124,7 +126,7 @@ def read_windows(
 
 
 def cost_of(reads: Sequence[WindowRead], options: ReadOptions) -> Cost:
-    """Give what `read_windows` would fetch, without fetching it; the cache is left out of account."""
+    """Return the cost of `read_windows` with an empty cache; nothing is fetched."""
     plans = plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])
     return _cost(tile_reads_of(plans, max_tile_bytes=options.max_tile_bytes), options)
 
@@ -132,7 +134,7 @@ def cost_of(reads: Sequence[WindowRead], options: ReadOptions) -> Cost:
 def _fetch_and_decode(
     tile_reads: TileReads, targets: Sequence[Target], options: ReadOptions, spending: Spending | None
 ) -> Sequence[tuple[int, int, Exception]]:
-    """Fill the targets; give the tiles that failed. On any exception the rest is abandoned."""
+    """Fill the targets and return the tiles that failed. After any exception the remaining tiles are abandoned."""
     started = time.perf_counter()
     call = DecodeCall(tile_reads, targets, stop_at_failure=options.on_error == "raise")
     ticket = None
@@ -170,7 +172,10 @@ def _files(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:
 def _asked(
     tile_reads: TileReads, call: DecodeCall, options: ReadOptions, spending: Spending | None
 ) -> FetchTicket | None:
-    """Ask for the bytes of all tiles; those of files whose hrefs nothing reads have failed before any request."""
+    """Ask for the bytes of all tiles.
+
+    Tiles of files whose hrefs no source reads fail here, before any request.
+    """
     files = _files(tile_reads, options)
     how: dict[str, Any] = {
         "group": _grouping(options),
@@ -238,13 +243,16 @@ def _check_dtypes(reads: Sequence[WindowRead]) -> None:
 
 
 def _fills(read: WindowRead) -> NDArray[Any]:
-    """Give what stands outside the image, per reference and at the end (index -1) for no reference."""
+    """Return the fill value outside the image of each reference; the last one (index -1) is for windows without a reference."""
     fills = [fill_value(one.tiles, one.nodata, read.fill, read.dtype, label=read.label) for one in read.references]
     return np.array([*fills, fill_value(None, None, read.fill, read.dtype, label=read.label)], read.dtype)
 
 
 def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
-    """Give the answer before any tile arrived; memory that tiles will write anyway is left alone where that is simple."""
+    """Return the answer before any tile has arrived.
+
+    Memory that tiles will write anyway is not filled, where that is simple to know.
+    """
     read, offset = plan.read, plan.offset
     n_pixels, sizes = int(offset[-1]), np.diff(offset)
     outside = np.flatnonzero(plan.pieces.n_pixels < sizes)
@@ -268,7 +276,7 @@ def _blank_answer(plan: ReadPlan, fills: NDArray[Any]) -> WindowAnswer:
 
 
 def _dry_answer(plan: ReadPlan) -> WindowAnswer:
-    """Give an answer without pixels: nothing is valid. Memory of zeros that nobody looks at costs nothing."""
+    """Return an answer without a valid pixel, for a dry run. Memory of zeros that nobody touches costs nothing."""
     read, n_pixels = plan.read, int(plan.offset[-1])
     if read.out is not None:
         return WindowAnswer(values=read.out.values, valid=read.out.valid, offset=plan.offset, errors={})
@@ -277,7 +285,7 @@ def _dry_answer(plan: ReadPlan) -> WindowAnswer:
 
 
 def _hide(answer: WindowAnswer, seen: NDArray[np.bool_], mask: WindowRead, read: WindowRead) -> None:
-    """Make invalid what a mask does not show."""
+    """Make invalid the pixels that a mask hides."""
     assert answer.valid is not None
     valid = answer.valid
     if read.out is not None and mask.out is not None:
@@ -290,7 +298,7 @@ def _hide(answer: WindowAnswer, seen: NDArray[np.bool_], mask: WindowRead, read:
 def _void_windows(  # noqa: PLR0917 - only called once
     plan: ReadPlan, answer: WindowAnswer, failed: ReadPlan, tile: int, error: Exception, fills: NDArray[Any]
 ) -> None:
-    """Make every window that touches a failed tile, of its image or its mask, all invalid, and keep the reason."""
+    """Make all pixels invalid in every window that touches a failed tile of its image or mask, and keep the reason."""
     reason = _told(error, failed, tile)
     pieces = slice(int(failed.pieces.first_piece[tile]), int(failed.pieces.first_piece[tile + 1]))
     start, size = window_starts(plan.read, plan.offset), np.diff(plan.offset)
@@ -306,7 +314,7 @@ def _void_windows(  # noqa: PLR0917 - only called once
 
 
 def _explained(tile_reads: TileReads, read: int, tile: int, error: Exception) -> Exception:
-    """Give an error of the same class whose message names the band and the file."""
+    """Return an error of the same class whose message names the band and the file."""
     explained = type(error)(_told(error, tile_reads.plans[read], tile))
     explained.__cause__ = error
     return explained

@@ -1,6 +1,6 @@
 """Which tile tables has this process unpacked already?
 
-Rows of many records and calls refer to the same few tables, so each is unpacked once, while it is in use.
+Many rows and calls refer to the same few tile tables, so each table is unpacked once, while it is in use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from polars_rasteret.tiff.band_tiles import BandTiles
 
 _UNPACKED_BYTES = 128_000_000
-"""Unpacked tables kept per process."""
+"""Bytes of unpacked tables that a process keeps."""
 
 _unpacked: OrderedDict[bytes, tuple[BandTiles, int]] = OrderedDict()
 _unpacked_lock = threading.Lock()
@@ -24,12 +24,12 @@ _unpacked_size = 0
 
 
 def unpacked(tiles: bytes) -> BandTiles:
-    """Give ``unpack(tiles)``, remembered per process by the bytes themselves (the least recently used go first).
+    """Return ``unpack(tiles)``, remembered per process by the bytes themselves; the least recently used tables leave first.
 
     Raises
     ------
     FileFormatError
-        For bytes that are not a tile table this release reads.
+        For bytes that are not a tile table of a version that this release reads.
     """
     global _unpacked_size  # noqa: PLW0603 - one cache per process
     with _unpacked_lock:
@@ -52,7 +52,7 @@ def unpacked(tiles: bytes) -> BandTiles:
 
 
 def _renew_lock() -> None:
-    """In a forked child the lock may be held by nobody."""
+    """Make a new lock in a forked child, where a thread that is gone may hold the old one."""
     global _unpacked_lock  # noqa: PLW0603
     _unpacked_lock = threading.Lock()
 
