@@ -1,11 +1,11 @@
 """How does our code end early, when the interpreter ends or the user presses Ctrl-C while Polars still runs it?
 
 Polars' streaming engine answers ``head`` as soon as it has its rows, and leaves the thread of a Python source or callback
-running. If the interpreter ends meanwhile, CPython (before 3.14) ends that thread when it asks for the GIL. Unwinding through Rust then
-aborts the process (measured: exit code 134 in 7 of 8 runs). So callbacks and sources are counted while they run. At exit they are
-told to stop, and the interpreter waits for them briefly. https://github.com/python/cpython/issues/87135 is the fault;
-``tests/upstream`` has a script that shows it. A wait for pixels also looks for Ctrl-C, by the functions that the layers above
-registered with `look_while_waiting`. Nothing else belongs here.
+running. If the interpreter ends meanwhile, CPython (before 3.14) ends that thread when it asks for the GIL. Unwinding through
+Rust then aborts the process (measured: exit code 134 in 7 of 8 runs). So callbacks and sources are counted while they run. At
+exit they are told to stop, and the interpreter waits for them briefly. https://github.com/python/cpython/issues/87135 is the
+fault; ``tests/upstream`` has a script that shows it. A wait for pixels also looks for Ctrl-C, by the functions that the layers
+above registered with `look_while_waiting`. Nothing else belongs here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which places may one request reach?
 
-An href is not the caller's word alone: a collection may come from a stranger, and a server may send a request on to another
-place. `read_range` asks here before each request: about every href, and about every place that it leads to.
+The caller does not name every href: a collection may come from a stranger, and a server may redirect a request. So `read_range`
+checks here, before each request, every href and every place that a redirect leads to.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _PLAIN_HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 
 @dataclass(slots=True)
 class Redirects:
-    """How often a request may still be sent on to another place."""
+    """The number of redirects that a request may still follow."""
 
     left: int = MOST_REDIRECTS
 
     def followed(self, href: str, location: str, terms: Terms | None) -> str:
-        """Give the href that a redirect leads to.
+        """Return the href that a redirect leads to.
 
         Raises
         ------
         FetchError
-            After too many, or when it leads nowhere.
+            After too many redirects, or when the new place is no URL.
         RefusedHrefError
-            When it leads to a place that may not be reached.
+            When the new place may not be reached.
         """
         if not self.left:
             raise sent_on_too_often(href)
@@ -66,7 +66,7 @@ def check_href(href: str, terms: Terms | None, *, sent_by: str | None = None) ->
     Raises
     ------
     RefusedHrefError
-        Naming the way to allow it.
+        When the href is refused; the message names the way to allow it.
     """
     if terms is not None:
         if terms.allowed is not None:
@@ -84,12 +84,14 @@ def check_href(href: str, terms: Terms | None, *, sent_by: str | None = None) ->
 
 
 def check_peer(href: str, address: str, terms: Terms | None) -> None:
-    """Refuse an answer of a host whose name led elsewhere when it was looked up.
+    """Refuse an answer from an address that this request may not reach.
+
+    The name of the host led elsewhere when it was looked up, before the connection was made.
 
     Raises
     ------
     RefusedHrefError
-        Naming the address.
+        When the address is refused; the message names it.
     """
     peer = written_address(address)
     if peer is None or (reach := reach_of(peer)) is Reach.ELSEWHERE or is_configured(href):
@@ -122,7 +124,7 @@ def _is_loopback(href: str) -> bool:
 
 
 def _host_of(href: str) -> str | None:
-    """Give the host that a client would connect to; None for what is not http(s)."""
+    """Return the host that a client would connect to; None for an href that is not http(s)."""
     host = _host_at(origin(href))
     if host != "":
         return host
@@ -134,7 +136,10 @@ def _host_of(href: str) -> str | None:
 
 @lru_cache(maxsize=4_096)
 def _host_at(place: str) -> str | None:
-    """Give the host of an origin where all clients find the same one; else an empty text, and None for what is not http(s)."""
+    """Return the host of an origin, if all clients parse the same host from it.
+
+    Else an empty text; None for an origin that is not http(s).
+    """
     scheme, _, host = place.partition("://")
     if scheme not in ("http", "https"):
         return None

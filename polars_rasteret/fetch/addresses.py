@@ -1,7 +1,7 @@
 """Where does a host lead: to this machine, to its link, or elsewhere?
 
-Link-local addresses and the metadata services of clouds give credentials to whoever asks from inside; services on loopback trust
-their machine. A host is judged by every address it stands for, however that is spelled.
+Link-local addresses and the metadata services of clouds give credentials to any process that asks from inside. Services on
+loopback trust their machine. A host is checked by every address that it stands for, in whatever spelling.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 
 class Reach(Enum):
-    """What an address leads to."""
+    """The kind of place that an address leads to."""
 
     LINK = "a link-local address or a metadata service"
     LOOPBACK = "this machine"
@@ -34,14 +34,14 @@ _LINK = [ipaddress.ip_network(one) for one in ("169.254.0.0/16", "fe80::/10")]
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"))
 )
-"""Alibaba, Oracle, Azure, AWS and Google serve the same there."""
+"""Addresses of the metadata services of Alibaba, Oracle, Azure, AWS and Google."""
 _LOOPBACK = [ipaddress.ip_network(one) for one in ("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128")]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|\d+")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 REMEMBERED_S = 60.0
-"""How long it is taken for granted where a name leads."""
+"""How long the addresses of a name are remembered."""
 _MOST_REMEMBERED = 10_000
 
 _known: dict[str, tuple[float, frozenset[Reach]]] = {}
@@ -49,7 +49,7 @@ _lock = threading.Lock()
 
 
 def reach_of(address: Address) -> Reach:
-    """Say what an address leads to; an IPv4 address inside an IPv6 one counts as itself."""
+    """Return the kind of place that an address leads to; an IPv4 address inside an IPv6 one counts as itself."""
     for one in (address, *_inner(address)):
         if one in _METADATA or any(one in network for network in _LINK):
             return Reach.LINK
@@ -59,7 +59,9 @@ def reach_of(address: Address) -> Reach:
 
 
 def written_address(host: str) -> Address | None:
-    """Give the address that a host is, where it is no name: dotted, short, decimal, octal or hexadecimal, or IPv6 in brackets.
+    """Return the address that a host spells out; None for a name.
+
+    Spellings are dotted, short, decimal, octal or hexadecimal IPv4, and IPv6 in brackets.
 
     Examples
     --------
@@ -86,9 +88,9 @@ def written_address(host: str) -> Address | None:
 
 
 def reaches_of(host: str, *, is_looked_up: bool = True) -> frozenset[Reach]:
-    """Say what a host leads to: an address by itself, a name by all its addresses; nothing where the name is not known.
+    """Return the kinds of places that a host leads to: an address by itself, a name by all its addresses.
 
-    Answers of the name server are kept for a minute.
+    The result is empty where the name is not known. Answers of the name server are kept for a minute.
     """
     if (reach := _written_reach(host)) is not None:
         return frozenset({reach})
@@ -107,7 +109,7 @@ def reaches_of(host: str, *, is_looked_up: bool = True) -> frozenset[Reach]:
 
 @lru_cache(maxsize=4_096)
 def _written_reach(host: str) -> Reach | None:
-    """Say what a host leads to where nobody needs to be asked."""
+    """Return the kind of place of a host that needs no name server: an address, or a local name; None for other names."""
     if (address := written_address(host)) is not None:
         return reach_of(address)
     host = _plain(host)
@@ -115,12 +117,12 @@ def _written_reach(host: str) -> Reach | None:
 
 
 def refuse_link(href: str, address: str) -> None:
-    """Refuse a connection whose other end is link-local, whatever its name led to before.
+    """Refuse a connection whose other end is link-local, whatever address its name had before.
 
     Raises
     ------
     RefusedHrefError
-        Naming the address.
+        When the other end is link-local; the message names the address.
     """
     peer = written_address(address)
     if peer is not None and reach_of(peer) is Reach.LINK:
@@ -128,7 +130,7 @@ def refuse_link(href: str, address: str) -> None:
 
 
 def refusal(where: str, reach: Reach) -> RefusedHrefError:
-    """Give the error for a place that is not read unless that is meant."""
+    """Return the error for a place that is read only when the caller allows it."""
     next_step = (
         "name its prefix in pr.configure_store"
         if reach is Reach.LINK
@@ -148,7 +150,7 @@ def _looked_up(host: str) -> frozenset[Reach]:
 
 
 def _plain(host: str) -> str:
-    """Give a host as name servers take it: other forms of letters and digits are the ASCII ones, a last dot is nothing."""
+    """Return a host as name servers read it: other forms of letters and digits become ASCII, and a last dot is dropped."""
     return unicodedata.normalize("NFKC", host).replace("\u3002", ".").strip().lower().removesuffix(".")
 
 

@@ -1,7 +1,7 @@
 """Is an href within one of the prefixes that the caller allows?
 
-Places are compared, not texts: scheme, host and port as the client will use them, then whole segments of the path. What could
-mean another place to somebody else (``..`` in any encoding, a backslash, a control character) is within nothing.
+Places are compared, not texts: scheme, host and port as the client will use them, then whole segments of the path. An href that
+other software could read as another place (``..`` in any encoding, a backslash, a control character) is within no prefix.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ _BUCKET_HOSTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("gs", re.compile(r"storage\.googleapis\.com|storage\.cloud\.google\.com")),
     ("az", re.compile(r"(?P<account>[a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")),
 )
-"""Hosts at which a bucket is served over https; without a group for it, the first segment of the path names the bucket."""
+"""Hosts that serve buckets over https. Where the pattern has no group for the bucket, the first segment of the path names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file or folder: where it is served, and the segments of its path."""
+    """A file or folder: the origin that serves it, and the segments of its path."""
 
     origin: tuple[str, ...]
     segments: tuple[str, ...]
     is_web_address: bool = False
-    """A bucket, named by its provider's https address."""
+    """Whether the place is a bucket that was named by its provider's https address."""
 
     def holds(self, other: Place) -> bool:
-        """Say whether another place is this one, or below it."""
+        """Return whether another place is this one, or below it."""
         return self.origin == other.origin and other.segments[: len(self.segments)] == self.segments
 
 
 def is_within(
     href: str, prefixes: Sequence[str], *, is_elsewhere: Callable[[str], bool] = lambda _bucket: False
 ) -> bool:
-    """Say whether an href is one of the prefixes or below one, segment by segment.
+    """Return whether an href is one of the prefixes or below one, segment by segment.
 
     Parameters
     ----------
     href
-        Any; what cannot be placed for sure is within nothing.
+        Any href; one whose place is not certain is within no prefix.
     prefixes
         Beginnings of hrefs, as ``pr.options(allowed_hrefs=)`` takes them.
     is_elsewhere
-        Whether a bucket (``s3://name``) is read from another service than its provider's own: then the https addresses of the
-        provider's bucket of that name are another place.
+        Returns whether a bucket (``s3://name``) is read from another service than its provider's own. Then the https addresses of
+        the provider's bucket of that name are another place.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def is_within(
 
 
 def places_of(href: str) -> list[Place]:
-    """Give the place that an href names, and the bucket where it is the https address of one; nothing where that is not sure."""
+    """Return the places that an href names: the place itself, and the bucket whose https address it is; empty where uncertain."""
     found = _URL.fullmatch(href)
     if found is None or found[1].lower() == "file":
         return _local_places(href)  # a folder may become another one by a link, so nothing is remembered
@@ -152,7 +152,7 @@ def _bucket(host: str, segments: tuple[str, ...]) -> Place | None:
 
 
 def _segments(path: str, *, is_encoded: bool) -> tuple[str, ...] | None:
-    """Give the segments of a path below its host, decoded once; None where some reader could find another path in it."""
+    """Return the segments of a path below its host, decoded once; None where other software could read another path."""
     pieces = path.split("/")
     if pieces[0] == "":
         pieces = pieces[1:]

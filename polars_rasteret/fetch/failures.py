@@ -24,9 +24,9 @@ _OVERLOAD_STATUS = frozenset({429, 503})
 _ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
 _UNPARSED = re.compile(r"source: (?:Header \{|ParseContentRange|NoContentRange)|redirect without LOCATION")
 _SENT_ELSEWHERE = re.compile(r'"tcp connect error",\s*127\.0\.0\.1:0,|kind: Redirect,')
-"""obstore was redirected to a host, or to plain http, that it may not ask."""
+"""What obstore says when it was redirected to a host, or to plain http, that it may not ask."""
 MOST_REDIRECTS = 10
-"""For one request, all its attempts together; obstore has the same limit."""
+"""Most redirects of one request, all its attempts together; obstore has the same limit."""
 _OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
 
 
@@ -36,9 +36,10 @@ class TransientFetchError(FetchError):
     Attributes
     ----------
     retry_after_s
-        Seconds the server asked to wait, where it said so.
+        Seconds that the server asked to wait; None where it did not ask.
     is_overload
-        The server said that it has too much to do, or would not take the connection: it should get less at once.
+        Whether the server said that it has too much to do, or did not take the connection. Then it should get fewer requests at
+        once.
     """
 
     retry_after_s: float | None = None
@@ -46,29 +47,29 @@ class TransientFetchError(FetchError):
 
     @classmethod
     def after(cls, message: str, retry_after_s: float | None) -> TransientFetchError:
-        """Give the error with the wait the server asked for."""
+        """Return the error with the wait that the server asked for."""
         error = cls(message)
         error.retry_after_s = retry_after_s
         return error
 
     @classmethod
     def overload(cls, message: str, retry_after_s: float | None = None) -> TransientFetchError:
-        """Give the error of a server that should get less at once."""
+        """Return the error of a server that should get fewer requests at once."""
         error = cls.after(message, retry_after_s)
         error.is_overload = True
         return error
 
 
 class UnparsedAnswerError(TransientFetchError):
-    """obstore does not understand the answer, and gives none of it: a 200 with the whole file, or unusual headers."""
+    """An answer that obstore does not understand and gives nothing of: a 200 with the whole file, or unusual headers."""
 
 
 class MissingFileError(FetchError):
-    """There is no such file: the one failure that says that a file is gone."""
+    """There is no such file. No other failure means that a file is gone."""
 
 
 class RefusedHrefError(FetchError):
-    """The file lies where this process may not read."""
+    """The file lies in a place where this process may not read."""
 
 
 class RedirectedError(FetchError):
@@ -77,14 +78,14 @@ class RedirectedError(FetchError):
     Attributes
     ----------
     location
-        As the server wrote it.
+        The place, as the server wrote it.
     """
 
     location = ""
 
     @classmethod
     def to(cls, message: str, location: str) -> RedirectedError:
-        """Give the error with the place."""
+        """Return the error with the place that the server names."""
         error = cls(message)
         error.location = location
         return error
@@ -96,21 +97,21 @@ class BeyondEndError(StaleIndexError):
     Attributes
     ----------
     file_size
-        Where the answer told it.
+        Size of the file where the answer told it, else None.
     """
 
     file_size: int | None = None
 
     @classmethod
     def of_size(cls, message: str, file_size: int | None) -> BeyondEndError:
-        """Give the error with the size of the file."""
+        """Return the error with the size of the file."""
         error = cls(message)
         error.file_size = file_size
         return error
 
 
 def range_words(href: str, byte_start: int, byte_stop: int) -> str:
-    """Name a range of a file the way every message does."""
+    """Return the words for a range of a file that every message begins with."""
     return f"{shown(href)}: asked for bytes {byte_start}..{byte_stop} ({byte_stop - byte_start} bytes)"
 
 
@@ -124,7 +125,7 @@ def status_failure(
     retry_after_s: float | None = None,
     file_size: int | None = None,
 ) -> FetchError:
-    """Give the error for an HTTP status that carries no data, but may tell a wait or the size of the file."""
+    """Return the error for an HTTP status without data; it keeps the wait or the file size that the answer tells."""
     where = range_words(href, byte_start, byte_stop)
     came = f"the server answered {detail or status_words(status)}"
     if status in _PASSING_STATUS:
@@ -149,7 +150,7 @@ def status_failure(
 
 
 def changed(href: str, byte_start: int, byte_stop: int, what: str) -> StaleIndexError:
-    """Give the error for a file that is not the one that was indexed."""
+    """Return the error for a file that is not the one that was indexed."""
     return StaleIndexError(
         f"{range_words(href, byte_start, byte_stop)}, but {what}: the file changed after it was indexed. "
         "Its index is stale; index it again: pr.refresh(path)."
@@ -157,19 +158,19 @@ def changed(href: str, byte_start: int, byte_stop: int, what: str) -> StaleIndex
 
 
 def changed_size(href: str, byte_start: int, byte_stop: int, *, indexed: int, came: int) -> StaleIndexError:
-    """Give the error for a file whose size is another one."""
+    """Return the error for a file whose size differs from the index."""
     return changed(href, byte_start, byte_stop, f"the file has {came} bytes where {indexed} were indexed")
 
 
 def changed_time(
     href: str, byte_start: int, byte_stop: int, *, indexed: dt.datetime, came: dt.datetime
 ) -> StaleIndexError:
-    """Give the error for a file whose modification time is another one."""
+    """Return the error for a file whose modification time differs from the index."""
     return changed(href, byte_start, byte_stop, f"it was modified at {came} where {indexed} was indexed")
 
 
 def short_body(href: str, byte_start: int, byte_stop: int, *, n_bytes: int) -> TransientFetchError:
-    """Give the error for an answer with another number of bytes than asked for."""
+    """Return the error for an answer with another number of bytes than asked for."""
     return TransientFetchError(
         f"{range_words(href, byte_start, byte_stop)}, received {n_bytes}. The answer was cut off, "
         "or the file is shorter than indexed: try again, or index it again with pr.refresh(path)."
@@ -177,7 +178,10 @@ def short_body(href: str, byte_start: int, byte_stop: int, *, n_bytes: int) -> T
 
 
 def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> TransientFetchError:
-    """Give the error for an answer that carries another range; another machine behind the same name may do better."""
+    """Return the error for an answer that carries another range.
+
+    It may pass: another machine behind the same name may answer the next attempt.
+    """
     return TransientFetchError(
         f"{range_words(href, byte_start, byte_stop)}, the server answered with the range {content_range_words(came)}. "
         "Its Range support is broken; serve the file from another place."
@@ -185,7 +189,7 @@ def wrong_range(href: str, byte_start: int, byte_stop: int, *, came: str) -> Tra
 
 
 def not_the_file(href: str, byte_start: int, byte_stop: int, *, begins_with: bytes) -> TransientFetchError:
-    """Give the error for an answer that holds something else than a TIFF: a log-in page, or a page for every path."""
+    """Return the error for an answer that holds no TIFF: a log-in page, or one page that a server sends for every path."""
     return TransientFetchError(
         f"{range_words(href, byte_start, byte_stop)}, the server answered 200 with something else than a TIFF (it begins with "
         f"{begins_with!r}). It may be a log-in or error page: check the URL and its credentials (pr.configure_store)."
@@ -193,7 +197,7 @@ def not_the_file(href: str, byte_start: int, byte_stop: int, *, begins_with: byt
 
 
 def not_told(href: str, byte_start: int, byte_stop: int) -> TransientFetchError:
-    """Give the error for an answer of which nobody can say that it holds the indexed file."""
+    """Return the error for an answer without size or ETag, by which the indexed file could be known."""
     return TransientFetchError(
         f"{range_words(href, byte_start, byte_stop)}, the server answered 200 without the size or the strong ETag that was "
         "indexed, so this may be another file. Try again, or index it again from this server: pr.refresh(path)."
@@ -201,7 +205,7 @@ def not_told(href: str, byte_start: int, byte_stop: int) -> TransientFetchError:
 
 
 def sent_on_too_often(href: str) -> FetchError:
-    """Give the error for a request that was redirected too often."""
+    """Return the error for a request that was redirected too often."""
     return FetchError(
         f"{shown(href)}: the server sent the request on more than {MOST_REDIRECTS} times. Its redirects go in a circle, or it "
         "wants a log-in: check the URL and pr.configure_store for this prefix."
@@ -209,7 +213,7 @@ def sent_on_too_often(href: str) -> FetchError:
 
 
 def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
-    """Translate an exception of obstore.
+    """Return the package's error for an exception of obstore.
 
     obstore 0.12 tells the kind of a failure only in words: the status as ``status code: 503``, the transport's kind in the
     debug text as ``kind: Timeout``. Its ``FileNotFoundError`` and ``PreconditionError`` are 404 and 412.
@@ -249,7 +253,7 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
 
 
 def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
-    """Translate an exception of httpx."""
+    """Return the package's error for an exception of httpx."""
     import httpx  # half the cost of opening a local collection, and known to whoever has its exception
 
     where = range_words(href, byte_start, byte_stop)
@@ -272,7 +276,7 @@ def _broken(where: str, detail: str, *, before_answer: bool) -> TransientFetchEr
 
 
 def foreign_failure(href: str, byte_start: int, byte_stop: int, error: BaseException) -> FetchError:
-    """Translate an exception that is not a transport's own: of a source that the caller brought, or a panic of obstore."""
+    """Return the package's error for any other exception: of a source that the caller brought, or a panic of obstore."""
     where = range_words(href, byte_start, byte_stop)
     detail = f"its source raised {type(error).__name__}: {shown_text(str(error), href)}"
     if isinstance(error, FileNotFoundError | KeyError):
@@ -288,14 +292,14 @@ def foreign_failure(href: str, byte_start: int, byte_stop: int, error: BaseExcep
 
 
 def gave_up(error: TransientFetchError, *, n_attempts: int, spent_s: float) -> FetchError:
-    """Give the final error when a failure did not pass."""
+    """Return the final error when a transient failure did not pass."""
     final = FetchError(f"{error} Gave up after {n_attempts} attempt(s) in {spent_s:.1f} s.")
     final.__cause__ = error
     return final
 
 
 def too_late(href: str, byte_start: int, byte_stop: int, *, timeout_s: float, n_attempts: int) -> FetchError:
-    """Give the error for a deadline that passed while the source was still silent."""
+    """Return the error for a deadline that passed while the source had not answered."""
     return FetchError(
         f"{range_words(href, byte_start, byte_stop)}, no complete answer within timeout_s={timeout_s:g} "
         f"({n_attempts} attempt(s)). Try again, or raise it: pr.options(timeout_s=...)."

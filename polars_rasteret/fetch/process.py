@@ -1,7 +1,7 @@
 """Is this process the one that made the connections and threads?
 
-After a ``fork`` the child has the parent's locks and sockets but none of its threads: whatever waits there waits for ever. So
-whoever makes a resource calls `claim`, and whoever uses one calls `check`.
+After a ``fork`` the child has the locks and sockets of its parent, but none of its threads: a wait in the child never ends. So
+code that makes a resource calls `claim`, and code that uses one calls `check`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _owner: int | None = None
 
 
 def claim() -> None:
-    """Say that this process now holds connections or threads; refuse if a parent did."""
+    """Note that this process now holds connections or threads; refuse where its parent already did."""
     global _owner  # noqa: PLW0603 - a fact of the process
     if _owner is None:
         _owner = os.getpid()
@@ -28,7 +28,7 @@ def check() -> None:
     Raises
     ------
     UsageError
-        In such a child.
+        In a forked child of a process that held connections or threads.
     """
     if _owner is not None and _owner != os.getpid():
         raise UsageError(
@@ -38,5 +38,5 @@ def check() -> None:
 
 
 def is_mine() -> bool:
-    """Tell whether this process owns what was claimed, or nothing was."""
+    """Return whether this process may use connections and threads: it claimed them itself, or no process has."""
     return _owner is None or _owner == os.getpid()

@@ -35,35 +35,35 @@ def read_range(
     redirects: Redirects,
     may_end: bool = False,
 ) -> Answer:
-    """Give one range of a file, checked against what is known of the file, and count the request.
+    """Return the answer for one range of a file, checked against the index, and count the request.
 
-    Redirects are followed here, each to a place that is checked as the href itself is, and is asked as if it had been the href:
-    what is configured for one host (headers, a client) never reaches another.
+    Redirects are followed here. The place of a redirect is checked like the href itself, and asked with the configuration of that
+    place: the headers and clients configured for one host never reach another.
 
     Parameters
     ----------
     source
-        Who answers for the file.
+        The source that reads the file.
     file, byte_start, byte_stop
-        What is asked for; half-open.
+        The file as indexed, and the half-open range.
     timeout_s
-        For this attempt.
+        Seconds for this attempt.
     attempt
-        From 0.
+        Number of the attempt, from 0.
     redirects
-        How many may be followed, by all attempts together.
+        The redirects that all attempts together may still follow.
     may_end
-        The end of the file is not known: where it comes before `byte_stop`, fewer bytes, or none, are an answer.
+        Whether the file may end before `byte_stop`, because its size is not known; then fewer bytes, or none, are an answer.
 
     Returns
     -------
     Answer
-        Its `data` is a flat memoryview.
+        With `data` as a flat memoryview.
 
     Raises
     ------
     FetchError
-        Whatever went wrong, also inside a caller's source; `TransientFetchError` where another attempt makes sense.
+        For any failure, also inside a caller's source; a `TransientFetchError` where another attempt makes sense.
     """
     deadline = time.monotonic() + timeout_s
     href, terms = file.href, file.terms
@@ -92,7 +92,7 @@ def _read_once(  # noqa: PLR0917 - only called once
     *,
     may_end: bool,
 ) -> Answer:
-    """Ask one place, and count the request."""
+    """Read the range from one place, without following a redirect, and count the request."""
     began = time.monotonic()
     n_requests, n_bytes, n_failures = 1, 0, 0
     failure: FetchError | None = None

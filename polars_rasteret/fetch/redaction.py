@@ -1,7 +1,7 @@
 """Which words of a store, a server or a caller's code may be repeated?
 
-Stores put bodies of answers, options and the texts of credential providers into their errors, and some servers say again what
-they were sent. So nothing of theirs is quoted: what is known to be harmless is picked out.
+Stores put bodies of answers, options and the texts of credential providers into their errors, and some servers repeat the
+request. So none of their texts is quoted: only words that are known to be harmless are picked out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RANGE = re.compile(r"(?i)bytes [\d*]{1,20}(?:-\d{1,20})?(?:/[\d*]{1,20})?")
 
 
 def store_words(error: BaseException) -> str:
-    """Give what an error of obstore is about, in words that are not its own.
+    """Return words for an error of obstore, without quoting its text.
 
     Examples
     --------
@@ -53,13 +53,13 @@ def store_words(error: BaseException) -> str:
 
 
 def reworded(error: BaseException, words: str) -> BaseException:
-    """Give the same exception with other words, so that it can stand behind one of ours."""
+    """Return the exception with its words replaced, so that it can be the cause of one of our errors."""
     error.args = (words,)
     return error
 
 
 def status_words(status: int) -> str:
-    """Give an HTTP status with the phrase of the standard, whatever the server said."""
+    """Return an HTTP status with the phrase of the standard, whatever phrase the server sent."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -67,12 +67,12 @@ def status_words(status: int) -> str:
 
 
 def content_range_words(text: str | None) -> str:
-    """Give a Content-Range, if that is what it is."""
+    """Return the text of a Content-Range header if it has the form of one, else ``(none)``."""
     return text if text is not None and _RANGE.fullmatch(text) else "(none)"
 
 
 def without_key(error: BaseException, *hrefs: str) -> BaseException | None:
-    """Give an exception of a caller's code as it is, where nothing in it or behind it holds a key; else None."""
+    """Return an exception of a caller's code unchanged, if neither it nor its causes hold a key; else None."""
     return error if all(shown_text(text, *hrefs) == text for text in _texts(error)) else None
 
 

@@ -1,8 +1,8 @@
 """Which part of an href is a key, and who may read with it?
 
-A signed query or user information opens a file to whoever holds the text, so neither may reach a table. `kept_back` cuts it from
-an href and keeps the whole in this process, which reads with it (`as_signed`); it is never pickled or written. `SIGNING` is the
-one list of the parameters by which the schemes are known.
+A signed query or user information opens a file to everybody who holds the text, so neither may reach a table. `kept_back` cuts
+the key from an href. The whole href stays in this process, which reads with it (`as_signed`); it is never pickled or written.
+`SIGNING` lists the parameters by which the signing schemes are known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from urllib.parse import quote, unquote_plus
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """The parameters of one way to sign a query, in lower case: any of `proofs` signs, and what belongs to it goes with it."""
+    """The query parameters of one signing scheme, in lower case.
+
+    Any of `proofs` marks a query as signed; then `companions` are cut with them.
+    """
 
     proofs: frozenset[str]
     companions: frozenset[str] = frozenset()
@@ -70,16 +73,16 @@ _PORT = re.compile(r"^[^:]*(?::\d*)?$|^\[[^\]]*\](?::\d*)?$|@")
 _CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
 _AZURE = ("az://", "azure://", "adl://", "abfs://", "abfss://")
 _BETWEEN = re.compile(r"(&amp;|&|;(?=[^&;=]*=))", re.IGNORECASE)
-"""What parts parameters; a lone ";" belongs to a value."""
+"""The separators of parameters; a lone ";" belongs to a value."""
 _MOST_NESTED = 4
-"""A parameter may hold a URL with parameters of its own."""
+"""How deep URLs are searched that are values of parameters of other URLs."""
 
 _signed: dict[str, str] = {}
-"""Href without its key, to the whole; dies with the process."""
+"""Href without its key, to the href with the key; lives as long as the process."""
 
 
 def unsigned(href: str) -> str:
-    """Give an href without what opens the file: user information, and the parameters of a scheme in `SIGNING`.
+    """Return an href without its key: user information, and the parameters of a scheme in `SIGNING`.
 
     Examples
     --------
@@ -92,7 +95,10 @@ def unsigned(href: str) -> str:
 
 
 def kept_back(href: str) -> str:
-    """Give `unsigned(href)`; where that is less, this process reads the file with the whole from now on."""
+    """Return `unsigned(href)`.
+
+    Where a key was cut, this process reads the file with the whole href from now on.
+    """
     plain = unsigned(href)
     if plain != href:
         _signed[plain] = href
@@ -100,18 +106,18 @@ def kept_back(href: str) -> str:
 
 
 def keys_kept_back_in(text: str) -> str:
-    """Give a text with every URL in it as `kept_back` gives it."""
+    """Return a text in which every URL is replaced by its `kept_back` form."""
     return _URL_IN_TEXT.sub(lambda found: kept_back(found[0]), kept_back(text))
 
 
 def forget_keys(prefix: str) -> None:
-    """Read files below a prefix without the keys that were kept back: their store has been configured anew."""
+    """Forget the keys of files below a prefix, because their store has been configured anew."""
     for href in [one for one in list(_signed) if one.startswith(prefix)]:
         _signed.pop(href, None)
 
 
 def as_signed(href: str) -> str:
-    """Give the href to ask for: with the key that was kept back, if any was."""
+    """Return the href to read: with its key, if one was kept back."""
     return _signed.get(href, href) if _signed else href
 
 
@@ -160,7 +166,7 @@ def _name(piece: str) -> str:
 
 
 def _without_inner_keys(piece: str, depth: int) -> str:
-    """Cut the keys of a URL that is the value of a parameter (``url=https%3A%2F%2F...``)."""
+    """Return a parameter without the keys of the URL that is its value (``url=https%3A%2F%2F...``)."""
     name, equals, value = piece.partition("=")
     inner = unquote_plus(value)
     if depth == 0 or "://" not in inner:

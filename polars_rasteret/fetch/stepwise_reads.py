@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WAKE_S = 0.2
-"""How long a wait lasts before Ctrl-C is looked for."""
+"""How long a wait lasts before it looks for Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def read_all(
     options
         ``timeout_s`` and ``retries`` of each request; ``max_concurrency`` reads are open at a time.
     admit
-        ``admit(file, n_bytes)`` before each request; raises to refuse, which ends all.
+        ``admit(file, n_bytes)``, called before each request; raises to refuse, which ends all reads.
     arrived
         Called on the calling thread, from time to time, with the number of items answered since the last call.
 

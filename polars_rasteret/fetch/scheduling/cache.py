@@ -1,7 +1,8 @@
-"""Which compressed tiles are still here?
+"""Which compressed tiles does this process keep for later reads?
 
-A byte-bounded LRU. Tiles of one request are views of one buffer, so a buffer is what is kept, refreshed and dropped, gaps
-counted: the bound holds for the memory, not only for the sum of the tiles. Not thread-safe: the scheduler's lock guards it.
+A byte-bounded cache whose least recently used entries leave first. Tiles of one request are views of one buffer, so whole buffers
+are kept, refreshed and dropped, with the gaps between their tiles: the bound holds for the memory, not only for the sum of the
+tiles. Not thread-safe: the scheduler's lock guards the cache.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TileKey = tuple[int, int, int]
-"""File number (the scheduler's), byte_start, byte_stop."""
+"""Number that `TileLookup` gave to the file, byte_start, byte_stop."""
 
 _SHARE = 8
-"""A buffer larger than this part of the cache is taken apart, so that one tile does not hold that much."""
+"""A buffer larger than 1/8 of the cache is cut into its tiles, so that one tile in use does not hold all of it."""
 
 
 class TileCache:
-    """Compressed tiles, the least recently used leave first."""
+    """Compressed tiles of which the least recently used leave first."""
 
     def __init__(self) -> None:
         self._tiles: dict[TileKey, tuple[_Buffer, memoryview]] = {}
@@ -31,7 +32,7 @@ class TileCache:
         return len(self._tiles)
 
     def get(self, key: TileKey) -> memoryview | None:
-        """Give a tile, and count it as used now."""
+        """Return the bytes of a tile, which counts as used now; None when it is not cached."""
         entry = self._tiles.get(key)
         if entry is None:
             return None
@@ -44,9 +45,9 @@ class TileCache:
         Parameters
         ----------
         keys, views
-            One entry per tile.
+            The key and the bytes of each tile.
         n_bytes
-            Size of the buffer the views hold.
+            Size of the buffer that the views are of.
         limit
             Bytes the cache may hold; older tiles leave for the new ones. A buffer that does not fit is not kept.
         """
@@ -58,7 +59,7 @@ class TileCache:
             self._add(keys, views, n_bytes, limit)
 
     def shrink(self, limit: int) -> None:
-        """Drop the least recently used until the rest fits `limit`."""
+        """Drop the least recently used buffers until the others fit into `limit` bytes."""
         while self.n_bytes > limit:
             buffer, _ = self._buffers.popitem(last=False)
             self.n_bytes -= buffer.n_bytes
@@ -68,7 +69,7 @@ class TileCache:
                     del self._tiles[key]
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop all tiles."""
         self._tiles.clear()
         self._buffers.clear()
         self.n_bytes = 0

@@ -1,7 +1,7 @@
 """Whose deadline has passed, and whose next attempt is due?
 
-One thread looks at every request that was started and has not ended: it puts back the ones whose wait before another attempt is
-over, and detaches the callers whose deadline has passed, whatever the source is doing. It ends when there is nothing to watch.
+One thread watches every request that was started and has not ended. It queues requests again whose wait before the next attempt
+is over. It detaches callers whose deadline has passed, whatever the source is doing. The thread ends when no request is left.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 _GRACE_S = 0.25
 """A caller is detached this long after its deadline: the client's own timeout has the better message."""
 _IDLE_S = 20.0
-"""The thread stays this long without work."""
+"""How long the thread stays without work."""
 _PAUSE_S = 0.005
-"""Between two looks, however many requests are late: a look goes over all that are started."""
+"""Least pause between two looks, however many requests are late: each look goes over all started requests."""
 
 
 class DeadlineWatch:
-    """Watches started requests. Methods without a word on it are called with the lock held.
+    """Watches started requests. Methods are called with the lock held, unless they say otherwise.
 
     Parameters
     ----------
     lock
-        The scheduler's.
+        The lock of the scheduler.
     put_back
-        Called with a request whose next attempt is due (lock held).
+        Called with each request whose next attempt is due (lock held).
     give_up
-        Called with a request that nobody waits for any more (lock held).
+        Called with each request that no call waits for any more (lock held).
     tell
-        Called with the callers to detach: ``(call, tile, request)`` (lock not held); also when something was put back.
+        Called with the callers to detach, as ``(call, tile, request)`` (lock not held); also after a request was put back.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class DeadlineWatch:
 
     @property
     def n_waiting(self) -> int:
-        """Requests that wait for another attempt."""
+        """Number of requests that wait for another attempt."""
         return sum(not request.finished for _, _, request in self._waiting)
 
     def start(self, request: Request) -> None:
@@ -73,12 +73,12 @@ class DeadlineWatch:
         self._look_by(request.started_at + min(call.timeout_s for call in request.calls) + _GRACE_S)
 
     def attach(self, request: Request, call: Call) -> None:
-        """Watch for one more caller of a request that may run."""
+        """Watch the deadline of one more caller of a request that may be running."""
         if request.started_at is not None:
             self._look_by(request.deadline_of(call) + _GRACE_S)
 
     def delay(self, request: Request, until: float) -> None:
-        """Put a request back at `until` (monotonic)."""
+        """Queue a request again at the time `until` (monotonic seconds)."""
         request.state = RequestState.DELAYED
         heapq.heappush(self._waiting, (until, next(self._numbers), request))
         self._look_by(until)

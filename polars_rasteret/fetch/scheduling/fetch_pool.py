@@ -1,8 +1,8 @@
 """Which request may start now, and in which thread?
 
-Requests wait in lanes, one per call and source, which are served in turn. A request starts when a thread is free, its source
-gets no more at once than it can bear (`throttle`), and its bytes fit into what may be in tile. Threads are started while there
-is work for them, and end when there has been none for a while.
+Requests wait in lanes, one lane per call and source; lanes are served in turn. A request starts when a thread is free, its source
+has room for one more (`throttle`), and its bytes fit under the limit of bytes in flight. Threads are started while requests wait
+for one, and end after a while without work.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.sources.byte_source import RangeReader
 
 _IDLE_S = 20.0
-"""A thread without work stays this long."""
+"""How long a thread stays without work."""
 _LOOK_S = 0.05
-"""How often a thread that waits for bytes in flight looks for ones that were dropped rather than given back."""
+"""How often a thread that waits for room looks for bytes that were dropped rather than given back."""
 _MAX_HELD_BYTES = 24_000_000
-"""With so much waiting to be decoded, fetching more cannot help: it costs fresh memory and leaves the data cold."""
+"""Bytes waiting to be decoded beyond which no request starts: more would cost fresh memory and leave the data cold in caches."""
 _COUNT_AFTER = 512
-"""Returned amounts that wait to be counted."""
+"""Most released amounts that wait to be counted."""
 _EXIT_S = 2.0
-"""How long the interpreter's exit waits for requests that run."""
+"""How long the exit of the interpreter waits for running requests."""
 
 
 class FetchPool:
-    """Daemon threads that fetch. Methods without a word on it are called with the lock held.
+    """Daemon threads that fetch. Methods are called with the lock held, unless they say otherwise.
 
     Parameters
     ----------
     lock
-        The scheduler's.
+        The lock of the scheduler.
     run
-        Does one request and tells its outcome (lock not held).
+        Makes one attempt of a request and handles its outcome (lock not held).
     starts
         Called with a request before its first attempt (lock held).
     drop
-        Called with a request that nobody wants any more when its turn comes (lock held).
+        Called with a queued request that no call waits for any more (lock held).
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class FetchPool:
         self._rotation: deque[Lane] = deque()
         self._throttles: WeakKeyDictionary[RangeReader, Throttle] = WeakKeyDictionary()
         self._idents: set[int] = set()
-        """Of the fetch threads."""
+        """Identifiers of the fetch threads."""
         self._given_back: deque[int] = deque()
         self._gone: deque[Call] = deque()
         self._bytes_in_flight = 0
@@ -82,12 +82,12 @@ class FetchPool:
 
     @property
     def bytes_in_flight(self) -> int:
-        """Bytes asked for, or delivered and not yet given back."""
+        """Bytes that were requested, or delivered and not yet given back."""
         self._count_given_back()
         return self._bytes_in_flight
 
     def enter(self, call: Call, requests: Sequence[Request], *, first: bool = False) -> None:
-        """Queue requests of a call, perhaps before its others; `start_threads` must follow."""
+        """Queue requests of a call, with `first` before its other ones; `start_threads` must follow."""
         if self.closing:
             raise FetchError("the interpreter is exiting, so nothing more is fetched; read before the program ends")
         for request in requests:
@@ -104,11 +104,11 @@ class FetchPool:
         self._wake(len(requests) - (threading.get_ident() in self._idents))
 
     def leave(self, call: Call) -> None:
-        """Note a call that went away (with or without the lock); `tidy` drops what it had queued."""
+        """Note a call that went away (with or without the lock); `tidy` drops its queued requests."""
         self._gone.append(call)
 
     def tidy(self) -> None:
-        """Drop the queued requests of calls that went away, where nobody else waits for them."""
+        """Drop the queued requests of calls that went away, where no other call waits for them."""
         while self._gone:
             for lane in self._gone.popleft().lanes.values():
                 for request in lane.pending:
@@ -117,7 +117,7 @@ class FetchPool:
                 lane.pending = deque(request for request in lane.pending if not request.finished)
 
     def put_back(self, request: Request) -> None:
-        """Queue a request again, before the others of its lane; `start_threads` must follow."""
+        """Queue a request again, before the other requests of its lane; `start_threads` must follow."""
         request.state = RequestState.QUEUED
         lane = request.owner.lanes[request.source]
         lane.pending.appendleft(request)
@@ -128,7 +128,7 @@ class FetchPool:
         self._wake(1)
 
     def forget(self, request: Request) -> None:
-        """Give up a request that has just been finished without its thread."""
+        """Forget a request that was finished while it was queued or its thread still waited for the source."""
         if request.state is RequestState.QUEUED:
             self.n_pending -= 1  # it is skipped when its turn comes
         elif request.state is RequestState.RUNNING:
@@ -140,11 +140,11 @@ class FetchPool:
             self._wake(1)
 
     def speed(self, source: RangeReader) -> Speed:
-        """Give what was seen of a source."""
+        """Return the speed that was seen of a source."""
         return self._throttles.setdefault(source, Throttle()).speed
 
     def ended(self, request: Request, error: FetchError | None) -> bool:
-        """Book the end of one attempt; False: it had been given up."""
+        """Count the end of one attempt; return False where the request had been given up before."""
         self.n_running -= 1
         if request.lost:
             self.n_lost -= 1
@@ -162,16 +162,19 @@ class FetchPool:
         return True
 
     def hold(self, n_bytes: int) -> None:
-        """Count bytes that go to consumers, until their `release` is called."""
+        """Count bytes that are delivered to consumers, until each calls its `release`."""
         self._bytes_in_flight += n_bytes
         self._bytes_held += n_bytes
 
     def release(self, n_bytes: int) -> Release:
-        """Give what a consumer of `n_bytes` calls when done (lock not held)."""
+        """Return the `Release` that a consumer of `n_bytes` calls when done (lock not held)."""
         return Release(n_bytes, self._given_back.append, self._bytes_came_back)
 
     def start_threads(self) -> None:
-        """Start a thread if one has work (lock not held); it starts the next, since starting one takes a while."""
+        """Start a thread if there is work for one (lock not held).
+
+        The new thread starts the next one, because starting a thread takes a while.
+        """
         if threading.get_ident() in self._idents and self.n_pending <= 1:
             return
         with self._lock:
@@ -218,7 +221,7 @@ class FetchPool:
             del request
 
     def _next(self) -> Request | None:
-        """Wait for the next request that may start; None: the thread should end."""
+        """Wait for the next request that may start, and return it; None when the thread should end."""
         while not self.closing:
             self.tidy()
             # Threads beyond a limit that was lowered go idle, and end there.
@@ -297,7 +300,7 @@ class FetchPool:
                 self._wake(1)
 
     def _close(self) -> None:
-        """Let running requests end before the interpreter does: their threads may not come back from obstore later."""
+        """Wait for running requests before the interpreter ends: their threads may not come back from obstore later."""
         if not process.is_mine():
             return
         with self._lock:

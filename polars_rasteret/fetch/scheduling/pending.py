@@ -1,6 +1,6 @@
 """What does the scheduler know of a call, a pending tile and a request?
 
-Plain records without behaviour of their own time; the scheduler's lock guards every field that changes.
+Plain records that start nothing by themselves. The scheduler's lock guards every field that changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """One caller's wish for many tiles: where they go, and how patient it is."""
+    """One call that asked for tiles: the functions that receive them, its timeout and its retries."""
 
     __slots__ = ("abandoned", "deliver", "fail", "lanes", "retries", "timeout_s")
 
@@ -42,7 +42,7 @@ class Call:
 
 
 class Lane:
-    """The requests of one call to one source that have not begun; lanes are served in turn."""
+    """The requests of one call to one source that have not started; lanes are served in turn."""
 
     __slots__ = ("pending", "queued", "throttle")
 
@@ -50,7 +50,7 @@ class Lane:
         self.throttle = throttle
         self.pending: deque[Request] = deque()
         self.queued = False
-        """Whether it stands in the rotation."""
+        """Whether the lane is in the rotation of `FetchPool`."""
 
 
 class PendingTile:
@@ -66,12 +66,12 @@ class PendingTile:
         self.request: Request | None = None
 
     def waiters(self) -> list[tuple[Call, int]]:
-        """Give calls that still want the tile, with their own number for it."""
+        """Return the calls that still wait for the tile, each with its own number for the tile."""
         first = [] if self.call is None or self.call.abandoned else [(self.call, self.index)]
         return first + [pair for pair in self.others if not pair[0].abandoned] if self.others else first
 
     def forget(self, call: Call) -> int | None:
-        """Take a call off the waiters; give its number for the tile if it was one."""
+        """Remove a call from those that wait for the tile; return its number for the tile, None if it did not wait."""
         if self.call is call:
             self.call = None
             return self.index
@@ -83,7 +83,7 @@ class PendingTile:
 
 
 class RequestState(Enum):
-    """Where a request that has not ended is."""
+    """The stage of a request that has not ended."""
 
     NEW = 0
     QUEUED = 1
@@ -126,16 +126,17 @@ class Request:
         may_end: bool = False,
     ) -> None:
         self.owner = owner
-        """In whose turn it is fetched."""
+        """The call in whose lane the request waits."""
         self.source = source
         self.file = file
         self.byte_start = byte_start
         self.byte_stop = byte_stop
         self.tiles = tiles
         self.may_end = may_end
-        """The end of the file is not known; its one waiter gets the whole answer, which is not cached."""
+        """Whether the file may end before `byte_stop`. The one call that waits gets the whole answer, which is not cached."""
         self.calls: dict[Call, float] = {owner: 0.0}
-        """Who waits, and since when (monotonic); the owner since the request started."""
+        """Calls that wait, each with the time since when (monotonic seconds); for the owner 0, which means since the request
+        started."""
         self.attempt = 0
         self.redirects = Redirects()
         self.started_at: float | None = None
@@ -143,24 +144,24 @@ class Request:
         self.state = RequestState.NEW
         self.attempted_at = 0.0
         self.n_cuts = 0
-        """How often its source's limit had been cut when the attempt started."""
+        """How often the limit of the source had been cut when the attempt started."""
         self.n_beside = 1
-        """Requests of its source that ran then, itself included."""
+        """Requests to the source that ran when the attempt started, this one included."""
         self.lost = False
-        """Everybody gave up on it while its thread was still waiting for the source."""
+        """Whether all calls gave up while the thread of the request was still waiting for the source."""
 
     @property
     def n_bytes(self) -> int:
-        """Length of the range."""
+        """Length of the range in bytes."""
         return self.byte_stop - self.byte_start
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether every call that waited for it went away."""
+        """Whether every call that waited for the request went away."""
         return all(call.abandoned for call in self.calls)
 
     def time_left_s(self) -> float:
-        """Give what is left for an attempt that starts now: until the most patient caller's deadline."""
+        """Return the seconds left for an attempt that starts now, until the latest deadline of its calls."""
         if self.attempt == 0:
             # Not measured to the microsecond: obstore has a client per timeout.
             return max(
@@ -170,14 +171,15 @@ class Request:
         return max(max(deadlines, default=0.0) - time.monotonic(), 0.01)
 
     def deadline_of(self, call: Call) -> float:
-        """Give the time (monotonic) until which a call waits; only once started."""
+        """Return the time (monotonic seconds) until which a call waits, once the request has started."""
         return max(self.started_at or 0.0, self.calls.get(call, 0.0)) + call.timeout_s
 
 
 class Release:
-    """Give back the bytes of one delivered tile: when called, or when nobody can call it any more.
+    """Releases the bytes of one delivered tile: when it is called, or when it is garbage-collected.
 
-    Without a lock: a list takes the bytes, the scheduler counts them when it looks; it is woken only if it waits for bytes.
+    No lock is taken: a list takes the number of bytes, and the fetch pool counts them when it next looks. A thread is woken only
+    if one waits for bytes.
     """
 
     __slots__ = ("_give_back", "_n_bytes", "_wake")
@@ -188,7 +190,7 @@ class Release:
         self._wake = wake
 
     def __call__(self) -> None:
-        """Give the bytes back; later calls do nothing."""
+        """Release the bytes; later calls do nothing."""
         n_bytes, self._n_bytes = self._n_bytes, 0
         if n_bytes:
             self._give_back(n_bytes)
@@ -202,7 +204,7 @@ class Release:
 
 
 def release_nothing() -> None:
-    """Give nothing back: the tile came from the cache, which counts its own bytes."""
+    """Release nothing: the tile came from the cache, which counts its own bytes."""
 
 
 def link_tiles(requests: Sequence[Request]) -> None:
@@ -216,7 +218,7 @@ def link_tiles(requests: Sequence[Request]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerState:
-    """What the scheduler holds now; everything but threads and cache is 0 when no call is open."""
+    """The counts that the scheduler holds now; all but threads and cache are 0 when no call is open."""
 
     n_threads: int
     n_running: int

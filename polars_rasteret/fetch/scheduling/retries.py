@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt? Pure arithmetic; whoever waits does it elsewhere."""
+"""How long must a request wait before its next attempt? Pure arithmetic; `deadlines` does the waiting."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _LONGEST_S = 8.0
 
 
 def backoff_s(attempt: int, error: TransientFetchError, chance: float) -> float:
-    """Give the seconds to wait after attempt number `attempt` (from 0) failed.
+    """Return the seconds to wait after a failed attempt.
 
     Exponential with full jitter, so that many clients do not come back together; never less than the server asked for.
 
     Parameters
     ----------
     attempt
-        The one that failed, from 0.
+        Number of the attempt that failed, from 0.
     error
-        Carries ``retry_after_s`` where the server said so.
+        The failure, with ``retry_after_s`` where the server asked for a wait.
     chance
-        Uniform in 0..1.
+        A random number, uniform in 0..1.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """When is which request sent, by which thread, and who gets the tiles?
 
-One scheduler serves the process. Nothing is held while a consumer works: a fetch thread hands its tiles over and goes on, a
-request that waits for another attempt has neither thread nor bytes in flight, and a caller that goes away is just not told.
+One scheduler serves the process. Nothing is held while a consumer works: a fetch thread delivers its tiles and goes on. A request
+that waits for another attempt has neither thread nor bytes in flight. A caller that goes away receives nothing more.
 
-A call's tiles are looked up in chunks (`tile_lookup`): cached ones are handed over at once, pending ones get one more
+A call's tiles are looked up in chunks (`tile_lookup`): cached ones are delivered at once, pending ones get one more
 waiter, the others are cut into requests and queued. Threads take requests from the calls and sources in turn.
 """
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache", "process_scheduler"]
 
 _CHUNK = 512
-"""Tiles looked up while the lock is held once: a few tenths of a millisecond."""
+"""Tiles that are looked up while the lock is held once: a few tenths of a millisecond."""
 _NO_FILE = -1
 """Stands for the file in the key of a range that was asked for with `FetchTicket.ask`; no look-up holds it."""
 
@@ -72,9 +72,10 @@ class FetchTicket:
         self._call = call
 
     def ask(self, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
-        """Ask for a range of a file whose end is not known; less comes where it ends before `byte_stop`. Nothing is cached.
+        """Ask for a range of a file whose size is not known; nothing is cached.
 
-        Such requests go before the ones that this call asked for earlier: who began, ends.
+        The answer is shorter where the file ends before `byte_stop`. The request goes before the earlier ones of this call, so
+        that a file that was begun is finished first.
 
         Raises
         ------
@@ -84,9 +85,9 @@ class FetchTicket:
         self._scheduler._ask(self._call, number, file, byte_start, byte_stop)  # noqa: SLF001
 
     def abandon(self) -> None:
-        """Go away: nothing is delivered afterwards (but a delivery on another thread may be ending just now).
+        """Stop waiting: nothing is delivered afterwards (but a delivery on another thread may be ending just now).
 
-        Requests that nobody else waits for leave the queue; running ones finish into the cache. May be called at any time, from
+        Requests that no other call waits for leave the queue; running ones finish into the cache. May be called at any time, from
         any thread, more than once.
         """
         self._scheduler._abandon(self._call)  # noqa: SLF001 - the ticket is the scheduler's other half
@@ -171,7 +172,7 @@ class Scheduler:
         return ticket
 
     def open(self, *, deliver: Deliver, fail: Fail, options: ReadOptions) -> FetchTicket:
-        """Give a call that asks for ranges one by one, with `FetchTicket.ask`.
+        """Return the ticket of a call that asks for ranges one by one, with `FetchTicket.ask`.
 
         Parameters
         ----------
@@ -187,7 +188,7 @@ class Scheduler:
         return FetchTicket(self, Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries))
 
     def speed(self, href: str) -> Speed:
-        """Give what was seen of the place where a file is."""
+        """Return the speed that was seen of the store that holds a file."""
         with self._lock:
             return self._pool.speed(resolved(href)[0])
 
@@ -197,7 +198,7 @@ class Scheduler:
             self._lookup.cache.clear()
 
     def state(self) -> SchedulerState:
-        """Tell what is held now."""
+        """Return the counts that the scheduler holds now."""
         with self._lock:
             pool = self._pool
             pool.tidy()
@@ -258,7 +259,7 @@ class Scheduler:
                 self._lock.release()
 
     def _withdraw(self, call: Call, tiles: WantedTiles, found: Found) -> None:
-        """Go away before the requests were queued; whoever has come to wait for one of the tiles takes it over."""
+        """Abandon a call before its requests were queued; another call that waits for one of its tiles takes the tile over."""
         self._abandon(call)
         with self._lock:
             orphans = [one for one in found.pending if one.request is None or one.request.state is RequestState.NEW]
@@ -277,7 +278,7 @@ class Scheduler:
             self._pool.start_threads()
 
     def _run(self, request: Request) -> None:
-        """Make one attempt, and tell its outcome; a fetch thread."""
+        """Make one attempt of a request on a fetch thread, and handle its outcome."""
         try:
             answer = read_range(
                 request.source,
@@ -348,7 +349,7 @@ class Scheduler:
         self._pool.put_back(request)
 
     def _give_up(self, request: Request) -> None:
-        """Detach from a request that everybody waited for too long, or left. The lock is held."""
+        """Give up a request whose calls all left or passed their deadline. The lock is held."""
         if not request.finished:
             self._finish(request)
             self._pool.forget(request)
@@ -367,7 +368,7 @@ def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:
 
 
 def _last_words(error: FetchError, request: Request) -> FetchError:
-    """Give a passing failure as the final one it has become; the others as they are."""
+    """Return a transient failure as the final error that it has become; other errors unchanged."""
     if not isinstance(error, TransientFetchError) or request.started_at is None:
         return error
     return gave_up(error, n_attempts=request.attempt + 1, spent_s=time.monotonic() - request.started_at)
@@ -378,7 +379,7 @@ _process_lock = threading.Lock()
 
 
 def process_scheduler() -> Scheduler:
-    """Give the scheduler of this process.
+    """Return the scheduler of this process.
 
     Raises
     ------

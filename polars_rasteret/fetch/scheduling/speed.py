@@ -1,19 +1,19 @@
 """How fast does one store answer?
 
-Learned from the requests that went well: small ones show the latency, large ones the rate. Pure arithmetic; the scheduler's lock
-guards it.
+Learned from requests that went well: small ones show the latency, large ones the rate. Pure arithmetic; the scheduler's lock
+guards each `Speed`.
 """
 
 from __future__ import annotations
 
 _SMALL_BYTES = 65_536
-"""Up to here the wait is what takes the time."""
+"""Requests up to this size show the latency: waiting takes most of their time."""
 _LARGE_BYTES = 262_144
-"""From here on the bytes do."""
+"""Requests from this size on show the rate: the transfer takes most of their time."""
 _STEP = 0.1
-"""How far what is known follows one request."""
+"""Weight of one request in the running mean."""
 _LEAST_TRANSFER = 0.1
-"""Part of a large request's time that is transfer at least."""
+"""Least part of the time of a large request that counts as transfer."""
 
 
 class Speed:
@@ -36,18 +36,21 @@ class Speed:
         self._latency_s: float | None = None
         self._rate: float | None = None
         self._least_rate = 0.0
-        """What came in spite of waiting."""
+        """Best rate that small requests proved, waiting included."""
 
     def latency_s(self, unseen: float) -> float:
-        """Give the mean wait for a small answer, beside whatever else ran; `unseen` before there was one."""
+        """Return the mean seconds until a small answer came, beside other requests; `unseen` before the first answer."""
         return unseen if self._latency_s is None else self._latency_s
 
     def bytes_per_s(self, unseen: float) -> float:
-        """Give the rate of all requests together; before a large one was seen, `unseen` or what small ones prove."""
+        """Return the bytes per second of all requests together.
+
+        Before the first large request: `unseen`, or the rate that small requests proved if that is higher.
+        """
         return max(unseen, self._least_rate) if self._rate is None else self._rate
 
     def observe(self, n_bytes: int, seconds: float, *, at_once: int) -> None:
-        """Take note of one request that brought `n_bytes`, beside ``at_once - 1`` others of its store."""
+        """Learn from one request that brought `n_bytes`, while ``at_once - 1`` others of its store ran."""
         seconds = max(seconds, 1e-6)
         latency_s = self._latency_s
         if latency_s is None or n_bytes <= _SMALL_BYTES or seconds < latency_s:

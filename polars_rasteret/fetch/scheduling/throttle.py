@@ -1,7 +1,8 @@
 """How many requests does one store get at once?
 
-As many as the process may make, until the store says that they are too many: then half of what was running, and slowly more
-again while all goes well (additive increase, multiplicative decrease). Pure arithmetic; the scheduler's lock guards it.
+As many as the process may make, until the store says that they are too many. Then the limit is half of the requests that were
+running, and rises slowly while all goes well (additive increase, multiplicative decrease). Pure arithmetic; the scheduler's lock
+guards each `Throttle`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import math
 from polars_rasteret.fetch.scheduling.speed import Speed
 
 _ROUNDS_PER_STEP = 4
-"""One more request at once after so many rounds without a complaint: testing a limit costs one refused request each time."""
+"""Rounds of requests without a complaint, after which one more may run at once: each test of the limit costs one refused
+request."""
 
 
 class Throttle:
-    """The limit of one store.
+    """The limit on requests that one store gets at once.
 
     Examples
     --------
@@ -36,34 +38,34 @@ class Throttle:
         self.n_running = 0
         self.n_cuts = 0
         self.speed = Speed()
-        """What was seen of the store."""
+        """Latency and rate that were seen of the store."""
 
     def has_room(self) -> bool:
-        """Tell whether one more request may start."""
+        """Return whether one more request may start."""
         return self.n_running + 1 <= self.limit
 
     def started(self) -> None:
-        """Count a request in."""
+        """Count a request that starts."""
         self.n_running += 1
 
     def ended(self) -> None:
-        """Count a request out."""
+        """Count a request that ended."""
         self.n_running -= 1
 
     def slow_down(self, n_cuts: int) -> None:
-        """Halve the limit, as a request that still runs was refused.
+        """Halve the limit after the store refused a request as too many.
 
         Parameters
         ----------
         n_cuts
-            How often the limit had been cut when the request started; the complaints about one burst count once.
+            How often the limit had been cut when the request started. So all complaints about one burst count once.
         """
         if n_cuts == self.n_cuts:
             self.limit = max(1.0, min(self.limit, self.n_running) / 2)
             self.n_cuts += 1
 
     def went_well(self, most: int) -> None:
-        """Raise the limit a little, until it is no limit: `most` requests may run anyway."""
+        """Raise the limit a little after a request went well; from `most`, which the process allows, there is no limit."""
         if self.limit < math.inf:
             self.limit += 1 / (_ROUNDS_PER_STEP * self.limit)
             if self.limit >= most:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.scheduling.pending import Call, Request
 
 _MOST_FILES = 200_000
-"""Files with a number; forgetting one only costs its cached tiles."""
+"""Most files with a number; forgetting the number of a file only costs its cached tiles."""
 
 _EMPTY = memoryview(b"")
 
@@ -49,7 +49,7 @@ class TileLookup:
         self._numbers = itertools.count()
 
     def number_of(self, file: Hashable) -> int:
-        """Give the number that stands for a file (store, href and version) in the keys of its tiles."""
+        """Return the number that stands for a file (store, href and version) in the keys of its tiles."""
         number = self._files.get(file)
         if number is None:
             if len(self._files) >= _MOST_FILES:

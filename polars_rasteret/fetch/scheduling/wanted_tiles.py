@@ -29,7 +29,7 @@ class WantedTiles:
     files: Sequence[FileKey]
     sources: dict[int, RangeReader]
     versions: dict[int, Hashable]
-    """What tells each file, as it was indexed, apart from all others."""
+    """Identity of each file as it was indexed, by its number."""
     file_id: NDArray[np.int64]
     byte_start: NDArray[np.int64]
     byte_stop: NDArray[np.int64]
@@ -42,12 +42,12 @@ class WantedTiles:
         byte_start: NDArray[np.int64],
         byte_stop: NDArray[np.int64],
     ) -> WantedTiles:
-        """Find the source of every file that is wanted.
+        """Return the wanted tiles with the source of each of their files.
 
         Raises
         ------
         UsageError
-            For hrefs that nothing reads, and for ranges that are none.
+            For hrefs that no source reads, and for ranges that end before they begin.
         """
         _check_ranges(file_id, byte_start, byte_stop)
         sources: dict[int, RangeReader] = {}
@@ -58,7 +58,7 @@ class WantedTiles:
         return cls(files, sources, versions, file_id, byte_start, byte_stop)
 
     def keys(self, numbers: dict[int, int], low: int, high: int) -> list[TileKey]:
-        """Give the keys of tiles `low` to `high`, with the number that stands for each file."""
+        """Return the keys of tiles `low` to `high` (half-open); `numbers` holds the number that stands for each file."""
         part = slice(low, high)
         files = map(numbers.__getitem__, self.file_id[part].tolist())
         return list(zip(files, self.byte_start[part].tolist(), self.byte_stop[part].tolist(), strict=True))
@@ -105,12 +105,12 @@ def files_without_source(files: Sequence[FileKey]) -> dict[int, UsageError]:
 
 
 def version_of(file: FileKey) -> Hashable:
-    """Give what tells a file, as it was indexed, apart from all others: the cache keeps its tiles under it.
+    """Return the identity of a file as it was indexed, under which the cache keeps its tiles.
 
     Raises
     ------
     UsageError
-        For an href that nothing reads.
+        For an href that no source reads.
     """
     return _source_and_version(file)[1]
 

@@ -1,7 +1,7 @@
-"""Who can give the bytes of a file, and what does an answer say?
+"""What is the shape of a source of bytes, and does its answer belong to the indexed file?
 
-`ByteSource` is the public shape: one method. Inside, a `RangeReader` is asked, which also tells the file's size, ETag and time,
-so that a file that changed since indexing is noticed. `checked` is the one place that compares an answer with what was wanted.
+`ByteSource` is the public shape: one method. The scheduler asks a `RangeReader`, which also tells the file's size, ETag and time,
+so that a file that changed since indexing is noticed. Only `checked` compares an answer with the index.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""The files of this package are TIFFs; classic and BigTIFF, in both byte orders."""
+"""First bytes of a TIFF: classic and BigTIFF, in both byte orders."""
 _LONGEST_ETAG = 1_024
 N_BEGIN_BYTES = 4
-"""Of a file that begins as one of these, to be given as `Answer.begins_with`."""
+"""How many first bytes of a file `Answer.begins_with` holds."""
 _UNKNOWN_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-"""What obstore says when a server sends no Last-Modified."""
+"""The time that obstore gives when a server sends no Last-Modified."""
 
 
 @runtime_checkable
 class ByteSource(Protocol):
-    """Anything that gives byte ranges: a server, a bucket, a folder, a dict in a test."""
+    """Any object that returns byte ranges of files: a server, a bucket, a folder, a dict in a test."""
 
     def get(self, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:
-        """Give bytes ``byte_start`` to ``byte_stop`` (half-open) of `href`; fewer only where the file ends.
+        """Return bytes ``byte_start`` to ``byte_stop`` (half-open) of `href`; fewer only where the file ends.
 
         With a strong `etag`, a file that now has another one should raise `StaleIndexError`.
         """
@@ -50,16 +50,16 @@ class ByteSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a file may be read under."""
+    """The conditions under which a file may be read."""
 
     allowed: tuple[str, ...] | None = None
-    """Prefixes of hrefs; None: all that are not refused for another reason."""
+    """Prefixes of the hrefs that may be read; None: all hrefs that are not refused for another reason."""
     provenance: Provenance = Provenance.HERE
     """Who named the href."""
 
     @classmethod
     def of(cls, allowed: tuple[str, ...] | None, provenance: Provenance = Provenance.HERE) -> Terms | None:
-        """Give the terms, or None where they ask for nothing."""
+        """Return the terms, or None where they refuse nothing."""
         return None if allowed is None and provenance is Provenance.HERE else cls(allowed, provenance)
 
 
@@ -72,12 +72,12 @@ class FileKey:
     file_size: int | None = None
     last_modified: dt.datetime | None = None
     terms: Terms | None = None
-    """Answers are shared by readers with the same terms alone."""
+    """Terms of the reader. Only readers with equal terms share answers."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came for one range, and what the answer told of the whole file."""
+    """The bytes of one range, and what the answer tells of the whole file."""
 
     data: Buffer
     file_size: int | None = None
@@ -85,24 +85,24 @@ class Answer:
     last_modified: dt.datetime | None = None
     n_requests: int = 1
     begins_with: bytes | None = None
-    """Of an answer that holds the whole file instead of the range: the first bytes of that file."""
+    """First bytes of the file, where the answer held the whole file instead of the range."""
     is_plain: bool = True
-    """Whether obstore would have understood it."""
+    """Whether obstore would have understood the answer."""
     peer: str | None = None
-    """The address that gave it, where that is known."""
+    """The address that the answer came from, where it is known."""
 
 
 class RangeReader(Protocol):
-    """What the scheduler asks: a `ByteSource` that also knows deadlines and describes the file."""
+    """The shape of the sources that the scheduler asks: a `ByteSource` that also keeps deadlines and describes the file."""
 
     def read(
         self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
     ) -> Answer:
-        """Give one range, or raise `FetchError` (`TransientFetchError` where another attempt makes sense)."""
+        """Return the answer for one range, or raise `FetchError` (`TransientFetchError` where another attempt makes sense)."""
         ...
 
     def get(self, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:
-        """Give the bytes alone."""
+        """Return the bytes of one range."""
         ...
 
 
@@ -110,7 +110,7 @@ class GetByRead:
     """The public `get` of every `RangeReader`."""
 
     def get(self: RangeReader, href: str, byte_start: int, byte_stop: int, *, etag: str | None) -> Buffer:
-        """Give bytes ``byte_start`` to ``byte_stop`` (half-open) of `href`; fewer where the file ends."""
+        """Return bytes ``byte_start`` to ``byte_stop`` (half-open) of `href`; fewer where the file ends."""
         try:
             return self.read(href, byte_start, byte_stop, etag=etag, timeout_s=30.0, attempt=0).data
         except BeyondEndError:
@@ -118,7 +118,7 @@ class GetByRead:
 
 
 class PlainSource(GetByRead):
-    """A caller's `ByteSource`, asked as a `RangeReader`; it tells nothing but the bytes."""
+    """Reads a caller's `ByteSource` as a `RangeReader`; its answers hold nothing but bytes."""
 
     def __init__(self, inner: ByteSource) -> None:
         self.inner = inner
@@ -133,7 +133,7 @@ class PlainSource(GetByRead):
         timeout_s: float,  # noqa: ARG002 - the shape has no deadline; the scheduler's clock keeps it
         attempt: int,  # noqa: ARG002
     ) -> Answer:
-        """Give one range."""
+        """Return the answer for one range."""
         try:
             data = self.inner.get(href, byte_start, byte_stop, etag=etag)
         except FetchError:
@@ -146,33 +146,34 @@ class PlainSource(GetByRead):
 
 
 def is_strong(etag: str | None) -> bool:
-    """Tell whether an ETag stands for exactly one sequence of bytes (RFC 9110 section 8.8.1)."""
+    """Return whether an ETag stands for exactly one sequence of bytes (RFC 9110 section 8.8.1)."""
     return etag is not None and not etag.startswith("W/")
 
 
 def is_sendable(etag: str | None) -> bool:
-    """Tell whether a strong ETag can be sent as a condition; one with characters that no header may hold is only compared."""
+    """Return whether a strong ETag can be sent as a condition; one with characters that no header may hold is only compared."""
     return etag is not None and is_strong(etag) and etag.isascii() and etag.isprintable() and len(etag) <= _LONGEST_ETAG
 
 
 def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer, *, may_end: bool = False) -> memoryview:
-    """Give the bytes of an answer if it is for the indexed file and complete.
+    """Return the bytes of an answer if it is complete and comes from the indexed file.
 
     Parameters
     ----------
     file, byte_start, byte_stop
-        What was asked for.
+        The file as indexed, and the range that was asked for.
     answer
-        What came.
+        The answer for that range.
     may_end
-        The end of the file was not known: fewer bytes are complete where the file ends, or does not tell its size.
+        Whether the size of the file was not known. Then fewer bytes are complete where the file ends, or where the answer does
+        not tell its size.
 
     Raises
     ------
     StaleIndexError
         When size, strong ETag or, without strong ETags, modification time differ from the index.
     TransientFetchError
-        When fewer (or more) bytes came than were asked for, or what came instead of the range is not the file.
+        When fewer (or more) bytes came than were asked for, or the answer to a range holds something else than the file.
     """
     href = file.href
     size = answer.file_size
@@ -205,9 +206,9 @@ def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer, *, m
 
 
 def _is_told(file: FileKey, answer: Answer) -> bool:
-    """Tell whether an answer without a Content-Range says something by which the indexed file is known, if anything was indexed.
+    """Return whether an answer without a Content-Range tells the size or strong ETag that was indexed, if any was.
 
-    Whatever it says has been compared.
+    `checked` has compared these values before.
     """
     if file.file_size is None and not is_strong(file.etag):
         return True

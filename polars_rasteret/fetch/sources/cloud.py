@@ -1,7 +1,7 @@
 """How is a bucket of a cloud provider read: with which options, and signed or not?
 
-Keys of ``storage_options`` are Polars' (which are object_store's), so they go to obstore as they are; the ones about the HTTP
-client go to the client.
+The keys of ``storage_options`` are those of Polars (which are object_store's), so they go to obstore unchanged. Keys about the
+HTTP client go to the client.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _REGION_TIMEOUT_S = 5.0
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part storage options into those of the HTTP client and those of the store."""
+    """Return the storage options in two parts: those of the HTTP client, and those of the store."""
     client = {key: value for key, value in options.items() if key.lower() in _CLIENT_KEYS}
     store = {key: value for key, value in options.items() if key.lower() not in _CLIENT_KEYS | _OUR_KEYS}
     if "headers" in client:
@@ -96,7 +96,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def httpx_client(client: Mapping[str, Any]) -> httpx.Client:
-    """Give an httpx client with the same headers, proxy and certificate checks as obstore's."""
+    """Return an httpx client with the same headers, proxy and certificate checks as the one of obstore."""
     headers = dict(client.get("default_headers", {}))
     if "user_agent" in client:
         headers["User-Agent"] = client["user_agent"]
@@ -108,14 +108,14 @@ def httpx_client(client: Mapping[str, Any]) -> httpx.Client:
 
 
 def bucket_key(href: str) -> str:
-    """Give the key of an object: what follows the bucket (``s3://bucket/key``), as it is."""
+    """Return the key of an object: the text after the bucket (``s3://bucket/key``), unchanged."""
     return href.split("://", 1)[1].partition("/")[2]
 
 
 def cloud_source(
     origin: str, options: Mapping[str, Any], credential_provider: Callable[[], Any] | None
 ) -> ObstoreSource:
-    """Give the source of one bucket (``s3://bucket``, ``gs://bucket``, ``az://container``, ``abfss://container@account.host``).
+    """Return the source of one bucket (``s3://bucket``, ``gs://bucket``, ``az://container``, ``abfss://container@account.host``).
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _has_credentials(kind: str, config: Mapping[str, Any], credential_provider: 
 
 
 def endpoint_of(scheme: str, options: Mapping[str, Any]) -> str | None:
-    """Give the endpoint that options or environment name for buckets of a scheme; None: the provider's own."""
+    """Return the endpoint that options or environment name for buckets of a scheme; None: the endpoint of the provider."""
     named = [str(value) for key, value in options.items() if "endpoint" in key.lower()]
     names = (
         _ENDPOINT_ENV["s3" if scheme in _S3 else "gs" if scheme in _GS else "az"] if scheme in BUCKET_SCHEMES else ()
@@ -193,7 +193,7 @@ def _says_region(config: Mapping[str, Any]) -> bool:
 
 
 def _bucket_region(bucket: str) -> str | None:
-    """Ask S3 where a bucket is; it tells everybody, whatever the status. None when it cannot be asked."""
+    """Return the region of a bucket, which S3 tells everybody, whatever the status; None when S3 cannot be asked."""
     try:
         answer = httpx.head(f"https://s3.amazonaws.com/{bucket}", timeout=_REGION_TIMEOUT_S)
     except httpx.HTTPError:

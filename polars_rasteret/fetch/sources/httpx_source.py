@@ -1,10 +1,10 @@
 """How do bytes get here where obstore is not enough?
 
 httpx shows every status and header, sends a URL as it is written, takes a deadline per request, and callers can bring their own
-client. It costs 20 to 40 times the CPU of obstore, so it is asked only for hrefs with a query or an empty path segment, for
-requests that failed before, for servers that ignore Range, wherever every redirect must be seen, and once a minute for a plain
-http server that goes by a name. Tests in ``tests/upstream`` fail once obstore can do one of these.
-No redirect is followed here: `read_range` follows them.
+client. It costs 20 to 40 times the CPU of obstore. So it is asked only in these cases: hrefs with a query or an empty path
+segment, requests that failed before, servers that ignore Range, requests whose every redirect must be seen, and once a minute a
+plain http server that goes by a name. Tests in ``tests/upstream`` fail once obstore can do one of these. No redirect is followed
+here: `read_range` follows redirects.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.sources.obstore_source import ObstoreSource
 
 _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
-"""All parsers find the same host in it."""
+"""Origins in which all parsers find the same host."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE = re.compile(r"(?i)bytes (\d+)-(\d+)/(\d+|\*)")
 _SIZE = re.compile(r"(?i)bytes \*/(\d+)")
-"""What a 416 tells."""
+"""The file size in the Content-Range of a 416."""
 _PLAIN_TIME = re.compile(r"\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d GMT")
-"""The one form of a date that obstore reads."""
+"""The form of a date that obstore reads; it reads no other."""
 
 
 class HttpxSource(GetByRead):
-    """Read through httpx, with a caller's client or one of our own.
+    """Reads through httpx, with a caller's client or one of our own.
 
     Parameters
     ----------
     client
-        Used as it is configured (headers, authentication, proxies), and left open: it is the caller's.
+        The caller's client, used as it is configured (headers, authentication, proxies), and never closed here.
     make_client
-        Makes the client on first use where none is given; it is closed with this source.
+        Makes the client on first use where none is given; that client is closed with this source.
     check_peer
-        Called with the href and the address of a new connection before anything is sent; raises to refuse. None: anything goes.
+        Called with the href and the address of a new connection before a request is sent; raises to refuse. None: no check.
     """
 
     def __init__(
@@ -86,9 +86,10 @@ class HttpxSource(GetByRead):
         timeout_s: float,
         attempt: int,  # noqa: ARG002 - every attempt is alike
     ) -> Answer:
-        """Give one range; of a 200 with the whole file, take the slice and hang up.
+        """Return the answer for one range.
 
-        A 416 that tells where the file ends is asked again within it.
+        Of a 200 with the whole file, the range is taken and the connection closed. After a 416 that tells the file size, the part
+        of the range inside the file is asked for.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -151,22 +152,23 @@ def _peer(stream: Any) -> str | None:
 
 
 def plain_client(**how: Any) -> httpx.Client:
-    """Give a client for many requests at once."""
+    """Return an httpx client for many requests at once."""
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
     return httpx.Client(limits=limits, **how)
 
 
 class HttpSource(GetByRead):
-    """One HTTP origin: obstore first, httpx where obstore would not do.
+    """Reads one HTTP origin: through obstore first, through httpx where obstore is not enough.
 
     Parameters
     ----------
     quick
-        None: obstore may not look up the name of this origin, or would not do for any request.
+        The source through obstore. None: obstore may not look up the name of this origin, or is not enough for any request.
     thorough
-        Sees every redirect.
+        The source through httpx, which sees every redirect.
     quick_at
-        Makes `quick` for an address instead of the name. It is asked for a minute after `thorough` came to that address.
+        Makes a source through obstore for an address instead of the name. It is used for a minute after `thorough` has connected
+        to that address.
     """
 
     def __init__(
@@ -184,7 +186,7 @@ class HttpSource(GetByRead):
     def read(
         self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
     ) -> Answer:
-        """Give one range."""
+        """Return the answer for one range."""
         n_before = 0
         began = time.monotonic()
         found = self._found
@@ -221,7 +223,7 @@ class HttpSource(GetByRead):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where a name led, and until when (monotonic) that is taken for granted."""
+    """The address that a name led to, and the time (monotonic seconds) until which the address is used."""
 
     peer: str
     quick: ObstoreSource
@@ -229,7 +231,7 @@ class _Found:
 
 
 def needs_exact_url(href: str) -> bool:
-    """Tell whether obstore, which encodes a decoded path anew, would ask for another URL than `href`."""
+    """Return whether obstore, which encodes a decoded path anew, would ask for another URL than `href`."""
     if "?" in href:
         return True
     host, _, path = href.split("#", 1)[0].split("://", 1)[-1].partition("/")
@@ -246,7 +248,7 @@ def needs_exact_url(href: str) -> bool:
 
 
 def decoded_path(href: str) -> str:
-    """Give the path of an http(s) URL as obstore wants it: without the origin and percent-decoded."""
+    """Return the path of an http(s) URL as obstore takes it: without the origin, and percent-decoded."""
     return unquote(urlsplit(href).path).lstrip("/")
 
 
@@ -290,9 +292,9 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
 def _body(
     href: str, byte_start: int, byte_stop: int, response: httpx.Response, deadline: float, *, skip: int
 ) -> tuple[bytearray, bytes]:
-    """Collect the wanted bytes behind `skip` others, and the first of all bytes.
+    """Return the wanted bytes behind `skip` others, and the first bytes of the body.
 
-    Of a whole file, leave as soon as they are there, whatever follows.
+    The body of a whole file is read no further than the wanted bytes.
     """
     data = bytearray()
     begin = b""
@@ -329,7 +331,7 @@ def _time(text: str | None) -> dt.datetime | None:
 
 
 def _wait_s(headers: httpx.Headers) -> float | None:
-    """Read Retry-After: seconds or a date (RFC 9110 section 10.2.3)."""
+    """Return the seconds that a Retry-After header asks for: it holds seconds or a date (RFC 9110 section 10.2.3)."""
     text = headers.get("Retry-After")
     if text is None:
         return None

@@ -1,7 +1,7 @@
 """How do bytes of a local file get here?
 
-By ``pread`` on a descriptor that lives for one request: opening costs about 5 microseconds, so there is nothing to keep open, and
-every answer is checked against the size and time of the file that gave it.
+By ``pread`` on a descriptor that lives for one request. Opening a file costs about 5 microseconds, so no file is kept open, and
+every answer is checked against the size and time of the very file that it came from.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _READ_LIMIT = 1 << 30
-"""Linux gives at most 2 GiB per read; a longer range takes several."""
+"""Most bytes of one read. Linux gives at most 2 GiB, so a longer range takes several reads."""
 
 
 def local_path(href: str) -> str:
-    """Give the path of a ``file:`` URL (percent-decoded), or a plain path as it is (with ``~`` expanded).
+    """Return the path of a ``file:`` URL (percent-decoded), or a plain path unchanged (but with ``~`` expanded).
 
     Raises
     ------
@@ -52,7 +52,7 @@ _pread: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read) 
 
 
 class LocalSource(GetByRead):
-    """Files of this machine."""
+    """Reads files of this machine."""
 
     def read(
         self,
@@ -64,7 +64,7 @@ class LocalSource(GetByRead):
         timeout_s: float,  # noqa: ARG002
         attempt: int,  # noqa: ARG002
     ) -> Answer:
-        """Give one range of a file, and the file's size and time."""
+        """Return one range of a file, with the size and modification time of the file."""
         try:
             # Not blocking: opening a pipe would wait for whoever writes into it.
             descriptor = os.open(

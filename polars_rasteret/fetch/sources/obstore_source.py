@@ -1,7 +1,7 @@
 """How do bytes of HTTP servers and object stores get here, fast?
 
-Through obstore's synchronous ``get`` with a range and ``If-Match``. Its own retries are off (ours are counted and see the
-deadline). A client's timeouts are fixed when a store is made, so there is one store per timeout in use.
+Through obstore's synchronous ``get`` with a range and ``If-Match``. The retries of obstore are off, because ours are counted and
+keep the deadline. The timeouts of a client are fixed when a store is made, so there is one store per timeout in use.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ READY_STORES = (
 NO_RETRIES: Any = {"max_retries": 0, "retry_timeout": timedelta(0)}
 
 _LONGEST_HREF = 16_384
-"""Each byte may take three once it is encoded, and obstore panics at 65,535
+"""Most characters of an href. Each byte may take three once it is encoded, and obstore panics at 65,535
 (https://github.com/seanmonstar/reqwest/issues/668); servers take half of that or less."""
 _NO_NAME = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 NO_PROXY_URL = "http://127.0.0.1:0"
-"""Nothing can listen on port 0, so what is sent there fails at once."""
+"""A proxy at which every request fails at once, because nothing can listen on port 0."""
 
 _MOST_STORES = 8
-"""Clients with different timeouts kept per origin; each has its own connection pool."""
+"""Most stores with different timeouts that are kept per origin; each has its own connection pool."""
 
 
 def client_options(timeout_s: float, **more: Any) -> Any:
-    """Give the client's timeouts and pool for one request that may take `timeout_s`, and what the caller adds.
+    """Return the client options for requests that may take `timeout_s`: timeouts, connection pool, and the caller's options.
 
-    A connection that gives nothing for half of that is given up, so that another one still has the other half.
+    A connection that sends nothing for half of that time is given up, so that the next attempt still has the other half.
     """
     return {
         "allow_http": True,
@@ -62,7 +62,9 @@ def client_options(timeout_s: float, **more: Any) -> Any:
 
 
 def unaskable(href: str) -> str | None:
-    """Say why obstore cannot ask for an href, None where it can: it panics on such, and a panic is no Exception.
+    """Return why obstore cannot ask for an href, None where it can.
+
+    obstore panics on such an href, and a panic is no `Exception`.
 
     Examples
     --------
@@ -85,9 +87,9 @@ class ObstoreSource(GetByRead):
     Parameters
     ----------
     make_store
-        Gives an obstore store whose requests end within the seconds it is called with.
+        ``make_store(timeout_s)`` returns an obstore store whose requests end within that time.
     key_of
-        Gives the path inside that store for an href; obstore encodes it by itself.
+        ``key_of(href)`` returns the path inside that store, not encoded: obstore encodes it.
     """
 
     def __init__(self, make_store: Callable[[float], Any], key_of: Callable[[str], str]) -> None:
@@ -99,7 +101,7 @@ class ObstoreSource(GetByRead):
     def read(
         self, href: str, byte_start: int, byte_stop: int, *, etag: str | None, timeout_s: float, attempt: int
     ) -> Answer:
-        """Give one range."""
+        """Return the answer for one range."""
         if (reason := unaskable(href)) is not None:
             raise FetchError(f"{shown(href)}: {reason}. Check the address.")
         if attempt:
@@ -128,7 +130,7 @@ class ObstoreSource(GetByRead):
 
 
 def _rounded_down(timeout_s: float) -> float:
-    """Round what is left of a deadline down to 1, 1.5, 2, 3, 4, 6, 8, ... times a power of two, so that few clients are made."""
+    """Return a timeout rounded down to 1, 1.5, 2, 3, 4, 6, 8, ... times a power of two, so that few clients are made."""
     step = 1 / 16
     while step * 2 <= timeout_s:
         step *= 2

@@ -1,7 +1,7 @@
-"""Which source answers for an href, and how does a caller configure it?
+"""Which source reads an href, and how does a caller configure it?
 
-Hrefs are matched to the longest configured prefix, else to a default source of their scheme and host or bucket, made once per
-process. Stores and credentials live here only: they are never pickled, so every process resolves its own.
+An href is matched to the longest configured prefix, else to a default source of its scheme and host or bucket. Each source is
+made once per process. Stores and credentials live here only: they are never pickled, so every process resolves its own.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+:(?=//)")
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What moving bytes costs, for `estimate`; None is unknown."""
+    """Prices of bytes and requests, for `estimate` and budgets; None is unknown."""
 
     usd_per_gb: float | None = None
     usd_per_1000_requests: float | None = None
 
     def of(self, *, n_bytes: int, n_requests: int) -> float | None:
-        """Give the dollars for so much; one price alone leaves the other at 0, none at all gives None."""
+        """Return the dollars for bytes and requests. One unknown price counts as 0; None where both are unknown."""
         if self.usd_per_gb is None and self.usd_per_1000_requests is None:
             return None
         return n_bytes / 1e9 * (self.usd_per_gb or 0.0) + n_requests / 1e3 * (self.usd_per_1000_requests or 0.0)
@@ -66,7 +66,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setting:
-    """How to read the hrefs under one prefix."""
+    """The configuration of the hrefs under one prefix."""
 
     prefix: str
     number: int
@@ -93,10 +93,10 @@ def configure_store(
     usd_per_gb: float | None = None,
     usd_per_1000_requests: float | None = None,
 ) -> None:
-    """Say how files under a prefix are read, in this process.
+    """Set how files under a prefix are read, in this process.
 
-    The longest matching prefix wins; a prefix ends where a path segment ends (``s3://a`` is not a prefix of ``s3://ab/x``).
-    Calling again replaces what was said for this prefix; calling with the prefix alone takes it back.
+    The longest matching prefix counts; a prefix ends where a path segment ends (``s3://a`` is not a prefix of ``s3://ab/x``).
+    Calling again replaces the configuration of this prefix; calling with the prefix alone removes it.
 
     Parameters
     ----------
@@ -109,25 +109,25 @@ def configure_store(
         ``azure_storage_account_name``, ...; and for every scheme the client's ``proxy_url``, ``user_agent``, ``headers``,
         ``allow_invalid_certificates``. Timeouts and retries come from ``pr.options``, so keys about them are ignored.
     credential_provider
-        A callable that gives credentials, as obstore takes it; called again when they expire.
+        A callable that returns credentials, as obstore takes it; called again when they expire.
     store
         A ready obstore store (its own timeouts and retries apply below ours), or any object with
         ``get(href, byte_start, byte_stop, *, etag)``.
     client
         A ready ``httpx.Client`` for http(s) prefixes: its headers, authentication and proxies are used as they are. Redirects are
-        followed whatever it says of them, and a place outside of the prefix is asked with what is configured for that place.
+        followed whatever the client says of them; a place outside of the prefix is read with the configuration of that place.
     usd_per_gb, usd_per_1000_requests
         Prices for ``pr.estimate`` and ``budget_usd``; no influence on reading.
 
     Raises
     ------
     UsageError
-        When arguments exclude each other, or `store` has no such method.
+        When arguments exclude each other, or `store` has no such ``get``.
 
     Notes
     -----
     Without configuration, ``s3://``, ``gs://`` and ``az://`` use the credentials in the environment variables of their
-    provider, and read anonymously when there are none. Requester pays is on only when you say so.
+    provider, and read anonymously when there are none. Requester pays is on only when you set it.
 
     Examples
     --------
@@ -181,28 +181,28 @@ def configure_store(
 
 
 def prices_for(href: str) -> Prices:
-    """Give the prices configured for the longest matching prefix."""
+    """Return the prices configured for the longest matching prefix."""
     return _longest(_prices, href) or Prices()
 
 
 def source_for(href: str) -> RangeReader:
-    """Give the source that answers for `href`; it is made on first use and kept by the process.
+    """Return the source that reads `href`; it is made on first use and kept by the process.
 
     Raises
     ------
     UsageError
-        For a scheme nobody reads, wrong storage options, or in a forked child.
+        For a scheme that no source reads, wrong storage options, or in a forked child.
     """
     return resolve(href)[0]
 
 
 def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Callable[[], Any] | None]:
-    """Give what `configure_store` was told of an href, for listing what is below it.
+    """Return the configuration of an href, for listing the objects below it.
 
     Returns
     -------
     store, path, storage_options, credential_provider
-        A ready obstore store (else None) and the path in it; the options of a store that is to be made (else none).
+        A ready obstore store (else None) and the path in it; the options of a store that is yet to be made (else empty and None).
     """
     setting = _longest(_settings, href)
     if setting is None:
@@ -214,12 +214,12 @@ def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Callable[[], Any
 
 
 def is_configured(href: str) -> bool:
-    """Say whether the caller configured a store for an href: then it may lie anywhere."""
+    """Return whether the caller configured a store for an href; such an href may lead to any place."""
     return bool(_settings) and _longest(_settings, href) is not None
 
 
 def is_served_elsewhere(bucket: str) -> bool:
-    """Say whether a bucket (``s3://name``) is read from another endpoint than its provider's."""
+    """Return whether a bucket (``s3://name``) is read from another endpoint than its provider's."""
     setting = _longest(_settings, f"{bucket}/")
     if setting is not None and setting.store is not None:
         return True
@@ -228,18 +228,18 @@ def is_served_elsewhere(bucket: str) -> bool:
 
 
 def store_identity(href: str) -> Hashable:
-    """Give what tells the origin of an href apart from others: equal identity and equal href are the same file."""
+    """Return the identity of the store of an href: where identity and href are equal, the file is the same."""
     return _identity(href)[1]
 
 
 def resolve(href: str) -> tuple[RangeReader, Hashable]:
-    """Give source and identity of an href in one look."""
+    """Return the source of an href and the identity of its store."""
     process.check()
     return resolved(href)
 
 
 def resolved(href: str) -> tuple[RangeReader, Hashable]:
-    """Do what `resolve` does, where the process was checked before."""
+    """Return the result of `resolve`, without the check for a forked child that the caller has made."""
     setting, key = _identity(href)
     source = _sources.get(key)
     if source is None:
@@ -265,7 +265,7 @@ def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:
 
 @lru_cache(maxsize=4_096)
 def origin(href: str) -> str:
-    """Give what one connection pool serves: scheme and host, scheme and bucket, or "file"."""
+    """Return the origin of an href, which one connection pool serves: scheme and host, scheme and bucket, or "file"."""
     found = _SCHEME.match(href)
     if found is None:
         return "file"
@@ -344,13 +344,13 @@ def _http_source(origin: str, options: Mapping[str, Any], *, is_trusted: bool) -
 
 
 def _goes_through_proxy(origin: str, host: str) -> bool:
-    """Say whether the environment names a proxy for this host; then it finds the way, and knows all addresses."""
+    """Return whether the environment names a proxy for this host; then the proxy looks up the address, not this process."""
     proxies = urllib.request.getproxies()
     return bool({origin.partition(":")[0], "all"} & proxies.keys()) and not urllib.request.proxy_bypass(host)
 
 
 def _key_in(store: Any, prefix: str, scheme: str) -> Callable[[str], str]:
-    """Find the path inside a caller's store: below its own URL or prefix where it has one, else below the configured prefix."""
+    """Return the path inside a caller's store: below the store's own URL or prefix, else below the configured prefix."""
     if isinstance(store, obstore_store.HTTPStore):
         base = str(store.url).rstrip("/") + "/"
         return lambda href: unquote(_below(href, base) or _below(href, prefix) or urlsplit(href).path.lstrip("/"))
