@@ -1,4 +1,4 @@
-"""Are the arguments of a read face valid, and in which form are they used?"""
+"""Are the arguments of a verb or an expression valid, and in which form are they used?"""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def first_line(error: Exception) -> str:
-    """Give what Polars says of an error, without its plans and hints."""
+    """Return the first line of an error's message: Polars writes its plans and hints below."""
     return str(error).strip().partition("\n")[0]
 
 
 def check_choice(what: str, name: str, value: object, choices: Sequence[object]) -> None:
-    """Refuse a word that is none of the known ones."""
+    """Raise `UsageError` when a value is not one of the choices."""
     if value not in choices:
         raise UsageError(f"{what}: {name}={value!r}; expected one of {', '.join(map(repr, choices))}")
 
 
 def as_expr(value: Any, what: str) -> pl.Expr:
-    """Take a column name, an expression or a number."""
+    """Return the expression for a column name, an expression or a number; raise `UsageError` for anything else."""
     if isinstance(value, pl.Expr):
         return value
     if isinstance(value, str):
@@ -37,12 +37,12 @@ def as_expr(value: Any, what: str) -> pl.Expr:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Say whether a value is a number (not a Boolean)."""
+    """Return whether a value is a number (not a Boolean)."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
-    """Take ``(height, width)`` in pixels."""
+    """Return ``(height, width)`` in pixels, or None for None; raise `UsageError` when `shape` is not that."""
     if shape is None:
         return None
     try:
@@ -56,7 +56,13 @@ def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
 
 
 def checked_resolution(what: str, resolution: Any, shape: object) -> tuple[float, float] | None:
-    """Take the size of a pixel: one number, or one in x and one in y."""
+    """Return the size of a pixel in x and in y, or None for None; a single number is the size in both.
+
+    Raises
+    ------
+    UsageError
+        When `resolution` is no such size, or `shape` is given as well.
+    """
     if resolution is None:
         return None
     if shape is not None:
@@ -74,13 +80,13 @@ def checked_resolution(what: str, resolution: Any, shape: object) -> tuple[float
 
 
 def check_fill(what: str, fill_value: Any) -> None:
-    """Refuse a fill that is no number."""
+    """Raise `UsageError` when a fill value is neither a number nor None."""
     if fill_value is not None and not is_number(fill_value):
         raise UsageError(f"{what}: fill_value={fill_value!r}; expected a number")
 
 
 def checked_bands(what: str, bands: Any) -> tuple[str, ...]:
-    """Take names of bands: no fewer than one, none twice."""
+    """Return the names of bands; raise `UsageError` for no names, and for a name given twice."""
     names = (bands,) if isinstance(bands, str) else tuple(bands) if isinstance(bands, Iterable) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{what}: bands={bands!r}; expected names of raster columns")

@@ -1,4 +1,4 @@
-"""How does a list of facts print, and render in a notebook?"""
+"""How does an object that is a list of facts print, and render in a notebook?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """Prints its ``table`` and renders it as HTML."""
+    """Base class of objects that print as their ``table``, and render as an HTML table in a notebook."""
 
     __slots__ = ()
 

@@ -1,9 +1,9 @@
-"""Which errors does the package raise, and who can act on each?
+"""Which errors does the package raise, and who can act on each of them?
 
 ::
 
     RasteretError
-    ├── UsageError        the caller can mend the call            (also ValueError)
+    ├── UsageError        the caller can correct the call         (also ValueError)
     │   ├── BudgetError          the read would cost more than allowed
     │   └── AnswerTooLargeError  the answer would take more memory than ``max_answer_bytes``
     ├── FileFormatError   the file is broken or uses an unsupported feature
@@ -31,11 +31,11 @@ __all__ = [
 
 
 class RasteretError(Exception):
-    """Anything this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class UsageError(RasteretError, ValueError):
-    """The call is wrong; the caller can mend it."""
+    """The call is wrong; the caller can correct it."""
 
 
 class BudgetError(UsageError):
@@ -47,15 +47,15 @@ class AnswerTooLargeError(UsageError):
 
 
 class FileFormatError(RasteretError):
-    """The file is damaged, or uses a feature that is not supported; the message names it."""
+    """The file is damaged, or uses an unsupported feature, which the message names."""
 
 
 class FetchError(RasteretError, OSError):
-    """The network, the store or the file system did not give the bytes."""
+    """The network, the store or the file system did not deliver the bytes."""
 
 
 class StaleIndexError(FetchError):
-    """The file is not the one that was indexed: its ETag, size or modification time changed."""
+    """The file changed after it was indexed: its ETag, size or modification time is another."""
 
 
 class QueryTimeoutError(FetchError, TimeoutError):

@@ -1,8 +1,7 @@
-"""What of an href may everybody see?
+"""Which parts of an href may appear in messages, and who named the href?
 
-Scheme, host and path; nothing else. A query, user information and a fragment may hold a key, whatever their names, so messages,
-profiles and estimates show an href through `shown`, and a text of somebody else through `shown_text`. `Provenance` says who
-named an href.
+Scheme, host and path may; nothing else. A query, user information and a fragment may hold a key, whatever their names. So
+messages, profiles and estimates show an href through `shown`, and texts of other libraries through `shown_text`.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ _HOST = re.compile(r"(?:[^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 _CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
 _CONTAINER_AT_ACCOUNT = frozenset({"az", "azure", "adl", "abfs", "abfss"})
 _ACCOUNT = re.compile(r"[A-Za-z0-9\-]+\.(?:dfs|blob)\.[^/@]+")
-"""Of Azure: what precedes the "@" is then no user: ``abfss://container@account.dfs.core.windows.net``."""
+"""Host of an Azure account. Before its "@" stands a container, not a user: ``abfss://container@account.dfs.core.windows.net``."""
 _UNUSUAL = re.compile(r"[?@#;%=\\\[]|:(?!//)|/p/[^/]{16}")
-"""Without any of these, an href is all scheme, host and path."""
+"""Characters without any of which an href has only scheme, host and path."""
 _QUERY = re.compile(r"\?|%3f(?=.*(?:=|%3d))", re.IGNORECASE | re.DOTALL)
 _USER = re.compile(r"^([/\\]*)[^/\\:@]+:[^/\\@]*@")
-"""Of a URL that lacks its scheme."""
+"""User and password at the beginning of a URL without its scheme."""
 _ASSIGNMENT = re.compile(r"[?#].*=.*", re.DOTALL)
 _KEYS_IN_PATHS = (
     (re.compile(r";[^/=]*=[^/]*"), ""),  # ;jsessionid=...
@@ -43,7 +42,7 @@ class Provenance(IntEnum):
 
 
 def shown(href: str) -> str:
-    """Give what messages show of an href: scheme, host and path; a path of this machine as it is.
+    """Return an href as messages show it: scheme, host and path; a path of this machine unchanged.
 
     Examples
     --------
@@ -60,7 +59,7 @@ def shown(href: str) -> str:
 
 
 def shown_text(text: str, *hrefs: str) -> str:
-    """Give a text with its URLs, and with `hrefs` wherever they stand in it, as `shown` gives them.
+    """Return a text in which all URLs, and all occurrences of `hrefs`, are as `shown` returns them.
 
     Examples
     --------
@@ -91,7 +90,7 @@ def _shown_url(scheme: str, slashes: str, rest: str) -> str:
 
 
 def _shown_path(path: str) -> str:
-    """Give a path; one that holds a URL (``/vsicurl/https://...``) without what that would hide."""
+    """Return a path without keys; a URL inside the path (``/vsicurl/https://...``) is as `shown` returns it."""
     if ":" in path:
         path = shown_text(path)
     return _without_keys(_USER.sub(r"\1", path))

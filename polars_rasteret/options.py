@@ -1,8 +1,8 @@
-"""What are the defaults of a read, and how does a caller change them?
+"""Which options does a read have, what are their defaults, and how does a caller change them?
 
-`ReadOptions` is the only place where a default is written. Values are captured when a verb or an expression is written
-(streaming callbacks do not see context variables); ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes``
-belong to the process. Nothing here reads or plans.
+`ReadOptions` is the only place where a default is written. A verb or an expression takes its options when it is written, because
+streaming callbacks do not see context variables. ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` belong to the
+process. Nothing here reads or plans.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_byte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """Marks the options of a query that is estimated: its reads are written down instead of made."""
+    """Mark in the options of a query that is estimated: its reads are logged instead of made."""
 
     log: str
-    """Where they are written down."""
+    """Name of the log that takes the reads."""
     read: int
-    """Which of the written reads of the query this is."""
+    """Number of the verb or expression of the query that reads; see `plan.cost.PlannedRead.run`."""
     in_batches: bool = False
-    """Whether Polars decides which rows are read together (expressions), not we."""
+    """Whether Polars decides which rows are read together (as in expressions)."""
 
 
 _dry_pickles: contextvars.ContextVar[Callable[[], DryRun] | None] = contextvars.ContextVar(
@@ -50,7 +50,7 @@ _dry_pickles: contextvars.ContextVar[Callable[[], DryRun] | None] = contextvars.
 
 @contextmanager
 def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
-    """Let options that are pickled in this block come back marked, each with a mark of its own, and without budgets."""
+    """Mark all options that are pickled in this block, each with a mark of its own, and remove their budgets."""
     token = _dry_pickles.set(mark)
     try:
         yield
@@ -60,49 +60,49 @@ def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """Knobs of one read.
+    """Options of one read.
 
-    Reads of one process hold at most ``max_bytes_in_flight + cache_bytes``, ``max_answer_bytes`` per unit of work, and twice
-    ``max_tile_bytes`` per decode thread (as many as cores); besides, 128 MB of tile tables, or one table that is larger.
+    The memory of all reads of a process is at most ``max_bytes_in_flight + cache_bytes``, ``max_answer_bytes`` per batch, and
+    twice ``max_tile_bytes`` per decode thread (one per core). Tile tables take another 128 MB, or as much as one larger table.
     """
 
     max_concurrency: int = 32
-    """Requests in flight at once, per process."""
+    """Requests in flight at the same time, per process."""
     max_bytes_in_flight: int = 256_000_000
     """Compressed bytes requested or waiting to be decoded, per process."""
     cache_bytes: int = 256_000_000
-    """Compressed tiles kept for later reads, per process; 0 turns the cache off."""
+    """Bytes of compressed tiles kept for later reads, per process; 0 turns the cache off."""
     max_answer_bytes: int = 512_000_000
-    """Bytes of one unit of work (a verb) or of one batch (an expression), keys included."""
+    """Bytes of one batch of an answer, keys included. A verb cuts its batches; Polars cuts those of an expression."""
     max_tile_bytes: int = 256_000_000
-    """Decoded bytes of one tile or strip; a tile that says it is larger is refused before memory is taken for it. While a tile is
-    decoded it may take twice as much; tiles of codecs that take more are refused from a smaller size on."""
+    """Decoded bytes of one tile or strip at most. A tile that claims to be larger is refused before memory is allocated. While
+    a tile is decoded it may take twice as much; codecs that take more have a lower limit."""
     timeout_s: float = 30.0
-    """For one request, including its retries."""
+    """Seconds for one request, retries included."""
     query_timeout_s: float | None = None
-    """For all reads of one query, from its beginning; None is no limit. An expression counts each batch that Polars hands it."""
+    """Seconds for all reads of one query, from its beginning; None is no limit. For an expression: for each batch of Polars."""
     retries: int = 4
-    """Further attempts after the first one fails in a way that may pass."""
+    """Further attempts after a failure that may be temporary."""
     on_error: OnError = "raise"
-    """What a failed read becomes: an error, or a null with its reason told."""
+    """Result of a failed read: an error, or a null, whose reason is in the profile and in the ``read_error`` column of a verb."""
     budget_bytes: int | None = None
-    """A read that would fetch more is refused."""
+    """Bytes that a read may fetch; a read that would fetch more is refused."""
     budget_requests: int | None = None
-    """The same for requests; further attempts after failures do not count."""
+    """Requests that a read may make, without further attempts after failures."""
     budget_usd: float | None = None
-    """The same for dollars, by the prices that ``configure_store`` was told."""
+    """Dollars that a read may cost, by the prices given to ``configure_store``."""
     progress: bool = False
-    """Show a bar of tiles and bytes."""
+    """Whether to show a progress bar of tiles and bytes."""
     allowed_hrefs: tuple[str, ...] | None = None
-    """Prefixes of the only hrefs that are read; None: all."""
+    """Prefixes of the only hrefs that may be read; None: all hrefs."""
     max_gap_bytes: int = 16_384
-    """Unwanted bytes between two tiles below which they share a request."""
+    """Unwanted bytes between two tiles up to which both share a request."""
     max_request_bytes: int = 4_194_304
-    """A request is not grown beyond this by joining tiles (one larger tile is still one request)."""
+    """Bytes up to which a request may grow by joining tiles; a single larger tile is still one request."""
     dry_run: DryRun | None = None
-    """Set in the copy of a query that `estimate` runs, never by a caller."""
+    """Mark of the copy of a query that `estimate` runs; never set by a caller."""
     query_ends_at: float | None = None
-    """Set in the copy that one run of a query uses (`begun`), by the clock of `time.monotonic`; never by a caller."""
+    """Time of `time.monotonic` at which one run of a query must end (`begun`); never set by a caller."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -144,18 +144,18 @@ class ReadOptions:
         return any(getattr(self, name) is not None for name in _BUDGETS)
 
     def begun(self) -> ReadOptions:
-        """Give the options of a query that begins now; those of one that runs stay as they are."""
+        """Return the options of a query that begins now; unchanged for a query that runs already."""
         if self.query_timeout_s is None or self.query_ends_at is not None:
             return self
         return dataclasses.replace(self, query_ends_at=time.monotonic() + self.query_timeout_s)
 
     def check_time(self) -> float:
-        """Give the seconds that are left for the query.
+        """Return the seconds that are left for the query; infinite without a limit.
 
         Raises
         ------
         QueryTimeoutError
-            When there are none.
+            When no time is left.
         """
         if self.query_ends_at is None:
             return math.inf
@@ -168,7 +168,7 @@ class ReadOptions:
         return left_s
 
     def without_budget(self) -> ReadOptions:
-        """Give the same options for a reader that watches its budget itself."""
+        """Return these options without budgets, for a reader that watches the budget itself."""
         return dataclasses.replace(self, budget_bytes=None, budget_requests=None, budget_usd=None)
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ReadOptions], tuple[dict[str, Any]]]:
@@ -213,20 +213,20 @@ def _options_of(values: dict[str, Any]) -> ReadOptions:
 _lock = threading.Lock()
 _process = ReadOptions()
 _layers: list[dict[str, Any]] = []
-"""What was set and still holds, later ones on top."""
+"""Options that callers set and that are still in force, the latest last."""
 _overrides: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "polars_rasteret_options", default=None
 )
 
 
 def current_options(**overrides: Any) -> ReadOptions:
-    """Give the options in force here, with `overrides` that are not None put on top."""
+    """Return the options in force here, replaced by those `overrides` that are not None."""
     changes = {**(_overrides.get() or {}), **{name: value for name, value in overrides.items() if value is not None}}
     return dataclasses.replace(_process, **changes) if changes else _process
 
 
 def process_options() -> ReadOptions:
-    """Give the options of the process: the ones its shared resources obey."""
+    """Return the options of the process, which apply to its shared resources."""
     return _process
 
 
@@ -234,7 +234,7 @@ _SETTABLE = tuple(field.name for field in dataclasses.fields(ReadOptions) if fie
 
 
 class _InForce(type):
-    """Tells what is in force here: ``pr.options`` shows all options, ``pr.options.timeout_s`` one."""
+    """Metaclass through which ``pr.options`` shows all options in force, and ``pr.options.timeout_s`` one of them."""
 
     def __getattr__(cls, name: str) -> Any:
         if name in _SETTABLE:
@@ -253,7 +253,7 @@ class _InForce(type):
 
 
 class options(metaclass=_InForce):  # noqa: N801 - reads as a verb, like polars.Config
-    """Set read options, for good or for a ``with`` block; without a call, tell which are in force.
+    """Set read options, for good or for a ``with`` block. Without a call, ``pr.options`` shows the options in force.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ class options(metaclass=_InForce):  # noqa: N801 - reads as a verb, like polars.
 
     def __enter__(self) -> Self:
         local = {name: value for name, value in self._layer.items() if name not in _PROCESS_WIDE}
-        # What shapes a read counts in this context only; the rest of the layer stays the process's until the block ends.
+        # Options of a read apply in this context only. Options of the process apply everywhere until the block ends.
         _change_layers(lambda: [one if one is not self._layer else self._shared_only() for one in _layers])
         self._token = _overrides.set({**(_overrides.get() or {}), **local})
         return self
@@ -305,7 +305,10 @@ class options(metaclass=_InForce):  # noqa: N801 - reads as a verb, like polars.
 
 
 def _change_layers(changed: Callable[[], list[dict[str, Any]]]) -> None:
-    """Replace the layers and settle the options of the process: nobody writes back a value that is another's."""
+    """Replace the layers, and compute the options of the process from them.
+
+    Layers are added and removed, so the end of one block never restores a value over that of another block.
+    """
     global _layers, _process  # noqa: PLW0603 - the one process-wide setting
     with _lock:
         layers = changed()

@@ -1,6 +1,6 @@
-"""What did this process read while I was looking?
+"""What does this process read inside a ``profile`` block?
 
-Stages report with `record`; every open `profile` block adds it up. Nothing here influences a read.
+Stages of a read report amounts with `record`; every open `profile` block adds them up. Nothing here influences a read.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _HOST_COUNTS = ("requests", "bytes", "retries", "failures")
 
 
 def is_open() -> bool:
-    """Tell whether anybody looks."""
+    """Return whether any profile is open."""
     return bool(_open)
 
 
 def record(*, host: str | None = None, **amounts: float) -> None:
-    """Add amounts (counts or seconds, by name) to every open profile, and to those of a host."""
+    """Add amounts (counts or seconds, by name) to every open profile, and to its amounts of `host`."""
     if not _open:
         return
     with _lock:
@@ -84,17 +84,17 @@ class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
 
     @property
     def errors(self) -> list[str]:
-        """Reasons of the values that became null, one each (``on_error="null"``)."""
+        """Reasons of values that became null through ``on_error="null"``, one per value."""
         return list(self.reasons)
 
     def summary(self) -> pl.DataFrame:
-        """Give one row: counts (Int64) and seconds (Float64) of what was read inside.
+        """Return one row with counts (Int64) and seconds (Float64) of everything read inside the block.
 
         Returns
         -------
         polars.DataFrame
-            ``requests``, ``bytes``, ``tiles`` (distinct tiles wanted), ``cache_hits``, ``shared_tiles`` (tiles that
-            another reader was already fetching), ``retries``, ``decoded_tiles``, ``decoded_bytes``, ``errors``;
+            ``requests``, ``bytes``, ``tiles`` (distinct tiles that reads need), ``cache_hits``, ``shared_tiles`` (tiles that
+            another read was already fetching), ``retries``, ``decoded_tiles``, ``decoded_bytes``, ``errors``;
             ``elapsed_s``, ``plan_s``, ``wait_s`` (summed over callers) and ``decode_s`` (summed over decode threads).
         """
         elapsed = self._elapsed if self._elapsed is not None else time.perf_counter() - self._started
@@ -105,11 +105,11 @@ class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
 
     @property
     def by_host(self) -> pl.DataFrame:
-        """One row per host or bucket that was asked, the one that gave most bytes first.
+        """Table of one row per host or bucket that requests went to, sorted by bytes, most first.
 
-        Columns ``host`` (``https://host``, ``s3://bucket``, ``file``), ``requests``, ``bytes``, ``retries``, ``failures``
-        (requests that brought nothing usable, whether tried again or not), all Int64, and ``request_s``: seconds in requests,
-        summed over the ones that ran side by side.
+        Columns: ``host`` (``https://host``, ``s3://bucket``, ``file``); ``requests``, ``bytes``, ``retries`` and ``failures``
+        (requests without usable bytes, whether tried again or not), all Int64; ``request_s``, the seconds of all requests,
+        summed also where requests ran at the same time.
         """
         with _lock:
             rows = [

@@ -1,10 +1,10 @@
 """On which thread does PROJ run?
 
-PROJ contexts belong to threads, and Polars calls us on threads of its own that come and go. Measured with pyproj 3.7.2: a
-transformer made on one such thread and another on the next crashes the interpreter, even when nothing is shared between them.
-https://github.com/pyproj4/pyproj/issues/1622 tells why; a test in ``tests/upstream`` fails once the installed pyproj is mended.
-So every call into pyproj runs on one thread that lives as long as the process. It never calls Polars, so a callback may wait
-for it. Nothing but that belongs here.
+PROJ contexts belong to threads, and Polars calls this package on threads of its own that come and go. Measured with pyproj 3.7.2:
+a transformer created on one such thread and another on the next thread crash the interpreter, even when they share nothing.
+https://github.com/pyproj4/pyproj/issues/1622 explains why; a test in ``tests/upstream`` fails once the installed pyproj is
+without the fault. So every call into pyproj runs on one thread that lives as long as the process. That thread never calls
+Polars, so a Polars callback may wait for it. Nothing else belongs here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _here = threading.local()
 
 
 def on_proj_thread(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function that uses pyproj, and wait for it; its exceptions come out here."""
+    """Return the result of a function that uses pyproj, run on the PROJ thread; its exceptions are raised here."""
     if getattr(_here, "is_proj_thread", False):
         return call(*args, **kwargs)
     return _pool().submit(call, *args, **kwargs).result()

@@ -1,7 +1,7 @@
-"""Which columns and dtypes cross the borders of the package?
+"""Which columns and dtypes do collections and answers have?
 
 A *raster column* is a Struct that refers to the pixels of one band of one record. Everything that reads, writes or
-checks one takes its field names and dtypes from here. No I/O and no defaults belong here.
+checks a raster column takes its field names and dtypes from here. No I/O and no defaults belong here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ RASTER_FIELDS: dict[str, pl.DataType] = {
     "transform": pl.Array(pl.Float64(), 6),
     "width": pl.UInt32(),
     "height": pl.UInt32(),
-    "nodata": pl.Null(),  # stands for the pixel dtype of the result
+    "nodata": pl.Null(),  # a placeholder for the pixel dtype
     "scale": pl.Float64(),
     "offset": pl.Float64(),
     "tiles": pl.Binary(),
 }
-"""Fields of a raster column in order; ``nodata`` has the pixel dtype."""
+"""Fields of a raster column, in order. The dtype of ``nodata`` is the pixel dtype (`raster_dtype`)."""
 
 TIME = pl.Datetime("us", "UTC")
 BBOX = pl.Struct({"xmin": pl.Float64(), "ymin": pl.Float64(), "xmax": pl.Float64(), "ymax": pl.Float64()})
@@ -47,7 +47,7 @@ RECORD_COLUMNS: dict[str, pl.DataType] = {
     "indexed_at": TIME,
     "header_error": pl.String(),
 }
-"""Columns a build writes beside the raster columns and the caller's own."""
+"""Columns of a record that a build writes, beside the raster columns and the caller's own columns."""
 
 PIXEL_DTYPES: dict[str, pl.DataType] = {
     "uint8": pl.UInt8(),
@@ -61,29 +61,35 @@ PIXEL_DTYPES: dict[str, pl.DataType] = {
     "float32": pl.Float32(),
     "float64": pl.Float64(),
 }
-"""NumPy name of a sample format to the Polars dtype of its pixels."""
+"""NumPy name of a pixel dtype to the Polars dtype of the pixels."""
 
 _NUMPY_OF = {dtype: np.dtype(name) for name, dtype in PIXEL_DTYPES.items()}
 
 
 def raster_dtype(pixel_dtype: pl.DataType) -> pl.Struct:
-    """Give the dtype of a raster column whose pixels have `pixel_dtype`."""
+    """Return the dtype of a raster column whose pixels have `pixel_dtype`."""
     return pl.Struct({name: pixel_dtype if name == "nodata" else dtype for name, dtype in RASTER_FIELDS.items()})
 
 
 def is_raster_dtype(dtype: DataType | DataTypeClass) -> bool:
-    """Say whether a column of this dtype is a raster column (field names decide; Parquet may reorder nothing)."""
+    """Return whether a column of this dtype is a raster column: a Struct with at least the names in `RASTER_FIELDS`."""
     return isinstance(dtype, pl.Struct) and {field.name for field in dtype.fields} >= RASTER_FIELDS.keys()
 
 
 def is_nearly_raster_dtype(dtype: DataType | DataTypeClass) -> bool:
-    """Say whether a column was surely meant as a raster column, but lacks fields of one."""
+    """Return whether a column is an incomplete raster column: it has ``href`` and ``tiles``, but lacks other fields."""
     named = {field.name for field in dtype.fields} if isinstance(dtype, pl.Struct) else set()
     return named >= {"href", "tiles"} and not named >= RASTER_FIELDS.keys()
 
 
 def pixel_dtype(dtype: DataType | DataTypeClass) -> pl.DataType:
-    """Give the pixel dtype of a raster column's dtype."""
+    """Return the pixel dtype of a raster column's dtype.
+
+    Raises
+    ------
+    UsageError
+        When `dtype` is not the dtype of a raster column.
+    """
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:
             if field.name == "nodata":
@@ -92,7 +98,13 @@ def pixel_dtype(dtype: DataType | DataTypeClass) -> pl.DataType:
 
 
 def numpy_dtype(dtype: DataType | DataTypeClass) -> np.dtype[np.generic]:
-    """Give the NumPy dtype of a pixel dtype."""
+    """Return the NumPy dtype of a Polars pixel dtype.
+
+    Raises
+    ------
+    UsageError
+        When `dtype` is not a pixel dtype.
+    """
     for ours, theirs in _NUMPY_OF.items():
         if dtype == ours:
             return theirs
@@ -100,21 +112,27 @@ def numpy_dtype(dtype: DataType | DataTypeClass) -> np.dtype[np.generic]:
 
 
 def polars_dtype(dtype: np.dtype[np.generic]) -> pl.DataType:
-    """Give the Polars dtype of pixels in a NumPy dtype."""
+    """Return the Polars dtype of a NumPy pixel dtype.
+
+    Raises
+    ------
+    UsageError
+        When `dtype` is not a pixel dtype.
+    """
     if dtype.name not in PIXEL_DTYPES:
         raise UsageError(f"{dtype} is not a pixel dtype; expected one of {', '.join(PIXEL_DTYPES)}")
     return PIXEL_DTYPES[dtype.name]
 
 
 def raster_columns(schema: Mapping[str, DataType | DataTypeClass]) -> list[str]:
-    """Name the raster columns of a schema, in its order."""
+    """Return the names of the raster columns of a schema, in its order."""
     return [name for name, dtype in schema.items() if is_raster_dtype(dtype)]
 
 
 def lossless_supertype(dtypes: Iterable[np.dtype[np.generic]]) -> np.dtype[np.generic] | None:
-    """Give the smallest pixel dtype that holds every value of all `dtypes`, or None where there is none.
+    """Return the smallest pixel dtype that holds every value of all `dtypes`, or None when there is no such dtype.
 
-    ``int64`` with ``uint64``, or a 64-bit integer with a float, have none: NumPy would round them to ``float64``.
+    ``int64`` with ``uint64``, or a 64-bit integer with a float, have no such dtype: NumPy would round to ``float64``.
     """
     distinct = sorted(set(dtypes), key=str)
     if not distinct:

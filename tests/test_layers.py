@@ -89,6 +89,24 @@ STILL_WIDE = {
 
 FORBIDDEN_WORDS = {"utils", "helpers", "core", "common", "base", "manager"}
 MAX_LINES = 400
+MAX_FIRST_LINE = 130
+"""Characters of the first line of a docstring, without its indentation."""
+
+VAGUE_FIRST_WORDS = {"Give", "Gives", "Say", "Says", "Tell", "Tells", "Take", "Takes", "Let", "Lets"}
+"""A docstring begins with what is returned or done ("Return the tiles ..."), or with a noun that names its thing."""
+VAGUE_DOCSTRINGS_LEFT = {
+    "fetch": 102,
+    "frame": 92,
+    "collection": 59,
+    "pixels": 45,
+    "pairing": 41,
+    "ingest": 25,
+    "engine": 23,
+    "namespaces": 17,
+    "grids": 4,
+}
+"""Part to the number of its docstrings that still begin so. Numbers may only shrink."""
+
 OLDEST_PYTHON = (3, 11)
 
 
@@ -228,6 +246,35 @@ def shape_violations(module: Module) -> list[str]:
     return found
 
 
+def first_lines(module: Module) -> list[tuple[int, str]]:
+    """Return line number and first docstring line of the module, its classes, functions and attributes."""
+    found = []
+    for node in ast.walk(module.tree):
+        for child in ast.iter_child_nodes(node):
+            is_text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
+            if is_text and isinstance(child.value.value, str) and child.value.value.strip():
+                found.append((child.lineno, child.value.value.strip().splitlines()[0]))
+    return found
+
+
+def vague_docstrings(module: Module) -> list[str]:
+    """Name every docstring of `module` that begins with a vague word."""
+    return [
+        f"{module.name}:{line}: {text!r} begins with a vague word; begin with 'Return ...', or with what is done"
+        for line, text in first_lines(module)
+        if text.split()[0] in VAGUE_FIRST_WORDS
+    ]
+
+
+def long_first_lines(module: Module) -> list[str]:
+    """Name every docstring of `module` whose first line is too long."""
+    return [
+        f"{module.name}:{line}: the first line has {len(text)} characters, more than {MAX_FIRST_LINE}; write two sentences"
+        for line, text in first_lines(module)
+        if len(text) > MAX_FIRST_LINE
+    ]
+
+
 def package_modules() -> list[Module]:
     modules = []
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
@@ -244,6 +291,7 @@ def package_modules() -> list[Module]:
         pytest.param(polars_violations, id="no Polars on engine threads"),
         pytest.param(clock_violations, id="threads and clocks live under fetch"),
         pytest.param(shape_violations, id="a module has a telling name, a docstring and at most 400 lines"),
+        pytest.param(long_first_lines, id="the first line of a docstring is short"),
     ],
 )
 def test_every_module_keeps_to_its_place(violations):
@@ -299,6 +347,32 @@ def test_no_modules_import_each_other_not_even_for_types():
 
 def test_no_module_between_engine_and_faces_imports_many_others():
     assert width_violations(own_imports(package_modules()), STILL_WIDE) == []
+
+
+def test_docstrings_begin_with_what_is_returned_or_done():
+    found: dict[str, list[str]] = {}
+    for module in package_modules():
+        found.setdefault(module.part, []).extend(vague_docstrings(module))
+    assert [
+        line for part, lines in found.items() if len(lines) > VAGUE_DOCSTRINGS_LEFT.get(part, 0) for line in lines
+    ] == []
+
+
+def test_no_two_modules_of_a_layer_have_one_name():
+    by_name: dict[tuple[int, str], list[str]] = {}
+    for module in package_modules():
+        if module.name.count("."):
+            by_name.setdefault((RANK[module.part], module.name.rsplit(".", 1)[-1]), []).append(module.name)
+    assert [names for names in by_name.values() if len(names) > 1 and not _are_faces(names)] == []
+
+
+def _are_faces(names: list[str]) -> bool:
+    """Return whether modules of one name are a verb and an expression of one product."""
+    return {tuple(name.split(".")[:2]) for name in names} <= {
+        ("frame", "verbs"),
+        ("frame", "expressions"),
+        ("frame", "columns"),
+    }
 
 
 def test_every_exception_for_clocks_and_threads_names_a_module_that_exists():
@@ -403,3 +477,11 @@ def test_the_width_check_fails_on_a_wide_module_and_on_a_needless_exception():
     assert [line.split(":")[0] for line in width_violations(graph, {})] == ["pixels.wide"]
     assert width_violations(graph, {"pixels.wide": 11}) == []
     assert width_violations(graph, {"pixels.wide": 12, "pixels.narrow": 12, "pixels.gone": 12})
+
+
+def test_the_docstring_checks_fail_on_a_vague_word_and_a_long_first_line():
+    assert vague_docstrings(_module("plan.tiles", 'def f():\n    """Return the tiles."""')) == []
+    assert vague_docstrings(_module("plan.tiles", 'def f():\n    """Give the tiles."""'))
+    assert vague_docstrings(_module("plan.tiles", 'class A:\n    x: int\n    """Says how many."""'))
+    assert long_first_lines(_module("plan.tiles", f'"""{"x" * MAX_FIRST_LINE}"""')) == []
+    assert long_first_lines(_module("plan.tiles", f'"""{"x" * (MAX_FIRST_LINE + 1)}"""'))

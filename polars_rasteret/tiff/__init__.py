@@ -19,5 +19,4 @@ No I/O: a parser asks for byte ranges, its caller answers with bytes.
     codec            TileCodec: the bytes of a tile to pixels
       inflate, lerc, lzw_check, picture_codecs   decompression
       packed_bits, colours                       samples that fill no whole bytes; CMYK and YCbCr to RGB
-    cog_writer       small COGs for tests and examples; no part of reading
 """
