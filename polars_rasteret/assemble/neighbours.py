@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from polars_rasteret.assemble.kernels import KERNELS, LEAST_WEIGHT, cubic_around_point, share_out
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Method = Literal["bilinear", "cubic"]
-KERNEL_SIZE = {"nearest": 1, "bilinear": 2, "cubic": 4}
-"""Pixels per side that a method looks at."""
-
-_LEAST_WEIGHT = 1e-6
-"""Smallest total weight that gives a value. Cubic weights may cancel out where most neighbours are null."""
+KERNEL_SIZE = {method: max(1, 2 * KERNELS[method].radius) for method in ("nearest", "bilinear", "cubic")}
+"""Pixels per side that a method of points looks at."""
 
 
 def kernel_start(position: NDArray[np.float64], method: Method) -> NDArray[np.int64]:
@@ -51,25 +50,19 @@ def interpolated(
     weights = _weights(row, method)[:, :, None] * _weights(col, method)[:, None, :]
     weights = np.where(valid, weights, 0.0)
     total = weights.sum(axis=(1, 2))
-    is_valid = np.abs(total) > _LEAST_WEIGHT
+    is_valid = np.abs(total) > LEAST_WEIGHT
     numbers = np.where(valid, values, 0).astype(np.float64)
     weighted = (weights * numbers).sum(axis=(1, 2))
-    return weighted / np.where(is_valid, total, 1.0), is_valid
+    return share_out(weighted, total, is_valid), is_valid
 
 
 def _weights(position: NDArray[np.float64], method: Method) -> NDArray[np.float64]:
     """Return the weight of each row or column of a patch, shape (n, size)."""
     size = KERNEL_SIZE[method]
     away = np.abs(position[:, None] - (np.arange(size) + 0.5))
-    if method == "bilinear":
-        weights: NDArray[np.float64] = np.maximum(1 - away, 0)
-        return weights
-    # Keys' cubic convolution with a = -0.5, as GDAL has it.
-    near = (1.5 * away - 2.5) * away**2 + 1
-    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
-    weights = np.where(away < 2, far, 0.0)
-    weights[away <= 1] = near[away <= 1]
-    return weights
+    weight = cubic_around_point if method == "cubic" else KERNELS[method].weight
+    assert weight is not None
+    return weight(away)
 
 
 def nearest_valid(

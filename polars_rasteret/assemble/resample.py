@@ -1,30 +1,26 @@
 """What are the pixels of a window on another grid?
 
 Both grids have parallel axes, so rows and columns are resampled one after the other. The methods are those of GDAL's RasterIO.
-Kernels widen where the answer is coarser than its source. Null pixels are left out and the weights of the others are scaled up.
+Kernels widen where the answer is coarser than its source. Null pixels take no part, as `kernels` says.
 Values are rounded and clamped to the pixel dtype. Pure NumPy: nothing is read here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from polars_rasteret.assemble.kernels import KERNELS, reach, share_out
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-METHODS = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode")
-"""Names as in rasterio."""
-_KERNEL_RADIUS = {"bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3}
 ON_BORDER = 1e-10
 """A centre this close before the border of a source pixel lies in the next one (as in GDAL)."""
 _NEARLY = 1e-8
@@ -60,19 +56,13 @@ class Axis(NamedTuple):
         return inside
 
 
-def reach(method: str, step: Any) -> Any:
-    """Return how far the kernel of a target pixel reaches from the pixel's centre, in source pixels."""
-    radius = _KERNEL_RADIUS.get(method)
-    return np.maximum(step, 1.0) * radius if radius else np.asarray(step) / 2
-
-
 def source_spans(method: str, axis: Axis) -> tuple[Any, Any]:
     """Return the source pixels ``first:stop`` that the target needs; both are equal where the target needs none.
 
     Parameters
     ----------
     method
-        One of `METHODS`.
+        One of `kernels.METHODS`.
     axis
         Axis of one window, or arrays with one entry per window.
     """
@@ -109,7 +99,7 @@ def resampled(
     rows, cols
         Axes of the target on the source image.
     method
-        One of `METHODS`.
+        One of `kernels.METHODS`.
     nodata
         Value, in the pixel dtype, of target pixels that no valid pixel contributes to. None: the value of the nearest source
         pixel.
@@ -178,9 +168,20 @@ def _mix(
         taps = row_taps.of_targets(block)
         top, bottom = int(taps.pixel.min()), int(taps.pixel.max()) + 1
         down = Taps(taps.pixel - top, taps.weight, taps.is_used)
-        mixed, is_mixed = _MIXERS[method](source.values[top:bottom], source.valid[top:bottom], down, col_taps)
+        mixed, is_mixed = _mixed(method, source.values[top:bottom], source.valid[top:bottom], down, col_taps)
         np.copyto(values[block], rounded(mixed, is_mixed, values.dtype, nodata), where=is_mixed)
         valid[block] = is_mixed
+
+
+def _mixed(
+    method: str, values: NDArray[Any], valid: Booleans, down: Taps, across: Taps
+) -> tuple[NDArray[Any], Booleans]:
+    """Mix rows of pixels, of which some are valid, with taps down and across."""
+    if method == "average":
+        return _averaged(values, valid, down, across)
+    if method == "mode":
+        return _most_frequent(values, valid, down, across)
+    return _convolved(values, valid, down, across, has_negative=KERNELS[method].has_negative)
 
 
 class Taps(NamedTuple):
@@ -200,7 +201,8 @@ class Taps(NamedTuple):
 
 def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
     target = np.arange(part.start, part.stop)
-    if method in _KERNEL_RADIUS:
+    kernel = KERNELS[method].weight
+    if kernel is not None:
         centre = (target + 0.5) * axis.step + axis.start
         reaching = reach(method, axis.step)
         start = np.floor(centre - reaching + 0.5)
@@ -212,9 +214,9 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
     start, stop = np.maximum(start, 0).astype(np.int64), np.minimum(stop, axis.n_source).astype(np.int64)
     index = start[:, None] + np.arange(max(int((stop - start).max()), 1))
     is_used = index < stop[:, None]
-    if method in _KERNEL_RADIUS:
+    if kernel is not None:
         scale = min(1.0, 1.0 / axis.step)
-        weight = KERNELS[method]((index + 0.5 - centre[:, None]) * scale)
+        weight = kernel((index + 0.5 - centre[:, None]) * scale)
     else:  # the share of each source pixel that the target pixel covers, in source pixels
         weight = np.minimum(index + 1, right[:, None]) - np.maximum(index, left[:, None])
         weight = np.where((stop - start == 1)[:, None], 1.0, weight)
@@ -223,7 +225,7 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
 
 
 def _convolved(
-    values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, *, has_negative: bool = False
+    values: NDArray[Any], valid: Booleans, down: Taps, across: Taps, *, has_negative: bool
 ) -> tuple[Floats, Booleans]:
     """Return the image filtered along rows, then along columns, and its valid mask.
 
@@ -254,7 +256,7 @@ def _convolved(
         valid = total > 0
         if has_negative:
             valid &= longest >= (taps.is_used.sum(axis=1) // 2)[:, None]
-        image = np.where(valid, mixed / np.where(valid, total, 1.0), 0.0)
+        image = np.where(valid, share_out(mixed, total, valid), 0.0)
     return image, np.ones(image.shape, np.bool_) if is_whole else valid
 
 
@@ -263,7 +265,7 @@ def _averaged(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -
     total = _weighted(_weighted(np.where(valid, values, 0).astype(np.float64), across), down)
     weight = _weighted(_weighted(valid.astype(np.float64), across), down)
     has_weight = weight > 0
-    return total / np.where(has_weight, weight, 1.0), has_weight
+    return share_out(total, weight, has_weight), has_weight
 
 
 def _weighted(image: Floats, taps: Taps) -> Floats:
@@ -299,47 +301,6 @@ def _most_frequent(values: NDArray[Any], valid: Booleans, down: Taps, across: Ta
     best = score.argmin(axis=2)[:, :, None]
     chosen: NDArray[Any] = np.take_along_axis(ranked, best, 2)[:, :, 0]
     return chosen, np.asarray(is_used.any(axis=2))
-
-
-def _bilinear(x: Floats) -> Floats:
-    return np.maximum(1.0 - np.abs(x), 0.0)
-
-
-def _cubic(x: Floats) -> Floats:
-    x = np.abs(x)
-    near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
-
-
-def _cubic_spline(x: Floats) -> Floats:
-    x = np.abs(x)
-    near, far = 2 / 3 + x * x * (0.5 * x - 1.0), np.maximum(2.0 - x, 0.0) ** 3 / 6
-    return np.where(x <= 1, near, far)
-
-
-def _lanczos(x: Floats) -> Floats:
-    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
-
-
-KERNELS: dict[str, Callable[[Floats], Floats]] = {
-    "bilinear": _bilinear,
-    "cubic": _cubic,
-    "cubic_spline": _cubic_spline,
-    "lanczos": _lanczos,
-}
-_with_negative = partial(_convolved, has_negative=True)
-_MIXERS: dict[str, Callable[[NDArray[Any], Booleans, Taps, Taps], tuple[NDArray[Any], Booleans]]] = {
-    "bilinear": _convolved,
-    "cubic": _with_negative,
-    "cubic_spline": _convolved,
-    "lanczos": _with_negative,
-    "average": _averaged,
-    "mode": _most_frequent,
-}
-"""Method to the function that mixes source rows, given their valid mask and the taps down and across.
-
-Kernels with negative weights need half of their pixels valid, side by side.
-"""
 
 
 def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodata: Any) -> NDArray[Any]:

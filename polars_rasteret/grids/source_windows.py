@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.assemble.resample import Axis, reach, source_spans
+from polars_rasteret.assemble.kernels import reach
+from polars_rasteret.assemble.resample import Axis, source_spans
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
 from polars_rasteret.geo.crs import is_known

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.assemble.places import METHODS_AT_PLACES
+from polars_rasteret.assemble.kernels import METHODS_AT_POSITIONS
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.answer_grids import AnswerGrids, answer_grids
 from polars_rasteret.grids.choosing import FINEST
@@ -72,11 +72,11 @@ def aligned_bands(
     for band, its_grids in zip(bands, grids, strict=True):
         method = methods.get(band.name, "nearest")
         sources = source_windows(band, its_grids, method)
-        if method not in METHODS_AT_PLACES and sources.is_reprojected.any():
+        if method not in METHODS_AT_POSITIONS and sources.is_reprojected.any():
             label = band.label(int(np.flatnonzero(sources.is_reprojected)[0]))
             raise UsageError(
                 f"{label} is in another CRS, or turned against the grid it is brought onto: resampling={method!r} cannot do "
-                f"that; use one of {', '.join(METHODS_AT_PLACES)}"
+                f"that; use one of {', '.join(METHODS_AT_POSITIONS)}"
             )
         result.append(AlignedBand(rows=band, grids=its_grids, method=method, sources=sources))
     return result

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.assemble.places import values_at
+from polars_rasteret.assemble.at_positions import values_at
 from polars_rasteret.assemble.resample import Axis, Source, resampled
 from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value

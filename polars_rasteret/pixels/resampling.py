@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polars_rasteret.assemble.resample import METHODS
+from polars_rasteret.assemble.kernels import METHODS
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:

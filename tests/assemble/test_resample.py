@@ -13,8 +13,9 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from polars_rasteret.assemble.places import METHODS_AT_PLACES, values_at
-from polars_rasteret.assemble.resample import METHODS, Axis, Source, resampled, source_spans
+from polars_rasteret.assemble.at_positions import values_at
+from polars_rasteret.assemble.kernels import METHODS, METHODS_AT_POSITIONS
+from polars_rasteret.assemble.resample import Axis, Source, resampled, source_spans
 
 HEIGHT, WIDTH = 90, 110
 NODATA = {"uint8": 0, "uint16": None, "int16": -7, "float32": -9999.0}
@@ -178,7 +179,7 @@ def test_pixels_beyond_the_image_are_not_in_the_part_inside():
         assert (values[part] == 5).all()
 
 
-@pytest.mark.parametrize("method", METHODS_AT_PLACES)
+@pytest.mark.parametrize("method", METHODS_AT_POSITIONS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_places_on_a_parallel_grid_have_the_values_of_that_grid(method, dtype):
     pixels, nodata = image(dtype, holes=False), NODATA[dtype]

@@ -1,7 +1,7 @@
 """What are the values of an image at positions that do not follow its rows and columns?
 
-Needed when the target grid is turned or has another CRS: every target pixel then has a position of its own. Null pixels are
-left out and the weights of the others are scaled up. Pure NumPy: nothing is read here.
+Needed when the target grid is turned or has another CRS: every target pixel then has a position of its own. Null pixels take
+no part, as `kernels` says. Pure NumPy: nothing is read here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.assemble.resample import KERNELS, ON_BORDER, Source, reach, rounded
+from polars_rasteret.assemble.kernels import KERNELS, reach, share_out
+from polars_rasteret.assemble.resample import ON_BORDER, Source, rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-METHODS_AT_PLACES = ("nearest", *KERNELS)
-"""Methods that need only the centre of a target pixel, not its outline (so neither ``"average"`` nor ``"mode"``)."""
-
 
 def values_at(
     source: Source,
-    places: tuple[Floats, Floats],
+    positions: tuple[Floats, Floats],
     steps: tuple[float, float],
     image_size: tuple[int, int],
     *,
@@ -37,7 +35,7 @@ def values_at(
     ----------
     source
         The pixels around all positions that lie in the image.
-    places
+    positions
         Rows and columns of the positions, in pixels of the image; two arrays of one shape. Not finite where a target pixel has
         no position.
     steps
@@ -45,20 +43,20 @@ def values_at(
     image_size
         Height and width of the whole image.
     method
-        One of `METHODS_AT_PLACES`.
+        One of `METHODS_AT_POSITIONS`.
     nodata
         As in `resampled`.
 
     Returns
     -------
-    values : dtype of the source, shape of `places`
-    valid : bool, shape of `places`
+    values : dtype of the source, shape of `positions`
+    valid : bool, shape of `positions`
         None when the source has no validity.
-    inside : bool, shape of `places`
+    inside : bool, shape of `positions`
         Whether the position lies in the image.
     """
     with np.errstate(invalid="ignore"):
-        row, col = (np.where(np.isfinite(one), one, -1.0) + ON_BORDER for one in places)
+        row, col = (np.where(np.isfinite(one), one, -1.0) + ON_BORDER for one in positions)
         inside = (row >= 0) & (row < image_size[0]) & (col >= 0) & (col < image_size[1]) & bool(source.values.size)
     values = np.zeros(row.shape, source.values.dtype)
     valid = None if source.valid is None else np.zeros(row.shape, np.bool_)
@@ -81,24 +79,28 @@ def values_at(
             total += weight
             mixed += np.where(weight == 0, 0, source.values[at_row, at_col]) * weight
     is_mixed = total > 0
-    mixed = mixed / np.where(is_mixed, total, 1.0)
+    mixed = share_out(mixed, total, is_mixed)
     blank = own if nodata is None else np.full(len(own), nodata, own.dtype)
     values[inside] = np.where(is_mixed, rounded(mixed, is_mixed, own.dtype, nodata), blank)
     valid[inside] = is_mixed
     return values, valid, inside
 
 
-def _taps(place: Floats, step: float, first: int, n_pixels: int, method: str) -> list[tuple[NDArray[np.int64], Floats]]:
+def _taps(
+    position: Floats, step: float, first: int, n_pixels: int, method: str
+) -> list[tuple[NDArray[np.int64], Floats]]:
     """Return the source pixels under the kernel of each position along one axis, first to last.
 
     Each entry is one tap: an index into the source and a weight per position. The weight is 0 beyond the source.
     """
     reaching = float(reach(method, step))
-    start = np.floor(place - reaching + 0.5).astype(np.int64)
+    start = np.floor(position - reaching + 0.5).astype(np.int64)
+    kernel = KERNELS[method].weight
+    assert kernel is not None
     taps = []
     for at in range(int(np.ceil(2 * reaching)) + 1):
         index = start + at
-        weight = KERNELS[method]((index + 0.5 - place) / max(step, 1.0))
+        weight = kernel((index + 0.5 - position) / max(step, 1.0))
         is_there = (index >= first) & (index < first + n_pixels)
         taps.append((np.clip(index - first, 0, n_pixels - 1), np.where(is_there, weight, 0.0)))
     return taps
