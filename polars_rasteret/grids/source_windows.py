@@ -13,11 +13,8 @@ import numpy as np
 
 from polars_rasteret.assemble.kernels import reach
 from polars_rasteret.assemble.resample import Axis, source_spans
-from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
-from polars_rasteret.geo.crs import is_known
-from polars_rasteret.grids.reprojection import extent_and_step, pixel_positions
-from polars_rasteret.grids.world_copies import N_COPIES, columns_per_period, meets_copies, shift_to_image, wraps_around
+from polars_rasteret.grids.answer_placement import placement
+from polars_rasteret.grids.world_copies import N_COPIES, columns_per_period, meets_copies, wraps_around
 from polars_rasteret.plan.overviews import overview_levels
 
 if TYPE_CHECKING:
@@ -25,7 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.errors import UsageError
     from polars_rasteret.grids.answer_grids import AnswerGrids
+    from polars_rasteret.grids.answer_placement import Placement
     from polars_rasteret.grids.bands import BandOnGrids
     from polars_rasteret.grids.pixel_grid import PixelGrids
 
@@ -68,23 +67,6 @@ class SourceWindows:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Placement:
-    """Where the answers lie on the images of a band, in pixels of full resolution."""
-
-    is_read: Booleans
-    faults: Mapping[int, UsageError]
-    others: Ints
-    """Rows whose answer has the pixel borders of another grid."""
-    is_reprojected: Booleans
-    extent: Floats
-    """``first_row, last_row, first_col, last_col``, shape (n, 4)."""
-    pixels: Floats
-    """Height and width of the part of the image that the answer shows, shape (n, 2)."""
-    image_size: Ints
-    """Height and width of the image, shape (n, 2)."""
-
-
-@dataclass(slots=True, kw_only=True)
 class _Levels:
     """The image that each row is read from."""
 
@@ -101,7 +83,7 @@ def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str) -> Sour
     """
     grids = band.grids
     answer_size = np.maximum(np.stack([answers.height, answers.width], axis=1), 1)
-    placed = _placement(band, grids, answers, answer_size)
+    placed = placement(band, grids, answers, answer_size)
     levels = _levels(band, answers, placed, answer_size, method)
     _read_copies(band, grids, placed, levels)
     scale = placed.image_size / levels.size
@@ -131,41 +113,7 @@ def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str) -> Sour
     )
 
 
-def _placement(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, answer_size: Ints) -> _Placement:
-    """Return where the answers lie on the images: as they are on their own lattice, moved from others, or reprojected."""
-    is_read = band.is_read & answers.has_grid
-    rows = np.flatnonzero(is_read)
-    extent, is_reprojected = answers.extent.copy(), np.zeros(len(is_read), np.bool_)
-    image_size = np.ones((len(is_read), 2), np.int64)
-    image_size[rows] = np.stack([grids.height[rows], grids.width[rows]], axis=1)
-    others = rows[grids.lattice_id[rows] != answers.image.lattice_id[rows]] if len(rows) else rows
-    faults = _unrelated(band, grids, answers, others) if len(others) else {}
-    if faults:
-        is_read[list(faults)] = False
-        others = others[is_read[others]]
-    if len(others):
-        extent[others], is_parallel = _moved(answers, grids.transform, others)
-        is_reprojected[others] = ~(is_parallel & (grids.crs[others] == answers.crs[others]))
-        period = columns_per_period(grids.taken(others))
-        extent[others, 2:] += shift_to_image(extent[others], period, image_size[others, 1])[:, None]
-    pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
-    for row in np.flatnonzero(is_reprojected).tolist():
-        extent[row], step = extent_and_step(
-            pixel_positions(answers, row, grids.grid(row)), (int(image_size[row, 0]), int(image_size[row, 1]))
-        )
-        pixels[row] = step * answer_size[row]
-    return _Placement(
-        is_read=is_read,
-        faults=faults,
-        others=others,
-        is_reprojected=is_reprojected,
-        extent=extent,
-        pixels=pixels,
-        image_size=image_size,
-    )
-
-
-def _levels(band: BandOnGrids, answers: AnswerGrids, placed: _Placement, answer_size: Ints, method: str) -> _Levels:
+def _levels(band: BandOnGrids, answers: AnswerGrids, placed: Placement, answer_size: Ints, method: str) -> _Levels:
     """Return the image that each row is read from: an overview where the answer is coarser than full resolution."""
     pixels, size = placed.pixels, placed.image_size.copy()
     level = np.zeros(len(size), np.int64)
@@ -184,7 +132,7 @@ def _levels(band: BandOnGrids, answers: AnswerGrids, placed: _Placement, answer_
     return _Levels(level=level, size=size, copy_step=np.zeros(len(size), np.int64))
 
 
-def _read_copies(band: BandOnGrids, grids: PixelGrids, placed: _Placement, levels: _Levels) -> None:
+def _read_copies(band: BandOnGrids, grids: PixelGrids, placed: Placement, levels: _Levels) -> None:
     """Let rows whose answer reaches a copy of the image, one period of x away, read along the copies."""
     rows = np.flatnonzero(placed.is_read) if wraps_around(band.windows) else placed.others
     rows = rows[~placed.is_reprojected[rows]]
@@ -212,7 +160,7 @@ def _level_of_copies(sizes: Sequence[tuple[int, int]], level: int, period: float
 
 
 def _spans(  # noqa: PLR0917 - one argument per step before
-    scaled: Floats, axes: Floats, answer_size: Ints, placed: _Placement, levels: _Levels, method: str
+    scaled: Floats, axes: Floats, answer_size: Ints, placed: Placement, levels: _Levels, method: str
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return ``row_start, row_stop, col_start, col_stop`` of the pixels that answers are made of, within the image."""
     along_copies = np.where(levels.copy_step > 0, N_COPIES * levels.copy_step, levels.size[:, 1])
@@ -228,36 +176,3 @@ def _spans(  # noqa: PLR0917 - one argument per step before
         spans += [start, np.maximum(start, stop)]
     row_start, row_stop, col_start, col_stop = spans
     return row_start, row_stop, col_start, col_stop
-
-
-def _unrelated(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, rows: Ints) -> dict[int, UsageError]:
-    """Return the rows in which the grid of the answer and that of the band cannot be related, with the reason."""
-    own_crs, answer_crs = grids.crs[rows], answers.crs[rows]
-    unplaced = ~(np.isfinite(grids.transform[rows]) & np.isfinite(answers.image.transform[rows])).all(axis=1)
-    unnamed = (own_crs != answer_crs) & np.array(
-        [not (is_known(one) and is_known(other)) for one, other in zip(own_crs, answer_crs, strict=True)], np.bool_
-    )
-    return {
-        row: UsageError(
-            f"{band.label(row)} lies on another pixel grid than the band it is to line up with, and one of them has no "
-            "georeferencing to bring it there; read these bands in separate calls"
-        )
-        for row in rows[unplaced | unnamed].tolist()
-    }
-
-
-def _moved(answers: AnswerGrids, transform: Floats, rows: Ints) -> tuple[Floats, Booleans]:
-    """Return the extents of answers in pixels of another image of the same CRS, and whether its axes are parallel to theirs."""
-    row_start, row_stop, col_start, col_stop = answers.extent[rows].T
-
-    def moved(row: Floats, col: Floats) -> tuple[Floats, Floats]:
-        return pixel_coordinates(transform[rows], *map_coordinates(answers.image.transform[rows], row, col))
-
-    first, last, corner = moved(row_start, col_start), moved(row_stop, col_stop), moved(row_start, col_stop)
-    extent = np.stack([first[0], last[0], first[1], last[1]], axis=1)
-    whole = np.round(extent)
-    extent = np.where(np.abs(extent - whole) <= BORDER_TOLERANCE_PX, whole, extent)
-    is_parallel = (np.abs(corner[0] - first[0]) < BORDER_TOLERANCE_PX) & (
-        np.abs(corner[1] - last[1]) < BORDER_TOLERANCE_PX
-    )
-    return extent, is_parallel & (last[0] > first[0]) & (last[1] > first[1])
