@@ -3,18 +3,22 @@
 ``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package,
 arrows of import pointing up the list only::
 
-    errors, schema, options, profile   what crosses every border: errors, dtypes, defaults, counts (`hrefs`: what is shown)
-    geo/         pure geometry on arrays: affine grids, CRSs, geometries, footprints
-    tiff/        the format, no I/O: header, georeference, tile table, codec
+    errors, schema, options, profile, hrefs, arguments, display
+                 errors, dtypes, defaults, counts, hrefs in messages, checks of arguments, tables for terminals
+    geo/         pure geometry on arrays: affine transforms, CRSs, areas, footprints
+    tiff/        the file format, no I/O: header, georeference, tile offsets, codec
     plan/        pure: windows and masks to tiles to requests, pairs by boxes, costs
-    fetch/       pixel bytes: sources, stores, scheduler, cache (the only effects)
-    assemble/    pure: pixels into answers, masks and casts
-    engine       windows in, pixels out: the only module that knows all stages
-    frame/       the Polars faces: expressions, verbs, predicate splitting, units, estimates
-    collection/  scan, sink and questions of collections
+    fetch/       bytes: sources, stores, scheduler, cache (the only effects)
+    assemble/    pure: decoded pixels into answers, resampling kernels, nodata and casts
+    engine/      windows in, pixels out: the only package that knows all stages
+    grids/       pixel grids: choosing one, windows on grids, reprojection
+    pixels/      points, windows and neighbourhoods of raster columns; valid masks
+    pairing/     which records answer which rows
+    frame/       the Polars faces: expressions, verbs, predicates, batches, estimates
+    collection/  opening, writing and querying collections
     ingest/      files and tables into collections
-    namespaces   registers ``.raster``
-    testing      public fakes and small files for tests and examples
+    namespaces/  registers ``.raster``
+    testing/     public fakes and small files for tests and examples
 
 Heavy parts are imported when they are first used.
 """

@@ -221,8 +221,8 @@ def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[ND
     lon, lat, index = lon[finite], np.clip(lat[finite], -90, 90), np.flatnonzero(finite)
     closed = np.concatenate([lon, lon[:, :1]], axis=1)
     step = np.diff(closed, axis=1)
-    turn = -360 * np.round(step / 360)
-    closed[:, 1:] += np.cumsum(turn, axis=1)
+    unwrap = -360 * np.round(step / 360)
+    closed[:, 1:] += np.cumsum(unwrap, axis=1)
     winding = closed[:, -1] - closed[:, 0]
     lon = closed[:, :-1]
 
@@ -232,11 +232,11 @@ def lonlat_rings(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[ND
     ymin, ymax = lat.min(axis=1), lat.max(axis=1)
     shift = -360 * np.floor(((xmin + xmax) / 2 + 180) / 360)
     lon, xmin, xmax = lon + shift[:, None], xmin + shift, xmax + shift
-    # Rounding must not turn an image that ends at the antimeridian into one that crosses it.
+    # Rounding must not make an image cross the antimeridian that only ends there.
     lon = np.where(np.abs(np.abs(lon) - 180) < EPSILON, np.sign(lon) * 180.0, lon)
     xmin, xmax = lon.min(axis=1), lon.max(axis=1)
 
-    steep = (np.abs(lat).max(axis=1) > _NEAR_POLE) & (np.abs(turn).sum(axis=1) > 0)
+    steep = (np.abs(lat).max(axis=1) > _NEAR_POLE) & (np.abs(unwrap).sum(axis=1) > 0)
     polar = (np.abs(winding) > 180) | steep
     whole = polar | (xmax - xmin >= 360 - EPSILON)
     crossing = ~whole & ((xmin < -180) | (xmax > 180))
