@@ -17,21 +17,21 @@ Readers
     A reader takes no lock. It takes the Parquet files whose names do not begin with ``.`` or ``_``, without those that the
     journal names, and looks twice, so that it sees the collection before a change or after it (`parts`).
 Writers
-    Every writer takes the lock, waits ``wait_s`` for it, and is told when it is not to be had; without locks nothing is changed.
+    Every writer takes the lock, waits ``wait_s`` for it, and raises when it cannot have it; without locks nothing is changed.
     An append writes its parts to its stage first, and holds the lock while they take their place. `compact`, `remove`, `refresh`,
-    an append to one file, and a build hold it from their first look to their end, and work on the parts of that look.
-    A writer begins by deleting what the journal names, then the journal, then stages whose writer is dead.
+    an append to one file, and a build hold the lock from their first look to their end, and work on the parts of that look.
+    A writer begins by deleting the files that the journal names, then the journal, then stages whose writer is dead.
 A change
-    One new part, and none that goes, takes its place by a rename. Otherwise the journal first names the parts to come; they take
-    their places, which nobody sees; then the journal names the parts that go, in one rename, and from then on the change is done.
-    These are deleted, then the journal. One file is replaced by a rename.
+    A change of one new part, and none that goes, is one rename. Any other change has four steps. The journal names the new parts;
+    they take their places, which no reader sees; the journal names the old parts instead, in one rename, by which the change is
+    done; the old parts are deleted, then the journal. A collection that is one file is replaced by a rename.
 A build into one file
-    It grows as a collection of its own in the folder ``.building``. The lease says which file it began with: when that has
-    changed, the parts are dropped. The lease goes before the parts go.
+    The build grows as a collection of its own in the folder ``.building``. The lease names the file that the build began with;
+    when that file has changed, the parts are dropped. The lease is deleted before the parts are.
 Loss of power
-    Files, and the folders that name them, are brought to the disk before the next step relies on them.
+    Files, and the folders that name them, reach the disk itself before the next step relies on them.
 
-A writer may be killed before any of its steps. No row is lost and none is there twice, whatever step it was::
+A writer may be killed before any of its steps. No row is lost, and none is there twice, whichever step it was::
 
     step              what a kill just before it leaves; the next writer mends it
     ----------------  ------------------------------------------------------------------------------
@@ -51,17 +51,17 @@ A writer may be killed before any of its steps. No row is lost and none is there
     delete lock       what was decided, and a lock file that nobody holds
     drop folder       what was decided, and an empty folder
 
-A plan that was made before a change names the parts of then. It reads them all, or fails as a whole with the name of the one that
-is gone, because old parts are deleted at once (other programs take every Parquet file in a folder for a part): scan again. On
-Windows a part that is open cannot be deleted: the journal goes on naming it, and the next writer tries again; one file that is
-open cannot be replaced, which is a FetchError.
+A plan that was made before a change names the parts of that time. It reads all of them, or fails as a whole with the name of the
+part that is gone: scan again. Old parts are deleted at once, because other programs take every Parquet file in a folder for a
+part. On Windows a part that is open cannot be deleted; then the journal keeps its name, and the next writer tries again. A
+collection of one file that is open there cannot be replaced, which is a FetchError.
 
-In an object store there are no locks. One object is replaced by a conditional PUT, so an append happens or is tried again. A part
-in a folder is one PUT: appends beside each other are safe; an append of several parts, an overwrite, `compact`, `remove` and
-`refresh` take several steps, so let them have the folder for themselves. Tables that many change at once are what table formats
-are for.
+An object store has no locks. One object is replaced by a conditional PUT, so an append happens or is tried again. A part in a
+folder is one PUT, so appends beside each other are safe. An append of several parts, an overwrite, `compact`, `remove` and
+`refresh` take several steps, so let each of them have the folder for itself. Use a table format for tables that many writers
+change at once.
 
-The folder may be a stranger's. Journal and lease are believed when they name plain parts inside the folder only
-(`untrusted_files`), no link is followed on the way to a file that is deleted or replaced, and locks and
-stages are not opened through links.
+The folder may be a stranger's. Journal and lease are believed only when they name plain parts inside the folder
+(`untrusted_files`). No link is followed on the way to a file that is deleted or replaced, and locks and stages are not opened
+through links.
 """

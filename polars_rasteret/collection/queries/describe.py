@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Description(Facts):
-    """What `describe` found; prints as a table and renders as HTML in a notebook."""
+    """The summary of a collection; prints as a table and renders as HTML in a notebook."""
 
     n_records: int
     bands: dict[str, pl.DataType]
@@ -29,13 +29,13 @@ class Description(Facts):
     start: dt.datetime | None
     end: dt.datetime | None
     bounds: tuple[float, float, float, float] | None
-    """Longitude and latitude; xmin > xmax when a record crosses the antimeridian."""
+    """``(xmin, ymin, xmax, ymax)`` in longitude and latitude; xmin > xmax when a record crosses the antimeridian."""
     crs: tuple[str, ...]
     collections: tuple[str, ...]
 
     @property
     def table(self) -> pl.DataFrame:
-        """One row per fact: ``what``, ``value``."""
+        """The summary as a frame with one row per fact: ``what``, ``value``."""
         facts = {"records": f"{self.n_records:,}"}
         if self.collections:
             facts["collections"] = _some(self.collections)
@@ -53,7 +53,7 @@ class Description(Facts):
 
 
 def describe(lf: pl.LazyFrame) -> Description:
-    """Describe a collection: records, time, place, CRSs, bands with their pixel dtypes, what is missing. Reads no pixel.
+    """Return a summary of a collection: records, time, place, CRSs, bands, pixel dtypes and what is missing. Reads no pixel.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Where are the records, and in which coordinate reference systems?
 
-Answers from ``bbox``, else ``geometry``, else the raster columns themselves; reads no pixel.
+The answers come from ``bbox``, else ``geometry``, else the raster columns themselves. No pixel is read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIDES = ["xmin", "ymin", "xmax", "ymax"]
 
 
 def bands(lf: pl.LazyFrame) -> list[str]:
-    """Name the bands of a collection: its raster columns, in order.
+    """Return the names of the bands of a collection: its raster columns, in order.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def bands(lf: pl.LazyFrame) -> list[str]:
 
 
 def bounds(lf: pl.LazyFrame) -> tuple[float, float, float, float]:
-    """Give ``(xmin, ymin, xmax, ymax)`` of all records, in longitude and latitude.
+    """Return ``(xmin, ymin, xmax, ymax)`` of all records, in longitude and latitude.
 
     xmin > xmax when a record crosses the antimeridian.
 
@@ -64,7 +64,7 @@ def bounds(lf: pl.LazyFrame) -> tuple[float, float, float, float]:
 
 
 def crs(lf: pl.LazyFrame) -> list[str]:
-    """Give the distinct CRSs of the rasters, sorted: ``EPSG:n``, or WKT2 where there is no code.
+    """Return the distinct CRSs of the rasters, sorted: ``EPSG:n``, or WKT2 where there is no code.
 
     Examples
     --------
@@ -91,13 +91,13 @@ def crs(lf: pl.LazyFrame) -> list[str]:
 
 
 def bounds_array(bbox: pl.Series) -> NDArray[np.float64]:
-    """Give a ``bbox`` column as an array of shape (n, 4), NaN where null."""
+    """Return a ``bbox`` column as an array of shape (n, 4), NaN where null."""
     fields = bbox.struct.unnest().select(pl.col(side).cast(pl.Float64) for side in _SIDES)
     return np.stack([column.to_numpy() for column in fields.iter_columns()], axis=1).astype(np.float64)
 
 
 def bbox_series(bounds: NDArray[np.float64], name: str = "bbox") -> pl.Series:
-    """Give bounds of shape (n, 4) as a ``bbox`` column, null where NaN."""
+    """Return bounds of shape (n, 4) as a ``bbox`` column, null where NaN."""
     sides = pl.DataFrame(
         {side: bounds[:, number] for number, side in enumerate(_SIDES)}, schema=dict.fromkeys(_SIDES, pl.Float64)
     )
@@ -108,7 +108,7 @@ def bbox_series(bounds: NDArray[np.float64], name: str = "bbox") -> pl.Series:
 
 
 def place_expression(lf: pl.LazyFrame) -> pl.Expr:
-    """Give an expression for the ``bbox`` of each row, from what the frame has."""
+    """Return an expression for the ``bbox`` of each row: from ``bbox``, else ``geometry``, else the rasters."""
     schema = lf.collect_schema()
     if is_bbox(schema.get("bbox")):
         return pl.col("bbox")
@@ -127,12 +127,15 @@ def place_expression(lf: pl.LazyFrame) -> pl.Expr:
 
 
 def is_bbox(dtype: pl.DataType | None) -> bool:
-    """Say whether a dtype is a ``bbox``: a Struct with the four sides."""
+    """Return whether a dtype is a ``bbox``: a Struct with the four sides."""
     return isinstance(dtype, pl.Struct) and {field.name for field in dtype.fields} >= set(_SIDES)
 
 
 def with_places(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add ``geometry`` and ``bbox`` where they are missing, made of the rasters; `bbox` encloses a given geometry too."""
+    """Return the frame with ``geometry`` and ``bbox``, made from the rasters where missing.
+
+    A new ``bbox`` encloses a given geometry too.
+    """
     has_geometry, has_bbox = frame.schema.get("geometry") == pl.Binary, is_bbox(frame.schema.get("bbox"))
     if has_geometry and has_bbox:
         return frame
@@ -150,13 +153,13 @@ def with_places(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def grid_expression(band: str) -> pl.Expr:
-    """Give the part of a raster column that says where it is."""
+    """Return an expression for the fields of a raster column that place it on Earth."""
     fields = [pl.col(band).struct.field(name) for name in GRID_FIELDS]
     return pl.struct(fields).alias(band)
 
 
 def grid_footprints(columns: Sequence[pl.Series]) -> list[Footprints]:
-    """Give the outlines of columns of grids (see `grid_expression`), each distinct grid computed once."""
+    """Return the outlines of each column of grids (see `grid_expression`); each distinct grid is computed once."""
     frame = pl.concat([column.rename("grid") for column in columns]).struct.unnest()
     distinct = frame.unique(maintain_order=True).with_row_index("_number")
     numbered = frame.join(distinct, on=frame.columns, how="left", nulls_equal=True, maintain_order="left")
@@ -186,7 +189,7 @@ def _bbox_of_grids(column: pl.Series) -> pl.Series:
 
 
 def _united(outlines: Sequence[Footprints], n_rows: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    """Give the union of the outlines of each row, and bounds that enclose them."""
+    """Return the union of the outlines of each row, and bounds that enclose that union."""
     united = np.full(n_rows, None, dtype=object)
     bounds = np.full((n_rows, 4), np.nan)
     for one in outlines:

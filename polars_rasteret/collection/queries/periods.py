@@ -1,4 +1,4 @@
-"""What stretch of time did the caller mean, and which records lie in it?
+"""Which period of time did the caller mean, and which records overlap it?
 
 ``"2024"``, ``"2024-01"``, ``"2024-01-01/2024-01-31"``, tuples, dates, instants. A day, month or year counts in full, its last
 moment included; an instant is itself.
@@ -25,14 +25,14 @@ _CALENDAR = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `start` to `stop`; None is open. `stop` itself belongs to it only when `closed`."""
+    """The time from `start` to `stop`; None is open. `stop` itself belongs to the period only when `closed`."""
 
     start: dt.datetime | None
     stop: dt.datetime | None
     closed: bool
 
     def holds(self, begin: pl.Expr, end: pl.Expr) -> pl.Expr:
-        """Say whether the stretch from `begin` to `end` overlaps this one."""
+        """Return an expression that is true where the time from `begin` to `end` overlaps this period."""
         parts = []
         if self.start is not None:
             parts.append(end >= pl.lit(self.start, dtype=TIME))
@@ -43,7 +43,7 @@ class Period:
 
 
 def period_of(given: Any) -> Period:
-    """Understand a period.
+    """Return the period that a caller described: text, a date, an instant, or a pair of them.
 
     Raises
     ------
@@ -69,7 +69,9 @@ def period_of(given: Any) -> Period:
 
 
 def in_period(period: Period, schema: dict[str, DataType]) -> pl.Expr:
-    """Say which records overlap a period: by start_datetime..end_datetime where they have both, else by datetime.
+    """Return an expression that is true for records that overlap a period.
+
+    Records are placed by start_datetime..end_datetime where they have both, else by datetime.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def in_period(period: Period, schema: dict[str, DataType]) -> pl.Expr:
 
 
 def in_hive_folders(period: Period, schema: dict[str, DataType]) -> pl.Expr | None:
-    """Say which ``year`` and ``month`` folders can hold the period; None when the frame has no such columns.
+    """Return an expression for the ``year`` and ``month`` folders that can hold the period; None without such columns.
 
     Folders are named by a record's ``datetime``, so records with an interval of their own are let through.
     """
@@ -126,7 +128,7 @@ def in_hive_folders(period: Period, schema: dict[str, DataType]) -> pl.Expr | No
 
 
 def _moment(value: Any, given: Any) -> tuple[dt.datetime | None, dt.datetime | None, bool]:
-    """Give start, stop, and whether stop belongs to it, of one end of a period."""
+    """Return start and stop of one end of a period, and whether stop belongs to it."""
     if value is None or (isinstance(value, str) and value.strip() in ("", "..")):
         return None, None, False
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 """Which records meet this geometry or box?
 
-Two steps: a comparison of ``bbox`` fields that lands in the Parquet scan and skips row groups, then the exact footprint as a
-column that is filtered on and dropped (a UDF inside ``.filter`` on a scan would run on far more rows).
+There are two steps. A comparison of ``bbox`` fields lands in the Parquet scan and skips row groups. Then the exact footprint is
+compared in a column that is filtered on and dropped (a UDF inside ``.filter`` on a scan would run on far more rows).
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ def intersects(lf: pl.LazyFrame, geometry_or_bounds: Any, crs: Any = None) -> pl
         A shapely geometry, WKB, anything with ``__geo_interface__``, several of these in a list, Series or GeoDataFrame, or
         ``(minx, miny, maxx, maxy)``; minx > maxx is a box across the antimeridian.
     crs
-        Of what you pass. None: what a GeoDataFrame, GeoArrow metadata or EWKB state, else longitude and latitude.
+        CRS of `geometry_or_bounds`. None: the one that a GeoDataFrame, GeoArrow metadata or EWKB state, else longitude and
+        latitude.
 
     Returns
     -------
     LazyFrame
-        Records without a place are left out; touching counts.
+        The records that meet it; touching counts. Records without a place are left out.
 
     Examples
     --------
@@ -89,12 +90,12 @@ def intersecting(lf: pl.LazyFrame, geometry: Any) -> pl.LazyFrame:
 
 
 def lonlat_geometry(geometry_or_bounds: Any, crs: Any = None) -> Any:
-    """Give what a caller passed as a shapely geometry in longitude and latitude, split at the antimeridian.
+    """Return a caller's geometry or box as a shapely geometry in longitude and latitude, split at the antimeridian.
 
     Raises
     ------
     UsageError
-        When it is not a geometry or box, is empty, has no place in longitude and latitude, or states another CRS than `crs`.
+        When the value is no geometry or box, is empty, has no place in longitude and latitude, or states another CRS than `crs`.
     """
     if isinstance(crs, str) and crs == "native":
         raise UsageError("crs='native' has no meaning here: the records have different CRSs; say which one you pass")
@@ -120,7 +121,7 @@ def lonlat_geometry(geometry_or_bounds: Any, crs: Any = None) -> Any:
 
 
 def _agreed(passed: Any, stated: Any, what: str) -> str:
-    """Settle a CRS that is passed, stated, or longitude and latitude; what is passed and stated must agree."""
+    """Return the CRS that was passed, else the stated one, else longitude and latitude. A passed and a stated CRS must agree."""
     if stated is None:
         return normalize_crs(LONLAT if passed is None else passed)
     crs = normalize_crs(stated)
@@ -130,7 +131,7 @@ def _agreed(passed: Any, stated: Any, what: str) -> str:
 
 
 def _are_several(value: Any) -> bool:
-    """Say whether these are geometries, not one geometry or the four numbers of a box."""
+    """Return whether a value is several geometries, not one geometry or the four numbers of a box."""
     if isinstance(value, pl.Series) or (hasattr(value, "to_crs") and hasattr(value, "geometry")):
         return True
     if isinstance(value, str | bytes | bytearray | memoryview) or not isinstance(value, Sequence | np.ndarray):
@@ -139,12 +140,12 @@ def _are_several(value: Any) -> bool:
 
 
 def shapely_geometry(value: Any) -> Any:
-    """Give a shapely geometry from one, WKB or EWKB, WKT, or anything with ``__geo_interface__`` (or that dict).
+    """Return a shapely geometry made from one, from WKB, EWKB or WKT, or from anything with ``__geo_interface__`` (or that dict).
 
     Raises
     ------
     UsageError
-        When it is none of these.
+        When the value is none of these.
     """
     if isinstance(value, shapely.Geometry):
         return value
@@ -204,7 +205,7 @@ def _lonlat_box(box: tuple[float, float, float, float]) -> Any:
 
 
 def _thin(west: float, south: float, east: float, north: float) -> Any:
-    """Give a box without width or height, which as a polygon would be invalid."""
+    """Return a line or point for a box without width or height, which as a polygon would be invalid."""
     if west == east and south == north:
         return shapely.Point(west, south)
     return shapely.LineString([(west, south), (east, north)])
@@ -227,7 +228,7 @@ def _projected_box(box: tuple[float, float, float, float], source: str) -> Any:
 
 
 def _projected(geometry: Any, source: str) -> Any:
-    """Bring a geometry to longitude and latitude, with edges that follow the projection."""
+    """Return a geometry in longitude and latitude, with edges that follow the projection."""
     west, south, east, north = shapely.bounds(geometry)
     size = max(east - west, north - south)
     if size > 0:
@@ -251,12 +252,12 @@ def _projected(geometry: Any, source: str) -> Any:
 
 
 def union_of(geometries: Any, crs: Any = None) -> Any:
-    """Give one longitude/latitude geometry that covers all that a caller passed: one geometry, a list, a GeoDataFrame, WKB.
+    """Return one longitude/latitude geometry that covers all geometries of a caller: one, a list, a GeoDataFrame, WKB.
 
     Raises
     ------
     UsageError
-        When there is none, one cannot be understood, or one states another CRS than `crs`.
+        When there is no geometry, one cannot be understood, or one states another CRS than `crs`.
     """
     if hasattr(geometries, "to_crs") and hasattr(geometries, "geometry"):
         # A GeoDataFrame or GeoSeries knows its CRS.
@@ -284,7 +285,7 @@ def union_of(geometries: Any, crs: Any = None) -> Any:
 
 
 class _Meets:
-    """Whether shapes meet one geometry; holds it as WKB so that a plan with it can be pickled."""
+    """Tests whether shapes meet one geometry, which is held as WKB so that a plan with this test can be pickled."""
 
     def __init__(self, wkb: bytes) -> None:
         self._wkb = wkb

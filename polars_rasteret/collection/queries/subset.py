@@ -1,6 +1,6 @@
-"""Which records match the usual filter words?
+"""Which records match the usual filters: box, time, geometries, cloud cover, split?
 
-Each word becomes a plain Polars filter on the collection's own columns, so that it lands in the Parquet scan.
+Each filter becomes a plain Polars predicate on the columns of the collection, so that it lands in the Parquet scan.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def subset(
     split: str | Sequence[str] | None = None,
     split_column: str = "split",
 ) -> pl.LazyFrame:
-    """Keep the records that match every word given.
+    """Keep the records that match every filter given.
 
     Parameters
     ----------
@@ -42,20 +42,20 @@ def subset(
     datetime
         ``"2024"``, ``"2024-01"``, ``"2024-01-01/2024-01-31"``, ``"2024-01-01/.."``, a date, an instant with a zone, or a pair
         of them. The last day (or month, or year) counts in full. Records with ``start_datetime`` and ``end_datetime`` match
-        when that stretch overlaps.
+        when the time between them overlaps.
     geometries
         Geometries in longitude and latitude, or a GeoDataFrame: the footprint meets any of them.
     cloud_cover_lt
-        ``eo:cloud_cover`` is below this; records without one are left out.
+        Keep records with ``eo:cloud_cover`` below this; records without one are left out.
     split
         Value, or values, of `split_column`.
     split_column
-        Where the split is.
+        Name of the column that holds the split.
 
     Raises
     ------
     UsageError
-        When no word is given, a word does not fit, or its column is missing.
+        When no filter is given, a value does not fit, or the column of a filter is missing.
 
     Examples
     --------

@@ -30,7 +30,7 @@ def list_collections(
     Parameters
     ----------
     folder
-        Local, or a folder of an object store.
+        A local folder, or a folder of an object store.
     storage_options, credential_provider
         As in `polars.scan_parquet`.
 
@@ -38,7 +38,7 @@ def list_collections(
     -------
     DataFrame
         ``name``, ``path``, ``records`` (Int64), ``bands`` (List(String)), ``parts`` (Int64) and ``bytes`` (Int64, null where
-        unknown), sorted by name. What is not a collection is left out.
+        unknown), sorted by name. Files and folders that are no collection are left out.
 
     Raises
     ------

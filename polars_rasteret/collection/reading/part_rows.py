@@ -1,6 +1,6 @@
 """What are the rows of one part?
 
-Read as they are stored, without what other parts of the collection would make of them.
+Rows are read as they are stored, before other parts of the collection widen their dtypes or add columns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_part(part: Part, **options: Any) -> pl.DataFrame:
-    """Read all columns of one part as they are stored, geometry as plain WKB, and `UNREAD`."""
+    """Read all columns of one part as they are stored, with geometry as plain WKB, and the column `UNREAD`."""
     frame = pl.read_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
     extensions = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
     frame = frame.with_columns(pl.col(name).ext.storage() for name in extensions)
@@ -40,6 +40,6 @@ def _unread(part: Part, n_rows: int, **options: Any) -> pl.Series:
 
 
 def n_records(part: Part, **options: Any) -> int:
-    """Count the records of one part by its footer."""
+    """Return the number of records of one part, from its footer."""
     scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
     return int(scan.select(pl.len()).collect().item())

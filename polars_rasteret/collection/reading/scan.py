@@ -1,7 +1,7 @@
 """How is a collection opened as a LazyFrame?
 
-One Parquet scan over all parts where they can share one, so that filters skip parts and row groups and only selected columns are
-read. Parts that need something else are scans of their own, put below each other.
+Parts share one Parquet scan where they can, so that filters skip parts and row groups, and only selected columns are read. The
+other parts are scans of their own; all scans are concatenated.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ def scan_collection(
     """Open a collection: a Parquet file, a folder of parts (hive folders too), a glob, or a list of these; local or remote.
 
     Only footers are read here. Parts may differ in pixel dtype and in columns: each band gets the smallest dtype that holds
-    all its parts, a column that a part does not have is null there. Filters on columns and on the fields of ``bbox`` skip row
+    the values of all parts, a column that a part does not have is null there. Filters on columns and on ``bbox`` fields skip row
     groups.
 
     Parameters
     ----------
     path
-        Local, ``s3://``, ``gs://``, ``az://``, ``hf://`` or http(s) (one file; HTTP has no listing). Of a list, records come in
-        the order of the list.
+        A local path, ``s3://``, ``gs://``, ``az://``, ``hf://`` or http(s) (one file; HTTP has no listing). Of a list, records
+        come in the order of the list.
     storage_options, credential_provider
-        As in `polars.scan_parquet`; for the Parquet files only, pixels use ``configure_store``.
+        As in `polars.scan_parquet`; for the Parquet files only. Pixels use ``configure_store``.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def scan_collection(
     Raises
     ------
     UsageError
-        When nothing is there, it is not a collection, or its parts do not fit together.
+        When nothing is there, the files are no collection, or the parts do not fit together.
 
     Examples
     --------
@@ -106,12 +106,12 @@ def scan_collection(
 
 
 def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFrame:
-    """Open these parts of a collection, and no other ones, as they are stored; `target` is what to call it in an error.
+    """Open some parts of a collection, and no other ones, as they are stored; errors name the collection as `target`.
 
     Raises
     ------
     UsageError
-        When they are not parts of a collection, or do not fit together.
+        When the files are not parts of a collection, or do not fit together.
     """
     schemas = [read_schema(part, **options) for part in parts]
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
@@ -134,12 +134,12 @@ def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFra
 
 
 def storage_dtype(dtype: pl.DataType) -> pl.DataType:
-    """Give the plain dtype below an extension type, any other dtype as it is."""
+    """Return the plain dtype below an extension type, any other dtype unchanged."""
     return instance(dtype.ext_storage()) if isinstance(dtype, pl.BaseExtension) else dtype
 
 
 def _what_it_needs(schema: Columns, plain: Columns, target: Columns) -> tuple[Any, ...]:
-    """Say what keeps a part from sharing a scan: its extension columns, and bands whose dtype cannot be widened (all null)."""
+    """Return what keeps a part from sharing a scan: extension columns, and all-null bands whose dtype cannot be widened."""
     extensions = tuple((name, str(dtype)) for name, dtype in schema.items() if isinstance(dtype, pl.BaseExtension))
     return (extensions, _unfit_bands(plain, target))
 
@@ -190,7 +190,7 @@ def _scan_run(
 
 
 def _hive_dtypes(parts: Sequence[Part]) -> dict[str, pl.DataType]:
-    """Settle the dtype of each hive key by all its values: Int64, Date or String."""
+    """Return the dtype of each hive key by all its values: Int64, Date or String."""
     values: dict[str, set[str]] = {}
     for part in parts:
         for key, value in part.hive:

@@ -1,6 +1,7 @@
 """What are the columns of a collection whose parts differ?
 
-Per band the lossless supertype of its parts; of other columns the union. Pure: takes schemas, gives a schema.
+A band gets the lossless supertype of its dtypes in all parts; other columns get the union of their fields. Pure: schemas in, a
+schema out.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ Columns = dict[str, pl.DataType]
 def united_schema(
     schemas: Sequence[Mapping[str, pl.DataType]], names: Sequence[str], is_all_null: Callable[[int, str], bool]
 ) -> Columns:
-    """Give the columns that hold those of all parts, in order of appearance.
+    """Return the columns, in order of appearance, that hold the values of all parts.
 
     Parameters
     ----------
     schemas
         Columns of each part, geometry as plain Binary.
     names
-        What to call each part in an error.
+        Name of each part in an error.
     is_all_null
-        Of part number and band: says that it has no value there, so its dtype does not count. Asked only where dtypes differ.
+        ``is_all_null(part, band)`` returns whether a part has no value in a band, so that its dtype does not count. Called only
+        where dtypes differ.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def _united_column(column: str, having: Mapping[int, pl.DataType], names: Sequen
 
 
 def _supertype(one: pl.DataType, two: pl.DataType) -> pl.DataType | None:
-    """Give the dtype that holds both and that a Parquet scan can cast both to, or None."""
+    """Return the dtype that holds both and that a Parquet scan can cast both to, or None."""
     if two in (one, pl.Null):
         return one
     if one == pl.Null:
@@ -122,11 +124,14 @@ def _supertype(one: pl.DataType, two: pl.DataType) -> pl.DataType | None:
 
 
 def _float_of(floating: pl.DataType, whole: pl.DataType) -> pl.DataType | None:
-    """Properties such as cloud cover come as 0 and as 0.5: a whole number may become a float."""
+    """Return the float dtype that a whole-number column may become; None where it would lose values.
+
+    Properties such as cloud cover come as 0 and as 0.5.
+    """
     small = whole in (pl.Int8, pl.UInt8, pl.Int16, pl.UInt16)
     return floating if small and floating == pl.Float32 else pl.Float64()
 
 
 def instance(dtype: object) -> pl.DataType:
-    """Give an instance for a dtype that may be a class."""
+    """Return a dtype instance for a dtype that may be a class."""
     return dtype if isinstance(dtype, pl.DataType) else dtype()  # type: ignore[operator]

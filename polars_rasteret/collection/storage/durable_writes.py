@@ -1,6 +1,6 @@
-"""How do words and names get to the disk itself, and how is a disk that refuses told of?
+"""How do bytes and file names reach the disk itself, and what does a failed write say?
 
-What is acknowledged outlives a loss of power. Nothing here knows what a collection is.
+A write that has returned outlives a loss of power. Nothing here knows what a collection is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def clear_failures(where: Path | str, what: str) -> Iterator[None]:
-    """Say where `what` could not be written, and what to do about it.
+    """Turn a failed write inside the block into an error that says where `what` could not be written, and the next step.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def clear_failures(where: Path | str, what: str) -> Iterator[None]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a small file to the disk itself."""
+    """Write a small text file, and wait until its bytes are on the disk itself."""
     with file.open("w", encoding="utf-8") as sink:
         sink.write(text)
         sink.flush()
@@ -47,7 +47,7 @@ def write_text(file: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk itself; Windows does so without being asked."""
+    """Wait until the names in a folder are on the disk itself; Windows does so without being asked."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

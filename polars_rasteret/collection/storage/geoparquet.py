@@ -1,4 +1,4 @@
-"""What does a GeoParquet file say about itself, beside its columns?
+"""What is in the metadata of a part, beside its columns?
 
 The ``geo`` key (GeoParquet 1.1), the Arrow schema that puts ``geoarrow.wkb`` on the geometry column, and our own key. No I/O.
 """
@@ -30,7 +30,7 @@ _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 UNREAD = "__unread"
-"""Column that a frame of records may carry on its way into a part: the files that gave its rows no raster."""
+"""Name of a column that a frame of records may carry into a part: the files of each record that gave no raster."""
 UNREAD_DTYPE = pl.List(
     pl.Struct(
         {
@@ -46,16 +46,16 @@ UNREAD_DTYPE = pl.List(
 
 
 def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64], unread: pl.Series | None = None) -> dict[str, str]:
-    """Give the key-value metadata of a part.
+    """Return the key-value metadata of a part.
 
     Parameters
     ----------
     frame
-        With ``geometry`` (WKB) and ``bbox``.
+        Records with ``geometry`` (WKB) and ``bbox``.
     bounds
         The ``bbox`` of each row, NaN where null; shape (n, 4).
     unread
-        Of `UNREAD_DTYPE`: the files of each row that could not be used, which a null raster does not name.
+        Files of each row that could not be used, which a null raster does not name; dtype `UNREAD_DTYPE`.
     """
     geometries = parsed(frame["geometry"].to_list())
     present = geometries[~shapely.is_missing(geometries)]
@@ -84,7 +84,7 @@ def _unread_rows(unread: pl.Series | None) -> list[list[Any]]:
 
 
 def unread_files(metadata: Mapping[str, str], n_rows: int) -> pl.Series:
-    """Give, row by row, the files that gave no raster, as `file_metadata` was told.
+    """Return the files of each row that gave no raster, as `file_metadata` stored them.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def unread_files(metadata: Mapping[str, str], n_rows: int) -> pl.Series:
 
 
 def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
-    """Give the bands that are null in all rows of a part, None when the part does not tell."""
+    """Return the bands that are null in all rows of a part; None when the metadata does not tell."""
     try:
         told = json.loads(metadata[OUR_KEY])
         return set(told["bands_without_values"])
@@ -116,7 +116,7 @@ def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
 
 
 def arrow_schema(frame: pl.DataFrame) -> pa.Schema:
-    """Give the Arrow schema of a frame with ``geoarrow.wkb`` on its geometry column.
+    """Return the Arrow schema of a frame with ``geoarrow.wkb`` on its geometry column.
 
     Without view types: other readers take the types from here, and pyarrow cannot filter views.
     """
@@ -132,7 +132,7 @@ def arrow_schema(frame: pl.DataFrame) -> pa.Schema:
 
 
 def total_bounds(bounds: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
-    """Give the bounds of all rows; xmin > xmax only where a row itself crosses the antimeridian; None without any.
+    """Return the bounds of all rows together; None without any. xmin > xmax only where a row itself crosses the antimeridian.
 
     Parameters
     ----------

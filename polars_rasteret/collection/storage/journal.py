@@ -1,7 +1,7 @@
 """Which Parquet files in this folder are not parts of the collection?
 
-The journal names them: parts that are coming while a writer puts them in place, then parts that are going. Readers leave them
-out; the next writer deletes them and the journal. So one rename of the journal decides over any number of parts.
+The journal names these files: new parts while a writer puts them in place, then the old parts that they replace. Readers leave
+them out; the next writer deletes them and the journal. So one rename of the journal decides over any number of parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ JOURNAL = "_overwrite.json"
 
 
 def left_out(folder: Path) -> list[str]:
-    """Give the names that the journal leaves out of a collection, relative to its folder; none without a journal.
+    """Return the names of files that the journal leaves out, relative to the folder of the collection; empty without a journal.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def left_out(folder: Path) -> list[str]:
 
 
 def write_journal(folder: Path, names: Sequence[str], draft: Path) -> None:
-    """Let the journal say `names`, in one step; without names it goes."""
+    """Replace the journal by one with these names, in one step; without names, delete the journal."""
     if not names:
         (folder / JOURNAL).unlink(missing_ok=True)
     else:
@@ -49,12 +49,14 @@ def write_journal(folder: Path, names: Sequence[str], draft: Path) -> None:
 
 
 def discard_left_out(folder: Path) -> None:
-    """Delete what the journal leaves out, then the journal; what a reader keeps open on Windows stays left out.
+    """Delete the files that the journal leaves out, then the journal.
+
+    A file that a reader keeps open on Windows cannot be deleted; then the journal stays, and the file stays left out.
 
     Raises
     ------
     FileFormatError
-        When the journal is not one of ours, or names what is no file.
+        When the journal is not one of ours, or names a folder.
     """
     names = left_out(folder)
     files = [path_inside(folder, name) for name in names]

@@ -1,6 +1,6 @@
-"""What lies below this address of an object store?
+"""Which objects lie below an address of an object store, and how are small ones read and written?
 
-Listing and deleting for the tables of collections; pixel bytes go through ``fetch``. HTTP has no listing.
+For the files of collections only: bytes of pixels go through ``fetch``. HTTP has no listing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CREDENTIAL_NAMES = {
     "aws_session_token": "token",
     "bearer_token": "token",
 }
-"""What Polars' providers call a credential, and what obstore's do."""
+"""Names of credentials in Polars' providers, to their names in obstore's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,16 @@ class ListedObject:
     size: int
     etag: str | None
     version: str | None = None
-    """Told by stores whose conditional writes need it, and for a single object only."""
+    """Version of the object. Only stores whose conditional writes need it tell it, and for a single object only."""
 
 
 def list_files(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> list[ListedObject]:
-    """List files whose pixels are to be read, as `list_objects` does; `configure_store` counts where nothing else is said."""
+    """List files whose pixels are to be read, as `list_objects` does.
+
+    Without options and provider, the configuration of `configure_store` is used.
+    """
     if storage_options is None and credential_provider is None:
         store, path, storage_options, credential_provider = configured(url)
         if store is not None:
@@ -60,7 +63,7 @@ def list_files(
 def list_objects(
     url: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> list[ListedObject]:
-    """List the objects below a folder, or those that a glob matches, or the one object of this name; sorted.
+    """Return the objects below a folder, or those that a glob matches, or the one object of this name; sorted.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def delete_objects(
 
 
 def obstore_provider(provider: Any) -> Callable[[], Any] | None:
-    """Give a credential provider in the shape that obstore takes; Polars' give ``(credentials, expiry)``."""
+    """Return a credential provider in the shape that obstore takes; Polars' providers return ``(credentials, expiry)``."""
     if not callable(provider):
         return None
 
@@ -137,7 +140,7 @@ def obstore_provider(provider: Any) -> Callable[[], Any] | None:
 
 
 def glob_pattern(path: str) -> re.Pattern[str]:
-    """Give the pattern of a glob, as in the shell: ``*`` stays in its folder, ``**`` does not."""
+    """Return the regular expression of a glob, as in the shell: ``*`` stays in its folder, ``**`` does not."""
     made = ""
     for piece in re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", path, re.DOTALL):
         match piece:
@@ -157,7 +160,7 @@ def glob_pattern(path: str) -> re.Pattern[str]:
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """Give the root of the bucket, and the path in it.
+    """Return the root of a bucket, and the path in it.
 
     Raises
     ------
@@ -192,7 +195,7 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A small object as it was read; `etag` and `modified` as the store tells them."""
+    """A small object as it was read, with the `etag` and the `modified` time that the store tells."""
 
     data: bytes
     etag: str | None
@@ -200,7 +203,7 @@ class StoredObject:
 
 
 class PutRefusedError(Exception):
-    """The object is not, or no more, what a conditional put expects."""
+    """The object is not, or no longer, the one that a conditional put expects."""
 
 
 def put_object(
@@ -211,7 +214,9 @@ def put_object(
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> StoredObject:
-    """Write one small object where none is, or in the place of `over`; a store that cannot tell writes it anyway.
+    """Write one small object where none is, or in the place of `over`.
+
+    A store without conditional writes writes it in any case.
 
     Raises
     ------
@@ -247,7 +252,7 @@ def get_object(
     FetchError
         When the store refuses.
     FileFormatError
-        When it is not small.
+        When the object is not small.
     """
     root, path = split_url(href)
     try:

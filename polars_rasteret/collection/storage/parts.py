@@ -1,7 +1,7 @@
 """Which Parquet files make up the collection at this path, and what columns does each have?
 
-A collection is one file or a folder of immutable parts. What the journal of a writer leaves out is no part. Columns are the
-business of `schemas` once they are read.
+A collection is one file or a folder of immutable parts. A file that the journal of a writer leaves out is no part. How the
+columns of parts are united belongs in `schemas`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 _TRIES = 200
-"""Looks at a folder that writers keep changing before giving up; each of their steps waits for the disk."""
+"""Most looks at a folder that writers keep changing; each of their steps waits for the disk."""
 _CACHE_SIZE = 10_000
 _schemas: dict[Hashable, dict[str, pl.DataType]] = {}
 
@@ -42,17 +42,17 @@ class Part:
     hive: tuple[tuple[str, str], ...] = ()
     """``key=value`` folders between the collection and this file."""
     identity: Hashable | None = None
-    """Changes when the file does; None: unknown."""
+    """A value that changes when the file does; None: unknown."""
     n_bytes: int | None = None
 
 
 def is_remote(path: str) -> bool:
-    """Say whether this is a URL of something that is not a local file."""
+    """Return whether a path is a URL of something that is not a local file."""
     return "://" in path and not path.startswith("file://")
 
 
 def plain_path(path: str | os.PathLike[str]) -> str:
-    """Give a path as text: absolute if local (also for ``file://``), a URL as it is."""
+    """Return a path as text: absolute if local (also for ``file://``), a URL unchanged."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
         raise UsageError(f"path is {path!r}; expected a path or URL of a collection")
@@ -64,7 +64,7 @@ def plain_path(path: str | os.PathLike[str]) -> str:
 
 
 def is_one_file(path: str) -> bool:
-    """Say whether a path names a single Parquet file rather than a folder of parts."""
+    """Return whether a path names a single Parquet file rather than a folder of parts."""
     return path.lower().endswith((".parquet", ".geoparquet", ".pq"))
 
 
@@ -74,7 +74,7 @@ def parts_at(
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> list[Part]:
-    """Give the parts of a file, a folder (to the bottom, hive folders included) or a glob, in a stable order.
+    """Return the parts of a file, a folder (to the bottom, hive folders included) or a glob, in a stable order.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def read_schema(
     Raises
     ------
     UsageError
-        When it is not a Parquet file.
+        When the part is not a Parquet file.
     FetchError
-        When it is gone.
+        When the part is gone.
     """
     key = None if part.identity is None else (part.path, part.identity)
     if key is not None and (known := _schemas.get(key)) is not None:
@@ -123,7 +123,10 @@ def read_schema(
 def is_all_null(
     part: Part, band: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> bool:
-    """Say that a part has no value in a band: its metadata tells, or (a part written by something else) its column does."""
+    """Return whether a part has no value in a band.
+
+    The metadata of the part tells; in a part of another writer, the column does.
+    """
     from polars_rasteret.collection.storage.geoparquet import bands_without_values
 
     options = polars_options(storage_options, credential_provider)
@@ -136,7 +139,7 @@ def is_all_null(
 
 
 def polars_options(storage_options: Mapping[str, Any] | None, credential_provider: Any) -> dict[str, Any]:
-    """Give the words for Polars' readers and writers; what the caller left out is left to Polars."""
+    """Return the keyword arguments for Polars' readers and writers; an option that the caller left out is left to Polars."""
     options: dict[str, Any] = {}
     if storage_options is not None:
         options["storage_options"] = dict(storage_options)
@@ -162,14 +165,14 @@ def _hidden(relative: Path) -> bool:
 
 
 def _parts_below(root: Path, look: Callable[[], tuple[list[str], dict[str, list[str]]]]) -> list[Part]:
-    """Give the parts below a folder as they were at one moment, also while a writer is changing them.
+    """Return the parts below a folder as they were at one moment, also while a writer is changing them.
 
     Parameters
     ----------
     root
         A folder.
     look
-        Gives names of files below it, and what the journals there leave out, read after the names.
+        ``look()`` returns the names of files below the folder, and the names that each journal there leaves out, read afterwards.
 
     Raises
     ------
@@ -194,7 +197,10 @@ def _parts_below(root: Path, look: Callable[[], tuple[list[str], dict[str, list[
 
 
 def _files_below(root: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """List the Parquet files below a folder that are not hidden, and read the journals there; names are relative to it."""
+    """Return the Parquet files below a folder that are not hidden, and the names in each journal there.
+
+    Names of files and folders are relative to `root`, names in a journal to its own folder.
+    """
     names: list[list[str]] = []
     folders = {""}
     for where, below, files in os.walk(root, onerror=_refused):
@@ -209,7 +215,10 @@ def _files_below(root: Path) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _files_of_glob(pattern: str, root: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """List the files that a glob matches, and read the journals of the folders on their way; names are relative to `root`."""
+    """Return the files that a glob matches, and the names in each journal of their folders.
+
+    Names of files and folders are relative to `root`, names in a journal to its own folder.
+    """
     found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - ** as in the shell
     names = [one.relative_to(root).as_posix() for one in found if one.is_file() and not _hidden(Path(one.name))]
     folders = {""}
@@ -270,7 +279,7 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
 
 
 def _by_polars(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
-    """Let Polars expand a folder or glob of a store that only it can list."""
+    """Return the parts of a folder or glob of a store that only Polars can list."""
     options = polars_options(storage_options, credential_provider)
     paths = (
         pl.scan_parquet(

@@ -1,7 +1,7 @@
-"""Where are files written before they take their place, and which such places has a dead writer left?
+"""Where are files written before they take their place, and which stages has a dead writer left?
 
-Each writer has a hidden folder on the disk of its collection, whose lock it holds while it lives. A stage whose lock is free is
-what a killed writer left.
+Each writer has a stage: a hidden folder on the disk of its collection, whose lock the writer holds while it lives. A stage whose
+lock is free was left by a killed writer.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LOCK = "lock"
 
 @contextlib.contextmanager
 def staging(target: Path, *, is_file: bool) -> Iterator[Path]:
-    """Give a folder for the files of one writer, which goes when the block ends.
+    """Make a stage for the files of one writer, and yield its folder; the stage is deleted when the block ends.
 
     Parameters
     ----------
     target, is_file
-        The folder of a collection, which is made, or the one file that a collection is.
+        The folder of a collection, which is made if missing, or the one file that a collection is.
     """
     folder, prefix = _place(target, is_file=is_file)
     stage, lock = _made(folder, prefix)
@@ -44,7 +44,7 @@ def staging(target: Path, *, is_file: bool) -> Iterator[Path]:
 
 
 def sweep(target: Path, *, is_file: bool) -> None:
-    """Delete what dead writers of a collection left; only the holder of its lock may call this."""
+    """Delete the stages that dead writers of a collection left; only the holder of its lock may call this."""
     folder, prefix = _place(target, is_file=is_file)
     for where, folders, files in os.walk(folder):
         for name in [*folders, *files]:

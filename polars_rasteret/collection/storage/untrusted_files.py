@@ -1,7 +1,7 @@
 """What may be believed of the small files in the folder of a collection?
 
-They name files that are deleted or replaced, and the folder may be a stranger's. So a name is believed only when it is the plain
-name of a part inside the folder, on every system. Nothing here changes a file.
+Journal and lease name files that are deleted or replaced, and the folder may be a stranger's. So a name is believed only when it
+is the plain name of a part inside the folder, on every system. Nothing here changes a file.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 64 << 20
-"""A list of half a million parts is smaller."""
+"""Most bytes of a small file; a list of half a million parts is smaller."""
 _MAX_NAME = 4_096
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def read_json_file(file: Path) -> Any:
-    """Read what a small JSON file says; None when there is none.
+    """Return the content of a small JSON file; None when there is no such file.
 
     Raises
     ------
     FileFormatError
-        When it is not a plain file of JSON, or too large to be ours.
+        When the file is no plain file of JSON, or too large to be ours.
     """
     try:
         # A FIFO would block, a link would lead out of the folder.
@@ -54,12 +54,12 @@ def read_json_file(file: Path) -> Any:
 
 
 def parsed_json(data: bytes, where: str) -> Any:
-    """Parse what a small file says, which is something.
+    """Return the content of a small JSON file from its bytes; never None.
 
     Raises
     ------
     FileFormatError
-        When it is not JSON.
+        When the bytes are not JSON, or say null.
     """
     try:
         said = json.loads(data)
@@ -71,22 +71,22 @@ def parsed_json(data: bytes, where: str) -> Any:
 
 
 def not_ours(where: str, why: str) -> FileFormatError:
-    """Give the error for a small file that this package did not write."""
+    """Return the error for a small file that this package did not write."""
     return FileFormatError(f"{where} was not written by polars_rasteret: {why}. {_advice(where.rpartition('/')[2])}")
 
 
 def too_large(where: str, n_bytes: int) -> FileFormatError:
-    """Give the error for a small file that is a large one."""
+    """Return the error for a file that is larger than any small file of this package."""
     return not_ours(where, f"it has {n_bytes} bytes; expected at most {MAX_BYTES}")
 
 
 def checked_part_names(names: object, where: str) -> list[str]:
-    """Check a list of names of parts, each relative to its collection.
+    """Return a list of names of parts, checked; each name is relative to its collection.
 
     Raises
     ------
     FileFormatError
-        When it is something else, or a name could lead out of the folder.
+        When the value is no list of distinct names, or a name could lead out of the folder.
     """
     if not isinstance(names, list):
         raise not_ours(where, f"it gives a {type(names).__name__} for a list of names")
@@ -99,7 +99,7 @@ def checked_part_names(names: object, where: str) -> list[str]:
 
 
 def why_not_plain(name: object) -> str | None:
-    """Say what keeps a name from being that of a part inside a folder, on any system; None: nothing."""
+    """Return why a name cannot be that of a part inside a folder, on any system; None where it can."""
     if not isinstance(name, str):
         return "is no text"
     if not name or len(name) > _MAX_NAME:
@@ -115,12 +115,12 @@ def why_not_plain(name: object) -> str | None:
 
 
 def path_inside(folder: Path, name: str) -> Path:
-    """Give the place of a part by its plain name, having looked that no link leads out of the folder on the way.
+    """Return the path of a part by its plain name, checked for links that lead out of the folder.
 
     Raises
     ------
     FileFormatError
-        When one does.
+        When a folder on the way is a link.
     """
     place = folder
     for piece in name.split("/")[:-1]:

@@ -1,7 +1,7 @@
-"""Is somebody else changing this collection right now?
+"""Is another writer changing this collection right now?
 
-The system holds the lock and takes it back when its holder dies, however it dies. The file only says whose it is. Readers need no
-lock. What a writer does while it holds the lock is written in the docstring of `polars_rasteret.collection`.
+The operating system holds the lock, and releases it when its holder dies, however it dies. The file only names the holder.
+Readers need no lock. The docstring of `polars_rasteret.collection` lists the steps of a writer that holds the lock.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK = "_writer.lock"
-"""In a folder of parts; the lock of one file lies beside it."""
+"""Name of the lock file in a folder of parts; the lock file of a collection of one file lies beside it."""
 
 
 def lock_path(target: Path, *, is_file: bool) -> Path:
-    """Give the file that is locked by who changes a collection."""
+    """Return the path of the lock file of a collection."""
     return target.parent / f".{target.name}.lock" if is_file else target / LOCK
 
 
 @contextlib.contextmanager
 def only_writer(target: Path, *, is_file: bool, wait_s: float) -> Iterator[None]:
-    """Keep other writers, processes and threads, off a local collection until the block ends.
+    """Keep other writers (processes and threads) off a local collection until the block ends.
 
     Parameters
     ----------
     target, is_file
         A folder that exists, or one file whose folder exists.
     wait_s
-        How long to wait for another writer.
+        Seconds to wait for another writer.
 
     Raises
     ------
@@ -66,12 +66,12 @@ def only_writer(target: Path, *, is_file: bool, wait_s: float) -> Iterator[None]
 
 
 def taken(path: Path, *, wait_s: float = 0.0) -> filelock.BaseFileLock | None:
-    """Take the lock of a file; None when somebody else has it.
+    """Return the lock of a file, held; None when another writer holds it.
 
     Raises
     ------
     UsageError
-        When there can be no lock.
+        When the file system has no locks.
     """
     if issubclass(filelock.FileLock, filelock.SoftFileLock):
         raise UsageError(f"{path.parent}: this system has no file locks, so collections cannot be changed safely on it")
@@ -102,7 +102,7 @@ def taken(path: Path, *, wait_s: float = 0.0) -> filelock.BaseFileLock | None:
 
 
 def _tell_holder(path: Path) -> None:
-    """Write who holds the lock; on a full disk, and on Windows, it holds without words."""
+    """Write the holder of the lock into its file. On a full disk, and on Windows, the lock holds without these words."""
     with contextlib.suppress(OSError):
         file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         try:

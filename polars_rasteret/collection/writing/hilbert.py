@@ -1,6 +1,6 @@
 """In which order do records stand, so that neighbours on Earth are neighbours in the file?
 
-The Hilbert curve: row groups then cover small boxes, and a spatial filter skips most of them. Pure NumPy.
+In the order of the Hilbert curve. Row groups then cover small boxes, and a spatial filter skips most of them. Pure NumPy.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BITS = 16
-"""Bits per axis: cells of 0.0055 by 0.0028 degrees."""
+"""Bits per axis of the curve, which make cells of 0.0055 by 0.0028 degrees."""
 
 
 def hilbert_index(column: NDArray[np.int64], row: NDArray[np.int64], bits: int = BITS) -> NDArray[np.int64]:
-    """Give the position of cells of a grid of ``2**bits`` by ``2**bits`` cells along the Hilbert curve.
+    """Return the position along the Hilbert curve of cells of a grid of ``2**bits`` by ``2**bits`` cells.
 
     Consecutive positions are neighbouring cells.
 
@@ -41,7 +41,7 @@ def hilbert_index(column: NDArray[np.int64], row: NDArray[np.int64], bits: int =
 
 
 def hilbert_order(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Give the order that sorts bounds by the place of their centre on the curve.
+    """Return the order that sorts bounds by the position of their centres on the curve.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
-"""How do records lie in the files of a collection?
+"""How are records laid out in the files of a collection?
 
-Cut by hive keys, and along a curve so that neighbours on Earth are neighbours in the file. Pure: frames in, frames out.
+They are cut by hive keys and sorted along the Hilbert curve, so that neighbours on Earth are neighbours in the file. Pure: frames
+in, frames out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def laid_out(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
-    """Place the records, cut them by hive keys, and sort each piece along the curve; the folder of each below the collection."""
+    """Return the records in pieces cut by hive keys, each with its folder below the collection.
+
+    Records get places, and each piece is sorted along the Hilbert curve.
+    """
     frame = _with_keys(placed(frame), keys)
     if keys:
         frame = _without_empty_intervals(frame)
@@ -40,7 +44,10 @@ def laid_out(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.Dat
 
 
 def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
-    """Let boxes that cross the antimeridian, and are too wide for `intersects` to see that, go all around."""
+    """Return the frame with boxes that filters can compare.
+
+    A box that crosses the antimeridian, but is too wide for `intersects` to notice, becomes one that goes all around.
+    """
     bounds = bounds_array(frame["bbox"])
     _check_boxes(frame, bounds)
     odd = (bounds[:, 0] > bounds[:, 2]) & ((bounds[:, 0] < 0) | (bounds[:, 2] > 0))
@@ -51,7 +58,7 @@ def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check_boxes(frame: pl.DataFrame, bounds: NDArray[np.float64]) -> None:
-    """Refuse NaN, infinities and ymin > ymax: filters that go by statistics of Parquet would pass over the record unseen."""
+    """Refuse boxes with NaN, infinities or ymin > ymax: filters by Parquet statistics would skip such records unseen."""
     is_null = np.logical_or.reduce([side.is_null().to_numpy() for side in frame["bbox"].struct.unnest()])
     is_box = np.isfinite(bounds).all(axis=1) & (bounds[:, 1] <= bounds[:, 3])
     wrong = np.flatnonzero(~is_box & ~is_null)
@@ -79,7 +86,7 @@ def _with_keys(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def _without_empty_intervals(frame: pl.DataFrame) -> pl.DataFrame:
-    """Drop start and end times that no record has: a filter on time could not rule out a folder by its name otherwise."""
+    """Drop start and end times that no record has; with them, a filter on time could not rule out a folder by its name."""
     names = [name for name in ("start_datetime", "end_datetime") if name in frame.columns]
     return frame.drop(names) if all(frame[name].null_count() == frame.height for name in names) else frame
 
@@ -89,11 +96,11 @@ def _folder_name(value: object) -> str:
 
 
 def placed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add ``geometry`` and ``bbox`` where they are missing, boxes such that filters can skip by them."""
+    """Return the frame with ``geometry`` and ``bbox``, made from the rasters where missing; filters can skip by these boxes."""
     return _with_filterable_boxes(with_places(frame))
 
 
 def in_hilbert_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sort records so that neighbours on Earth are neighbours in the file."""
+    """Return the records sorted along the Hilbert curve, so that neighbours on Earth are neighbours in the file."""
     order = hilbert_order(bounds_array(frame["bbox"]))
     return frame if np.array_equal(order, np.arange(len(order))) else frame[order]

@@ -1,7 +1,7 @@
 """How do parts take their place on a disk or in a bucket, whole or not at all?
 
-The docstring of `polars_rasteret.collection` says which steps are taken, and what a kill between them leaves. Who calls something
-here that publishes on a disk holds the lock of the collection.
+The docstring of `polars_rasteret.collection` lists the steps, and what a kill between two of them leaves. A caller that publishes
+on a disk holds the lock of the collection.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 
 LEASE_FILE = "_build.json"
-"""Stays in a folder while a build grows it; `ingest.lease` says what is in it."""
+"""Name of the file that stays in a folder while a build grows it; `ingest.lease` defines its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A part that is written, but has not taken its place."""
+    """A part that is written to a stage, but has not taken its place."""
 
     below: str
-    """Its folder below the collection."""
+    """Folder of the part below the collection."""
     file: Path
 
 
 def _part_name() -> str:
-    """Name a part so that parts sort in the order in which they were written; no name is given twice."""
+    """Return a new name for a part. Names sort in the order in which parts are written, and none is used twice."""
     return f"part-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.parquet"
 
 
@@ -64,7 +64,7 @@ def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **option
 
 
 def stage_parts(pieces: Iterable[tuple[str, pl.DataFrame]], stage: Path, *, row_group_size: int) -> list[Staged]:
-    """Write parts to a stage; each is written before the next one is asked for."""
+    """Write parts to a stage, and return them; each part is written before the next piece is asked for."""
     staged: list[Staged] = []
     for below, frame in pieces:
         file = stage / str(len(staged))
@@ -77,15 +77,15 @@ def stage_parts(pieces: Iterable[tuple[str, pl.DataFrame]], stage: Path, *, row_
 
 
 def recover(target: Path, *, is_file: bool, is_build: bool = False) -> None:
-    """Bring a collection to what its last writer had decided, and delete what dead writers left.
+    """Finish the change that an interrupted writer had decided, and delete the stages that dead writers left.
 
     Parameters
     ----------
     target, is_file
-        The collection; its lock is held.
+        The collection, whose lock is held.
     is_build
-        The caller goes on with an interrupted build. Another change ends that: what it writes is not of the build, and the next
-        build looks at every file again.
+        Whether the caller continues an interrupted build. Any other change ends that build: its parts do not count as parts of
+        the build, and the next build looks at every file again.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def recover(target: Path, *, is_file: bool, is_build: bool = False) -> None:
 
 
 def publish_file(staged: Staged, file: Path) -> None:
-    """Put a file in its place, over the one that may be there."""
+    """Move a staged file to its place, over the file that may be there."""
     with clear_failures(file, "the collection"):
         staged.file.replace(file)
         sync_folder(file.parent)
@@ -113,9 +113,9 @@ def publish_parts(staged: Sequence[Staged], folder: Path, old: Sequence[Part], *
     Parameters
     ----------
     staged, folder, old
-        What comes, where, and what goes.
+        The new parts, the folder of the collection, and the parts that go.
     draft
-        Name of a file on a stage, for the journal to be.
+        Path on a stage where the new journal is written before it takes its place.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def write_remote_parts(
     row_group_size: int,
     options: Mapping[str, Any],
 ) -> None:
-    """Write parts with one PUT each, new ones before old ones go; when one fails, the new ones go again."""
+    """Write parts with one PUT each, then delete the old ones; when a PUT fails, the new parts are deleted again."""
     written: list[str] = []
     try:
         for below, frame in pieces:
@@ -187,14 +187,14 @@ def write_remote_file(
     options: Mapping[str, Any],
     whatever_is_there: bool = False,
 ) -> None:
-    """Write the one object of a collection where none is, or in the place of the very one that was read.
+    """Write the one object of a collection where none is, or in the place of the very object that was read.
 
     Raises
     ------
     ChangedMeanwhileError
-        When something else is there by now.
+        When another object is there by now.
     UsageError
-        When the store cannot tell.
+        When the store cannot tell whether another object is there.
     """
     data = io.BytesIO()
     _write_parquet(frame, data, row_group_size)
@@ -208,4 +208,4 @@ def write_remote_file(
 
 
 class ChangedMeanwhileError(UsageError):
-    """Somebody else has written the object since it was read."""
+    """Another writer has changed the object since it was read."""

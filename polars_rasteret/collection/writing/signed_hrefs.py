@@ -1,7 +1,7 @@
-"""Does a table hold keys that open files? They stay in this process.
+"""Does a table hold keys that open files? Such keys stay in this process.
 
 Hrefs with a signed query, user information or a token come from catalogs and from callers, in href columns and in any other text
-of a table. A collection outlives them and is passed on, so they are cut before it is made.
+of a table. A collection outlives these keys and is passed on, so they are cut before it is made.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _MAY_HOLD_A_KEY = r"(?s)://.*[@?#]"
 
 
 def with_keys_kept_back(frame: pl.DataFrame, *, told: bool = False) -> pl.DataFrame:
-    """Give a table whose texts hold no key of a file; this process still reads with what was cut.
+    """Return a table whose texts hold no key of a file; this process still reads with the keys that were cut.
 
     Parameters
     ----------
     frame
         Any table; texts inside structs and lists count.
     told
-        The caller has been warned already.
+        Whether the caller has been warned already.
 
     Warns
     -----
     UserWarning
-        Once, with the number of texts that held a key and one of them, without its key.
+        Once, with the number of texts that held a key, and one of these texts without its key.
     """
     cut: dict[str, str] = {}
     columns: list[pl.Expr] = []
@@ -58,7 +58,7 @@ def with_keys_kept_back(frame: pl.DataFrame, *, told: bool = False) -> pl.DataFr
 
 
 def _suspects(series: pl.Series) -> Iterator[str]:
-    """Give the distinct texts of a column that are worth a look."""
+    """Yield the distinct texts of a column that may hold a key."""
     dtype = series.dtype
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:

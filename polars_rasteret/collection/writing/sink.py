@@ -1,8 +1,8 @@
 """How is a frame of records written as a collection?
 
-One GeoParquet file, or a folder of immutable parts, whose records lie along a curve. Files are written without the lock of the
-collection; what they may be added to is looked at under the lock, just before they are. How they appear is
-the business of `publishing`.
+A collection is one GeoParquet file, or a folder of immutable parts, whose records are sorted along the Hilbert curve. Files are
+written to a stage without the lock of the collection. Just before they are published, the parts that are there are checked under
+the lock. How files take their place belongs in `publishing`.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 
 ROW_GROUP_SIZE = 512
-"""A few hundred rows: spatial filters read little more than what they select."""
+"""Rows of a row group: a few hundred, so that spatial filters read little more than the rows they select."""
 _PUTS = 50
-"""Times that an append to one object is tried again because another writer was faster."""
+"""How often an append to one object is tried again after another writer was faster."""
 
 
 def sink_collection(
@@ -76,8 +76,8 @@ def sink_collection(
     path
         A path that ends in ``.parquet`` is one file, any other one a folder of parts. Local or an object store.
     mode
-        What to do when something is there: ``"error"`` refuse; ``"overwrite"`` replace it; ``"append"`` add the records (a
-        folder gets a part, a file is replaced by a longer one).
+        What happens when a collection is there: ``"error"`` refuses, ``"overwrite"`` replaces it, ``"append"`` adds the records
+        (a folder gets a part, a file is replaced by a longer one).
     partition_by
         Columns that become hive folders ``column=value``. ``year`` and ``month`` are made from ``datetime`` (else
         ``start_datetime``) when there are no such columns.
@@ -86,15 +86,15 @@ def sink_collection(
     format
         ``"native"``.
     wait_s
-        Seconds to wait for another writer of a local collection. Parts are written before; only the last step waits.
+        Seconds to wait for another writer of a local collection. Parts are written before the wait.
     storage_options, credential_provider
         As in `polars.LazyFrame.sink_parquet`.
 
     Raises
     ------
     UsageError
-        When something is there (``mode="error"``), the frame is not a collection, or an appended column has a dtype that
-        does not fit the parts that are there; or another writer is at work for longer than `wait_s`.
+        When a collection is there (``mode="error"``), the frame is no collection, an appended column has a dtype that does not
+        fit the parts that are there, or another writer is at work for longer than `wait_s`.
 
     Notes
     -----
@@ -127,7 +127,7 @@ def sink_collection(
 
 @dataclass(frozen=True, slots=True)
 class _Sink:
-    """Where a frame goes, and how."""
+    """The place that a frame is written to, and the options of the write."""
 
     target: str
     mode: str
@@ -201,12 +201,12 @@ def _sink_remote(frame: pl.DataFrame, to: _Sink) -> None:
 
 
 def changeable_file(target: str) -> Path:
-    """Give the one file that a local collection is, if it may be replaced.
+    """Return the path of a local collection that is one file, if that file may be replaced.
 
     Raises
     ------
     UsageError
-        When it is a folder, or a link.
+        When the path is a folder, or a link.
     """
     file = Path(target)
     if file.is_dir():
@@ -228,7 +228,7 @@ def write_parts(
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> None:
-    """Put new parts in the place of `old` ones (of none: beside those that are there), in one step.
+    """Write new parts in the place of `old` ones, in one step; without old ones, beside the parts that are there.
 
     Parameters
     ----------
@@ -236,9 +236,9 @@ def write_parts(
         The folder of each part below the collection, and its records with ``geometry`` and ``bbox``; each is sorted along the
         curve here, and written before the next one is asked for.
     target
-        As `plain_path` gives it; for a single file there is one piece. If local, the caller holds its lock.
+        The collection, as `plain_path` returns it. For a single file there is one piece. If local, the caller holds its lock.
     old
-        Parts of this collection that go. For a single object: what was read of it, nothing if there was none.
+        Parts of this collection that go. For a single object: the object as it was read, or no part if there was none.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def write_parts(
 
 
 def _settled_keys(there: Sequence[Part], target: str, mode: str, keys: Sequence[str]) -> Sequence[str]:
-    """Give the hive keys of new parts; refuse what the parts that are there do not allow."""
+    """Return the hive keys of new parts; refuse keys that differ from those of the parts that are there."""
     if there and mode == "error":
         raise UsageError(f"{target} exists already; say mode='overwrite' to replace it or mode='append' to add to it")
     if there and mode == "append" and (known := [key for key, _ in there[0].hive]) != list(keys):
@@ -279,7 +279,7 @@ def _settled_keys(there: Sequence[Part], target: str, mode: str, keys: Sequence[
 
 
 def _refuse_what_does_not_fit(frame: pl.DataFrame, there: Sequence[Part], to: _Sink) -> None:
-    """Look again at what is there, which nobody else changes now."""
+    """Check again, now under the lock, that the frame fits the parts that are there."""
     if list(_settled_keys(there, to.target, to.mode, to.keys)) != list(to.keys):
         raise UsageError(f"{to.target} was partitioned by another writer meanwhile; call again")
     if there and to.mode == "append":
@@ -287,7 +287,7 @@ def _refuse_what_does_not_fit(frame: pl.DataFrame, there: Sequence[Part], to: _S
 
 
 def _appended(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> pl.DataFrame:
-    """Give the records of a collection and of a frame as one frame."""
+    """Return the records of a collection and of a frame as one frame."""
     united = _united_with(frame, there, options)
     before = scan_parts(there, there[0].path, **options).collect()
     unread = pl.concat([read_unread(part, **options) for part in there])
@@ -322,7 +322,7 @@ def _checked(frame: pl.DataFrame, target: str) -> pl.DataFrame:
 
 
 def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> Columns:
-    """Give the columns of a collection with a frame appended; refuse what a scan could not put together again."""
+    """Return the columns of a collection with a frame appended; refuse dtypes that a scan could not unite."""
     schemas = [read_schema(part, **options) for part in there]
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
     hive = {key for part in there for key, _ in part.hive}
@@ -337,7 +337,7 @@ def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[st
 
 
 def _widened(frame: pl.DataFrame, united: Columns) -> pl.DataFrame:
-    """Bring bands to the dtype they have together."""
+    """Return the frame with each band cast to the dtype that it has in the whole collection."""
     bands = [name for name in raster_columns(frame.schema) if frame.schema[name] != united[name]]
     return frame.with_columns(
         pl.lit(None, dtype=united[name]).alias(name)

@@ -1,7 +1,7 @@
 """How is a collection changed in place: records removed, small parts joined?
 
-Parts are immutable: the parts concerned are written anew and take the place of the old ones in one step, so a killed or failed
-writer leaves what was there. Reads no header and no pixel.
+Parts are immutable. A change writes the parts concerned anew, and these take the place of the old ones in one step, so a killed
+or failed writer leaves the old parts. No header and no pixel is read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 RECORDS_PER_PART = 100_000
-"""Most records in a part that `compact` writes."""
+"""Most records of a part that `compact` writes."""
 _ROW = "__row"
 
 
@@ -47,7 +47,7 @@ def remove(
     path
         A collection: a Parquet file or a folder of parts.
     predicate
-        An expression over its columns; where it is null the record stays.
+        An expression over the columns of the collection; where it is null the record stays.
     wait_s
         Seconds to wait for another writer of a local collection.
     storage_options, credential_provider
@@ -56,7 +56,7 @@ def remove(
     Returns
     -------
     LazyFrame
-        The collection, as `scan_collection` gives it.
+        The collection, as `scan_collection` returns it.
 
     Raises
     ------
@@ -65,8 +65,8 @@ def remove(
 
     Notes
     -----
-    In an object store nothing keeps a second writer off a folder: call it while nobody else compacts, removes or refreshes there.
-    One object is replaced by a conditional PUT.
+    In an object store nothing keeps a second writer off a folder: call this while no other process compacts, removes or refreshes
+    there. One object is replaced by a conditional PUT.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def compact(
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
-    """Join the parts of a collection into few, sorted in space as a whole, so that filters skip more of it.
+    """Join the parts of a collection into few, sorted in space as a whole, so that filters skip more of them.
 
     The records stay the same; their order changes. Hive folders stay, each with parts of its own. Readers see the old parts
     or the new ones.
@@ -128,7 +128,7 @@ def compact(
     Returns
     -------
     LazyFrame
-        The collection, as `scan_collection` gives it.
+        The collection, as `scan_collection` returns it.
 
     Raises
     ------
@@ -137,7 +137,8 @@ def compact(
 
     Notes
     -----
-    In an object store nothing keeps a second writer off a folder: call it while nobody else compacts, removes or refreshes there.
+    In an object store nothing keeps a second writer off a folder: call this while no other process compacts, removes or refreshes
+    there.
 
     Examples
     --------
@@ -179,21 +180,23 @@ def compact(
 
 @contextlib.contextmanager
 def changing(path: str | os.PathLike[str], *, wait_s: float, **options: Any) -> Iterator[tuple[str, list[Part]]]:
-    """Give plain path and parts of a collection that nobody else changes meanwhile; an interrupted change is finished first.
+    """Keep a collection from being changed by others until the block ends, and yield its plain path and its parts.
+
+    An interrupted change is finished first.
 
     Parameters
     ----------
     path
         A folder or a file; local ones are locked until the block ends.
     wait_s
-        How long to wait for another writer.
+        Seconds to wait for another writer.
 
     Raises
     ------
     UsageError
         When nothing is there, or another writer is at work.
     FileFormatError
-        When the folder states what no writer of ours does.
+        When the journal in the folder was not written by this package.
     """
     target = plain_path(path)
     if any(mark in target for mark in "*?[") and (is_remote(target) or not Path(target).exists()):
@@ -219,7 +222,7 @@ def _nothing(target: str) -> UsageError:
 
 
 def folder_of(part: Part, target: str) -> str:
-    """Give the folder of a part below its collection."""
+    """Return the folder of a part below its collection; empty for a part directly in it."""
     if is_one_file(target):
         return ""
     if is_remote(target):
