@@ -170,12 +170,12 @@ def test_row_groups_elsewhere_are_not_fetched(tmp_path, engine):
     frame = SCENES.with_columns(noise=pl.Series([np.random.default_rng(n).bytes(3000) for n in range(SCENES.height)]))
     sink_collection(frame, tmp_path / "b.parquet", row_group_size=16)
     with ObjectServer() as server:
-        server.objects["bucket/b.parquet"] = (tmp_path / "b.parquet").read_bytes()
+        server.files["bucket/b.parquet"] = (tmp_path / "b.parquet").read_bytes()
         scan = scan_collection(f"{server.origin}/bucket/b.parquet")
 
         def bytes_of(query):
             query.collect(engine=engine)  # the footer is remembered by Polars
-            server.n_bytes = 0
+            server.clear()
             found = query.collect(engine=engine)
             return found.height, server.n_bytes
 

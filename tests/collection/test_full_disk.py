@@ -125,7 +125,7 @@ def test_a_bucket_that_takes_no_more_leaves_what_was_there(monkeypatch):
         for start in range(0, 24, 8):
             pr.raster(scenes[start : start + 8]).sink_collection("s3://bucket/c", mode="append", **options)
         before = pr.scan_collection("s3://bucket/c", **options).collect()
-        objects = dict(server.objects)
+        objects = dict(server.files)
         write, left = part_files_module._write_parquet, [1]
 
         def full(*args, **words):
@@ -152,5 +152,5 @@ def test_a_bucket_that_takes_no_more_leaves_what_was_there(monkeypatch):
                         FetchError, match=r"s3://bucket/c/part-.* could not be written: 503 no more room"
                     ):
                         change()
-                assert server.objects == objects
+                assert server.files == objects
                 assert_frame_equal(pr.scan_collection("s3://bucket/c", **options).collect(), before)

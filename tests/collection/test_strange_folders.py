@@ -275,7 +275,7 @@ def test_a_marker_in_a_bucket_is_checked_too(tmp_path, monkeypatch):
             b'{"before": ["../x.parquet"], "of": null, "by": null}',
             b'{"before": [], "of": 3, "by": {}}',
         ):
-            server.objects["bucket/c/_build.json"] = data
+            server.files["bucket/c/_build.json"] = data
             with pytest.raises(FileFormatError, match=r"s3://bucket/c/_build\.json was not written by"):
                 pr.build_from_files([href], bands=["red"], into="s3://bucket/c", **options)
         monkeypatch.setattr("polars_rasteret.collection.storage.object_store.MAX_BYTES", 10)

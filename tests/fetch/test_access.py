@@ -19,7 +19,6 @@ from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.testing import make_cog
-from tests.support.parquet_server import ParquetServer
 from tests.support.range_server import Fault, RangeServer
 from tests.support.receiver import DATA, fetch
 
@@ -353,7 +352,7 @@ def test_a_scan_over_http_reads_no_local_file(engine, tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(make_cog(np.full((32, 32), 7, "uint8"), transform=place))
     pr.build_from_files([str(path)], bands=["b"]).raster.sink_collection(tmp_path / "c.parquet")
-    with ParquetServer({"c.parquet": (tmp_path / "c.parquet").read_bytes()}) as server:
+    with RangeServer({"c.parquet": (tmp_path / "c.parquet").read_bytes()}) as server:
         scenes = pr.scan_collection(server.url("c.parquet"))
         query = scenes.select(pl.col("b").raster.read_window(window=(0, 1, 0, 1)).struct.field("pixels"))
         with pytest.raises(FetchError, match="a file of this machine"):

@@ -7,7 +7,7 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
-from tests.support.parquet_server import ParquetServer
+from tests.support.range_server import RangeServer
 from tests.support.recorded import Store, alias, build, noise, place_origin, points, tiff
 
 N_PLACES, N_PER_PLACE = 8, 25
@@ -29,7 +29,7 @@ def twelve(tmp_path_factory):
     path = tmp_path_factory.mktemp("collection") / "scenes.parquet"
     frame.lazy().raster.sink_collection(path, row_group_size=frame.height)
     store.memory = frame.lazy()
-    with ParquetServer({"scenes.parquet": path.read_bytes()}) as server:
+    with RangeServer({"scenes.parquet": path.read_bytes()}) as server:
         store.server = server
         store.scenes = pr.scan_collection(server.url("scenes.parquet"))
         yield store

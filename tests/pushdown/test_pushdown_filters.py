@@ -9,7 +9,7 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
-from tests.support.parquet_server import ParquetServer
+from tests.support.range_server import RangeServer
 from tests.support.recorded import (
     DAYS_PER_PLACE,
     FIRST_DAY,
@@ -40,7 +40,7 @@ def world(tmp_path_factory):
     frame = alias(store, scene, BANDS, n_places=N_PLACES, n_per_place=N_PER_PLACE)
     path = tmp_path_factory.mktemp("collection") / "scenes.parquet"
     frame.lazy().raster.sink_collection(path, row_group_size=ROW_GROUP_SIZE)
-    with ParquetServer({"scenes.parquet": path.read_bytes()}) as server:
+    with RangeServer({"scenes.parquet": path.read_bytes()}) as server:
         store.server = server
         store.scenes = pr.scan_collection(server.url("scenes.parquet"))
         yield store
