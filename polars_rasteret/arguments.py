@@ -94,3 +94,14 @@ def checked_bands(what: str, bands: Any) -> tuple[str, ...]:
     if twice:
         raise UsageError(f"{what}: bands name {', '.join(twice)} twice; name each once")
     return names
+
+
+def checked_unscale(what: str, unscale: bool | Sequence[str], bands: Iterable[str]) -> frozenset[str]:
+    """Return the bands whose values are unscaled: all, none, or those named."""
+    known = list(bands)
+    if isinstance(unscale, bool):
+        return frozenset(known) if unscale else frozenset()
+    names = checked_bands(f"{what}: unscale", unscale)
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"{what}: unscale names {', '.join(unknown)}, which is none of the bands {', '.join(known)}")
+    return frozenset(names)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from polars_rasteret.frame.query.question import Unmatched
     from polars_rasteret.options import OnError
+    from polars_rasteret.pairing.words import Unmatched
     from polars_rasteret.plan.time_match import Match
 
     Method = Literal["nearest", "bilinear", "cubic"]
@@ -78,7 +78,8 @@ class Verbs:
         >>> pairs.select("plot", "record_id").collect().rows()
         [('a', 'first'), ('a', 'second')]
         """
-        from polars_rasteret.frame.verbs.paired import Pairing, pair
+        from polars_rasteret.frame.verbs.pair import pair
+        from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,
@@ -218,8 +219,8 @@ class Verbs:
         >>> newest.select("plot", "record_id", "red").collect().rows()
         [('a', 'first', 1000), ('b', None, None)]
         """
-        from polars_rasteret.frame.verbs.paired import Pairing
-        from polars_rasteret.frame.verbs.paired import sample_points as sample
+        from polars_rasteret.frame.verbs.sample_points import sample_points as sample
+        from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,
@@ -337,8 +338,8 @@ class Verbs:
         >>> chips.collect()["red"][0].to_list()
         [[1000, 1001, 1002], [1064, 1065, 1066], [1128, 1129, 1130]]
         """
-        from polars_rasteret.frame.verbs.paired import Pairing
-        from polars_rasteret.frame.verbs.paired import read_windows as read
+        from polars_rasteret.frame.verbs.read_windows import read_windows as read
+        from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from polars_rasteret.pixels.series import gathered, row_index
 from polars_rasteret.pixels.valid_mask import CONTEXT
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.pairing.paired_rows import PairedRows
     from polars_rasteret.pairing.records import Records
-    from polars_rasteret.pixels.valid_mask import Validity
+    from polars_rasteret.pixels.valid_mask import ValidExpr
 
 
 class KeyColumns:
@@ -26,9 +27,7 @@ class KeyColumns:
     def frame(self, rows: PairedRows, names: AbstractSet[str]) -> pl.DataFrame:
         """Give the named columns of the rows; record columns are null where there is no record."""
         columns: dict[str, pl.Series] = {}
-        target, record = pl.Series(rows.target), pl.Series(rows.record)
-        if len(rows) and int(rows.record.min()) < 0:
-            record = record.set(record < 0, None)
+        target, record = pl.Series(rows.target), row_index(rows.record)
         is_whole = len(rows) == self._targets.height and bool((rows.target == np.arange(len(rows))).all())
         for name in self._targets.columns:
             if name in names:
@@ -40,10 +39,10 @@ class KeyColumns:
             return pl.DataFrame({"\0row": target})
         return pl.DataFrame(columns)
 
-    def context(self, rows: PairedRows, validity: Validity) -> pl.DataFrame:
+    def context(self, rows: PairedRows, valid: ValidExpr) -> pl.DataFrame:
         """Give the columns that a ``valid=`` expression names, beside its bands."""
-        named = {CONTEXT + column: name for name, column in validity.records.items()}
-        return self.frame(rows, {*validity.targets, *named}).rename(named, strict=False)
+        named = {CONTEXT + column: name for name, column in valid.records.items()}
+        return self.frame(rows, {*valid.targets, *named}).rename(named, strict=False)
 
     def row_bytes(self, names: AbstractSet[str]) -> int:
         """Estimate the size of the named columns of one row."""
@@ -53,11 +52,3 @@ class KeyColumns:
             if chosen and frame.height:
                 size += int(frame[chosen].estimated_size()) // frame.height
         return size
-
-
-def gathered(series: pl.Series, index: pl.Series) -> pl.Series:
-    """Give the values at `index`; null where it is null."""
-    if not len(series):
-        return pl.Series([None], dtype=series.dtype).new_from_index(0, len(index))
-    # Gathering goes through a column name, and a name may look like a pattern.
-    return series.alias("").gather(index)

@@ -12,7 +12,6 @@ from polars_rasteret.pixels.reading import BandRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -49,30 +48,27 @@ class PairedRows:
             return np.full(len(self), -1, np.int64)
         return np.where(self.record >= 0, column.reference_id[self.record], -1)
 
-
-def band_rows(rows: PairedRows, bands: list[str], unscale: AbstractSet[str]) -> list[BandRows]:
-    """Say what each band is asked; a row without a record asks nothing."""
-    asked = []
-    for band in bands:
-        column, records = rows.records.rasters[band], rows.records
-        reference_id = rows.reference_id(column)
-        windows = rows.windows.get(band) or no_windows(column.grids_of(reference_id))  # none where no row has a record
-        reference_id, faults = column.readable(reference_id, windows)
-        if records.faults:
-            is_faulty = np.isin(rows.record, list(records.faults)) & (reference_id >= 0)
-            faults |= {
-                row: records.faults[int(rows.record[row])]
-                for row in np.flatnonzero(is_faulty & windows.is_met).tolist()
-            }
-            reference_id = np.where(is_faulty, -1, reference_id)
-        asked.append(
-            BandRows(
+    def bands(self) -> dict[str, BandRows]:
+        """Return what each band is asked, by name; a row without a record asks nothing."""
+        records, asked = self.records, {}
+        for band, column in records.rasters.items():
+            reference_id = self.reference_id(column)
+            windows = self.windows.get(band) or no_windows(
+                column.grids_of(reference_id)
+            )  # none where no row has a record
+            reference_id, faults = column.readable(reference_id, windows)
+            if records.faults:
+                is_faulty = np.isin(self.record, list(records.faults)) & (reference_id >= 0)
+                faults |= {
+                    row: records.faults[int(self.record[row])]
+                    for row in np.flatnonzero(is_faulty & windows.is_met).tolist()
+                }
+                reference_id = np.where(is_faulty, -1, reference_id)
+            asked[band] = BandRows(
                 column=column,
                 reference_id=reference_id,
-                row=np.maximum(rows.record, 0),
+                row=self.record,
                 windows=windows,
-                unscale=band in unscale,
-                faults={row: records.told(int(rows.record[row]), fault) for row, fault in faults.items()},
+                faults={row: records.told(int(self.record[row]), fault) for row, fault in faults.items()},
             )
-        )
-    return asked
+        return asked

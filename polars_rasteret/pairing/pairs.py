@@ -12,17 +12,12 @@ from polars_rasteret.pairing.paired_rows import PairedRows
 from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from numpy.typing import NDArray
 
     from polars_rasteret.geo.points import Points
-    from polars_rasteret.grids.pixel_grid import PixelGrids
-    from polars_rasteret.grids.windows import Windows
     from polars_rasteret.pairing.records import Records
+    from polars_rasteret.pixels.product import Product
     from polars_rasteret.plan.pairs import Pairs
-
-    WindowsOf = Callable[[PixelGrids, Points | Areas, NDArray[np.int64]], Windows]
 
 
 def candidate_pairs(
@@ -61,12 +56,11 @@ def covering_rows(
     targets: Points | Areas,
     pairs: Pairs,
     records: Records,
-    windows_of: WindowsOf,
-    bands: Sequence[str],
+    product: Product,
 ) -> PairedRows:
-    """Keep the pairs in which the image of at least one of `bands` meets the target."""
+    """Return the pairs in which the image of at least one band that was asked for meets the target."""
     target, record = pairs
-    shared = SharedWindows(lambda grids: windows_of(grids, targets, target))
+    shared = SharedWindows(lambda grids: product.windows(grids, targets, target))
     rows = PairedRows(target=target, record=record, windows={}, records=records)
     is_met = np.zeros(len(target), np.bool_)
     windows = {}
@@ -74,7 +68,7 @@ def covering_rows(
         for band, column in records.rasters.items():
             reference_id = rows.reference_id(column)
             windows[band] = shared.of(column.grids_of(reference_id))
-            if band in bands:
+            if band in product.bands:
                 is_met |= (reference_id >= 0) & windows[band].is_met
                 if column.unplaced:  # its box is all that is known of its place
                     is_met |= column.is_unplaced(reference_id)

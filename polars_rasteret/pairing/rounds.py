@@ -1,7 +1,7 @@
 """How is one record chosen per row, and no record read in vain?
 
-Each wave reads, for every row that is still open, the next record in its order of preference. A row is closed by the first record
-that counts; rows whose records are used up stay without one.
+Each round reads, for every row that is still open, the next record in its order of preference. A row is closed by the first
+record that counts; rows whose records are used up stay without one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import polars as pl
 
 from polars_rasteret.pairing.paired_rows import PairedRows
 from polars_rasteret.pixels.neighbourhoods import add_reason
+from polars_rasteret.pixels.series import gathered, row_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.pairing.reader import ReadAnswer
+    from polars_rasteret.pixels.product import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,58 +34,61 @@ class Chosen:
     """Reasons by row, also of records that were passed over because they could not be read."""
 
 
-def choose_by_reading(
-    candidates: PairedRows,
-    targets: NDArray[np.int64],
-    read: Callable[[PairedRows], ReadAnswer],
-    dtypes: Mapping[str, pl.DataType],
-) -> Chosen:
-    """Read records until each row has one that counts.
+class Rounds:
+    """The rounds of some targets: read `next_rows` and `close` them with the answer, as long as rows are open.
 
     Parameters
     ----------
     candidates
-        By target, then preference.
+        Rows by target, then preference.
     targets
         Every target that is to have a row, ascending.
-    read
-        Reads some candidates and says which count.
-    dtypes
-        Columns that `read` gives.
+    outputs
+        Columns of the answers that are kept, with their dtypes.
     """
-    first = np.searchsorted(candidates.target, targets, side="left")
-    stop = np.searchsorted(candidates.target, targets, side="right")
-    cursor = first.copy()
-    record = np.full(len(targets), -1, np.int64)
-    place = np.full(len(targets), -1, np.int64)
-    errors: dict[int, str] = {}
-    parts: list[dict[str, pl.Series]] = []
-    n_found = 0
-    is_open = np.flatnonzero(cursor < stop)
-    while len(is_open):
-        rows = candidates.taken(cursor[is_open])
-        answer = read(rows)
+
+    def __init__(self, candidates: PairedRows, targets: NDArray[np.int64], outputs: Mapping[str, pl.DataType]) -> None:
+        self._candidates, self._targets, self._outputs = candidates, targets, outputs
+        self._next = np.searchsorted(candidates.target, targets, side="left")
+        self._stop = np.searchsorted(candidates.target, targets, side="right")
+        self._open = np.flatnonzero(self._next < self._stop)
+        self._record = np.full(len(targets), -1, np.int64)
+        self._place = np.full(len(targets), -1, np.int64)
+        """Of each target's row among the rows of `_parts`."""
+        self._parts: list[dict[str, pl.Series]] = []
+        self._n_found = 0
+        self._errors: dict[int, str] = {}
+
+    @property
+    def are_open(self) -> bool:
+        """Whether any row may still get a record."""
+        return len(self._open) > 0
+
+    def next_rows(self) -> PairedRows:
+        """Return the next candidate of each open row."""
+        return self._candidates.taken(self._next[self._open])
+
+    def close(self, rows: PairedRows, answer: Answer) -> None:
+        """Close the rows that count in the answer to `next_rows`."""
         assert answer.counts is not None
         for row, reason in answer.errors.items():
-            add_reason(errors, int(is_open[row]), reason)
+            add_reason(self._errors, int(self._open[row]), reason)
         closed = np.flatnonzero(answer.counts)
-        record[is_open[closed]] = rows.record[closed]
-        place[is_open[closed]] = n_found + np.arange(len(closed))
-        n_found += len(closed)
+        self._record[self._open[closed]] = rows.record[closed]
+        self._place[self._open[closed]] = self._n_found + np.arange(len(closed))
+        self._n_found += len(closed)
         index = pl.Series(closed)
-        parts.append({name: answer.columns[name].alias("").gather(index) for name in dtypes})
-        cursor[is_open] += 1
-        is_open = is_open[~answer.counts]
-        is_open = is_open[cursor[is_open] < stop[is_open]]
-    result = PairedRows(target=targets, record=record, windows={}, records=candidates.records)
-    at = pl.Series(place)
-    if (place < 0).any():
-        at = at.set(at < 0, None)
-    columns = {}
-    for name, dtype in dtypes.items():
-        found = pl.concat([part[name] for part in parts]) if parts else pl.Series(name, [], dtype=dtype)
-        if not len(found):
-            columns[name] = pl.Series(name, [None], dtype=dtype).new_from_index(0, len(targets))
-        else:
-            columns[name] = found.gather(at).alias(name)
-    return Chosen(rows=result, columns=columns, errors=errors)
+        self._parts.append({name: gathered(answer.columns[name], index) for name in self._outputs})
+        self._next[self._open] += 1
+        self._open = self._open[~answer.counts]
+        self._open = self._open[self._next[self._open] < self._stop[self._open]]
+
+    def chosen(self) -> Chosen:
+        """Return one row per target; without a record where none counted."""
+        at = row_index(self._place)
+        columns = {}
+        for name, dtype in self._outputs.items():
+            found = pl.concat([part[name] for part in self._parts]) if self._parts else pl.Series([], dtype=dtype)
+            columns[name] = gathered(found, at).alias(name)
+        rows = PairedRows(target=self._targets, record=self._record, windows={}, records=self._candidates.records)
+        return Chosen(rows=rows, columns=columns, errors=self._errors)

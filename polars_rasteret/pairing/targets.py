@@ -309,12 +309,14 @@ def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool |
     if columns.geometry is None:
         return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index, arg-type]  # all are set
     geometry = frame[columns.geometry]
-    crs = crs_of_geometry(geometry, columns.crs, what=what)
+    return targets_of_geometry(geometry, crs_of_geometry(geometry, columns.crs, what=what), as_points=as_points)
+
+
+def targets_of_geometry(geometry: pl.Series, crs: str, *, as_points: bool | None) -> Points | Areas:
+    """Return the targets of a geometry column; `as_points` as in `targets_of`."""
     if as_points is None:
         as_points = _are_points(geometry, crs)
-    if as_points:
-        return points_of_geometry(geometry, crs)
-    return areas_of_geometry(geometry, crs)
+    return points_of_geometry(geometry, crs) if as_points else areas_of_geometry(geometry, crs)
 
 
 def _are_points(geometry: pl.Series, crs: str) -> bool:

@@ -58,8 +58,8 @@ def check_at_dtype(what: str, dtype: pl.DataType) -> None:
         raise UsageError(f"{what}: at is {dtype}; expected a Date or a Datetime with a time zone")
 
 
-def settled_tolerance(what: str, tolerance: Any) -> str | None:
-    """Take a duration of zero or more, as Polars writes durations."""
+def checked_tolerance(what: str, tolerance: Any) -> str | None:
+    """Return a duration of zero or more, as Polars writes durations."""
     if tolerance is None:
         return None
     if isinstance(tolerance, dt.timedelta):

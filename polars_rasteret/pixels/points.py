@@ -6,28 +6,27 @@ that the one before left open: bands that say what is valid, then the bands want
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, kernel_start, nearest_valid
+from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, nearest_valid
 from polars_rasteret.engine import dry_run_log
-from polars_rasteret.grids.choosing import grid_bands
-from polars_rasteret.grids.pixel_grid import first_on_same_grid
 from polars_rasteret.pixels.neighbourhoods import Patch, PatchAsk, Place, add_reason, read_patches
+from polars_rasteret.pixels.point_groups import PointGroup, PointGroups
 from polars_rasteret.pixels.raster_faults import tell_faults
+from polars_rasteret.pixels.reading import n_rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import Spending, WindowRead
-    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandRows
     from polars_rasteret.pixels.sampling import Sampling
-    from polars_rasteret.pixels.valid_mask import Judge
+    from polars_rasteret.pixels.valid_mask import ValidMask
 
     Ints = NDArray[np.int64]
 
@@ -51,27 +50,6 @@ class PointValues:
     has_around: NDArray[np.bool_] | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class PointAnswer:
-    """What a batch of points answered."""
-
-    bands: dict[str, PointValues] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
-    """Reasons by row, with ``on_error="null"``."""
-    counts: NDArray[np.bool_]
-    """Rows where any band that was read has a value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """Bands that are read on one grid, in rows of which each band lies on that grid or on none of them does."""
-
-    place: Place
-    names: tuple[str, ...]
-    own: frozenset[str]
-    """Bands that lie on that grid themselves."""
-
-
 class PointSampler:
     """Samples one batch of rows.
 
@@ -81,34 +59,44 @@ class PointSampler:
         Every band that was asked for or that says what is valid, by name, the rows the same in all.
     sampling
         How points become values.
-    judge
+    call
+        Options and budget, as the engine takes them.
+    valid_mask
         Says which pixels are valid beside those that are not nodata.
-    options, spending
-        As the engine wants them.
+
+    Attributes
+    ----------
+    errors
+        Reasons by row, with ``on_error="null"``.
+    counts
+        Rows where any band that was read has a value.
     """
 
     def __init__(
         self,
         bands: Mapping[str, BandRows],
         sampling: Sampling,
-        options: ReadOptions,
+        call: ReadCall,
         *,
-        judge: Judge | None = None,
-        spending: Spending | None = None,
+        valid_mask: ValidMask | None = None,
     ) -> None:
-        self.bands, self.sampling, self.judge, self.spending = bands, sampling, judge, spending
-        # What is in hand is bounded by chunks here; the answer itself, by whoever cut the rows.
+        self.bands, self.sampling, self.valid_mask, self.spending = bands, sampling, valid_mask, call.spending
+        options = call.options
+        # Chunks bound the tiles in memory. The caller bounds the size of the answer.
         self.options = replace(options, max_answer_bytes=max(options.max_answer_bytes, 2 * _CHUNK_BYTES))
-        self.n_rows = len(next(iter(bands.values())).reference_id)
-        self._errors: dict[int, str] = {}
-        self._is_read = {name: band.is_read for name, band in bands.items()}
+        self.n_rows = n_rows_of(bands)
+        self.errors: dict[int, str] = {}
+        self.counts = np.zeros(self.n_rows, np.bool_)
         self._has_raster = {name: band.reference_id >= 0 for name, band in bands.items()}
-        if options.dry_run is not None and (sampling.costs_vary or (judge is not None and judge.bands)):
+        self._groups = PointGroups(bands, sampling, is_joint=valid_mask is not None)
+        self._is_read = self._groups.is_read
+        if options.dry_run is not None and (sampling.costs_vary or (valid_mask is not None and valid_mask.bands)):
             dry_run_log(options.dry_run).is_upper = True
-        self._grid_of = dict(zip(bands, first_on_same_grid([band.grids for band in bands.values()]), strict=True))
 
-    def sample(self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False) -> PointAnswer:
-        """Read the bands wanted.
+    def sample(
+        self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False
+    ) -> dict[str, PointValues]:
+        """Return the values of the bands that were read, the wanted ones among them.
 
         Parameters
         ----------
@@ -120,49 +108,35 @@ class PointSampler:
         must_count
             Whether ``counts`` must be right for all bands asked.
         """
-        answer = PointAnswer(counts=np.zeros(self.n_rows, np.bool_), errors=self._errors)
+        answer: dict[str, PointValues] = {}
         first, rest = list(wanted), [name for name in asked if name not in wanted]
         if must_count and not first:
             first, rest = rest[:1], rest[1:]
         if self.sampling.max_distance and self.sampling.joint:
-            joined = [name for name in rest if self.judge is not None or any(self._meet(name, one) for one in first)]
+            joined = [
+                name
+                for name in rest
+                if self.valid_mask is not None or any(self._groups.meet(name, one) for one in first)
+            ]
             first, rest = first + joined, [name for name in rest if name not in joined]
         for names in (first, rest) if must_count else (first,):
-            rows = np.flatnonzero(~answer.counts)
+            rows = np.flatnonzero(~self.counts)
             if not names or not len(rows):
                 continue
             self._tell_faults(names, rows)
             found = self._sampled(names, rows)
-            answer.bands.update(found)
+            answer.update(found)
             for one in found.values():
-                answer.counts |= one.valid
+                self.counts |= one.valid
         return answer
 
     def _tell_faults(self, names: Sequence[str], rows: Ints) -> None:
         """Take the reasons of rows whose raster value cannot be read, or raise the first."""
-        for name in dict.fromkeys([*names, *(() if self.judge is None else self.judge.bands)]):
+        for name in dict.fromkeys([*names, *(() if self.valid_mask is None else self.valid_mask.bands)]):
             if faults := self.bands[name].faults:
                 asked = {row: faults[row] for row in np.intersect1d(list(faults), rows).tolist()}
                 for row, reason in tell_faults(asked, on_error=self.options.on_error).items():
-                    add_reason(self._errors, row, reason)
-
-    def reads(self, names: Sequence[str]) -> list[WindowRead]:
-        """Give what `sample` asks of some bands, without reading: each point's pixels, without surroundings."""
-        return [
-            PatchAsk(
-                band=self.bands[name],
-                place=group.place,
-                size=KERNEL_SIZE[self.sampling.method],
-                is_own=name in group.own,
-                is_wanted=self._is_read[name],
-            ).read()
-            for group in self._groups(names, np.arange(self.n_rows, dtype=np.int64))
-            for name in group.names
-        ]
-
-    def _meet(self, one: str, other: str) -> bool:
-        grids, others = self._grid_of[one], self._grid_of[other]
-        return bool(((grids == others) & (grids >= 0)).any())
+                    add_reason(self.errors, row, reason)
 
     def _sampled(self, names: Sequence[str], rows: Ints) -> dict[str, PointValues]:
         sampling = self.sampling
@@ -170,7 +144,7 @@ class PointSampler:
         size = KERNEL_SIZE[sampling.method]
         windows = self.bands[names[0]].windows
         for chunk in _chunks(rows, windows.row_start[rows], windows.col_start[rows], size * size * len(self.bands)):
-            groups = list(self._groups(names, chunk))
+            groups = list(self._groups.groups(names, chunk))
             patches = self._patches(groups, size)
             for group, of_group in zip(groups, patches, strict=True):
                 for name in group.names:
@@ -193,50 +167,18 @@ class PointSampler:
             result.has_around = np.zeros(n_rows, np.bool_)
         return result
 
-    def _groups(self, names: Sequence[str], rows: Ints) -> Iterator[_Group]:
-        """Cut the bands into groups that are read on one grid each: their own, or with a judge a common one."""
-        some: NDArray[np.bool_] = np.logical_or.reduce([self._is_read[name] for name in names])
-        rows = rows[some[rows]]
-        if self.judge is None:
-            for labels, alike in _alike([self._grid_of[name][rows] for name in names]):
-                for one in dict.fromkeys(label for label in labels if label >= 0):
-                    members = tuple(name for name, label in zip(names, labels, strict=True) if label == one)
-                    place = self._placed(self.bands[members[0]], rows[alike])
-                    yield _Group(place=place, names=members, own=frozenset(members))
-            return
-        known = list(self.bands)  # whatever is selected: the grid must not depend on it
-        chosen = grid_bands([self.bands[name].grids.taken(rows) for name in known], known, self.sampling.grid)
-        for (one, *labels), alike in _alike([chosen, *(self._grid_of[name][rows] for name in known)]):
-            if one >= 0:
-                own = frozenset(name for name, label in zip(known, labels, strict=True) if label == labels[one])
-                place = self._placed(self.bands[known[one]], rows[alike])
-                yield _Group(place=place, names=tuple(names), own=own)
-
-    def _placed(self, grid: BandRows, rows: Ints) -> Place:
-        windows = grid.windows
-        if self.sampling.method == "nearest":
-            return Place(grid=grid, rows=rows, row_start=windows.row_start[rows], col_start=windows.col_start[rows])
-        assert windows.at_row is not None
-        assert windows.at_col is not None
-        return Place(
-            grid=grid,
-            rows=rows,
-            row_start=kernel_start(windows.at_row[rows], self.sampling.method),
-            col_start=kernel_start(windows.at_col[rows], self.sampling.method),
-        )
-
-    def _patches(self, groups: Sequence[_Group], size: int) -> list[dict[str, Patch]]:
-        """Read the patches of all groups; what the judge refuses is not valid in any band."""
-        if self.judge is None:
+    def _patches(self, groups: Sequence[PointGroup], size: int) -> list[dict[str, Patch]]:
+        """Read the patches of all groups; what the mask refuses is not valid in any band."""
+        if self.valid_mask is None:
             return self._read(groups, size)
         results: list[dict[str, Patch]] = []
         for group in groups:
-            judging = replace(group, names=self.judge.bands)
-            seen = self._read([judging], size, by_judge=True)[0] if self.judge.bands else {}
-            accepted = self.judge.of(group.place.rows, seen, size)
+            masking = replace(group, names=self.valid_mask.bands)
+            seen = self._read([masking], size, of_mask=True)[0] if self.valid_mask.bands else {}
+            accepted = self.valid_mask.of(group.place.rows, seen, size)
             # Where no pixel is valid, no band is read.
             hopeful = np.flatnonzero(accepted.any(axis=(1, 2)))
-            if self.options.dry_run is not None and self.judge.bands:  # any of them may turn out to be valid
+            if self.options.dry_run is not None and self.valid_mask.bands:  # any of them may turn out to be valid
                 hopeful = np.arange(len(accepted))
             later = tuple(name for name in group.names if name not in seen)
             unread = replace(group, place=group.place.taken(hopeful), names=later)
@@ -254,8 +196,8 @@ class PointSampler:
             results.append(patches)
         return results
 
-    def _read(self, groups: Sequence[_Group], size: int, *, by_judge: bool = False) -> list[dict[str, Patch]]:
-        wanted = self._has_raster if by_judge else self._is_read
+    def _read(self, groups: Sequence[PointGroup], size: int, *, of_mask: bool = False) -> list[dict[str, Patch]]:
+        wanted = self._has_raster if of_mask else self._is_read
         asks = [
             PatchAsk(
                 band=self.bands[name],
@@ -269,7 +211,7 @@ class PointSampler:
         ]
         patches, errors = read_patches(asks, self.options, advice=_ADVICE, spending=self.spending)
         for row, reason in errors.items():
-            add_reason(self._errors, row, reason)
+            add_reason(self.errors, row, reason)
         given = iter(patches)
         return [{name: next(given) for name in group.names} for group in groups]
 
@@ -286,7 +228,7 @@ class PointSampler:
         row, col = windows.at_row[rows] - place.row_start, windows.at_col[rows] - place.col_start
         found.values[rows], found.valid[rows] = interpolated(patch.values, patch.valid, row, col, method)
 
-    def _look_around(self, group: _Group, centres: Mapping[str, Patch], found: Mapping[str, PointValues]) -> None:
+    def _look_around(self, group: PointGroup, centres: Mapping[str, Patch], found: Mapping[str, PointValues]) -> None:
         """Search the surroundings of rows that are still null, and keep them where they were asked for."""
         sampling, place = self.sampling, group.place
         is_met = {name: self._is_read[name][place.rows] for name in group.names}
@@ -364,16 +306,3 @@ def _chunks(index: Ints, row: Ints, col: Ints, n_pixels: int) -> Iterator[Ints]:
         index = index[np.lexsort((col // 512, row // 512))]
     for start in range(0, len(index), per_chunk):
         yield index[start : start + per_chunk]
-
-
-def _alike(columns: Sequence[Ints]) -> Iterator[tuple[list[int], Ints]]:
-    """Cut rows into those that have the same numbers in all columns; give these and the rows."""
-    code = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        low = int(column.min(initial=0))
-        code = code * (int(column.max(initial=0)) - low + 1) + (column - low)
-        if code.max(initial=0) > 0:
-            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
-    for one in range(int(code.max(initial=-1)) + 1):
-        rows = np.flatnonzero(code == one)
-        yield [int(column[rows[0]]) for column in columns], rows

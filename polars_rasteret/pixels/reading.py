@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,9 @@ import numpy as np
 from polars_rasteret.engine import Out, WindowRead, check_answer_size, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.pixel_grid import first_equal
+from polars_rasteret.grids.windows import taken_windows
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pixels.raster_faults import tell_faults
-from polars_rasteret.schema import lossless_supertype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class BandRows:
     reference_id: NDArray[np.int64]
     """Reference of each row; -1 reads nothing."""
     row: NDArray[np.int64] | None
-    """Row of the raster column for each row of the batch (scale and offset are looked up there); None: the same."""
+    """Row of the raster column for each row of the batch, -1 where it has none; None: the same row."""
     windows: Windows
     unscale: bool = False
     faults: Mapping[int, RasteretError] = field(default_factory=dict)
@@ -81,6 +81,27 @@ class BandRows:
         if not len(scale):  # no record at all
             return np.ones(len(self.reference_id)), np.zeros(len(self.reference_id))
         return (scale, offset) if self.row is None else (scale[self.row], offset[self.row])
+
+
+def n_rows_of(bands: Mapping[str, BandRows]) -> int:
+    """Return the number of rows, which is the same in all bands."""
+    return len(next(iter(bands.values())).reference_id)
+
+
+def taken_bands(bands: Mapping[str, BandRows], rows: NDArray[np.int64]) -> dict[str, BandRows]:
+    """Return what all bands are asked in some of the rows; bands on the same grid go on sharing their windows."""
+    windows = taken_windows([band.windows for band in bands.values()], rows)
+    place = {int(row): at for at, row in enumerate(rows)} if any(band.faults for band in bands.values()) else {}
+    taken = {}
+    for (name, band), its_windows in zip(bands.items(), windows, strict=True):
+        taken[name] = replace(
+            band,
+            reference_id=band.reference_id[rows],
+            row=rows if band.row is None else band.row[rows],
+            windows=its_windows,
+            faults={place[row]: fault for row, fault in band.faults.items() if row in place},
+        )
+    return taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,23 +356,6 @@ def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
-
-
-def stack_dtype(columns: Sequence[RasterColumn]) -> np.dtype[np.generic]:
-    """Give the dtype that holds every band of a stack.
-
-    Raises
-    ------
-    UsageError
-        When no dtype holds all values of all bands.
-    """
-    dtype = lossless_supertype([column.dtype for column in columns])
-    if dtype is None:
-        raise UsageError(
-            f"stack=True: no dtype holds every value of {', '.join(f'{one.name} ({one.dtype})' for one in columns)}; "
-            "read these bands without stack"
-        )
-    return dtype
 
 
 def check_fill_fits(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:

@@ -25,6 +25,20 @@ def scalar_series(name: str, values: NDArray[Any], is_valid: NDArray[np.bool_] |
     return series.set(pl.Series(~is_valid), None)
 
 
+def row_index(rows: NDArray[np.int64]) -> pl.Series:
+    """Return rows as an index for `gathered`; null where they are -1."""
+    index = pl.Series(rows)
+    return index.set(index < 0, None) if len(rows) and int(rows.min()) < 0 else index
+
+
+def gathered(series: pl.Series, index: pl.Series) -> pl.Series:
+    """Return the values at the rows of `index`; null where that is null."""
+    if not len(series):
+        return pl.Series([None], dtype=series.dtype).new_from_index(0, len(index))
+    # Gathering goes through a column name, and a name may look like a pattern.
+    return series.alias("").gather(index)
+
+
 def array_series(
     name: str,
     values: NDArray[Any],
@@ -109,6 +123,10 @@ def window_struct(
         "crs": pl.Series(crs, dtype=pl.String),
     }
     return struct_series(name, fields, is_null=is_null)
+
+
+GRID_OUTPUTS = {"transform": pl.Array(pl.Float64(), 6), "raster_crs": pl.String()}
+"""Columns that tell the grid of arrays; a window Struct tells its own."""
 
 
 def window_struct_fields(pixel_dtype: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ CONTEXT = "\0context "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Validity:
+class ValidExpr:
     """A ``valid=`` expression and where its names come from."""
 
     expr: pl.Expr
@@ -38,12 +38,12 @@ class Validity:
     """Name in the expression to column of the collection."""
 
 
-class Judge:
-    """A `Validity` together with the rows it is asked about."""
+class ValidMask:
+    """A `ValidExpr` together with the rows that it is asked about."""
 
-    def __init__(self, validity: Validity, context: pl.DataFrame) -> None:
-        self.bands = validity.bands
-        self._expr = validity.expr
+    def __init__(self, valid: ValidExpr, context: pl.DataFrame) -> None:
+        self.bands = valid.bands
+        self._expr = valid.expr
         self._context = context
 
     def of(self, rows: NDArray[np.int64], patches: Mapping[str, Patch], size: int) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.pixels.reading import BandAnswer
-    from polars_rasteret.pixels.valid_mask import Judge
+    from polars_rasteret.pixels.valid_mask import ValidMask
 
     Ints = NDArray[np.int64]
     Booleans = NDArray[np.bool_]
@@ -52,12 +52,14 @@ class PixelRows:
         return np.bincount(self.row_of_pixel()[pixels], minlength=len(self.size)).astype(np.int64)
 
 
-def accepted_pixels(judge: Judge, rows: PixelRows, answers: Sequence[BandAnswer], stride: int | None) -> Booleans:
-    """Ask the judge about every pixel.
+def accepted_pixels(
+    valid_mask: ValidMask, rows: PixelRows, answers: Sequence[BandAnswer], stride: int | None
+) -> Booleans:
+    """Ask the mask about every pixel.
 
     Parameters
     ----------
-    judge
+    valid_mask
         Knows the rows.
     rows
         The pixels of the grids that the bands share.
@@ -72,7 +74,7 @@ def accepted_pixels(judge: Judge, rows: PixelRows, answers: Sequence[BandAnswer]
         values = np.zeros(len(is_there), band.answer.values.dtype)
         values[is_there] = band.answer.values[: int(is_there.sum())]
         bands[band.rows.column.name] = (values, rows.valid_of(band, stride))
-    return judge.of_pixels(rows.row_of_pixel(), bands)
+    return valid_mask.of_pixels(rows.row_of_pixel(), bands)
 
 
 def refuse_pixels(band: BandAnswer, rows: PixelRows, accepted: Booleans, stride: int | None) -> None:

@@ -5,23 +5,24 @@ Columns and their order are those that users of long tables know from the predec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars.selectors as cs
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.query.paired_source import PairedSource
-from polars_rasteret.frame.query.question import READ_ERROR
+from polars_rasteret.frame.columns.read_error import READ_ERROR
 from polars_rasteret.geo.crs import LONLAT, NATIVE
 from polars_rasteret.pairing.stated_crs import srids_of
-from polars_rasteret.pairing.targets import COMPUTED, points_of_geometry
-from polars_rasteret.schema import lossless_supertype, numpy_dtype, polars_dtype
+from polars_rasteret.pairing.targets import COMPUTED, as_lazy_frame, points_of_geometry
+from polars_rasteret.pixels.stacks import stack_dtype
+from polars_rasteret.schema import numpy_dtype, polars_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polars_rasteret.frame.query.question import Question, Settled
+    from polars_rasteret.frame.query.resolved import Resolved
+    from polars_rasteret.frame.query.source import PairedSource
     from polars_rasteret.pairing.targets import TargetColumns
 
 INDEX = "\0point"
@@ -41,50 +42,49 @@ _FIXED = (
 _AROUND = "neighbourhood_values"
 
 
-def with_raster_crs(records: pl.LazyFrame, bands: Sequence[str]) -> pl.LazyFrame:
-    """Add what a long row tells of a band's CRS to the records."""
-    return records.with_columns([pl.col(band).struct.field("crs").alias(_RASTER_CRS + band) for band in bands])
+def long_targets(points: Any, *, what: str) -> pl.LazyFrame:
+    """Return the caller's rows with their numbers; `what` names the rows in messages."""
+    return as_lazy_frame(points, what=what).with_row_index(INDEX)
 
 
-def record_columns(records: pl.LazyFrame, bands: Sequence[str]) -> list[str]:
-    """Name the record columns that a long row tells."""
+def long_records(records: pl.LazyFrame, bands: Sequence[str]) -> tuple[pl.LazyFrame, list[str]]:
+    """Return the collection with the CRS of each band, and the names of the record columns that a long row tells."""
     known = records.collect_schema()
-    return [
-        *(name for name in ("id", "datetime", "collection") if name in known),
-        *(_RASTER_CRS + one for one in bands),
-    ]
+    columns = [name for name in ("id", "datetime", "collection") if name in known]
+    crs = [pl.col(band).struct.field("crs").alias(_RASTER_CRS + band) for band in bands]
+    return records.with_columns(crs), [*columns, *(_RASTER_CRS + band for band in bands)]
 
 
-def long_layout(question: Question) -> pl.LazyFrame:
-    """Give the long form of a question whose frames were prepared with `INDEX` and `with_raster_crs`.
+def long_layout(source: PairedSource) -> pl.LazyFrame:
+    """Return the long form of a source whose frames were prepared with `long_targets` and `long_records`.
 
     Raises
     ------
     UsageError
         When a column of the caller has a name of the long form, or no dtype holds the values of all bands.
     """
-    settled = question.settled
-    if any(name.startswith(COMPUTED) for name in settled.where.names):
+    question, resolved = source.question, source.resolved
+    bands = list(question.product.bands)
+    if any(name.startswith(COMPUTED) for name in resolved.where.names):
         raise UsageError(
             f"{question.verb}: layout='long' tells the coordinates; make them columns of your frame, and name these"
         )
-    output = {column: name for name, column in settled.records.items()}
-    shown = {natural: name for name, natural in settled.values.items()}
+    output = {column: name for name, column in resolved.records.items()}
+    shown = {natural: name for name, natural in resolved.values.items()}
     has_around = any(name.endswith("_neighbourhood") for name in shown)
-    kept = [name for name in settled.targets if name not in (INDEX, settled.where.geometry)]
+    kept = [name for name in resolved.targets if name not in (INDEX, resolved.where.geometry)]
     taken = [name for name in kept if name in (*_FIXED, _AROUND if has_around else "", READ_ERROR)]
     if taken:
         raise UsageError(
             f"{question.verb}: layout='long' gives columns of its own named {', '.join(taken)}; rename these in your frame"
         )
-    dtypes = [numpy_dtype(settled.schema[shown[band]]) for band in settled.bands]
-    dtype = lossless_supertype(dtypes)
-    if dtype is None:
-        raise UsageError(
-            f"{question.verb}: layout='long': no dtype holds every value of {', '.join(settled.bands)}; sample these apart"
-        )
+    dtype = stack_dtype(
+        {band: numpy_dtype(resolved.schema[shown[band]]) for band in bands},
+        what=f"{question.verb}: layout='long'",
+        instead="sample these apart",
+    )
     of_bands = []
-    for band in settled.bands:
+    for band in bands:
         fields = [
             pl.lit(band).alias("band"),
             _column(shown[band]).cast(polars_dtype(dtype)).alias("value"),
@@ -94,22 +94,18 @@ def long_layout(question: Question) -> pl.LazyFrame:
             around = _column(shown[f"{band}_neighbourhood"]).cast(pl.List(pl.List(pl.Float64)))
             fields.append(around.list.eval(pl.element().explode()).alias(_AROUND))
         of_bands.append(pl.struct(fields))
-    x, y = _coordinates(settled)
-    wide = (
-        PairedSource(question)
-        .scan()
-        .select(
-            _column(INDEX).cast(pl.Int64).alias("point_index"),
-            x.cast(pl.Float64).alias("point_x"),
-            y.cast(pl.Float64).alias("point_y"),
-            _point_crs(settled.where).alias("point_crs"),
-            _record_column(output, "id", settled).cast(pl.String).alias("record_id"),
-            _naive(_record_column(output, "datetime", settled), settled).alias("datetime"),
-            _record_column(output, "collection", settled).cast(pl.String).alias("collection"),
-            pl.concat_list(of_bands).alias("\0bands"),
-            *[_column(name) for name in kept],
-            *([_column(shown[READ_ERROR])] if READ_ERROR in shown else []),
-        )
+    x, y = _coordinates(resolved)
+    wide = source.scan().select(
+        _column(INDEX).cast(pl.Int64).alias("point_index"),
+        x.cast(pl.Float64).alias("point_x"),
+        y.cast(pl.Float64).alias("point_y"),
+        _point_crs(resolved.where).alias("point_crs"),
+        _record_column(output, "id", resolved).cast(pl.String).alias("record_id"),
+        _naive(_record_column(output, "datetime", resolved), resolved).alias("datetime"),
+        _record_column(output, "collection", resolved).cast(pl.String).alias("collection"),
+        pl.concat_list(of_bands).alias("\0bands"),
+        *[_column(name) for name in kept],
+        *([_column(shown[READ_ERROR])] if READ_ERROR in shown else []),
     )
     return wide.explode("\0bands").select(
         cs.by_name(*_FIXED[:7]),
@@ -126,12 +122,12 @@ def _column(name: str) -> pl.Expr:
     return cs.by_name(name).as_expr()  # a name may look like a pattern
 
 
-def _record_column(output: dict[str, str], column: str, settled: Settled) -> pl.Expr:
-    return _column(output[column]) if column in settled.record_schema else pl.lit(None)
+def _record_column(output: dict[str, str], column: str, resolved: Resolved) -> pl.Expr:
+    return _column(output[column]) if column in resolved.record_schema else pl.lit(None)
 
 
-def _naive(time: pl.Expr, settled: Settled) -> pl.Expr:
-    dtype = settled.record_schema.get("datetime")
+def _naive(time: pl.Expr, resolved: Resolved) -> pl.Expr:
+    dtype = resolved.record_schema.get("datetime")
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return time.cast(pl.Datetime("us"))
@@ -152,8 +148,8 @@ def _point_crs(where: TargetColumns) -> pl.Expr:
     return pl.lit(int(where.crs.removeprefix("EPSG:")) if is_code else None, dtype=pl.Int32)
 
 
-def _coordinates(settled: Settled) -> tuple[pl.Expr, pl.Expr]:
-    where = settled.where
+def _coordinates(resolved: Resolved) -> tuple[pl.Expr, pl.Expr]:
+    where = resolved.where
     if where.geometry is None:
         assert where.x is not None
         assert where.y is not None

@@ -15,7 +15,7 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.estimate.plan_expressions import FIRST_ROWS, VALUE_BY_VALUE, Look, PlanRows, looked_at
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
-from polars_rasteret.frame.query.paired_source import PairedSource
+from polars_rasteret.frame.query.plan_objects import PlanObject, numbered_objects, object_in
 from polars_rasteret.frame.query.plan_text import (
     as_bytes,
     ends_early,
@@ -26,7 +26,7 @@ from polars_rasteret.frame.query.plan_text import (
     plans_in,
     without_frames,
 )
-from polars_rasteret.frame.query.watched import Watched, watched_in, watching
+from polars_rasteret.frame.query.source import PairedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ def dependence(lf: pl.LazyFrame) -> Dependence:
 def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = True) -> PlanRows:
     if is_frame(lf):
         return PlanRows()
-    with watching() as watched:
+    with numbered_objects() as ours:
         try:
             text = plan_text(lf)
         except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
@@ -75,7 +75,7 @@ def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = Tru
                 f"this query cannot be estimated, because Polars cannot serialize it: {error}. Functions and sources in "
                 "it must be picklable."
             ) from error
-    walk = _Walk(found, watched)
+    walk = _Walk(found, ours)
     tree = json.loads(without_frames(text))
     rows = walk.rows_of(tree)
     if rows.reads and walk.has_limit and ends_early(lf, pairs_read=walk.pairs_read):
@@ -89,8 +89,8 @@ def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = Tru
 class _Walk:
     """One plan."""
 
-    def __init__(self, found: Dependence, watched: list[Watched]) -> None:
-        self.found, self.watched = found, watched
+    def __init__(self, found: Dependence, ours: list[PlanObject]) -> None:
+        self.found, self.ours = found, ours
         self.has_limit = False
         self.calls: set[tuple[int, int]] = set()
         """Sources and callbacks of ours and where they stand, by identity."""
@@ -120,7 +120,7 @@ class _Walk:
 
     def _of_pythonscan(self, body: dict[str, Any]) -> PlanRows:
         options = body["options"]
-        source = watched_in(as_bytes(options.get("scan_fn")), self.watched)
+        source = object_in(as_bytes(options.get("scan_fn")), self.ours)
         if source is not None:
             self.calls.add((id(source), id(body)))
         if isinstance(source, PairedSource):
@@ -136,11 +136,11 @@ class _Walk:
         return PlanRows(columns=None, chosen=True, reads=True)
 
     def _of_paired(self, source: PairedSource) -> PlanRows:
-        question, settled = source.question, source.question.settled
+        question, resolved = source.question, source.resolved
         targets, records = _looked_through(question.targets, self.found), _looked_through(question.records, self.found)
-        used = set(settled.where.names) | set(settled.at.meta.root_names() if settled.at is not None else ())
-        used |= set(settled.validity.targets if settled.validity is not None else ())
-        reads_pixels = settled.reader.needs_pixels(set(settled.reader.outputs))
+        used = set(resolved.where.names) | set(resolved.at.meta.root_names() if resolved.at is not None else ())
+        used |= set(resolved.valid.targets if resolved.valid is not None else ())
+        reads_pixels = question.reads_pixels
         is_behind = targets.chosen or records.chosen or records.is_touched
         is_behind |= targets.columns is None or not used.isdisjoint(targets.columns)
         if reads_pixels:
@@ -150,21 +150,21 @@ class _Walk:
             self.pairs_read |= targets.reads or records.reads
         columns = set(targets.columns or ())
         if reads_pixels:
-            columns |= settled.values.keys()
-        is_chosen = question.match != "all"
+            columns |= resolved.values.keys()
+        is_chosen = question.pairing.match != "all"
         if is_chosen:
-            columns |= settled.records.keys()
+            columns |= resolved.records.keys()
         return PlanRows(
             columns=None if targets.columns is None or records.is_touched else frozenset(columns),
-            chosen=is_behind or (is_chosen and question.unmatched == "drop"),
+            chosen=is_behind or (is_chosen and question.pairing.unmatched == "drop"),
             reads=reads_pixels or targets.reads or records.reads,
         )
 
     def _of_batched(self, source: BatchedColumns) -> PlanRows:
         rows = _looked_through(source.lf, self.found)
-        with watching() as watched:
+        with numbered_objects() as ours:
             trees = [json.loads(plan_text(expr)) for expr in source.exprs]
-        return _Walk(self.found, watched).with_columns(rows, trees)
+        return _Walk(self.found, ours).with_columns(rows, trees)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class _Walk:
         return [self._look(expr, rows) for expr in exprs]
 
     def _look(self, expr: Any, rows: PlanRows) -> Look:
-        look = looked_at(expr, rows, self.watched)
+        look = looked_at(expr, rows, self.ours)
         self.found.reads |= look.is_read
         self.found.behind |= look.is_behind
         self.calls |= look.calls

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
-from polars_rasteret.frame.query.paired_source import PairedSource
+from polars_rasteret.frame.query.plan_objects import PlanObject, object_in
 from polars_rasteret.frame.query.plan_text import as_bytes, named_columns
-from polars_rasteret.frame.query.watched import Watched, watched_in
+from polars_rasteret.frame.query.source import PairedSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,17 +69,17 @@ class Look:
         return not self.columns.isdisjoint(rows.columns) or (self.any_column and bool(rows.columns))
 
 
-def looked_at(tree: Any, rows: PlanRows, watched: Sequence[Watched]) -> Look:
+def looked_at(tree: Any, rows: PlanRows, ours: Sequence[PlanObject]) -> Look:
     """Look at an expression (or several) as a plan tells it, evaluated on some rows."""
     look = Look()
-    _see(tree, look, rows, watched)
+    _see(tree, look, rows, ours)
     return look
 
 
-def _see(node: Any, look: Look, rows: PlanRows, watched: Sequence[Watched]) -> None:
+def _see(node: Any, look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> None:
     if isinstance(node, list):
         for one in node:
-            _see(one, look, rows, watched)
+            _see(one, look, rows, ours)
     if not isinstance(node, dict):
         return
     for kind, body in node.items():
@@ -93,21 +93,21 @@ def _see(node: Any, look: Look, rows: PlanRows, watched: Sequence[Watched]) -> N
             look.any_column |= names is None
             look.columns |= names or set()
         elif kind == "AnonymousFunction":
-            _see_function(body, look, rows, watched)
+            _see_function(body, look, rows, ours)
         elif kind == "Function":
-            _see(body["input"], look, rows, watched)
+            _see(body["input"], look, rows, ours)
         elif kind == "Cast":
-            _see(body["expr"], look, rows, watched)
+            _see(body["expr"], look, rows, ours)
         elif kind == "SubPlan":  # a whole query
             look.is_read = look.is_behind = True
         elif kind != "Literal":
             look.any_column |= kind[:1].isupper() and kind not in VALUE_BY_VALUE | _OTHER_KINDS
-            _see(body, look, rows, watched)
+            _see(body, look, rows, ours)
 
 
-def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, watched: Sequence[Watched]) -> None:
-    inputs = looked_at(body["input"], rows, watched)
-    called = watched_in(as_bytes(body["function"]), watched)
+def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> None:
+    inputs = looked_at(body["input"], rows, ours)
+    called = object_in(as_bytes(body["function"]), ours)
     if isinstance(called, PairedSource | BatchedColumns):  # somebody's function that holds a query of ours
         look.is_behind = True
     if called is not None:

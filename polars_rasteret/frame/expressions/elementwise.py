@@ -17,7 +17,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
 from polars_rasteret.pairing.stated_crs import refuse_other_native
-from polars_rasteret.pixels.reading import BandAnswer, BandRows, read_bands
+from polars_rasteret.pixels.reading import BandRows
 from polars_rasteret.schema import PIXEL_DTYPES, raster_dtype
 
 if TYPE_CHECKING:
@@ -29,32 +29,19 @@ if TYPE_CHECKING:
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pixels.raster_column import RasterColumn
 
-ADVICE = (
-    "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
-    "or raise pr.options(max_answer_bytes=...)"
-)
 NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
 
 
-def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows, *, unscale: bool) -> list[BandRows]:
-    """Say what each column is asked; each row is its own target."""
-    asked = []
+def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows) -> dict[str, BandRows]:
+    """Return what each column is asked, by name; each row is its own target."""
+    asked = {}
     for column in columns:
         windows = shared.of(column.grids_of(column.reference_id))
         reference_id, faults = column.readable(column.reference_id, windows)
-        asked.append(
-            BandRows(
-                column=column, reference_id=reference_id, row=None, windows=windows, unscale=unscale, faults=faults
-            )
+        asked[column.name] = BandRows(
+            column=column, reference_id=reference_id, row=None, windows=windows, faults=faults
         )
     return asked
-
-
-def read_columns(
-    columns: Sequence[RasterColumn], shared: SharedWindows, options: ReadOptions, *, unscale: bool, **how: Any
-) -> tuple[list[BandAnswer], dict[int, str]]:
-    """Read windows of some columns together."""
-    return read_bands(asked_rows(columns, shared, unscale=unscale), in_batches(options), advice=ADVICE, **how)
 
 
 def in_batches(options: ReadOptions) -> ReadOptions:
@@ -102,7 +89,7 @@ def as_dtype_expr(dtype: pl.DataType) -> DataTypeExpr:
     return dtype.to_dtype_expr()
 
 
-def settled_crs(crs: Any) -> str | None:
+def normalized_crs(crs: Any) -> str | None:
     """Normalize a CRS that was passed; None and ``"native"`` stay."""
     if crs is None or (isinstance(crs, str) and crs == NATIVE):
         return crs

@@ -13,7 +13,7 @@ import polars as pl
 
 from polars_rasteret.arguments import as_expr, is_number
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.expressions.elementwise import NO_CRS, check_native, known_crs, same_length, settled_crs
+from polars_rasteret.frame.expressions.elementwise import NO_CRS, check_native, known_crs, normalized_crs, same_length
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.footprints import image_bounds
 from polars_rasteret.grids.extents import bounds_in_own_crs
@@ -95,7 +95,7 @@ class _RowCol:
 
 def bounds(raster: pl.Expr, crs: Any) -> pl.Expr:
     """Build the expression behind ``.raster.bounds``."""
-    return _mapped([raster], _OfReference(what="bounds", crs=settled_crs(crs)), BBOX)
+    return _mapped([raster], _OfReference(what="bounds", crs=normalized_crs(crs)), BBOX)
 
 
 def pixel_size(raster: pl.Expr) -> pl.Expr:
@@ -116,7 +116,7 @@ def row_col(raster: pl.Expr, x: Any, y: Any, crs: Any) -> pl.Expr:
     if y is not None and crs is None:
         raise UsageError(f"{what}: {NO_CRS}")
     where = [as_expr(x, f"{what}: x")] if y is None else [as_expr(x, f"{what}: x"), as_expr(y, f"{what}: y")]
-    return _mapped([raster, *where], _RowCol(has_xy=y is not None, crs=settled_crs(crs)), ROW_COL)
+    return _mapped([raster, *where], _RowCol(has_xy=y is not None, crs=normalized_crs(crs)), ROW_COL)
 
 
 def _mapped(inputs: list[pl.Expr], callback: Callable[..., pl.Series], dtype: pl.DataType) -> pl.Expr:

@@ -17,9 +17,6 @@ _PIECE_BYTES = 16_000_000
 _FRAMES_AHEAD = 4
 """More than the frames that Polars' streaming engine takes from a source before it looks at the first of them."""
 
-TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
-"""What to do when a batch exceeds the allowance."""
-
 
 def pieces(frame: pl.DataFrame, row_bytes: NDArray[np.int64]) -> Iterator[pl.DataFrame]:
     """Cut the frame of a unit of wide rows: Polars holds a number of frames before a sink, whatever their size."""

@@ -19,9 +19,9 @@ from polars_rasteret.engine.interruption import guarded
 from polars_rasteret.errors import AnswerTooLargeError, RasteretError, UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.query.batches import pieces, with_turns
+from polars_rasteret.frame.query.plan_objects import PlanObject
 from polars_rasteret.frame.query.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.query.row_wise import looks_at_other_rows
-from polars_rasteret.frame.query.watched import Watched
 from polars_rasteret.options import current_options
 from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, batch_bytes
 from polars_rasteret.schema import PIXEL_DTYPES, numpy_dtype
@@ -71,7 +71,7 @@ def _as_column(value: Any) -> pl.Expr:
     return pl.col(value) if isinstance(value, str) else pl.lit(value)
 
 
-class BatchedColumns(Watched):
+class BatchedColumns(PlanObject):
     """The IO source of ``with_columns``."""
 
     def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], options: ReadOptions) -> None:

@@ -1,4 +1,4 @@
-"""How do the answers of bands become the columns that a face promised?
+"""How do the answers of bands become columns?
 
 Values are unscaled where that was asked, rows that were not read become null, and windows get their shape. Nothing is read here.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.pixels.series import array_series, scalar_series, window_struct
@@ -15,9 +16,9 @@ from polars_rasteret.pixels.series import array_series, scalar_series, window_st
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
     from numpy.typing import NDArray
 
+    from polars_rasteret.grids.answer_grids import AnswerGrids
     from polars_rasteret.pixels.points import PointValues
     from polars_rasteret.pixels.reading import BandAnswer, BandRows
     from polars_rasteret.pixels.sampling import Sampling
@@ -123,6 +124,15 @@ def window_array_column(band: BandAnswer, name: str, shape: tuple[int, int], *, 
     """Give windows of one shape as arrays; null where nothing was read."""
     is_valid = band.answer.valid if masked else None
     return array_series(name, _unscaled_arrays(band).reshape(-1), shape, is_valid=is_valid, is_null=~band.is_read)
+
+
+def grid_columns(grids: AnswerGrids) -> dict[str, pl.Series]:
+    """Return transform and CRS of the grid that all bands of a row share."""
+    has_transform: NDArray[np.bool_] = np.asarray(np.isfinite(grids.transform).all(axis=1))
+    return {
+        "transform": array_series("transform", grids.transform.reshape(-1), (6,), is_null=~has_transform),
+        "raster_crs": pl.Series("raster_crs", grids.crs.tolist(), dtype=pl.String),
+    }
 
 
 def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Series:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_TAG = re.compile(rb"polars-rasteret-watched:(\d+);")
-_found: contextvars.ContextVar[list[Watched] | None] = contextvars.ContextVar("polars_rasteret_watched", default=None)
+_TAG = re.compile(rb"polars-rasteret-object:(\d+);")
+_found: contextvars.ContextVar[list[PlanObject] | None] = contextvars.ContextVar(
+    "polars_rasteret_objects", default=None
+)
 
 
-class Watched:
+class PlanObject:
     """A source or callback that a plan may hold."""
 
     __slots__ = ()
@@ -28,13 +30,13 @@ class Watched:
         if found is None:
             return super().__reduce_ex__(protocol)
         found.append(self)
-        return str, (f"polars-rasteret-watched:{len(found) - 1};",)
+        return str, (f"polars-rasteret-object:{len(found) - 1};",)
 
 
 @contextmanager
-def watching() -> Iterator[list[Watched]]:
-    """Let watched objects that are pickled in this block be found by `watched_in`."""
-    found: list[Watched] = []
+def numbered_objects() -> Iterator[list[PlanObject]]:
+    """Let objects of ours that are pickled in this block be found by `object_in`."""
+    found: list[PlanObject] = []
     token = _found.set(found)
     try:
         yield found
@@ -42,7 +44,7 @@ def watching() -> Iterator[list[Watched]]:
         _found.reset(token)
 
 
-def watched_in(pickled: bytes, found: Sequence[Watched]) -> Watched | None:
-    """Give the watched object that these bytes stand for."""
+def object_in(pickled: bytes, found: Sequence[PlanObject]) -> PlanObject | None:
+    """Return the object of ours that these bytes stand for; None where they stand for another."""
     tag = _TAG.search(pickled)
     return None if tag is None else found[int(tag[1])]

@@ -9,22 +9,22 @@ import polars as pl
 from polars_rasteret.arguments import first_line
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.row_wise import looks_at_other_rows
-from polars_rasteret.pixels.valid_mask import Validity
+from polars_rasteret.pixels.valid_mask import ValidExpr
 from polars_rasteret.schema import pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def settled_validity(
+def resolved_valid(
     what: str,
     expr: pl.Expr,
     *,
     target_schema: Mapping[str, pl.DataType],
     record_schema: Mapping[str, pl.DataType],
     outputs: Mapping[str, str],
-) -> Validity:
-    """Settle what the names of a ``valid=`` expression mean: a band, else the caller's column, else the record's.
+) -> ValidExpr:
+    """Return a ``valid=`` expression with the meaning of its names: a band, else the caller's column, else the record's.
 
     Parameters
     ----------
@@ -72,4 +72,4 @@ def settled_validity(
             f"{what}: valid is asked of one pixel at a time, but {found} may look at others; make such a column of your frame "
             "or of the collection before the verb"
         )
-    return Validity(expr=expr, bands=tuple(bands), targets=tuple(targets), records=records)
+    return ValidExpr(expr=expr, bands=tuple(bands), targets=tuple(targets), records=records)

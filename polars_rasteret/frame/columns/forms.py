@@ -1,0 +1,48 @@
+"""How do the columns of an answer become the one column of an expression?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.pixels.series import array_series, struct_series
+from polars_rasteret.pixels.stacks import STACK, stack_dtype
+from polars_rasteret.schema import numpy_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+Form = Literal["single", "struct", "stack"]
+"""One band as it is, a Struct with a field per band, or an Array over bands."""
+
+
+def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray[np.bool_]) -> pl.Series:
+    """Return the column of an expression.
+
+    Parameters
+    ----------
+    columns
+        One per band; or, of windows that were read as a stack, that stack alone.
+    form
+        Of the result.
+    has_raster
+        Rows in which any band has a raster; a stack is null in the others.
+    """
+    if form == "single":
+        return next(iter(columns.values()))
+    if form == "struct":
+        return struct_series(STACK, columns)
+    first = next(iter(columns.values()))
+    return first if isinstance(first.dtype, pl.Array) else _stacked(columns, ~has_raster)
+
+
+def _stacked(columns: Mapping[str, pl.Series], is_null: NDArray[np.bool_]) -> pl.Series:
+    """Return one value per band as an array; a null value is a null element."""
+    dtype = stack_dtype({name: numpy_dtype(one.dtype) for name, one in columns.items()})
+    is_valid = np.stack([one.is_not_null().to_numpy() for one in columns.values()], axis=1)
+    table = np.stack([one.fill_null(0).to_numpy().astype(dtype) for one in columns.values()], axis=1)
+    return array_series(STACK, table.reshape(-1), (len(columns),), is_valid=is_valid.reshape(-1), is_null=is_null)

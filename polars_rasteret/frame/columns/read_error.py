@@ -1,0 +1,20 @@
+"""Which column says why a row was not read?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+READ_ERROR = "read_error"
+
+
+def error_column(errors: Mapping[int, str], n_rows: int) -> pl.Series:
+    """Return the reason of each row, null where it did not fail."""
+    reasons: list[str | None] = [None] * n_rows
+    for row, reason in errors.items():
+        reasons[row] = reason
+    return pl.Series(READ_ERROR, reasons, dtype=pl.String)

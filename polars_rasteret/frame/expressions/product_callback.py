@@ -1,0 +1,89 @@
+"""How does an expression read a product for the rows of one Polars batch?
+
+The callback is picklable and carries names and options only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from polars_rasteret.engine.interruption import running
+from polars_rasteret.frame.columns.forms import Form, in_form
+from polars_rasteret.frame.expressions.elementwise import asked_rows, check_native, in_batches, same_length
+from polars_rasteret.frame.query.plan_objects import PlanObject
+from polars_rasteret.grids.windows import SharedWindows
+from polars_rasteret.pairing.impossible_places import warn_if_impossible
+from polars_rasteret.pixels.product import ReadCall
+from polars_rasteret.pixels.raster_column import raster_columns_of
+from polars_rasteret.pixels.reading import warn_of_errors
+from polars_rasteret.pixels.stacks import STACK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polars_rasteret.engine import Spending
+    from polars_rasteret.frame.expressions.places import Place
+    from polars_rasteret.options import ReadOptions
+
+ADVICE = (
+    "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
+    "or raise pr.options(max_answer_bytes=...)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductCallback(PlanObject):
+    """Callback: raster columns, then the columns of a place, to the answer of a product."""
+
+    what: str
+    """The expression, for messages."""
+    product: Any
+    """A `Product` whose bands, which each batch knows, are still to be named."""
+    place: Place
+    n_bands: int | None
+    """None: the first series is a Struct of all raster columns."""
+    crs: str | None
+    """Passed by the caller, normalized or ``"native"``."""
+    unscale: bool
+    form: Form
+    options: ReadOptions
+    spending: Spending | None
+
+    def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:
+        """Return the column of one batch; Polars calls it."""
+        if return_dtype is not None and any(len(one) == 0 for one in series):
+            return pl.Series(series[0].name, [], dtype=return_dtype)  # Polars asks so, too, before the first rows
+        with running():
+            if self.n_bands is None:
+                bands = series[0].struct.unnest().get_columns()
+                return self._answer(bands, series[1:], return_dtype)
+            return self._answer(series[: self.n_bands], series[self.n_bands :], return_dtype)
+
+    def _answer(
+        self, bands: Sequence[pl.Series], where: Sequence[pl.Series], return_dtype: pl.DataType | None
+    ) -> pl.Series:
+        inputs = same_length([*bands, *where])
+        rasters, where = inputs[: len(bands)], inputs[len(bands) :]
+        names = {one.name: one.dtype for one in rasters}
+        product = replace(self.product, bands=names, unscale=frozenset(names) if self.unscale else frozenset())
+        place = self.place.located(where, len(inputs[0]), product, what=self.what)
+        targets_in = None if place.targets is None else place.targets.crs
+        columns = raster_columns_of(rasters, targets_in=targets_in)
+        if place.geometry is not None:
+            check_native(place.geometry, self.crs, columns, what=self.what)
+        if place.targets is not None:
+            warn_if_impossible(place.targets, what=self.what)
+        shared = SharedWindows(place.windows_of)
+        answer = product.read(
+            asked_rows(columns, shared),
+            product.outputs.keys() & {*names, STACK},
+            ReadCall(options=in_batches(self.options), advice=ADVICE, spending=self.spending),
+        )
+        warn_of_errors(answer.errors, self.what)
+        has_raster = np.logical_or.reduce([column.reference_id >= 0 for column in columns])
+        result = in_form(answer.columns, self.form, has_raster=has_raster)
+        return result.cast(return_dtype) if self.form == "stack" and return_dtype is not None else result

@@ -1,0 +1,70 @@
+"""Which words say what records answer which rows, with which defaults, and are they valid?
+
+This is the one place of their defaults and checks. Signatures of public faces repeat the defaults, which a test compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from polars_rasteret.arguments import check_choice, is_number
+from polars_rasteret.errors import UsageError
+from polars_rasteret.pairing.times import checked_tolerance
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    import polars as pl
+
+    from polars_rasteret.options import OnError
+    from polars_rasteret.plan.time_match import Match
+
+Unmatched = Literal["null", "drop"]
+DEFAULT_RECORD_COLUMNS = ("id", "datetime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """The pairing words of a verb; their meaning is told where users see them, in `namespaces.verbs`."""
+
+    x: Any = None
+    y: Any = None
+    geometry: Any = None
+    crs: Any = None
+    match: Match = "all"
+    at: Any = None
+    tolerance: str | dt.timedelta | None = None
+    valid: pl.Expr | None = None
+    min_valid_fraction: float | None = None
+    unmatched: Unmatched = "null"
+    """Of ``sample_points``; areas that no record covers are dropped, and so are targets of ``pair``."""
+    record_columns: Any = DEFAULT_RECORD_COLUMNS
+    suffix: str = "_right"
+    on_error: OnError | None = None
+    maintain_order: bool = True
+    budget_bytes: int | None = None
+
+    def checked(self, what: str) -> Self:
+        """Return the words with `tolerance` as Polars writes it.
+
+        Parameters
+        ----------
+        what
+            The verb, for messages.
+
+        Raises
+        ------
+        UsageError
+            For words that are wrong, or do not go together.
+        """
+        check_choice(what, "match", self.match, ("all", "latest", "earliest", "nearest"))
+        check_choice(what, "unmatched", self.unmatched, ("null", "drop"))
+        check_choice(what, "on_error", self.on_error, (None, "raise", "null"))
+        fraction = self.min_valid_fraction
+        if fraction is not None and (self.match == "all" or not is_number(fraction) or not 0 <= fraction <= 1):
+            raise UsageError(
+                f"{what}: min_valid_fraction={fraction!r} with match={self.match!r}; expected 0 to 1 with 'latest', 'earliest' "
+                "or 'nearest': it says which record is chosen"
+            )
+        return replace(self, tolerance=checked_tolerance(what, self.tolerance))

@@ -1,0 +1,181 @@
+"""How are the windows of several bands read together: as they are, or brought onto one grid?
+
+Bands of a batch share their rows. Columns and their names must not be put here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.grids.answer_grids import answer_grids
+from polars_rasteret.pixels.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
+from polars_rasteret.pixels.covered import blank_uncovered
+from polars_rasteret.pixels.reading import n_rows_of, read_bands, taken_bands, window_reads
+from polars_rasteret.pixels.resampled import read_onto_grids, source_reads
+from polars_rasteret.pixels.resampling import methods_by_band
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.engine import WindowRead
+    from polars_rasteret.grids.answer_grids import AnswerGrids
+    from polars_rasteret.pixels.product import ReadCall
+    from polars_rasteret.pixels.reading import BandAnswer, BandRows
+
+_MOST_PIXELS = 2**36
+"""Of an absurd window, which is refused when it is read; sums of many must not overflow before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOptions:
+    """Which pixels make up a window."""
+
+    shape: tuple[int, int] | None = None
+    """``(height, width)`` of every window; None: each has its own size."""
+    resolution: tuple[float, float] | None = None
+    """Size of a pixel in units of the CRS, ``(x, y)``."""
+    grid: str | None
+    """The grid that all bands of a row share, as in `grids.choosing`; None: each band keeps its own."""
+    resampling: str | Mapping[str, str] = "nearest"
+    coverage: str | None = None
+    """Which pixels an area covers, as in `pixels.covered`; None: all pixels of its window."""
+    fill_value: float | None = None
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether windows have a grid of their own."""
+        return self.shape is not None or self.resolution is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowReads:
+    """The windows of one batch of rows."""
+
+    bands: Mapping[str, BandRows]
+    """Bands asked for and bands of a ``valid=`` expression, by name."""
+    asked: Sequence[str]
+    """Bands asked for. They choose the grid of a row, so that it does not depend on what is selected."""
+    window: WindowOptions
+    stack_dtype: np.dtype[np.generic] | None = None
+    """Of bands that lie side by side in one array; None: each band has an array of its own."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the batch."""
+        return n_rows_of(self.bands)
+
+    def taken(self, rows: NDArray[np.int64]) -> WindowReads:
+        """Return the windows of some rows."""
+        return self if len(rows) == self.n_rows else replace(self, bands=taken_bands(self.bands, rows))
+
+    def of_mask(self) -> WindowReads:
+        """Return the same windows for a mask, which sees raw values: no fill, and an array for each band."""
+        return replace(self, stack_dtype=None, window=replace(self.window, fill_value=None))
+
+    def stride(self, names: Sequence[str]) -> int | None:
+        """Return the pixels from one row to the next in the arrays of some bands; None where rows differ in size."""
+        if self.window.shape is None:
+            return None
+        height, width = self.window.shape
+        return height * width * (1 if self.stack_dtype is None else len(names))
+
+    def grids(self, mask_bands: Iterable[str] = ()) -> AnswerGrids:
+        """Return the grid that all bands of a row share."""
+        window = self.window
+        assert window.grid is not None
+        return answer_grids(self._together(mask_bands), window.grid, shape=window.shape, resolution=window.resolution)
+
+    def onto_grids(self, names: Iterable[str], mask_bands: Iterable[str] = ()) -> list[AlignedBand]:
+        """Return what some bands read to come onto the grid that all bands asked for, and those of a mask, share."""
+        chosen = set(names)
+        return [one for one in self._lined_up(self._together(mask_bands)) if one.rows.column.name in chosen]
+
+    def resampled(self, names: Iterable[str]) -> list[AlignedBand] | None:
+        """Return what some bands read to come onto their grids; None where windows are given as they are."""
+        window, every = self.window, self._together(())
+        # Bands that keep their own grids need others for the same reason, if at all.
+        first = every if window.grid is not None else every[:1]
+        if not window.has_grid or not may_be_resampled(first, window.resolution):
+            return None
+        onto = self._lined_up(every)
+        if window.shape is not None and are_answers(onto):
+            return None
+        chosen = set(names)
+        return [one for one in onto if one.rows.column.name in chosen]
+
+    def read(
+        self, names: Sequence[str], call: ReadCall, *, want_valid: bool, onto: list[AlignedBand] | None
+    ) -> tuple[list[BandAnswer], dict[int, str]]:
+        """Return the windows of some bands, and the reasons of errors by row; `resampled` and `onto_grids` give `onto`."""
+        how = {
+            "dtypes": None if self.stack_dtype is None else dict.fromkeys(names, self.stack_dtype),
+            "fill_value": self.window.fill_value,
+            "want_valid": want_valid,
+            "advice": call.advice,
+            "spending": call.spending,
+            "shape": self.window.shape,
+            "stack": self.stack_dtype is not None,
+        }
+        if onto is None:
+            return read_bands([self.bands[name] for name in names], call.options, **how)  # type: ignore[arg-type]
+        return read_onto_grids(onto, call.options, **how)  # type: ignore[arg-type]
+
+    def blank_uncovered(self, answers: Sequence[BandAnswer], names: Sequence[str], call: ReadCall) -> dict[int, int]:
+        """Blank pixels that areas do not cover, in place; return how many they cover in rows where that is not all."""
+        window = self.window
+        if window.coverage is None or call.options.dry_run is not None or not answers:
+            return {}
+        return blank_uncovered(answers, window.coverage, window.fill_value, pixels_per_row=self.stride(names))
+
+    def certain_reads(self, names: Sequence[str], *, want_valid: bool, mask_bands: Sequence[str]) -> list[WindowRead]:
+        """Return the windows that are read of some bands, or of the bands of a mask, which decide what else is read."""
+        if mask_bands:
+            return source_reads(self.onto_grids(mask_bands, mask_bands), want_valid=True)
+        if names and (onto := self.resampled(names)) is not None:
+            return source_reads(onto, want_valid=want_valid)
+        return window_reads([self.bands[name] for name in names], [None] * len(names), want_valid=want_valid)
+
+    def row_bytes(
+        self, names: Sequence[str], *, pixel_bytes: Mapping[str, int], mask_bands: Sequence[str]
+    ) -> NDArray[np.int64]:
+        """Return the bytes of each row's windows, and of the pixels that these are resampled from.
+
+        Parameters
+        ----------
+        names, mask_bands
+            Bands that are read: those asked for, and those of a mask.
+        pixel_bytes
+            Of each band in the answer.
+        """
+        size = np.zeros(self.n_rows, np.int64)
+        every = [*names, *mask_bands]
+        if mask_bands:
+            onto: list[AlignedBand] | None = self.onto_grids(every, mask_bands)
+        else:
+            onto = self.resampled(names) if names else None
+        if onto is not None:
+            size += np.sum([one.source_bytes() for one in onto], axis=0, dtype=np.int64)
+        for name in every:
+            band = self.bands[name]
+            if self.window.shape is not None:  # a row that is not read has a place all the same
+                n_pixels = np.full(self.n_rows, self.window.shape[0] * self.window.shape[1], np.int64)
+            else:
+                grids = band.windows if onto is None else onto[0].grids
+                n_pixels = np.minimum(grids.height * grids.width, _MOST_PIXELS)
+                if band.row is not None:
+                    n_pixels = np.where(band.row >= 0, n_pixels, 0)
+            size += n_pixels * pixel_bytes[name]
+        return size
+
+    def _together(self, mask_bands: Iterable[str]) -> list[BandRows]:
+        return [self.bands[name] for name in dict.fromkeys([*self.asked, *mask_bands])]
+
+    def _lined_up(self, bands: Sequence[BandRows]) -> list[AlignedBand]:
+        window = self.window
+        methods = methods_by_band(window.resampling, self.asked)
+        return aligned_bands(bands, grid=window.grid, shape=window.shape, resolution=window.resolution, methods=methods)
