@@ -95,10 +95,8 @@ MAX_FIRST_LINE = 130
 VAGUE_FIRST_WORDS = {"Give", "Gives", "Say", "Says", "Tell", "Tells", "Take", "Takes", "Let", "Lets"}
 """A docstring begins with what is returned or done ("Return the tiles ..."), or with a noun that names its thing."""
 VAGUE_DOCSTRINGS_LEFT = {
-    "frame": 93,
     "collection": 59,
-    "pixels": 45,
-    "pairing": 41,
+    "pixels": 18,
     "ingest": 26,
     "namespaces": 17,
     "grids": 4,

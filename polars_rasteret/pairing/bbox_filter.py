@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def bbox_meets(boxes: NDArray[np.float64], *, share: float = 0.0, degrees: float = 0.0) -> pl.Expr:
-    """Say whether ``bbox`` touches one of some boxes of longitude and latitude, the antimeridian included.
+    """Return whether ``bbox`` touches one of some boxes of longitude and latitude, the antimeridian included.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def _meets_piece(west: float, south: float, east: float, north: float) -> pl.Exp
 
 
 def has_no_box(lf: pl.LazyFrame) -> pl.Expr:
-    """Give a filter that is true where ``bbox`` says nothing, or nothing that can be meant."""
+    """Return a filter that is true where ``bbox`` says nothing, or nothing that can be meant."""
     sides = [pl.col("bbox").struct.field(name) for name in ("xmin", "ymin", "xmax", "ymax")]
     missing = reduce(or_, [side.is_null() for side in sides])
     # Statistics of Parquet leave NaN out and compare no columns: asked about these, a scan skips no row group. What this

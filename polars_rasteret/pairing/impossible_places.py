@@ -140,7 +140,7 @@ def refuse_unplaced(
 
 
 def own_bounds(targets: Points | Areas) -> NDArray[np.float64]:
-    """Give the bounds of each target as the caller gave it, shape (n, 4)."""
+    """Return the bounds of each target as the caller gave it, shape (n, 4)."""
     if isinstance(targets, Points):
         return np.stack([targets.x, targets.y, targets.x, targets.y], axis=1)
     return targets.bounds

@@ -25,7 +25,7 @@ class KeyColumns:
         self._targets, self._records = targets, records.columns
 
     def frame(self, rows: PairedRows, names: AbstractSet[str]) -> pl.DataFrame:
-        """Give the named columns of the rows; record columns are null where there is no record."""
+        """Return the named columns of the rows; record columns are null where there is no record."""
         columns: dict[str, pl.Series] = {}
         target, record = pl.Series(rows.target), row_index(rows.record)
         is_whole = len(rows) == self._targets.height and bool((rows.target == np.arange(len(rows))).all())
@@ -40,7 +40,7 @@ class KeyColumns:
         return pl.DataFrame(columns)
 
     def context(self, rows: PairedRows, valid: ValidExpr) -> pl.DataFrame:
-        """Give the columns that a ``valid=`` expression names, beside its bands."""
+        """Return the columns that a ``valid=`` expression names, beside its bands."""
         named = {CONTEXT + column: name for name, column in valid.records.items()}
         return self.frame(rows, {*valid.targets, *named}).rename(named, strict=False)
 

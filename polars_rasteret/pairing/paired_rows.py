@@ -35,7 +35,7 @@ class PairedRows:
         return len(self.target)
 
     def taken(self, index: NDArray[np.int64] | slice) -> PairedRows:
-        """Give some of the rows."""
+        """Return some of the rows."""
         at = np.arange(len(self), dtype=np.int64)[index] if isinstance(index, slice) else index
         if len(at) == len(self) and (not len(at) or (at[0] == 0 and np.array_equal(at, np.arange(len(at))))):
             return self
@@ -43,7 +43,7 @@ class PairedRows:
         return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
 
     def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
-        """Give the reference of each row in one raster column; -1 without record or raster."""
+        """Return the reference of each row in one raster column; -1 without record or raster."""
         if not len(self.records):
             return np.full(len(self), -1, np.int64)
         return np.where(self.record >= 0, column.reference_id[self.record], -1)

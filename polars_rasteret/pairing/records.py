@@ -74,11 +74,11 @@ class Records:
         return self.n_records
 
     def told(self, record: int, fault: RasteretError) -> RasteretError:
-        """Give a fault in words that name the record."""
+        """Return a fault in words that name the record."""
         return type(fault)(f"{fault} (record {self.ids[record]!r})")
 
     def files(self) -> Iterator[tuple[str | None, list[str]]]:
-        """Give the id of each record, and the hrefs of its bands."""
+        """Return the id of each record, and the hrefs of its bands."""
         for record, name in enumerate(self.ids):
             at = [(one, int(one.reference_id[record])) for one in self.rasters.values()]
             yield name, [one.references[reference].href for one, reference in at if reference >= 0]
@@ -226,7 +226,7 @@ def _ranks(ids: pl.Series) -> NDArray[np.int64]:
 
 
 def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, RasteretError]:
-    """Give the records whose box is no box: neither null nor four finite numbers with ymin <= ymax."""
+    """Return the records whose box is no box: neither null nor four finite numbers with ymin <= ymax."""
     has_box = _has_box(sides)
     if has_box.all():
         return {}
@@ -244,7 +244,7 @@ def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, Raste
 def _boxes_of_bbox(
     sides: NDArray[np.float64], columns: Sequence[RasterColumn]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Give the boxes of records, from their grids where they have none."""
+    """Return the boxes of records, from their grids where they have none."""
     has_box = _has_box(sides)
     boxes, owner = cut_boxes(_padded(np.where(has_box[:, None], sides, np.nan)))
     if has_box.all():
@@ -255,7 +255,7 @@ def _boxes_of_bbox(
 
 
 def _sides(bbox: pl.Series) -> NDArray[np.float64]:
-    """Give the sides of boxes, NaN where they are null; shape (n, 4)."""
+    """Return the sides of boxes, NaN where they are null; shape (n, 4)."""
     fields = bbox.struct.unnest()  # a field alone is asked of a query, at a hundred times the price
     return np.stack([fields[name].cast(pl.Float64).to_numpy() for name in _SIDES], axis=1)
 
@@ -267,7 +267,7 @@ def _has_box(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _boxes_of_rasters(
     columns: Sequence[RasterColumn], *, native: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Give boxes from the pixel grids themselves, one per record and band."""
+    """Return boxes from the pixel grids themselves, one per record and band."""
     boxes, owner = [np.zeros((0, 4))], [np.zeros(0, np.int64)]
     for column in columns:
         present = np.flatnonzero(column.reference_id >= 0)

@@ -37,7 +37,7 @@ def passed_crs(crs: Any, *, what: str) -> str:
 
 
 def geometry_crs(dtype: pl.DataType) -> str | None:
-    """Give the CRS that GeoArrow metadata of a column states, normalized; None when it states none."""
+    """Return the CRS that GeoArrow metadata of a column states, normalized; None when it states none."""
     if not isinstance(dtype, pl.BaseExtension) or not dtype.ext_name().startswith("geoarrow."):
         return None
     metadata = dtype.ext_metadata()
@@ -49,7 +49,7 @@ def geometry_crs(dtype: pl.DataType) -> str | None:
 
 
 def may_hold_srids(dtype: pl.DataType) -> bool:
-    """Say whether a geometry column may be EWKB, so that its values are asked for their CRS."""
+    """Return whether a geometry column may be EWKB, so that its values are asked for their CRS."""
     return dtype == pl.Binary or (isinstance(dtype, pl.BaseExtension) and dtype.ext_storage() == pl.Binary)
 
 
@@ -112,7 +112,7 @@ def refuse_other_native(geometry: pl.Series, found: Iterable[str | None], *, wha
 
 
 def srids_of(geometry: pl.Series) -> pl.Series:
-    """Give the SRID that each EWKB value states: 0 where it states none, null where it is null."""
+    """Return the SRID that each EWKB value states: 0 where it states none, null where it is null."""
     wkb = _wkb(geometry)
     none = pl.select(pl.when(wkb.is_not_null()).then(pl.lit(0, pl.Int32))).to_series()
     for name, flagged in _flagged(wkb).items():
@@ -141,7 +141,7 @@ def _flagged(wkb: pl.Series) -> dict[str, list[bytes]]:
 
 
 def _statement(geometry: pl.Series, *, what: str) -> tuple[str | None, bool]:
-    """Give the CRS that a geometry column states, and whether it does for every value."""
+    """Return the CRS that a geometry column states, and whether it does for every value."""
     named = geometry_crs(geometry.dtype)
     if not may_hold_srids(geometry.dtype):
         return named, named is not None

@@ -39,7 +39,7 @@ BBOX_FIELDS = (("xmin", "ymin", "xmax", "ymax"), ("minx", "miny", "maxx", "maxy"
 
 
 def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
-    """Take a frame in any of the forms callers have one.
+    """Return the LazyFrame of a table in any of the forms callers have one.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
 def named_places(
     frame: pl.LazyFrame, places: Mapping[str, Any], *, what: str
 ) -> tuple[pl.LazyFrame, dict[str, str | None]]:
-    """Give the names of coordinate columns that are told as names, columns, selectors or expressions.
+    """Return the names of coordinate columns that are told as names, columns, selectors or expressions.
 
     Returns
     -------
@@ -194,14 +194,14 @@ def _check_geometry_dtype(name: str, dtype: pl.DataType, what: str) -> None:
 
 
 def is_bbox_dtype(dtype: Any) -> bool:
-    """Say whether a dtype is a struct of four bounds."""
+    """Return whether a dtype is a struct of four bounds."""
     return isinstance(dtype, pl.Struct) and any(
         {field.name for field in dtype.fields} >= set(names) for names in BBOX_FIELDS
     )
 
 
 def wkb_array(series: pl.Series, crs: str) -> NDArray[np.object_]:
-    """Give a geometry column as an object array of WKB bytes; None where it is null.
+    """Return a geometry column as an object array of WKB bytes; None where it is null.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
 
 
 def float_array(series: pl.Series) -> NDArray[np.float64]:
-    """Give numbers as float64, NaN where null."""
+    """Return numbers as float64, NaN where null."""
     series = series.alias(series.name.removeprefix(COMPUTED))
     try:
         numbers = series.cast(pl.Float64)
@@ -262,12 +262,12 @@ def float_array(series: pl.Series) -> NDArray[np.float64]:
 
 
 def points_of_columns(x: pl.Series, y: pl.Series, crs: str) -> Points:
-    """Give points from two coordinate columns."""
+    """Return points from two coordinate columns."""
     return Points(float_array(x), float_array(y), crs)
 
 
 def points_of_geometry(geometry: pl.Series, crs: str) -> Points:
-    """Give points from a column of point geometries."""
+    """Return points from a column of point geometries."""
     storage = _native_points(geometry)
     if storage is not None:
         return Points(*storage, crs)
@@ -287,12 +287,12 @@ def _native_points(geometry: pl.Series) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def areas_of_geometry(geometry: pl.Series, crs: str) -> Areas:
-    """Give areas from a geometry or bbox column."""
+    """Return areas from a geometry or bbox column."""
     return Areas(wkb_array(geometry, crs), crs)
 
 
 def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool | None, what: str) -> Points | Areas:
-    """Give the targets of a collected frame.
+    """Return the targets of a collected frame.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def _are_points(geometry: pl.Series, crs: str) -> bool:
 
 
 def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
-    """Give ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite where it has none.
+    """Return ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite where it has none.
 
     Longitudes may lie beyond 180: `geo.boxes.cut_boxes` brings them back.
     """

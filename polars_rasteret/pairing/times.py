@@ -31,7 +31,7 @@ _RECORD_TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
 def at_expression(what: str, at: Any) -> pl.Expr:
-    """Take ``at=``: a column, an expression, or one moment for all rows."""
+    """Return ``at=`` (a column, an expression, or one moment for all rows) as the column `AT`."""
     if isinstance(at, pl.Expr):
         return at.alias(AT)
     if isinstance(at, str):
@@ -79,7 +79,7 @@ def checked_tolerance(what: str, tolerance: Any) -> str | None:
 
 
 def at_intervals(at: pl.Series) -> Intervals:
-    """Give the instants or whole days that the caller named."""
+    """Return the instants or whole days that the caller named."""
     is_day = at.dtype == pl.Date
     start = at.cast(pl.Datetime("us")) if is_day else at.dt.convert_time_zone("UTC").cast(TIME)
     numbers = start.to_physical().fill_null(0).to_numpy()
@@ -97,13 +97,13 @@ def widened(at: Intervals, tolerance: str) -> Intervals:
 
 
 def record_times(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """Give the columns that tell when a record was taken, microseconds since 1970, null where it has none."""
+    """Return the columns that tell when a record was taken, microseconds since 1970, null where it has none."""
     has = [name for name in _RECORD_TIMES if name in schema and schema[name].is_temporal()]
     return [pl.col(name).dt.epoch("us") if name in has else pl.lit(None, dtype=pl.Int64) for name in _RECORD_TIMES]
 
 
 def record_intervals(datetime: pl.Series, start: pl.Series, end: pl.Series) -> Intervals:
-    """Give the interval of each record: from start to end where it has both, else its instant."""
+    """Return the interval of each record: from start to end where it has both, else its instant."""
     instant, is_known = _numbers(datetime)
     start_at, has_start = _numbers(start)
     end_at, has_end = _numbers(end)
@@ -116,7 +116,7 @@ def record_intervals(datetime: pl.Series, start: pl.Series, end: pl.Series) -> I
 
 
 def _numbers(times: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Give whole numbers, 0 for nulls, and which are not null; without a query where nulls need none."""
+    """Return whole numbers, 0 for nulls, and which are not null; without a query where nulls need none."""
     n_nulls = times.null_count()
     if n_nulls == len(times):
         return np.zeros(n_nulls, np.int64), np.zeros(n_nulls, np.bool_)
@@ -126,7 +126,7 @@ def _numbers(times: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def may_lie_in(schema: Mapping[str, pl.DataType], first: int | None, last: int | None) -> pl.Expr | None:
-    """Give a filter that keeps every record which may touch ``first..last`` (None: open), and skips row groups.
+    """Return a filter that keeps every record which may touch ``first..last`` (None: open), and skips row groups.
 
     Records without any time are kept only where nothing is asked; the exact question is answered later.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def point_column(band: BandAnswer, name: str) -> pl.Series:
-    """Give one value per row: pixel dtype, or Float64 when unscaled; null where the pixel is null."""
+    """Return one value per row: pixel dtype, or Float64 when unscaled; null where the pixel is null."""
     # Rows that are not read have windows of no pixels, so values are fewer than rows.
     is_valid = band.is_read
     values = band.answer.values
@@ -47,7 +47,7 @@ def point_column(band: BandAnswer, name: str) -> pl.Series:
 
 
 def sampled_columns(band: BandRows, found: PointValues, sampling: Sampling) -> dict[str, pl.Series]:
-    """Give the value of each row, its distance and its neighbourhood, as far as they were asked for."""
+    """Return the value of each row, its distance and its neighbourhood, as far as they were asked for."""
     name, values = band.column.name, found.values
     scale, offset = band.scale_and_offset() if band.unscale else (1.0, 0.0)
     if band.unscale:
@@ -70,7 +70,7 @@ def sampled_columns(band: BandRows, found: PointValues, sampling: Sampling) -> d
 
 
 def unscaled_windows(band: BandAnswer) -> NDArray[Any]:
-    """Give the flat values of windows that lie one after another; Float32 ``value * scale + offset`` when unscaled."""
+    """Return the flat values of windows that lie one after another; Float32 ``value * scale + offset`` when unscaled."""
     if not band.rows.unscale:
         return band.answer.values
     scale, offset = band.rows.scale_and_offset()
@@ -80,7 +80,7 @@ def unscaled_windows(band: BandAnswer) -> NDArray[Any]:
 
 
 def _unscaled_arrays(band: BandAnswer) -> NDArray[Any]:
-    """Give the values of windows of one shape, shape (n_rows, n_pixels); Float32 when unscaled."""
+    """Return the values of windows of one shape, shape (n_rows, n_pixels); Float32 when unscaled."""
     values = band.answer.values.reshape(len(band.is_read), -1)
     if not band.rows.unscale:
         return values
@@ -96,7 +96,7 @@ def _filled(values: NDArray[Any], band: BandAnswer) -> NDArray[Any]:
 
 
 def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Series:
-    """Give windows of various sizes as a Struct; null where nothing was read."""
+    """Return windows of various sizes as a Struct; null where nothing was read."""
     windows = band.rows.windows
     is_null = ~band.is_read
     height, width = windows.height, windows.width
@@ -121,7 +121,7 @@ def window_struct_column(band: BandAnswer, name: str, *, masked: bool) -> pl.Ser
 
 
 def window_array_column(band: BandAnswer, name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
-    """Give windows of one shape as arrays; null where nothing was read."""
+    """Return windows of one shape as arrays; null where nothing was read."""
     is_valid = band.answer.valid if masked else None
     return array_series(name, _unscaled_arrays(band).reshape(-1), shape, is_valid=is_valid, is_null=~band.is_read)
 
@@ -136,13 +136,13 @@ def grid_columns(grids: AnswerGrids) -> dict[str, pl.Series]:
 
 
 def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Series:
-    """Give which pixels of windows of one shape are valid; null where nothing was read."""
+    """Return which pixels of windows of one shape are valid; null where nothing was read."""
     assert band.answer.valid is not None
     return array_series(name, band.answer.valid, shape, is_null=~band.is_read)
 
 
 def stacked_column(bands: Sequence[BandAnswer], name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
-    """Give the bands of each row as one array ``(bands, *shape)``; null where none was read.
+    """Return the bands of each row as one array ``(bands, *shape)``; null where none was read.
 
     A band that was not read where others were is null in each of its elements. The bands were read with ``stack``, so that
     they lie in one array already, except when they are unscaled.

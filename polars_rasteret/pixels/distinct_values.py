@@ -25,7 +25,7 @@ _FEW_VALUES = 64
 
 
 def distinct_rows(columns: Iterable[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
-    """Give numbers to the distinct rows of some columns in order of appearance.
+    """Return numbers to the distinct rows of some columns in order of appearance.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _few(columns: Sequence[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
 
 
 def _row_bytes(parts: Sequence[NDArray[np.signedinteger]], n_rows: int) -> list[bytes]:
-    """Give the bytes of each row of some columns of integers."""
+    """Return the bytes of each row of some columns of integers."""
     table = np.zeros((n_rows, len(parts)), np.int64)
     for at, part in enumerate(parts):
         table[:, at] = part
@@ -94,19 +94,19 @@ def _row_bytes(parts: Sequence[NDArray[np.signedinteger]], n_rows: int) -> list[
 
 
 def _known(values: Iterable[Hashable]) -> tuple[Ints, Ints]:
-    """Give numbers to the distinct values of a short list in order of appearance, by a dictionary."""
+    """Return numbers to the distinct values of a short list in order of appearance, by a dictionary."""
     known: dict[Hashable, int] = {}
     number = np.array([known.setdefault(one, len(known)) for one in values], np.int64)
     return np.unique(number, return_index=True)[1].astype(np.int64), number
 
 
 def _is_told(first: Ints, number: Ints, part: NDArray[np.signedinteger]) -> bool:
-    """Say whether rows of one number have one value of `part` already."""
+    """Return whether rows of one number have one value of `part` already."""
     return bool((part[first].take(number) == part).all())
 
 
 def _refined(first: Ints, number: Ints, parts: Iterable[NDArray[np.signedinteger]]) -> tuple[Ints, Ints]:
-    """Tell rows of one number apart by the values of more columns."""
+    """Split groups of rows that have one number by the values of more columns; return first rows and numbers."""
     for part in parts:
         if not _is_told(first, number, part):
             own_first, own = _numbered(pl.Series(part))
@@ -116,7 +116,7 @@ def _refined(first: Ints, number: Ints, parts: Iterable[NDArray[np.signedinteger
 
 
 def _numbered(values: pl.Series) -> tuple[Ints, Ints]:
-    """Give numbers to the distinct values in order of appearance: the first row of each, and the number of each row."""
+    """Return numbers to the distinct values in order of appearance: the first row of each, and the number of each row."""
     if len(values) <= _FEW:
         return _known(values.to_list())
     first = values.arg_unique().sort()
@@ -126,7 +126,7 @@ def _numbered(values: pl.Series) -> tuple[Ints, Ints]:
 
 
 def _views(column: pl.Series) -> list[Ints]:
-    """Give the two halves of each row's view: equal views are of equal values (of one column); nulls all have the same."""
+    """Return the two halves of each row's view: equal views are of equal values (of one column); nulls all have the same."""
     array = column.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
     views = np.frombuffer(array.buffers()[1], np.int64)[2 * array.offset : 2 * (array.offset + len(array))].reshape(
         -1, 2
@@ -137,7 +137,7 @@ def _views(column: pl.Series) -> list[Ints]:
 
 
 def _bits(column: pl.Series) -> list[NDArray[np.signedinteger]]:
-    """Give the bits of each row's numbers as integers, and where there are nulls, where."""
+    """Return the bits of each row's numbers as integers, and where there are nulls, where."""
     n_nulls = column.null_count()
     if n_nulls == len(column):
         return []

@@ -44,7 +44,7 @@ class Place:
         return len(self.rows)
 
     def taken(self, index: NDArray[Any]) -> Place:
-        """Give some of the patches."""
+        """Return some of the patches."""
         return Place(
             grid=self.grid, rows=self.rows[index], row_start=self.row_start[index], col_start=self.col_start[index]
         )
@@ -71,7 +71,7 @@ class PatchAsk:
     """Rows of the batch that may have a pixel of this band; elsewhere the patch is all invalid."""
 
     def read(self) -> WindowRead:
-        """Say what the engine is to read."""
+        """Return what the engine is to read."""
         place, size = self.place, self.size
         rows = place.rows
         reference_id = np.where(self.is_wanted[rows], self.band.reference_id[rows], -1)

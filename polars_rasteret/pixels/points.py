@@ -131,7 +131,7 @@ class PointSampler:
         return answer
 
     def _tell_faults(self, names: Sequence[str], rows: Ints) -> None:
-        """Take the reasons of rows whose raster value cannot be read, or raise the first."""
+        """Note the reasons of rows whose raster value cannot be read, or raise the first."""
         for name in dict.fromkeys([*names, *(() if self.valid_mask is None else self.valid_mask.bands)]):
             if faults := self.bands[name].faults:
                 asked = {row: faults[row] for row in np.intersect1d(list(faults), rows).tolist()}
@@ -270,7 +270,7 @@ class PointSampler:
         is_met: Mapping[str, NDArray[np.bool_]],
         found: Mapping[str, PointValues],
     ) -> None:
-        """Take the nearest pixel that is valid: in all bands that meet the point, or band by band."""
+        """Fill null values with the nearest valid pixel: valid in all bands that meet the point, or band by band."""
         windows = part.grid.windows
         assert windows.at_row is not None
         assert windows.at_col is not None

@@ -49,7 +49,7 @@ def checked_sampling(
     return_neighbourhood: Any = "off",
     grid: str = "finest",
 ) -> Sampling:
-    """Take the words that say how points become values.
+    """Return how points become values, from the words of a caller.
 
     Raises
     ------

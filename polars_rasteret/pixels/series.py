@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def scalar_series(name: str, values: NDArray[Any], is_valid: NDArray[np.bool_] | None) -> pl.Series:
-    """Give one value per row, null where it is not valid."""
+    """Return one value per row, null where it is not valid."""
     series = pl.Series(name, values)
     if is_valid is None or is_valid.all():
         return series
@@ -47,7 +47,7 @@ def array_series(
     is_valid: NDArray[np.bool_] | None = None,
     is_null: NDArray[np.bool_] | None = None,
 ) -> pl.Series:
-    """Give one array of `shape` per row.
+    """Return one array of `shape` per row.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def list_series(
     *,
     is_valid: NDArray[np.bool_] | None = None,
 ) -> pl.Series:
-    """Give the run ``offset[i]:offset[i + 1]`` of the flat values as the list of row i."""
+    """Return the run ``offset[i]:offset[i + 1]`` of the flat values as the list of row i."""
     import pyarrow as pa
 
     return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), _elements(values, is_valid)))
 
 
 def struct_series(name: str, fields: Mapping[str, pl.Series], *, is_null: NDArray[np.bool_] | None = None) -> pl.Series:
-    """Give a Struct column; where `is_null`, the whole value is null."""
+    """Return a Struct column; where `is_null`, the whole value is null."""
     frame = pl.DataFrame([series.alias(field) for field, series in fields.items()])
     if is_null is None or not is_null.any():
         return frame.to_struct(name)
@@ -113,7 +113,7 @@ def window_struct(
     is_valid: NDArray[np.bool_] | None,
     is_null: NDArray[np.bool_],
 ) -> pl.Series:
-    """Give windows of various sizes: Struct of ``pixels`` (List), ``height``, ``width``, ``transform``, ``crs``."""
+    """Return windows of various sizes: Struct of ``pixels`` (List), ``height``, ``width``, ``transform``, ``crs``."""
     has_grid: NDArray[np.bool_] = np.asarray(np.isfinite(transform).all(axis=1))
     fields = {
         "pixels": list_series("pixels", values, offset, is_valid=is_valid),

@@ -47,7 +47,7 @@ class ValidMask:
         self._context = context
 
     def of(self, rows: NDArray[np.int64], patches: Mapping[str, Patch], size: int) -> NDArray[np.bool_]:
-        """Say which pixels of patches are valid, shape ``(n, size, size)``.
+        """Return which pixels of patches are valid, shape ``(n, size, size)``.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class ValidMask:
     def of_pixels(
         self, rows: NDArray[np.int64], bands: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]]
     ) -> NDArray[np.bool_]:
-        """Say which pixels are valid.
+        """Return which pixels are valid.
 
         Parameters
         ----------

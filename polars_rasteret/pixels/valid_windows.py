@@ -30,21 +30,21 @@ class PixelRows:
     """Of each row."""
 
     def row_of_pixel(self) -> Ints:
-        """Give the row of each pixel."""
+        """Return the row of each pixel."""
         return np.repeat(np.arange(len(self.size)), self.size)
 
     def has_pixels(self, band: BandAnswer) -> Booleans:
-        """Say for each pixel whether the arrays of a band have a place for it."""
+        """Return for each pixel whether the arrays of a band have a place for it."""
         return np.repeat(np.diff(band.answer.offset) > 0, self.size)
 
     def valid_of(self, band: BandAnswer, stride: int | None) -> Booleans:
-        """Give which pixels of a band are valid; those it did not read are not."""
+        """Return which pixels of a band are valid; those it did not read are not."""
         valid = np.zeros(int(self.size.sum()), np.bool_)
         valid[self.has_pixels(band)] = _validity(band, stride).reshape(-1)
         return valid & np.repeat(band.is_read, self.size)
 
     def any_of_row(self, pixels: Booleans) -> Booleans:
-        """Say for each row whether any of its pixels is true."""
+        """Return for each row whether any of its pixels is true."""
         return self.count(pixels) > 0
 
     def count(self, pixels: Booleans) -> Ints:
@@ -92,7 +92,7 @@ def refuse_pixels(band: BandAnswer, rows: PixelRows, accepted: Booleans, stride:
 
 
 def _validity(band: BandAnswer, stride: int | None) -> Booleans:
-    """Give the validity of a band's pixels, a view: in a stack they lie between those of other bands."""
+    """Return the validity of a band's pixels, a view: in a stack they lie between those of other bands."""
     answer = band.answer
     assert answer.valid is not None
     if stride is None:

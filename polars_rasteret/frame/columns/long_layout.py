@@ -134,12 +134,12 @@ def _naive(time: pl.Expr, resolved: Resolved) -> pl.Expr:
 
 
 def _epsg(crs: pl.Expr) -> pl.Expr:
-    """Give the code of ``EPSG:n``; null for what has none."""
+    """Return the code of ``EPSG:n``; null for what has none."""
     return crs.str.strip_prefix("EPSG:").cast(pl.Int32, strict=False)
 
 
 def _point_crs(where: TargetColumns) -> pl.Expr:
-    """Give the code of the CRS that points are in; null for ``"native"`` and what has no code."""
+    """Return the code of the CRS that points are in; null for ``"native"`` and what has no code."""
     if where.crs is None:
         assert where.geometry is not None
         stated = _column(where.geometry).map_batches(srids_of, return_dtype=pl.Int32, is_elementwise=True)

@@ -103,7 +103,7 @@ class _Walk:
         return len({one for one, _ in self.calls}) < len(self.calls)
 
     def rows_of(self, node: Any) -> PlanRows:
-        """Tell what a node of the plan gives."""
+        """Return the rows of a node of the plan."""
         kind, body = next(iter(node.items())) if isinstance(node, dict) and len(node) == 1 else ("", node)
         handler = getattr(self, f"_of_{kind.lower()}", None)
         if handler is None or not isinstance(body, dict):
@@ -197,7 +197,7 @@ class _Walk:
         return self.with_columns(self.rows_of(body["input"]), body["exprs"])
 
     def with_columns(self, rows: PlanRows, exprs: Iterable[Any]) -> PlanRows:
-        """Tell of rows that get more columns."""
+        """Return rows that got more columns."""
         made = self._made(rows, exprs)
         return (
             made.and_other(rows)
@@ -210,7 +210,7 @@ class _Walk:
         return self._made(rows, body["expr"], may_choose=True)
 
     def _made(self, rows: PlanRows, exprs: Iterable[Any], *, may_choose: bool = False) -> PlanRows:
-        """Tell of the columns that expressions make."""
+        """Return rows of the columns that expressions make."""
         columns: frozenset[str] | None = frozenset()
         chosen, reads = rows.chosen, rows.reads
         for expr in exprs:
@@ -314,7 +314,7 @@ class _Walk:
         return rows
 
     def _of_unknown(self, kind: str, body: Any) -> PlanRows:
-        """Tell of a step that is not known here: every read in it or below may depend on anything."""
+        """Return the rows of a step that is not known here: every read in it or below may depend on anything."""
         self.found.writes |= "Sink" in kind
         before = self.found.reads
         self.found.reads = False

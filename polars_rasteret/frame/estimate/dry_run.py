@@ -89,7 +89,7 @@ class Estimate(Facts):
 
 
 def estimate(query: pl.LazyFrame) -> Estimate:
-    """Tell what a query will read, without reading a pixel.
+    """Return what a query will read, without reading a pixel.
 
     The query is run without its reads: tables are scanned, filters and joins are done, and pixel values are null, so functions of
     yours in it are called with nulls.
@@ -196,7 +196,7 @@ def _estimate(log: DryRunLog, per_file: FileCosts, depends: Dependence) -> Estim
 
 
 def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
-    """Say what each host is asked for, and how fast it was until now; `hrefs` are those of the rows of `files`."""
+    """Return what each host is asked for, and how fast it was until now; `hrefs` are those of the rows of `files`."""
     loads = []
     of_file = files.select("host", "requests", "bytes", at=pl.int_range(pl.len()))
     hosts = of_file.group_by("host", maintain_order=True).agg(pl.col("at").first(), pl.col("requests", "bytes").sum())
@@ -215,14 +215,14 @@ def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
 
 
 def _is_one_unit(log: DryRunLog, depends: Dependence) -> bool:
-    """Say whether a read is made as a whole before its first row is given, so that a limit above it ends nothing."""
+    """Return whether a read is made as a whole before its first row is given, so that a limit above it ends nothing."""
     if depends.ends_by_pixels or depends.shares_steps:
         return False
     return len(log.reads) <= 1 and not any(read.in_batches for read in log.reads)
 
 
 def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
-    """Give one row per file."""
+    """Return one row per file."""
     images: dict[str, int] = {}
     for href, _, _ in log.images:
         images[href] = images.get(href, 0) + 1
@@ -257,7 +257,7 @@ def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
 
 
 def _records(log: DryRunLog) -> dict[str, int]:
-    """Give the record of each file: the one a verb told, else one for all files that were read for the same rows."""
+    """Return the record of each file: the one a verb told, else one for all files that were read for the same rows."""
     parent = {href: href for href in log.hrefs}
 
     def root(href: str) -> str:

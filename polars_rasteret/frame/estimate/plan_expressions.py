@@ -43,7 +43,7 @@ class PlanRows:
         return self.columns is None or bool(self.columns)
 
     def and_other(self, other: PlanRows) -> PlanRows:
-        """Give what rows are that are made of both."""
+        """Return what rows are that are made of both."""
         columns = None if self.columns is None or other.columns is None else self.columns | other.columns
         return PlanRows(columns=columns, chosen=self.chosen or other.chosen, reads=self.reads or other.reads)
 
@@ -63,7 +63,7 @@ class Look:
     """Callbacks of ours and where in the plan they stand, by identity."""
 
     def depends_on(self, rows: PlanRows) -> bool:
-        """Say whether its value depends on pixel values of the rows it is evaluated on."""
+        """Return whether its value depends on pixel values of the rows it is evaluated on."""
         if rows.columns is None:
             return bool(self.columns) or self.any_column
         return not self.columns.isdisjoint(rows.columns) or (self.any_column and bool(rows.columns))

@@ -45,7 +45,7 @@ def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows) -> dict[s
 
 
 def in_batches(options: ReadOptions) -> ReadOptions:
-    """Let a batch begin; say, where the query is estimated, that Polars decides which rows are read together."""
+    """Return the options of one batch. A dry run notes that Polars decides which rows are read together."""
     options = options.begun()
     if options.dry_run is None:
         return options
@@ -53,7 +53,7 @@ def in_batches(options: ReadOptions) -> ReadOptions:
 
 
 def band_expressions(what: str, bands: Any) -> list[pl.Expr]:
-    """Take names of bands for the functions that read several together."""
+    """Return an expression per band, for functions that read several together."""
     return [pl.col(name) for name in checked_bands(what, bands)]
 
 
@@ -75,17 +75,17 @@ def band_name(band: pl.Expr) -> str:
 
 
 def pixel_dtype_of(band: pl.Expr) -> Any:
-    """Give the pixel dtype of a raster expression, before any data is there."""
+    """Return the pixel dtype of a raster expression, before any data is there."""
     return pl.dtype_of(band).struct["nodata"]
 
 
 def common_dtype(bands: Sequence[pl.Expr]) -> Any:
-    """Give the supertype of the pixel dtypes of some raster expressions, before any data is there."""
+    """Return the supertype of the pixel dtypes of some raster expressions, before any data is there."""
     return pl.dtype_of(pl.coalesce([band.struct.field("nodata") for band in bands]))
 
 
 def as_dtype_expr(dtype: pl.DataType) -> DataTypeExpr:
-    """Give a dtype as an expression of one."""
+    """Return a dtype as an expression of one."""
     return dtype.to_dtype_expr()
 
 
@@ -103,7 +103,7 @@ def check_native(geometry: pl.Series, crs: str | None, columns: Sequence[RasterC
 
 
 def known_crs(crs: str | None) -> str:
-    """Give a CRS that was checked when the expression was written."""
+    """Return a CRS that was checked when the expression was written."""
     assert crs is not None
     return crs
 

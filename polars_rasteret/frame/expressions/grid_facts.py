@@ -124,7 +124,7 @@ def _mapped(inputs: list[pl.Expr], callback: Callable[..., pl.Series], dtype: pl
 
 
 def _overviews(images: Sequence[Image]) -> list[dict[str, int]]:
-    """Tell the overviews of a band, the largest first; their decimation as GDAL computes it."""
+    """Return the overviews of a band, the largest first; their decimation as GDAL computes it."""
     full = images[0]
     by_width = full.width >= full.height // 2
     return [
@@ -140,13 +140,13 @@ def _overviews(images: Sequence[Image]) -> list[dict[str, int]]:
 
 
 def _pixel_sizes(column: RasterColumn) -> NDArray[np.float64]:
-    """Give width and height of a pixel in units of the CRS, shape (n_references, 2)."""
+    """Return width and height of a pixel in units of the CRS, shape (n_references, 2)."""
     a, b, _, d, e, _ = column.grids.transform.T
     return np.stack([np.hypot(a, d), np.hypot(b, e)], axis=1)
 
 
 def _bounds(column: RasterColumn, crs: str | None) -> NDArray[np.float64]:
-    """Give the bounds of each reference, shape (n_references, 4); NaN where it has no place in `crs`."""
+    """Return the bounds of each reference, shape (n_references, 4); NaN where it has no place in `crs`."""
     grids = column.grids
     if crs is None or crs == NATIVE:
         return bounds_in_own_crs(grids.transform, grids.width, grids.height)
@@ -154,7 +154,7 @@ def _bounds(column: RasterColumn, crs: str | None) -> NDArray[np.float64]:
 
 
 def _numbers(name: str, values: NDArray[np.float64], dtype: pl.Struct) -> pl.Series:
-    """Give rows of numbers as a Struct, null where any is missing."""
+    """Return rows of numbers as a Struct, null where any is missing."""
     fields = {field.name: pl.Series(values[:, at]) for at, field in enumerate(dtype.fields)}
     is_null: NDArray[np.bool_] = np.asarray(~np.isfinite(values).all(axis=1))
     return struct_series(name, fields, is_null=is_null)

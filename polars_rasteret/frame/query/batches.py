@@ -30,7 +30,7 @@ def pieces(frame: pl.DataFrame, row_bytes: NDArray[np.int64]) -> Iterator[pl.Dat
 
 
 def with_turns(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Give frames so that the streaming engine can end the read after each of them.
+    """Return frames so that the streaming engine can end the read after each of them.
 
     It asks for some frames ahead. Where it may have its rows early, what it asks for ahead is empty, not a unit.
 

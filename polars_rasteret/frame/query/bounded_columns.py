@@ -52,7 +52,7 @@ def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
 
 
 def as_columns(exprs: Iterable[Any], named_exprs: Mapping[str, Any]) -> list[pl.Expr]:
-    """Take what Polars' own ``with_columns`` takes: expressions, names, other values, and iterables of them."""
+    """Return the expressions of arguments as Polars' own ``with_columns`` takes them: expressions, names, values, iterables."""
     columns = [_as_column(value) for value in _flattened(exprs)]
     return [*columns, *(_as_column(value).alias(name) for name, value in named_exprs.items())]
 
@@ -78,7 +78,7 @@ class BatchedColumns(PlanObject):
         self.lf, self.exprs, self.options = lf, exprs, options
 
     def schema(self) -> pl.Schema:
-        """Give the schema of the answer, as an IO source must."""
+        """Return the schema of the answer, as an IO source must."""
         process.check()  # in a forked child the query would hang in Polars before it reaches our own check
         return self._schemas[0]
 
@@ -161,7 +161,7 @@ class BatchedColumns(PlanObject):
                 )
 
     def _evaluated(self, rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Give the first of some rows whose answer fits the allowance, and the answer."""
+        """Return the first of some rows whose answer fits the allowance, and the answer."""
         made = self._schemas[2]
         while True:
             answer = rows.lazy()
@@ -178,7 +178,7 @@ class BatchedColumns(PlanObject):
 
 
 def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:
-    """Give the size of a row's answer where its dtypes tell; None where they do not."""
+    """Return the size of a row's answer where its dtypes tell; None where they do not."""
     sizes = [_value_bytes(dtype) for dtype in made.values()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None

@@ -16,7 +16,7 @@ _ANYTHING = pl.Series([1, 0])
 
 
 def raise_if_interrupted() -> None:
-    """Let Polars raise KeyboardInterrupt if Ctrl-C was pressed while a query runs; takes microseconds."""
+    """Raise KeyboardInterrupt if Ctrl-C was pressed while a query runs; takes microseconds."""
     _ANYTHING.sort()
 
 

@@ -35,7 +35,7 @@ class PlanObject:
 
 @contextmanager
 def numbered_objects() -> Iterator[list[PlanObject]]:
-    """Let objects of ours that are pickled in this block be found by `object_in`."""
+    """Pickle objects of ours as numbers in this block, for `object_in`; yield the objects."""
     found: list[PlanObject] = []
     token = _found.set(found)
     try:

@@ -16,7 +16,7 @@ _PAIR = "python[raster pair]"
 
 
 def plan_text(plan: pl.LazyFrame | pl.Expr) -> str:
-    """Give a plan, or an expression, as JSON."""
+    """Return a plan, or an expression, as JSON."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the text form is deprecated for storing plans
         if isinstance(plan, pl.LazyFrame):
@@ -25,7 +25,7 @@ def plan_text(plan: pl.LazyFrame | pl.Expr) -> str:
 
 
 def is_frame(lf: pl.LazyFrame) -> bool:
-    """Say whether a plan is a frame in memory and nothing else; telling it as JSON would take long."""
+    """Return whether a plan is a frame in memory and nothing else; telling it as JSON would take long."""
     text = lf.explain(optimized=False)
     return text.startswith("DF [") and "\n" not in text
 
@@ -40,7 +40,7 @@ def without_frames(text: str) -> str:
 
 
 def as_bytes(value: Any) -> bytes:
-    """Give the bytes that JSON tells as numbers, those of all parts together."""
+    """Return the bytes that JSON tells as numbers, those of all parts together."""
     if isinstance(value, list) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
         return bytes(value)
     if isinstance(value, dict):
@@ -49,13 +49,13 @@ def as_bytes(value: Any) -> bytes:
 
 
 def holds_ours(function: Any) -> bool:
-    """Say whether a pickled function knows of this package."""
+    """Return whether a pickled function knows of this package."""
     pickled = as_bytes(function)
     return b"polars_rasteret" in pickled or b"polars-rasteret" in pickled
 
 
 def plans_in(node: Any) -> list[Any]:
-    """Give what looks like the steps below a step."""
+    """Return what looks like the steps below a step."""
     if isinstance(node, list):
         return [one for part in node for one in plans_in(part)]
     if not isinstance(node, dict):
@@ -65,14 +65,14 @@ def plans_in(node: Any) -> list[Any]:
 
 
 def named_columns(selector: Any) -> set[str] | None:
-    """Give the columns that a selector names, None where it may take any."""
+    """Return the columns that a selector names, None where it may take any."""
     if isinstance(selector, dict) and set(selector) == {"ByName"}:
         return set(selector["ByName"]["names"])
     return None
 
 
 def output_names(expr: Any) -> frozenset[str] | None:
-    """Give the names of what an expression makes, None where they are not plain."""
+    """Return the names of what an expression makes, None where they are not plain."""
     if not isinstance(expr, dict) or len(expr) != 1:
         return None
     kind, body = next(iter(expr.items()))
@@ -94,7 +94,7 @@ def output_names(expr: Any) -> frozenset[str] | None:
 
 
 def ends_early(lf: pl.LazyFrame, *, pairs_read: bool) -> bool:
-    """Say whether, after Polars has moved limits down as far as it can, one is left above a source or callback in Python."""
+    """Return whether, after Polars has moved limits down as far as it can, one is left above a source or callback in Python."""
     lines = lf.explain(optimized=True).splitlines()
     for at, line in enumerate(lines):
         if not line.lstrip().lower().startswith(_ENDING):

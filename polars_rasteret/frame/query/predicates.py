@@ -34,7 +34,7 @@ class SplitPredicate:
 
 
 def split_and(predicate: pl.Expr) -> list[pl.Expr]:
-    """Give the parts of a conjunction; a predicate that is none is its only part.
+    """Return the parts of a conjunction; a predicate that is none is its only part.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def split_and(predicate: pl.Expr) -> list[pl.Expr]:
 
 
 def holds_python(expr: pl.Expr) -> bool:
-    """Say whether an expression calls Python functions; one that cannot be looked into counts as doing so."""
+    """Return whether an expression calls Python functions; one that cannot be looked into counts as doing so."""
     try:
         tree = json.loads(expr.meta.serialize(format="json"))
     except (pl.exceptions.PolarsError, ValueError, TypeError):
@@ -67,7 +67,7 @@ def _has_key(node: Any, key: str) -> bool:
 
 
 def rejects_null_row(predicate: pl.Expr, schema: Mapping[str, pl.DataType]) -> bool:
-    """Say whether a predicate is not true of a row in which every column is null."""
+    """Return whether a predicate is not true of a row in which every column is null."""
     names = predicate.meta.root_names()
     row = pl.DataFrame({name: [None] for name in names}, schema={name: schema[name] for name in names})
     try:

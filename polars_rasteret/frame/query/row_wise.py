@@ -49,7 +49,7 @@ _SETS = {
 
 
 def looks_at_other_rows(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> str | None:
-    """Give the first part of an expression whose value may depend on other rows than its own; None when there is none.
+    """Return the first part of an expression whose value may depend on other rows than its own; None when there is none.
 
     Python functions count as doing so, unless they are declared ``is_elementwise=True``.
 
@@ -76,7 +76,7 @@ def looks_at_other_rows(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> str
 
 
 def _found_in(node: Any, schema: Mapping[str, pl.DataType]) -> Any:
-    """Give the first node, from the leaves up, that is not row-wise."""
+    """Return the first node, from the leaves up, that is not row-wise."""
     if not (isinstance(node, dict) and len(node) == 1):
         return node  # such as "Len"
     kind, body = next(iter(node.items()))
@@ -120,7 +120,7 @@ def function_name(function: Any) -> str:
 
 
 def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
-    """Say whether a function, applied to columns and literals, is row-wise."""
+    """Return whether a function, applied to columns and literals, is row-wise."""
     if name in _ROW_WISE:
         return True
     if name in _OTHER_LENGTH or _holds(body["function"], _CHANCE):
@@ -135,7 +135,7 @@ def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
 
 
 def _is_set(name: str, inputs: list[Any], at: int, schema: Mapping[str, pl.DataType]) -> bool:
-    """Say whether an input is a set of its own in each row, or the same in all of them."""
+    """Return whether an input is a set of its own in each row, or the same in all of them."""
     if _is_constant(inputs[at]):
         return True
     if name != "Boolean.IsIn" and not name.startswith("StringExpr."):
@@ -160,7 +160,7 @@ def _is_constant(node: Any) -> bool:
 
 
 def _is_scalar_constant(node: Any) -> bool:
-    """Say whether a node is one value, whatever the rows are."""
+    """Return whether a node is one value, whatever the rows are."""
     if not _is_constant(node):
         return False
     try:
@@ -186,7 +186,7 @@ def _holds(node: Any, kinds: frozenset[str]) -> bool:
 
 
 def _kinds_in(node: Any) -> Iterator[str]:
-    """Give every word of a tree that may be a kind of step; literals are not looked into."""
+    """Return every word of a tree that may be a kind of step; literals are not looked into."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict):
@@ -201,7 +201,7 @@ def _kinds_in(node: Any) -> Iterator[str]:
 
 @cache
 def _cum_sum_horizontal() -> Any:
-    """Give Polars' own fold, which is row-wise; others may be anything."""
+    """Return Polars' own fold, which is row-wise; others may be anything."""
     tree = json.loads(plan_text(pl.cum_sum_horizontal("a")))
     while _kind(tree) == "Alias":
         tree = tree["Alias"][0]
