@@ -98,7 +98,6 @@ VAGUE_DOCSTRINGS_LEFT = {
     "collection": 59,
     "pixels": 18,
     "ingest": 26,
-    "namespaces": 17,
     "grids": 4,
     "fetch": 3,
 }

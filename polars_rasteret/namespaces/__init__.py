@@ -1,6 +1,6 @@
 """What does ``.raster`` offer on expressions, LazyFrames and DataFrames?
 
-Importing this registers it. Nothing imports it but the package itself.
+Importing this package registers the namespaces. Only `polars_rasteret` itself imports this package.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What does ``.raster`` offer on expressions?
+"""Which methods does ``.raster`` offer on expressions?
 
-Methods are thin: they say what a call gives and hand it on.
+Methods are thin: they document a call and pass it on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pl.api.register_expr_namespace("raster")
 class RasterExpr:
-    """Read pixels for each row of a raster column."""
+    """Methods on an expression that is a raster column; each row is read by itself."""
 
     def __init__(self, expr: pl.Expr) -> None:
         self._expr = expr
@@ -33,29 +33,29 @@ class RasterExpr:
         unscale: bool = False,
         on_error: OnError | None = None,
     ) -> pl.Expr:
-        """Give the pixel of each row's raster at a point.
+        """Return the pixel of each row's raster at a point.
 
         Parameters
         ----------
         x, y
             Column names, expressions or numbers; without `y`, `x` is a point geometry (WKB, EWKB or GeoArrow).
         crs
-            Of the coordinates: EPSG code, ``"EPSG:n"``, WKT2, PROJJSON, ``pyproj.CRS``, or ``"native"`` for coordinates that
-            are in each raster's own CRS. None: taken from GeoArrow metadata or EWKB, else an error.
+            CRS of the coordinates: EPSG code, ``"EPSG:n"``, WKT2, PROJJSON, ``pyproj.CRS``, or ``"native"`` for coordinates
+            in each raster's own CRS. None: taken from GeoArrow metadata or EWKB, else an error.
         method
             ``"nearest"``: the pixel that holds the point (the floor of the inverse affine).
         max_distance_pixels
-            Look that far for a valid pixel; 0 does not look.
+            Rows and columns up to which a valid pixel is searched around a null one; 0: no search.
         unscale
-            Give ``value * scale + offset`` as Float64.
+            Whether to return ``value * scale + offset`` as Float64.
         on_error
-            ``"raise"``, or ``"null"``: a failed read is null, its reason is in the ``errors`` of ``pr.profile()``.
+            ``"raise"``, or ``"null"``: a failed read is null, and its reason is in the ``errors`` of ``pr.profile()``.
 
         Returns
         -------
         polars.Expr
-            Pixel dtype (Float64 when unscaled); null where the pixel is nodata, NaN or hidden by the file's mask or alpha band,
-            the point is null or outside of the image, or the raster is null.
+            Pixel dtype (Float64 when unscaled). Null where the pixel is nodata, NaN or masked by the file's mask or alpha band,
+            where the point is null or outside the image, and where the raster is null.
 
         Raises
         ------
@@ -107,38 +107,39 @@ class RasterExpr:
         unscale: bool = False,
         on_error: OnError | None = None,
     ) -> pl.Expr:
-        """Give a window of each row's raster.
+        """Return a window of each row's raster.
 
         Parameters
         ----------
         bounds
-            A geometry column, a bbox struct column, or ``(minx, miny, maxx, maxy)``, in map space: the smallest pixel window
-            that contains its bounds, clipped to the image. In geographic CRSs minx > maxx crosses the antimeridian.
-            With `shape` or `resolution`, exactly the bounding box in the raster's CRS,
-            unclipped, resampled from the best overview. A point geometry with `shape`: the raster's own pixels, those of the
-            unclipped window whose pixel ``(height // 2, width // 2)`` holds the point.
+            A geometry column, a bbox struct column, or ``(minx, miny, maxx, maxy)``, in map coordinates. The window is the
+            smallest that contains these bounds, clipped to the image. In geographic CRSs minx > maxx crosses the antimeridian.
+            With `shape` or `resolution`, the window is exactly the bounding box in the raster's CRS, unclipped, resampled from
+            the best overview. For a point geometry with `shape` the window has the raster's own pixels, unclipped; its pixel
+            ``(height // 2, width // 2)`` holds the point.
         window
-            Instead: ``(row_start, row_stop, col_start, col_stop)`` in pixels, numbers or columns; not clipped, and resampled
-            where its size is not `shape`. Works without georeferencing. Neither: the whole image.
+            Window in pixels instead of `bounds`: ``(row_start, row_stop, col_start, col_stop)``, numbers or columns. Not
+            clipped, and resampled where its size is not `shape`. Works without georeferencing. Without `bounds` and `window`
+            the whole image is read.
         crs
-            Of `bounds`; None: taken from GeoArrow metadata or EWKB, else an error. Edges are followed densely into the raster's
-            CRS.
+            CRS of `bounds`; None: taken from GeoArrow metadata or EWKB, else an error. Edges get more vertices before they are
+            transformed to the raster's CRS.
         shape
-            ``(height, width)`` of the arrays wanted.
+            ``(height, width)`` of the answer's arrays.
         resolution
-            Instead: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as a whole number of pixels over
-            the box allows.
+            Size of a pixel instead of `shape`: a number or ``(x, y)``, in units of the raster's CRS. It is adjusted so that a
+            whole number of pixels fits the box.
         resampling
-            As in rasterio and GDAL: ``"nearest"``, ``"bilinear"``, ``"cubic"``, ``"cubic_spline"``, ``"lanczos"``,
-            ``"average"``, ``"mode"``. Null pixels are left out and the others' weights renormalised; values keep the pixel
+            Method, as in rasterio and GDAL: ``"nearest"``, ``"bilinear"``, ``"cubic"``, ``"cubic_spline"``, ``"lanczos"``,
+            ``"average"``, ``"mode"``. Null pixels are left out and the weights of the others renormalised. Values keep the pixel
             dtype, rounded and clamped.
         masked
-            Make null pixels (nodata, NaN, hidden by the file's mask or alpha band) null elements; else the file's own values are
-            kept and no mask is read.
+            Whether null pixels (nodata, NaN, or masked by the file's mask or alpha band) are null elements. If not, the file's
+            own values are returned and no mask is read.
         fill_value
-            For pixels outside of the image; else nodata, else 0. Of an unscaled window in the units of the answer.
+            Value of pixels outside the image; None: nodata, else 0. With `unscale` in unscaled units.
         unscale
-            Give ``value * scale + offset`` as Float32.
+            Whether to return ``value * scale + offset`` as Float32.
         on_error
             As in `sample_points`.
 
@@ -146,7 +147,8 @@ class RasterExpr:
         -------
         polars.Expr
             With `shape` an ``Array(pixel dtype, shape)``, else a Struct of ``pixels`` (List, row-major), ``height``, ``width``,
-            ``transform``, ``crs``. Null where nothing overlaps, the raster or the target is null or empty, or a read failed.
+            ``transform``, ``crs``. Null where the window does not meet the image, where the raster or the bounds are null or
+            empty, and where a read failed.
 
         Examples
         --------
@@ -181,7 +183,7 @@ class RasterExpr:
         )
 
     def with_metadata(self, *, nodata: Any = "keep", scale: Any = "keep", offset: Any = "keep") -> pl.Expr:
-        """Override what the file says about its values; nothing is read and the pixel dtype stays.
+        """Return the raster column with other nodata, scale or offset; nothing is read and the pixel dtype stays.
 
         Parameters
         ----------
@@ -189,12 +191,12 @@ class RasterExpr:
             A number or an expression that the pixel dtype can hold; None: no pixel is nodata. The file's mask or alpha
             band stays in force.
         scale, offset
-            Numbers or expressions, applied where a read says ``unscale``; None means 1 and 0.
+            Numbers or expressions, applied by reads with ``unscale``; None: 1 and 0.
 
         Returns
         -------
         polars.Expr
-            The raster column with these values.
+            Raster column with these values.
 
         Examples
         --------
@@ -212,17 +214,17 @@ class RasterExpr:
         return with_metadata(self._expr, nodata=nodata, scale=scale, offset=offset)
 
     def bounds(self, crs: Any = None) -> pl.Expr:
-        """Give where each row's image lies; nothing is read.
+        """Return the bounds of each row's image; nothing is read.
 
         Parameters
         ----------
         crs
-            Of the bounds wanted: edges are densified, because they bend in another CRS. None: each raster's own.
+            CRS of the bounds; edges get more vertices, because they are curved in another CRS. None: each raster's own CRS.
 
         Returns
         -------
         polars.Expr
-            Struct of ``xmin``, ``ymin``, ``xmax``, ``ymax``, which also serves as a ``geometry`` of boxes. Null where the
+            Struct of ``xmin``, ``ymin``, ``xmax``, ``ymax``, which can also be used as a ``geometry`` of boxes. Null where the
             raster is null, has no georeferencing, or has no place in `crs`. In longitude and latitude ``xmin > xmax`` across
             the antimeridian.
 
@@ -239,12 +241,12 @@ class RasterExpr:
         return bounds(self._expr, crs)
 
     def pixel_size(self) -> pl.Expr:
-        """Give the size of a pixel of each row's raster, in units of its CRS; nothing is read.
+        """Return the size of a pixel of each row's raster, in units of the raster's CRS; nothing is read.
 
         Returns
         -------
         polars.Expr
-            Struct of ``x`` and ``y`` (Float64): the lengths of a pixel's sides, also on a rotated grid. Null where the raster is
+            Struct of ``x`` and ``y`` (Float64): lengths of a pixel's sides, also on a rotated grid. Null where the raster is
             null or has no georeferencing.
 
         Examples
@@ -260,13 +262,13 @@ class RasterExpr:
         return pixel_size(self._expr)
 
     def overviews(self) -> pl.Expr:
-        """List the overviews of each row's raster, the largest first; nothing is read.
+        """Return the overviews of each row's raster, the largest first; nothing is read.
 
         Returns
         -------
         polars.Expr
-            List of Struct: ``level`` (1 is the largest overview; 0 would be the image itself), ``height``, ``width`` and
-            ``decimation`` (all UInt32). Empty without overviews, null where the raster is null.
+            List of Struct: ``level`` (1 is the largest overview), ``height``, ``width`` and ``decimation`` (all UInt32). Empty
+            without overviews, null where the raster is null.
 
         Examples
         --------
@@ -281,7 +283,7 @@ class RasterExpr:
         return overviews(self._expr)
 
     def row_col(self, x: Any, y: Any = None, *, crs: Any = None) -> pl.Expr:
-        """Give the pixel of each row's raster that holds a point; nothing is read.
+        """Return the row and column of the pixel of each row's raster that holds a point; nothing is read.
 
         Parameters
         ----------
@@ -291,8 +293,8 @@ class RasterExpr:
         Returns
         -------
         polars.Expr
-            Struct of ``row`` and ``col`` (Int64): the floor of the inverse affine, whether or not that pixel lies inside of the
-            image. Null where the raster or the point is null, or the point has no place in the raster's CRS.
+            Struct of ``row`` and ``col`` (Int64): the floor of the inverse affine, also for points outside the image. Null where
+            the raster or the point is null, or the point has no place in the raster's CRS.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """What is ``.raster`` on LazyFrames and DataFrames, and how do type checkers see it?
 
-Registered namespaces are invisible to type checkers; `raster` gives the same objects as a plain function.
+Registered namespaces are invisible to type checkers; the function `raster` returns the same objects with their types.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @pl.api.register_lazyframe_namespace("raster")
 class RasterLazyFrame(Questions, Verbs):
-    """Ask and read a collection: a LazyFrame with raster columns."""
+    """Methods on a collection: a LazyFrame with raster columns."""
 
 
 @pl.api.register_dataframe_namespace("raster")
 class RasterDataFrame:
-    """The verbs of ``LazyFrame.raster`` on a DataFrame: verbs give a DataFrame, questions give the same."""
+    """Methods of ``LazyFrame.raster`` on a DataFrame; where these return a LazyFrame, it is collected to a DataFrame."""
 
     def __init__(self, df: pl.DataFrame) -> None:
         self._df = df
@@ -38,7 +38,7 @@ class RasterDataFrame:
 
 
 def _eager(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb of LazyFrames as one of DataFrames, with the same signature and docstring."""
+    """Return a method of LazyFrames as a method of DataFrames, with the same parameters and docstring."""
 
     @functools.wraps(method)
     def called(self: RasterDataFrame, *args: Any, **kwargs: Any) -> Any:
@@ -65,7 +65,7 @@ def raster(data: pl.Expr) -> RasterExpr: ...
 @overload
 def raster(data: pl.DataFrame) -> RasterDataFrame: ...
 def raster(data: pl.LazyFrame | pl.DataFrame | pl.Expr) -> RasterLazyFrame | RasterDataFrame | RasterExpr:
-    """Give the raster namespace of a LazyFrame, a DataFrame or an expression, in a way that type checkers can see.
+    """Return the raster namespace of a LazyFrame, a DataFrame or an expression, with a type that type checkers see.
 
     Examples
     --------

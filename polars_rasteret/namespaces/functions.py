@@ -1,6 +1,6 @@
-"""Which functions of the package stand beside the namespaces?
+"""Which functions does the package offer beside the namespaces?
 
-They build expressions over several bands, or over values that were read.
+They return expressions over several bands, or over values that were read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_BITS = 64
 _SOLAR_US_PER_DEGREE = 240_000_000
-"""The sun takes four minutes for a degree."""
+"""Microseconds of solar time per degree of longitude: four minutes."""
 
 
 def sample_points(
@@ -36,18 +36,18 @@ def sample_points(
     unscale: bool = False,
     on_error: OnError | None = None,
 ) -> pl.Expr:
-    """Give the pixels of several bands at a point, all read together.
+    """Return the pixels of several bands at a point, all read together.
 
     Parameters
     ----------
     bands
-        Names of raster columns; None: all of them.
+        Names of raster columns; None: all raster columns.
     x, y
         Column names, expressions or numbers; without `y`, `x` is a point geometry.
     stack
-        Give one array instead of a Struct.
+        Whether to return one array instead of a Struct.
     joint
-        With ``max_distance_pixels``: one pixel for all bands.
+        Whether ``max_distance_pixels`` finds one pixel for all bands, or one for each band.
     crs, method, max_distance_pixels, unscale, on_error
         As in the expression ``pl.col(band).raster.sample_points``.
 
@@ -97,23 +97,23 @@ def read_window(
     unscale: bool = False,
     on_error: OnError | None = None,
 ) -> pl.Expr:
-    """Give a window of several bands, all read together.
+    """Return a window of several bands, all read together.
 
     Parameters
     ----------
     bands
         Names of raster columns.
     bounds, window, shape, crs, resolution, masked, fill_value, unscale, on_error
-        As in the expression ``pl.col(band).raster.read_window``. A `window` of four numbers has a known size and gives arrays
-        by itself.
+        As in the expression ``pl.col(band).raster.read_window``. A `window` of four numbers has a known size, so it returns
+        arrays without `shape`.
     stack
-        Give one array instead of a Struct; needs a known size.
+        Whether to return one array instead of a Struct; needs a known size.
     grid
-        With `shape`, `resolution` or `stack`, all bands of a row are given on the grid of one: ``"finest"`` or ``"coarsest"``
-        (of the first where they are the same), or a band. A `window` in pixels means what each band makes of it, except in a
-        stack.
+        Grid that all bands of a row share with `shape`, `resolution` or `stack`: that of the ``"finest"`` or ``"coarsest"``
+        band (the first of equal ones), or of a named band. A `window` counts the pixels of each band, but in a stack those of
+        the shared grid.
     resampling
-        As in the expression; or a dict by band, whose bands that it does not name are ``"nearest"``.
+        As in the expression, or a dict by band; bands that the dict does not name use ``"nearest"``.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def read_window(
 
 
 def normalized_difference(a: str | pl.Expr, b: str | pl.Expr) -> pl.Expr:
-    """Give ``(a - b) / (a + b)`` as Float32, without the wrap-around of unsigned integers.
+    """Return ``(a - b) / (a + b)`` as Float32, without the wrap-around of unsigned integers.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def normalized_difference(a: str | pl.Expr, b: str | pl.Expr) -> pl.Expr:
     Returns
     -------
     polars.Expr
-        Float32; null where either is null or the sum is 0.
+        Float32; null where `a` or `b` is null or their sum is 0.
 
     Examples
     --------
@@ -174,26 +174,26 @@ def normalized_difference(a: str | pl.Expr, b: str | pl.Expr) -> pl.Expr:
 
 
 def bits(expr: str | pl.Expr, first: int, count: int = 1) -> pl.Expr:
-    """Give the number that some bits of an integer hold, as in quality bands.
+    """Return the number in some bits of an integer, as in quality bands.
 
     Parameters
     ----------
     expr
         Column name or integer expression.
     first
-        The lowest bit of the field; 0 is the least significant.
+        Lowest of these bits; 0 is the least significant.
     count
-        Bits in the field.
+        Number of bits.
 
     Returns
     -------
     polars.Expr
-        An integer, 0 to ``2**count - 1``; null where `expr` is null.
+        Integer from 0 to ``2**count - 1``; null where `expr` is null.
 
     Raises
     ------
     UsageError
-        For bits that no integer has.
+        When `first` or `count` is no bit of a 64-bit integer.
 
     Examples
     --------
@@ -215,19 +215,19 @@ def bits(expr: str | pl.Expr, first: int, count: int = 1) -> pl.Expr:
 
 
 def solar_day(datetime: str | pl.Expr, lon: str | float | pl.Expr) -> pl.Expr:
-    """Give the day at a longitude by the sun, so that scenes of one overpass share their day.
+    """Return the date of the local solar time at a longitude, so that all scenes of one overpass have the same date.
 
     Parameters
     ----------
     datetime
         Column name or expression; a naive time counts as UTC.
     lon
-        Degrees east: a column name, a number or an expression.
+        Longitude in degrees east: a column name, a number or an expression.
 
     Returns
     -------
     polars.Expr
-        Date: that of UTC, moved by 4 minutes per degree; null where either is null.
+        Date of UTC plus 4 minutes per degree east; null where the time or the longitude is null.
 
     Examples
     --------
@@ -245,12 +245,12 @@ def solar_day(datetime: str | pl.Expr, lon: str | float | pl.Expr) -> pl.Expr:
 
 
 def weighted_mean(value: str | pl.Expr, weight: str | pl.Expr = "coverage") -> pl.Expr:
-    """Give the mean of values by weights, for instance of pixels by how much of each a zone covers.
+    """Return the weighted mean of values, for instance of pixels weighted by the share that a zone covers.
 
     Parameters
     ----------
     value, weight
-        Column names or expressions; a row with a null in either does not count.
+        Column names or expressions; a row where either is null does not count.
 
     Returns
     -------

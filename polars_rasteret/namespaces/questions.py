@@ -1,6 +1,6 @@
-"""What does ``.raster`` tell of a collection, and how is one narrowed and written?
+"""Which methods of ``.raster`` describe, filter and write a collection?
 
-Methods are thin: they say what a call gives and hand it on.
+Methods are thin: they document a call and pass it on.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Questions:
-    """What a collection says of itself: a LazyFrame with raster columns."""
+    """Methods that describe, filter and write a collection: a LazyFrame with raster columns."""
 
     def __init__(self, lf: pl.LazyFrame) -> None:
         self._lf = lf
 
     def bands(self) -> list[str]:
-        """Name the raster columns.
+        """Return the names of the raster columns.
 
         Examples
         --------
@@ -36,13 +36,13 @@ class Questions:
         return bands(self._lf)
 
     def bounds(self) -> tuple[float, float, float, float]:
-        """Give ``(minx, miny, maxx, maxy)`` of all records in longitude and latitude."""
+        """Return ``(minx, miny, maxx, maxy)`` of all records in longitude and latitude."""
         from polars_rasteret.collection.queries.extent import bounds
 
         return bounds(self._lf)
 
     def crs(self) -> list[str]:
-        """Give the distinct CRSs of the rasters.
+        """Return the distinct CRSs of the rasters.
 
         Examples
         --------
@@ -55,25 +55,26 @@ class Questions:
         return crs(self._lf)
 
     def describe(self) -> Description:
-        """Summarise the collection; prints as a table and renders as HTML."""
+        """Return a summary of the collection, which prints as a table and renders as HTML."""
         from polars_rasteret.collection.queries.describe import describe
 
         return describe(self._lf)
 
     def intersects(self, geometry_or_bounds: Any, crs: Any = None) -> pl.LazyFrame:
-        """Keep the records whose footprint meets a geometry or bounds.
+        """Return the records whose footprint meets a geometry or bounds.
 
         Parameters
         ----------
         geometry_or_bounds
-            A shapely geometry, WKB, a list, Series or GeoDataFrame of several, or ``(minx, miny, maxx, maxy)`` (in
+            A shapely geometry, WKB, a list, Series or GeoDataFrame of geometries, or ``(minx, miny, maxx, maxy)`` (in
             geographic CRSs ``minx > maxx`` crosses the antimeridian).
         crs
-            Of it. None: what a GeoDataFrame, GeoArrow metadata or EWKB state, else longitude and latitude.
+            CRS of the geometry or bounds. None: the CRS of a GeoDataFrame, GeoArrow metadata or EWKB, else longitude and
+            latitude.
 
         Notes
         -----
-        Its bounding box lands in the Parquet scan and skips row groups; the exact footprint decides after.
+        The bounding box is a filter of the Parquet scan and skips row groups; the exact footprints are compared afterwards.
         """
         from polars_rasteret.collection.queries.spatial import intersects
 
@@ -89,21 +90,21 @@ class Questions:
         split: Any = None,
         split_column: str = "split",
     ) -> pl.LazyFrame:
-        """Keep the records that meet every one of the words given.
+        """Return the records that meet all conditions given.
 
         Parameters
         ----------
         bbox
             ``(minx, miny, maxx, maxy)`` in longitude and latitude.
         datetime
-            ``"2024-01"``, ``"2024-01-01/2024-01-31"``, or a tuple of two times; the end day is included. Records with an
-            interval count by overlap.
+            ``"2024-01"``, ``"2024-01-01/2024-01-31"``, or a tuple of two times; the end day is included. A record with an
+            interval of time is kept when both overlap.
         geometries
-            One or several, in longitude and latitude; a record that meets any of them stays.
+            One geometry or several, in longitude and latitude; a record that meets any of them is kept.
         cloud_cover_lt
-            Keep ``eo:cloud_cover`` below this.
+            Upper limit, exclusive, of ``eo:cloud_cover``.
         split, split_column
-            Keep these values of a column.
+            Value or values of the column `split_column` that are kept.
         """
         from polars_rasteret.collection.queries.subset import subset
 
@@ -136,23 +137,23 @@ class Questions:
         path
             A ``.parquet`` file, or a folder of immutable parts.
         mode
-            What happens when there is one already.
+            Treatment of a collection that exists at `path` already.
         partition_by
-            Columns for hive folders.
+            Columns whose values become hive folders.
         row_group_size
-            Records in a row group; a few hundred by default, so that spatial filters skip most.
+            Records per row group; a few hundred by default, so that spatial filters skip most row groups.
         format
             ``"native"``; the predecessor's layout comes with a later version.
         wait_s
             Seconds to wait for another writer of a local collection.
         storage_options, credential_provider
-            For remote paths, as in Polars.
+            Options for remote paths, as in Polars.
 
         Raises
         ------
         UsageError
-            When `path` exists and `mode` is ``"error"``, appended pixels have no common dtype with those there,
-            or another writer is at work.
+            When `path` exists and `mode` is ``"error"``, when appended pixels have no common dtype with the existing ones, or
+            when another writer is at work.
         """
         from polars_rasteret.collection.writing.sink import sink_collection
 

@@ -1,6 +1,6 @@
 """Which verbs does ``.raster`` offer on LazyFrames?
 
-Methods are thin: they say what a call gives and hand it on.
+Methods are thin: they document a call and pass it on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Verbs:
-    """Pair the records of a collection with a table, and read."""
+    """Methods that pair the records of a collection with the rows of a table, and read pixels."""
 
     def __init__(self, lf: pl.LazyFrame) -> None:
         self._lf = lf
@@ -44,30 +44,30 @@ class Verbs:
         maintain_order: bool = True,
         budget_bytes: int | None = None,
     ) -> pl.LazyFrame:
-        """Pair records with the rows of a table they cover; reads no pixel.
+        """Return the pairs of records and the rows of a table that they cover; no pixel is read.
 
         Parameters
         ----------
         targets
             A frame with coordinate or geometry columns, a GeoDataFrame, an Arrow table, or a list of shapely geometries.
         x, y, geometry, crs
-            Where the targets are; coordinate columns are inferred from the usual names.
+            Columns with the places of the targets, and their CRS; coordinate columns are inferred from the usual names.
         at, tolerance
-            Keep records within `tolerance` of the moment `at`, as in `sample_points`.
+            Time, and greatest distance from it, of the records kept; as in `sample_points`.
         unmatched
-            What becomes of a row that no record covers.
+            Treatment of rows that no record covers; as in `sample_points`.
         record_columns
-            Columns of the record to add: names, a selector, ``"all"``, ``[]``, or a dict from each to its name in the answer
-            (``{"datetime": "scene_time"}``). ``id`` comes as ``record_id``.
+            Columns of the record to add: names, a selector, ``"all"``, ``[]``, or a dict from names to names in the answer
+            (``{"datetime": "scene_time"}``). ``id`` is added as ``record_id``.
         suffix
-            For names that are taken.
+            Suffix of added columns whose names exist already.
         on_error, maintain_order, budget_bytes
-            As in the other verbs.
+            As in `sample_points`.
 
         Returns
         -------
         polars.LazyFrame
-            The caller's columns, record columns and raster columns: one row per target and covering record.
+            One row per target and covering record, with the caller's columns, record columns and raster columns.
 
         Examples
         --------
@@ -125,81 +125,80 @@ class Verbs:
         resampling: Any = "nearest",
         unscale: Unscale = False,
     ) -> pl.LazyFrame:
-        """Give the pixels of each record at each point.
+        """Return the pixels of each record at each point.
 
-        Filters, ``head`` and column selection after this verb act before any pixel is requested wherever that cannot change
-        the answer: record filters in the collection's scan, your columns in your frame, comparisons of both on the pairs.
+        Filters, ``head`` and column selection after this verb act before any pixel is requested, unless that could change the
+        answer: filters of records in the scan, filters of your columns in your frame, comparisons of both on the pairs.
 
         Parameters
         ----------
         points
             A frame with coordinate or geometry columns, a GeoDataFrame, an Arrow table, or a list of shapely points.
         bands
-            Names of raster columns; None: all.
+            Names of raster columns; None: all raster columns.
         x, y, geometry, crs
-            Where the points are, as names, columns or expressions of your frame. Columns are inferred from x/y, lon/lat,
-            longitude/latitude, lng/lat, or ``geometry``; where several are there, name one. A `crs` of None is the one that
-            GeoArrow metadata or EWKB state; it is never guessed, and one
-            that contradicts them is an error.
+            Places of the points as names, columns or expressions of your frame, and their CRS. Columns are inferred from x/y,
+            lon/lat, longitude/latitude, lng/lat, or ``geometry``; where the frame has several, name one. With a `crs` of None,
+            the CRS is taken from GeoArrow metadata or EWKB and never guessed; a `crs` that contradicts them is an error.
         match
             ``"all"``: one row per point and covering record. ``"latest"``, ``"earliest"``, ``"nearest"``: exactly one row per
-            point, of the first record in that order which has a pixel there that is not null in any of `bands`. Records that
-            come later in the order are read only for points that are still open.
+            point, with the first record in that order whose pixel there is not null in any of `bands`. A later record is read
+            only for points without an answer so far.
         at
-            The moment of each row that `match` and `tolerance` refer to: a column or expression of your frame, a Date (the whole
-            UTC day) or a Datetime with a time zone. A row whose moment is null has no answer.
+            Time of each row for `match` and `tolerance`: a column or expression of your frame, a Date (the whole UTC day) or a
+            Datetime with a time zone. A row whose time is null has no answer.
         tolerance
             Greatest time between `at` and a record, such as ``"3d"`` or a timedelta (inclusive).
         valid
-            Boolean expression over bands (raw values), record columns and yours; where it is false or null, the pixel is null in
-            every band. Bands that only it names are read first, and the others only where it may be true.
-            It is asked of one pixel at a time: aggregates, ``shift``, ``rank``, ``over`` and the like are refused.
+            Boolean expression over bands (raw values), record columns and yours. Where it is false or null, the pixel is null in
+            every band. Bands that only `valid` names are read first, the others only where it may be true. It is evaluated for
+            one pixel at a time: aggregates, ``shift``, ``rank``, ``over`` and the like are refused.
         method
-            ``"nearest"``: the pixel that holds the point. ``"bilinear"`` and ``"cubic"`` interpolate between pixel centres, null
-            pixels left out, and give Float64.
+            ``"nearest"``: the pixel that holds the point. ``"bilinear"``, ``"cubic"``: interpolation between pixel centres as
+            Float64, with null pixels left out.
         max_distance_pixels
-            Where the point's own pixel is null: take the nearest pixel that is not, at most so many rows and columns away. Adds
-            ``{band}_distance`` (Float32, in pixels from the point to the pixel's edge, 0 for the point's own).
+            Where the point's own pixel is null: rows and columns up to which the nearest valid pixel is searched. Adds
+            ``{band}_distance`` (Float32, pixels from the point to the pixel's edge, 0 for the point's own pixel).
         joint
-            That pixel must be valid in all bands of the same grid; False: band by band.
+            True: the pixel found must be valid in all bands of the same grid. False: each band finds its own pixel.
         return_neighbourhood
-            ``"always"`` or ``"if_center_nodata"``: add ``{band}_neighbourhood``, the ``2 r + 1`` pixels square around the point's
-            own, null where pixels are null (`r` is `max_distance_pixels`).
+            ``"always"`` or ``"if_center_nodata"``: add ``{band}_neighbourhood``, the square of ``2 r + 1`` pixels around the
+            point's own pixel, null where pixels are null (`r` is `max_distance_pixels`).
         layout
             ``"long"``: one row per point, record and band, with the columns ``point_index``, ``point_x``, ``point_y``,
-            ``point_crs``, ``record_id``, ``datetime``, ``collection``, ``band``, ``value``, ``raster_crs``, perhaps
-            ``neighbourhood_values``, then yours.
+            ``point_crs``, ``record_id``, ``datetime``, ``collection``, ``band``, ``value``, ``raster_crs``, with
+            `return_neighbourhood` also ``neighbourhood_values``, then yours.
         grid
-            With `valid`: the grid on which bands of different pixel sizes meet, ``"finest"``, ``"coarsest"`` or a band.
+            With `valid`: grid on which bands of different pixel sizes are compared, ``"finest"``, ``"coarsest"`` or a band's.
         unmatched
             ``"null"`` keeps points that no record covers, with nulls; ``"drop"`` drops them.
         record_columns
-            Columns of the record to add: names, a selector, ``"all"``, ``[]``, or a dict from each to its name in the answer
-            (``{"datetime": "scene_time"}``). ``id`` comes as ``record_id``.
+            Columns of the record to add: names, a selector, ``"all"``, ``[]``, or a dict from names to names in the answer
+            (``{"datetime": "scene_time"}``). ``id`` is added as ``record_id``.
         suffix
-            For names that are taken.
+            Suffix of added columns whose names exist already.
         on_error
-            ``"null"``: failed values are null and column ``read_error`` says why.
+            ``"raise"``, or ``"null"``: failed values are null and column ``read_error`` has the reason.
         unscale
-            True or names of bands: give ``value * scale + offset`` as Float64.
+            True or names of bands: return ``value * scale + offset`` as Float64.
         maintain_order
-            False allows rows to come in any order.
+            Whether rows keep the caller's order; False allows any order.
         resampling
-            ``"nearest"``: how bands of other grids come onto `grid`.
+            ``"nearest"``: method that brings bands of other grids onto `grid`.
         budget_bytes
-            Refuse to fetch more than this: before the first request where the cost is known then, else before the request that
-            would exceed it.
+            Bytes that may be fetched. A read that would take more is refused: before its first request if the cost is known by
+            then, else before the request that would exceed the budget.
 
         Returns
         -------
         polars.LazyFrame
             The caller's columns, record columns, one column per band in its pixel dtype (null where the pixel is null). Rows
-            in the caller's order, then by record time, then by record id.
+            are in the caller's order, then by record time, then by record id.
 
         Raises
         ------
         UsageError
-            For names, dtypes or a CRS that do not fit.
+            When names, dtypes or a CRS do not fit.
 
         Examples
         --------
@@ -283,42 +282,42 @@ class Verbs:
         resampling: Any = "nearest",
         unscale: Unscale = False,
     ) -> pl.LazyFrame:
-        """Give the window of each record around each point, or over each area.
+        """Return the window of each record around each point, or over each area.
 
         Parameters
         ----------
         aois
             A frame with coordinate, geometry or bbox columns, a GeoDataFrame, an Arrow table, or a list of shapely geometries.
         bands
-            Names of raster columns; None: all.
+            Names of raster columns; None: all raster columns.
         shape
-            ``(height, width)``. Points: the raster's own pixels, those of the window whose pixel ``(height // 2, width // 2)``
-            holds the point. Areas: exactly their box in the raster's CRS, resampled from the best overview. Outside of the image
-            both are filled. Without `shape`: the smallest window of the raster's own pixels, clipped to the image.
+            ``(height, width)``. Points: the window has the raster's own pixels; its pixel ``(height // 2, width // 2)`` holds the
+            point. Areas: the window is exactly the area's box in the raster's CRS, resampled from the best overview. Pixels
+            outside the image are filled. Without `shape`: the smallest window of the raster's own pixels, clipped to the image.
         resolution
-            Instead: the size of a pixel, or ``(x, y)``, in units of the raster's CRS, as near as whole pixels allow.
+            Size of a pixel instead of `shape`, or ``(x, y)``, in units of the raster's CRS, adjusted to whole pixels.
         coverage
-            Blank pixels whose centre the area does not cover, or with ``"all_touched"`` those that it does not touch, as if they
-            lay outside of the image. A point keeps its whole window.
+            Which pixels count as covered by an area: those with their ``"center"`` in it, or ``"all_touched"``. Others are
+            treated as outside the image. None: no such test. A point keeps its whole window.
         masked
             True: null pixels are null elements. ``"column"``: adds ``{band}_valid`` (needs `shape`).
         fill_value
-            For pixels outside, or not covered; else nodata, else 0. Of unscaled bands in the units of the answer.
+            Value of pixels outside the image or not covered; None: nodata, else 0. With `unscale` in unscaled units.
         grid
-            With `shape` or `resolution` all bands of a row share a grid: the ``"finest"``, the ``"coarsest"``, or that of a band.
+            With `shape` or `resolution`: grid that all bands of a row share, ``"finest"``, ``"coarsest"`` or a band's.
         resampling
-            A method as in the expression ``read_window``, or a dict of them by band (nearest for the others): for areas on a
-            grid of their own, and for bands that come onto the grid of another.
+            A method as in the expression ``read_window``, or a dict of methods by band (nearest for the others). Applies to
+            areas on a grid of their own, and to bands that are brought onto the grid of another band.
         stack
-            Give one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
+            Whether to return one column ``pixels`` of ``Array(supertype, (bands, height, width))``.
         unscale
-            True or names of bands: give ``value * scale + offset`` as Float32.
+            True or names of bands: return ``value * scale + offset`` as Float32.
         valid
-            As in `sample_points`, pixel by pixel on the grid that all bands of the row share: what is not valid is null with
-            `masked`, and does not count for `match`.
+            As in `sample_points`, for each pixel of the grid that all bands of the row share. Pixels that are not valid are null
+            with `masked`, and do not count for `match`.
         min_valid_fraction
-            With `match`: the share of the window's pixels (with `coverage`: of those covered) that must be valid in some band for
-            a record to count, 0 to 1; None: any pixel. A record without a valid pixel never counts.
+            With `match`: share, 0 to 1, of the window's pixels (of covered ones with `coverage`) that must be valid in some band
+            for a record to count. None: any valid pixel. A record without a valid pixel never counts.
         x, y, geometry, crs, match, at, tolerance, unmatched, record_columns, suffix, on_error, maintain_order, budget_bytes
             As in `sample_points`.
 
@@ -327,7 +326,7 @@ class Verbs:
         polars.LazyFrame
             One row per area and covering record: the caller's columns, record columns, and per band an
             ``Array(pixel dtype, shape)``, or without `shape` a Struct of ``pixels``, ``height``, ``width``, ``transform``,
-            ``crs``; with `shape` or `resolution` also ``transform`` and ``raster_crs`` of the grid that the bands share.
+            ``crs``. With `shape` or `resolution` also ``transform`` and ``raster_crs`` of the grid that the bands share.
 
         Examples
         --------
@@ -375,16 +374,16 @@ class Verbs:
         )
 
     def with_columns(self, *exprs: Any, **named_exprs: Any) -> pl.LazyFrame:
-        """Add columns, as Polars' ``with_columns`` does, in units bounded by the bytes of their answers.
+        """Add columns, as Polars' ``with_columns`` does, in batches bounded by the bytes of their answers.
 
-        For raster expressions on rows that already carry raster columns (and geometry), when the result is larger than memory
-        and goes to a sink. Give wide rows small row groups: ``sink_parquet(..., row_group_size=64)``.
+        This is for raster expressions on rows with raster columns (and geometry), when the result is larger than memory and goes
+        to a sink. Wide rows need small row groups: ``sink_parquet(..., row_group_size=64)``.
 
         Parameters
         ----------
         *exprs, **named_exprs
-            Row-wise expressions: each unit is evaluated by itself, so what looks at other rows (an aggregate, ``shift``,
-            ``over``, ...) is refused, and so are Python functions that are not declared ``is_elementwise=True``.
+            Row-wise expressions. Each batch is evaluated by itself, so expressions that use other rows (an aggregate, ``shift``,
+            ``over``, ...) are refused, as are Python functions that are not declared ``is_elementwise=True``.
 
         Examples
         --------
