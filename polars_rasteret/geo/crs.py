@@ -231,11 +231,13 @@ def _transformed(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     from pyproj.exceptions import ProjError
 
+    # Before NumPy 2.4, pyproj takes an array of one number for a number, and NumPy warns.
+    given = (x.item(), y.item()) if x.size == 1 else (x, y)
     try:
-        moved_x, moved_y = _transformer(source, target).transform(x, y)
+        moved_x, moved_y = _transformer(source, target).transform(*given)
     except ProjError as error:
         raise UsageError(f"coordinates cannot go from {source[:80]} to {target[:80]}: {error}") from error
-    return np.asarray(moved_x, np.float64), np.asarray(moved_y, np.float64)
+    return np.asarray(moved_x, np.float64).reshape(x.shape), np.asarray(moved_y, np.float64).reshape(x.shape)
 
 
 def densified_box(

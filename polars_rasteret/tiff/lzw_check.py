@@ -3,7 +3,8 @@
 The decoder of imagecodecs does not check the code after a Clear code. If that code is no literal, the decoder reads memory
 outside its buffers, which ends the process. Damaged files have such codes. They are found here without decoding the stream: the
 width of a code depends only on the number of codes since the last Clear (TIFF 6.0 section 13). The decoder reports all other
-faults. ``tests/upstream`` shows the fault; a test there fails once a release of imagecodecs is without it.
+faults. imagecodecs 2026.10.10 (Python 3.12) refuses such codes. ``tests/upstream`` shows the fault, and a test there says when
+this module can go.
 """
 
 from __future__ import annotations

@@ -165,6 +165,16 @@ def test_axis_order_is_no_difference_and_the_same_crs_gives_the_input_back():
         assert moved[1] is y
 
 
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (0,), (3,), (2, 2)])
+def test_moved_coordinates_have_the_shape_of_those_given(shape):
+    lon, lat = np.full(shape, 9.0), np.full(shape, 47.0)
+    x, y = transform_xy("EPSG:4326", "EPSG:3857", lon, lat)
+    assert x.shape == y.shape == shape
+    assert x.dtype == y.dtype == np.float64
+    expected = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3857", always_xy=True).transform(9.0, 47.0)
+    assert set(zip(x.ravel(), y.ravel(), strict=True)) <= {expected}
+
+
 def test_coordinates_without_a_place_are_not_finite_and_do_not_spoil_others():
     lon, lat = np.array([9.0, np.nan, np.inf, 9.0]), np.array([47.0, 1.0, 2.0, 95.0])
     x, y = transform_xy("EPSG:4326", "EPSG:3857", lon, lat)
