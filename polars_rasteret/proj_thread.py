@@ -3,8 +3,8 @@
 PROJ contexts belong to threads, and Polars calls this package on threads of its own that come and go. Measured with pyproj 3.7.2:
 a transformer created on one such thread and another on the next thread crash the interpreter, even when they share nothing.
 https://github.com/pyproj4/pyproj/issues/1622 explains why; pyproj 3.8 (Python 3.12) is without the fault. A test in
-``tests/upstream`` says when this module can go. So every call into pyproj runs on one thread that lives as long as the process. That thread never calls
-Polars, so a Polars callback may wait for it. Nothing else belongs here.
+``tests/upstream`` says when this module can go. So every call into pyproj runs on one thread that lives as long as the process.
+That thread never calls Polars, so a Polars callback may wait for it. Nothing else belongs here.
 """
 
 from __future__ import annotations

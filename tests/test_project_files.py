@@ -1,4 +1,4 @@
-"""Do requirements.lock and pyproject.toml ask for the same releases?"""
+"""Do the files around the package say what is there: releases that are locked, tests that are run, modules on the map?"""
 
 from __future__ import annotations
 
@@ -33,3 +33,9 @@ def test_every_declared_dependency_is_locked_to_one_release_that_is_allowed():
             (pin,) = one.specifier
             assert pin.operator == "=="
             assert requirement.specifier.contains(pin.version), f"{one} is locked, {requirement} is declared"
+
+
+def test_the_tests_that_each_interpreter_runs_are_there():
+    part = re.search(r"quick_tests=\((.*?)\)", (ROOT / ".ci" / "run").read_text(), re.DOTALL)
+    assert part is not None
+    assert [path for path in part[1].split() if not (ROOT / path).exists()] == []
