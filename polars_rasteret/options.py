@@ -62,8 +62,9 @@ def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
 class ReadOptions:
     """Options of one read.
 
-    The memory of all reads of a process is at most ``max_bytes_in_flight + cache_bytes``, ``max_answer_bytes`` per batch, and
-    twice ``max_tile_bytes`` per decode thread (one per core). Tile tables take another 128 MB, or as much as one larger table.
+    The memory of all reads of a process is at most the sum of ``max_bytes_in_flight``, ``cache_bytes``, ``max_answer_bytes`` per
+    batch, and twice ``max_tile_bytes`` per decode thread (one per core). Tile tables take another 128 MB, or the size of one
+    larger table.
     """
 
     max_concurrency: int = 32

@@ -110,8 +110,8 @@ def eastward_boxes(boxes: Floats, crs: str) -> Floats:
 def joined_at_antimeridian(geometries: NDArray[np.object_], period: float) -> NDArray[np.object_]:
     """Return geometries whose parts, cut at the antimeridian, are joined: the western parts are moved by one period.
 
-    A geometry counts as cut when parts of it touch both ends of x, no part reaches from end to end, and the whole takes at most
-    half the Earth. Other geometries are returned unchanged.
+    A geometry counts as cut when its parts touch both ends of x, but no part reaches from end to end. Also, the whole may take
+    at most half the Earth. Other geometries are returned unchanged.
 
     Parameters
     ----------

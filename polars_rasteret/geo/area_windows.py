@@ -139,9 +139,8 @@ def _cut_windows(  # noqa: PLR0917 - one argument per column
         images[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
     windows = np.stack([np.zeros_like(height), height, np.zeros_like(width), width], axis=1)
     has_image = ~shapely.is_missing(images)
-    if len(
-        lost := np.flatnonzero(~has_image)
-    ):  # images off the map of the area: read whole where both meet on the Earth
+    # Images without a place in the CRS of the areas are read whole where both meet on the Earth.
+    if len(lost := np.flatnonzero(~has_image)):
         there = boxes_meet_images(
             areas.crs, areas.bounds[index[lost]], (crs, transform[lost], width[lost], height[lost])
         )

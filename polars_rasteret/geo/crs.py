@@ -142,10 +142,10 @@ def longitude_period(crs: str) -> float | None:
     """
     if crs in LONLAT_NAMES:
         return 360.0
-    return on_proj_thread(_turn_of, crs) if is_geographic(crs) else None
+    return on_proj_thread(_longitude_period, crs) if is_geographic(crs) else None
 
 
-def _turn_of(crs: str) -> float:
+def _longitude_period(crs: str) -> float:
     axes = _parsed(crs).axis_info
     # The factor of angles is radians per unit: 400 units in a CRS of grads.
     return round(2 * math.pi / float(axes[0].unit_conversion_factor), 9) if axes else 360.0
@@ -175,7 +175,7 @@ def _width_of_world(crs: str) -> float | None:
         return None
     geographic = _name_of(own)
     # On a cylindrical map x grows evenly along the equator, with one jump back at the edge of the map.
-    lon = np.linspace(-0.5, 0.5, 65) * _turn_of(geographic)
+    lon = np.linspace(-0.5, 0.5, 65) * _longitude_period(geographic)
     step = np.diff(_transformed(geographic, crs, lon, np.zeros(65))[0])
     even = float(np.median(step))
     is_cylinder = np.isfinite(even) and (np.abs(step - even) > 1e-6 * abs(even)).sum() <= 1

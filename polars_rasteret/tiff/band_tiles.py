@@ -79,4 +79,4 @@ class BandTiles:
     """Index of the band that these tiles belong to, in a file with separate planes; None where it is not known."""
     digest: bytes = b""
     provenance: Provenance = Provenance.HERE
-    """Whose word it is that the file is at its href."""
+    """Provenance of the href: who named it."""
