@@ -1,7 +1,7 @@
-"""Where do raster values lie, told by their grid fields alone?
+"""Where do raster values lie, by their grid fields alone?
 
-Nothing is unpacked, so that a hundred thousand values can be asked in every query. Values that tell no place are NaN here; what
-is wrong with them is said where they are read.
+Tiles are not unpacked, so bounds of a hundred thousand values can be computed in every query. Values without a valid place have
+NaN bounds here; `pixels.raster_faults` explains their faults when they are read.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ GRID_FIELDS = ("crs", "transform", "width", "height")
 
 
 def bounds_of_grids(grids: pl.Series, *, native: bool = False) -> NDArray[np.float64]:
-    """Give the bounds of each value of a Struct with `GRID_FIELDS`, shape (n, 4).
+    """Return the bounds of each value of a Struct with `GRID_FIELDS`, shape (n, 4).
 
     Parameters
     ----------
     grids
-        A raster column, or its grid fields.
+        Raster column, or a Struct of its grid fields.
     native
-        In the CRS of each value; else in longitude and latitude, xmin > xmax across the antimeridian.
+        True: bounds in the CRS of each value. False: in longitude and latitude, with xmin > xmax across the antimeridian.
     """
     fields = grids.struct.unnest()
     transform = _transforms(fields["transform"])
@@ -41,7 +41,7 @@ def bounds_of_grids(grids: pl.Series, *, native: bool = False) -> NDArray[np.flo
 def bounds_in_own_crs(
     transform: NDArray[np.float64], width: NDArray[np.int64], height: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Give the bounds of grids in their own CRS, shape (n, 4); NaN without georeferencing."""
+    """Return the bounds of grids in their own CRS, shape (n, 4); NaN without georeferencing."""
     zero = np.zeros(len(width))
     rows = np.stack([zero, zero, height, height], axis=1).astype(np.float64)
     cols = np.stack([zero, width, zero, width], axis=1).astype(np.float64)
@@ -50,7 +50,7 @@ def bounds_in_own_crs(
 
 
 def _transforms(field: pl.Series) -> NDArray[np.float64]:
-    """Give transforms as an array, NaN where there is none or it has not six numbers that span a pixel."""
+    """Return transforms, shape (n, 6); NaN where a transform is null or is not six numbers that span a pixel."""
     transform = _six_numbers(field)
     a, b, _, d, e, _ = transform.T
     transform[a * e == b * d] = np.nan

@@ -133,7 +133,7 @@ def _levels(band: BandOnGrids, answers: AnswerGrids, placed: Placement, answer_s
 
 
 def _read_copies(band: BandOnGrids, grids: PixelGrids, placed: Placement, levels: _Levels) -> None:
-    """Let rows whose answer reaches a copy of the image, one period of x away, read along the copies."""
+    """Set level and copy step of rows whose answer reaches a copy of the image, one period of x away."""
     rows = np.flatnonzero(placed.is_read) if wraps_around(band.windows) else placed.others
     rows = rows[~placed.is_reprojected[rows]]
     if not len(rows):

@@ -106,7 +106,7 @@ def _shifts(
     transform: NDArray[np.float64],
     size: tuple[int, int],
 ) -> list[float]:
-    """Give by how much x of an area is shifted where it may lie on a grid: whole turns of the Earth, where x repeats."""
+    """Return the shifts in x, whole periods, at which an area may meet a grid; only 0 where x does not repeat."""
     if period is None or not lines:
         return [0.0]
     x = np.concatenate([one for one, _, _ in lines])

@@ -1,7 +1,7 @@
-"""What is wrong with a raster value, so that its pixels cannot be read or not be placed on a map?
+"""Which faults of a raster value prevent reading its pixels, or placing coordinates in it?
 
-A value may come from a stranger's table: each field is checked before anything is made of it. A fault belongs to the rows that
-hold the value; other rows are read all the same.
+A value may come from a foreign table, so each field is checked before it is used. A fault belongs to the rows with that value;
+other rows are still read.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NO_BYTES = np.zeros(1, np.int64)
 
 
 class RasterValue(NamedTuple):
-    """The fields of one raster value that shape a read; any may be null."""
+    """Fields of one raster value that a read needs; any may be null."""
 
     tiles: bytes | None
     href: str | None
@@ -65,12 +65,12 @@ class RasterValue(NamedTuple):
 
 
 def check_fields(name: str, dtype: pl.DataType) -> None:
-    """Refuse a column that has not all fields of a raster column, or has one of another type.
+    """Raise when a column lacks a field of a raster column, or has a field of another type.
 
     Raises
     ------
     UsageError
-        Naming the column and the field.
+        The message names the column and the field.
     """
     where = "Raster columns come from a collection (pr.scan_collection, pr.build_from_files)."
     fields = {field.name: field.dtype for field in dtype.fields} if isinstance(dtype, pl.Struct) else {}
@@ -90,10 +90,10 @@ def check_fields(name: str, dtype: pl.DataType) -> None:
 def reference_of(
     value: RasterValue, dtype: np.dtype[np.generic], name: str
 ) -> tuple[PixelReference, RasteretError | None]:
-    """Give what the engine reads of a raster value, and what is wrong with it.
+    """Return the reference that the engine reads for a raster value, and the value's fault (None: no fault).
 
-    A faulty value gives a reference without pixels, as large as the value or its tiles say: it can be placed, and must not be
-    read.
+    For a faulty value the reference has no tiles, but the size in the value or in its tiles. So windows can be placed on it; its
+    pixels must not be read.
     """
     href, tiles = value.href or "", None
     try:
@@ -127,7 +127,7 @@ def _check_numbers(value: RasterValue, tiles: BandTiles) -> None:
             f"band_index is {value.band_index}, but its tiles are those of band {tiles.plane} of a file that keeps bands apart; "
             "take the value of the band itself, or index the file again."
         )
-    # Bands of which each has its own tiles, in a table that does not tell whose they are: any may be meant.
+    # A table of one plane that does not name its band may belong to any band.
     n_bands = tiles.samples_per_tile if tiles.planar == 1 else 1 << 16
     if value.band_index is None or not 0 <= value.band_index < n_bands:
         raise FileFormatError(
@@ -142,13 +142,13 @@ def _check_numbers(value: RasterValue, tiles: BandTiles) -> None:
 
 
 def spans_pixels(transform: list[float | None]) -> bool:
-    """Say whether six numbers are an affine transform that can be undone."""
+    """Return whether six numbers are an affine transform that can be inverted; null numbers cannot."""
     a, b, _, d, e, _ = numbers = [math.nan if one is None else one for one in transform]
     return all(map(math.isfinite, numbers)) and a * e != b * d
 
 
 def _no_tiles(value: RasterValue, tiles: BandTiles | None, dtype: np.dtype[np.generic]) -> BandTiles:
-    """Give a table of no bytes, for a value that must not be read; where nobody knows the size, of an image without pixels."""
+    """Return a tile table without bytes, for a value that must not be read; its image has no pixels when no size is known."""
     full = None if tiles is None else tiles.images[0]
     width = max(value.width or 0, 0 if full is None else full.width)
     height = max(value.height or 0, 0 if full is None else full.height)
@@ -180,9 +180,9 @@ def _no_tiles(value: RasterValue, tiles: BandTiles | None, dtype: np.dtype[np.ge
 def placing_fault(
     name: str, href: str, crs: str | None, transform: NDArray[np.float64], targets_in: str
 ) -> RasteretError | None:
-    """Say why map coordinates in one CRS cannot be placed in a raster; None where they can.
+    """Return why map coordinates in the CRS `targets_in` cannot be placed in a raster; None when they can.
 
-    A `UsageError` where the file is not georeferenced; a `FileFormatError` where what is told of it is damaged.
+    A `UsageError` when the file is not georeferenced; a `FileFormatError` when the raster's CRS is damaged.
     """
     no_grid = not np.isfinite(transform).all()
     if no_grid or (crs is None and targets_in != NATIVE):
@@ -200,7 +200,7 @@ def placing_fault(
 
 @lru_cache(maxsize=1024)
 def _no_way(source: str, target: str) -> RasteretError | None:
-    """Say why coordinates cannot go from one CRS to another."""
+    """Return why coordinates cannot be transformed from one CRS to another; None when they can."""
     if source == target:
         return None
     try:
@@ -215,7 +215,7 @@ def _no_way(source: str, target: str) -> RasteretError | None:
 
 
 def tell_faults(faults: Mapping[int, RasteretError], *, on_error: str) -> dict[int, str]:
-    """Give the reason of each row whose raster value is faulty, or raise the first, as ``on_error`` says."""
+    """Return the reason of each row with a faulty raster value; raise the first fault when `on_error` is ``"raise"``."""
     if faults and on_error == "raise":
         raise next(iter(faults.values()))
     reasons = {row: str(error) for row, error in faults.items()}

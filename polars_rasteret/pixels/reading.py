@@ -1,7 +1,7 @@
-"""How do bands of one batch of rows become columns?
+"""How are the windows of all bands of one batch of rows read together?
 
-This is the one place where the faces meet the engine: all bands of a batch are read in one call, so that a tile they share is
-fetched and decoded once. It knows windows and columns, and nothing of pairs, predicates or expressions.
+Verbs and expressions call the engine here. All bands of a batch are read in one call, so that a tile they share is fetched and
+decoded once. Pairs, predicates and expressions do not belong here.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 _OWN_PAGES_BYTES = 8_000_000
-"""From here on the C library keeps what was freed, as long as anything younger lies behind it."""
+"""Bytes from which on an array gets pages of its own: the C library keeps large freed blocks while younger ones lie behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandRows:
-    """What one band is asked in one batch."""
+    """Windows of one band in one batch of rows."""
 
     column: RasterColumn
     reference_id: NDArray[np.int64]
@@ -76,7 +76,7 @@ class BandRows:
         return (self.reference_id >= 0) & self.windows.is_met
 
     def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give scale and offset of each row of the batch."""
+        """Return scale and offset of each row of the batch."""
         scale, offset = self.column.scale_and_offset()
         if not len(scale):  # no record at all
             return np.ones(len(self.reference_id)), np.zeros(len(self.reference_id))
@@ -89,7 +89,7 @@ def n_rows_of(bands: Mapping[str, BandRows]) -> int:
 
 
 def taken_bands(bands: Mapping[str, BandRows], rows: NDArray[np.int64]) -> dict[str, BandRows]:
-    """Return what all bands are asked in some of the rows; bands on the same grid go on sharing their windows."""
+    """Return all bands with only some of the rows; bands on the same grid still share their windows."""
     windows = taken_windows([band.windows for band in bands.values()], rows)
     place = {int(row): at for at, row in enumerate(rows)} if any(band.faults for band in bands.values()) else {}
     taken = {}
@@ -106,14 +106,14 @@ def taken_bands(bands: Mapping[str, BandRows], rows: NDArray[np.int64]) -> dict[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandAnswer:
-    """What one band answered."""
+    """Pixels of one band in one batch of rows."""
 
     rows: BandRows
     answer: WindowAnswer
     is_read: NDArray[np.bool_]
     """Rows that were read without an error."""
     grids: AnswerGrids | None = None
-    """The grids of the answers, where these are not the windows as they are."""
+    """Grids of the answers; None: the answers are the windows themselves."""
     outside: NDArray[np.bool_] | None = None
     """Like the values: pixels that get `fill` once the values are unscaled."""
     fill: float | None = None
@@ -121,22 +121,23 @@ class BandAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOut:
-    """Where the answers of one band go."""
+    """Arrays that the answers of one band are written into."""
 
     values: NDArray[Any]
     valid: NDArray[np.bool_] | None
     start: NDArray[np.int64]
-    """Of each row's pixels."""
+    """Index of each row's first pixel."""
     size: NDArray[np.int64]
+    """Pixels of each row."""
     stride: int | None
-    """From one row to the next, where all have the same size."""
+    """Pixels from one row to the next; None where rows differ in size."""
 
     def pixels(self, row: int) -> slice:
-        """Give the place of a row's pixels."""
+        """Return the slice of a row's pixels."""
         return slice(int(self.start[row]), int(self.start[row] + self.size[row]))
 
     def part(self, first_row: int) -> Out:
-        """Give the place of the rows from `first_row` on, as the engine takes it."""
+        """Return the arrays of the rows from `first_row` on, as the engine takes them."""
         assert self.stride is not None
         first = first_row * self.stride
         return Out(
@@ -146,7 +147,7 @@ class AnswerOut:
         )
 
     def offset(self) -> NDArray[np.int64]:
-        """Give where each answer begins when they lie side by side, and where the last ends."""
+        """Return the index where each answer begins when all lie side by side, and the end of the last; shape (n + 1,)."""
         return np.concatenate([[0], np.cumsum(self.size)]).astype(np.int64)
 
 
@@ -158,7 +159,7 @@ def window_reads(
     fill_value: float | None = None,
     want_valid: bool = False,
 ) -> list[WindowRead]:
-    """Say what the engine is to read for all bands."""
+    """Return the reads of all bands, as the engine takes them."""
     reads: list[WindowRead] = []
     are_read = [band.is_read for band in bands]
     grids = [band.windows.grids.where(is_read) for band, is_read in zip(bands, are_read, strict=True)]
@@ -209,28 +210,28 @@ def read_bands(
     Parameters
     ----------
     bands
-        One per column; rows are the same in all.
+        Bands of the batch, with the same rows.
     options
-        Captured when the verb or expression was written.
+        Options of the verb or expression.
     dtypes
         Result dtype by band where it is not the band's own pixel dtype (``stack=True``).
     fill_value
-        For pixels outside of the image; in units of the answer where that is unscaled.
+        Value of pixels outside the image; in unscaled units for a band that is unscaled.
     want_valid
-        Whether the validity of every pixel is needed.
+        Whether a valid mask is needed.
     advice
-        What to do when the answer would be too large.
+        Next step for the message when the answer would be too large.
     shape
-        Of every window, where they all have one: each row then has a place in the answer, read or not.
+        Height and width of every window, when all have the same: each row then has a place in the answer, read or not.
     stack
         With `shape`: all bands of a row lie side by side in one array, which is the answer of each band.
     spending
-        What the batches of an expression may fetch together.
+        Budget that the batches of an expression share.
 
     Returns
     -------
     answers
-        One per band.
+        Pixels of each band.
     errors
         Reasons by row, with ``on_error="null"``.
     """
@@ -253,7 +254,7 @@ def read_bands(
 
 
 def faults_of(bands: Sequence[BandRows], options: ReadOptions) -> dict[int, str]:
-    """Give the reasons of rows that ask for a raster value that cannot be read, or raise the first, as the options say."""
+    """Return the reasons of rows with a faulty raster value; raise the first fault with ``on_error="raise"``."""
     reasons: dict[int, str] = {}
     for band in bands:
         join_reasons(reasons, tell_faults(band.faults, on_error=options.on_error))
@@ -267,7 +268,7 @@ def join_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:
 
 
 def _outside(band: BandRows, shape: tuple[int, int] | None) -> NDArray[np.bool_]:
-    """Say which pixels of the answers lie outside of the image; with `shape`, rows that are not read have a place too."""
+    """Return which pixels of the answers lie outside the image. With `shape`, rows that are not read have pixels, too."""
     windows, is_read = band.windows, band.is_read
     parts = [np.zeros(0, np.bool_)]
     for row in range(len(is_read)):
@@ -336,7 +337,7 @@ def answer_outs(
 
 
 def _zeros(n_values: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give zeros; large ones in pages of their own, which go back to the system whatever lies around them."""
+    """Return zeros, shape (n_values,). A large array gets pages of its own, which return to the system when it is freed."""
     n_bytes = n_values * dtype.itemsize
     if n_bytes < _OWN_PAGES_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(n_values, dtype)
@@ -347,7 +348,7 @@ def _zeros(n_values: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
-    """Tell once per batch that values became null, for faces that cannot add a column."""
+    """Warn once per batch that values became null, in expressions, which cannot add a column of reasons."""
     if errors:
         first = next(iter(errors.values()))
         warnings.warn(
@@ -359,7 +360,7 @@ def warn_of_errors(errors: Mapping[int, str], what: str) -> None:
 
 
 def check_fill_fits(fill_value: float | None, dtype: np.dtype[Any], name: str) -> None:
-    """Refuse a fill that is no value of a dtype."""
+    """Raise `UsageError` when a fill is not a value of the dtype."""
     if fill_value is None:
         return
     if dtype.kind == "f":

@@ -1,7 +1,7 @@
-"""How do bands come onto the grids of their answers?
+"""How are bands resampled onto the grids of their answers?
 
-Windows that are the answer go there directly; all others are read from the level chosen, in batches of bounded bytes, and
-resampled.
+Windows that need no resampling are read into the answer directly. All others are read from the chosen level, in batches of
+bounded bytes, and resampled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def source_reads(bands: Sequence[AlignedBand], *, want_valid: bool) -> list[WindowRead]:
-    """Give everything that is read, as the engine takes it; for costs."""
+    """Return all reads that resampling needs, as the engine takes them; for computing their cost."""
     reads = []
     for band in bands:
         every, is_valid_wanted = slice(None), want_valid or band.method != "nearest"
@@ -269,7 +269,7 @@ def _joined(band: AlignedBand, row: int, parts: Sequence[tuple[int, Source]]) ->
 
 
 def _copies(band: AlignedBand, part: slice, *, want_valid: bool) -> Iterator[tuple[int, WindowRead]]:
-    """Give what is read of each copy of the images that answers run on to."""
+    """Yield the number of each copy of the images that answers reach, and the read of that copy."""
     sources = band.sources
     again = np.flatnonzero(sources.is_read & (sources.copy_step > 0))
     again = again[(again >= (part.start or 0)) & (again < (len(sources.is_read) if part.stop is None else part.stop))]
