@@ -77,7 +77,6 @@ STILL_WIDE = {
     "pixels.window_product": 14,
     "frame.expressions.read_window": 14,
     "frame.expressions.grid_facts": 14,
-    "pixels.resampled": 13,
     "pixels.point_product": 13,
     "frame.query.resolved": 13,
     "frame.expressions.product_callback": 13,

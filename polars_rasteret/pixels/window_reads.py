@@ -14,8 +14,9 @@ from polars_rasteret.grids.answer_grids import answer_grids
 from polars_rasteret.pixels.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
 from polars_rasteret.pixels.covered import blank_uncovered
 from polars_rasteret.pixels.reading import n_rows_of, read_bands, taken_bands, window_reads
-from polars_rasteret.pixels.resampled import read_onto_grids, source_reads
+from polars_rasteret.pixels.resampled import read_onto_grids
 from polars_rasteret.pixels.resampling import methods_by_band
+from polars_rasteret.pixels.source_reads import source_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
