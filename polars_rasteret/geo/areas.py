@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _SEGMENTS_PER_SIDE = 20
 """Chords that follow an edge as long as the geometry, because the edge bends in another CRS."""
+_MAX_SEGMENTS_PER_SIDE = 200
+"""Chords that follow such an edge of a narrow geometry, so that its short edges have two chords, and a midpoint between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ class Areas:
         Normalized CRS of the coordinates, or ``"native"``.
     step
         Greatest distance between two vertices of the outline of each geometry, in units of `crs`. None: a twentieth of the
-        geometry's longer side.
+        geometry's longer side, less for narrow geometries.
     """
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None) -> None:
@@ -95,7 +97,7 @@ class Areas:
         box_area = np.prod(np.where(np.isfinite(sizes), sizes, 0), axis=1)
         self.is_box = is_point | (np.abs(shapely.area(geometries) - box_area) <= 1e-9 * box_area)
         dense = geometries.copy()
-        step = longest / _SEGMENTS_PER_SIDE if step is None else step
+        step = _steps(longest, np.min(sizes, axis=1, initial=np.inf)) if step is None else step
         dense[has_length] = shapely.segmentize(geometries[has_length], step[has_length])
         self._dense = dense
         xy, owner = shapely.get_coordinates(dense, return_index=True)
@@ -242,6 +244,13 @@ def _bounds(x: tuple[Floats, Floats], y: tuple[Floats, Floats], start: Ints) -> 
     """Return the bounds of runs of vertices from the lowest and highest x and y around each vertex, shape (n_runs, 4)."""
     sides = [(np.fmin, x[0]), (np.fmin, y[0]), (np.fmax, x[1]), (np.fmax, y[1])]
     return np.stack([reduced_runs(reduce, one, start) for reduce, one in sides], axis=1)
+
+
+def _steps(longest: Floats, shortest: Floats) -> Floats:
+    """Return the greatest distance between two vertices of each outline, from the sides of the geometry's bounds."""
+    step = longest / _SEGMENTS_PER_SIDE
+    is_narrow = (shortest / 2 < step) & (shortest / 2 >= longest / _MAX_SEGMENTS_PER_SIDE)
+    return np.where(is_narrow, shortest / 2, step)
 
 
 def _winds(x: Floats, period: float) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.errors import UsageError
@@ -266,6 +266,7 @@ LARGE = {
 
 @pytest.mark.parametrize("way", LARGE)
 @given(shares=SHARES, is_triangle=st.booleans())
+@example(shares=(0.03125, 1.0, 0.0625, 1.0), is_triangle=False)  # narrow: its short edges are curved, too
 @settings(max_examples=30)
 def test_the_window_of_a_large_area_is_that_of_its_bent_bounds(way, shares, is_triangle):
     source, target, grid, (x, y), size = LARGE[way]
