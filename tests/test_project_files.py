@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "polars_rasteret"
+GUIDES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "tests/README.md")
 
 
 def locked() -> dict[str, list[Requirement]]:
@@ -39,3 +43,33 @@ def test_the_tests_that_each_interpreter_runs_are_there():
     part = re.search(r"quick_tests=\((.*?)\)", (ROOT / ".ci" / "run").read_text(), re.DOTALL)
     assert part is not None
     assert [path for path in part[1].split() if not (ROOT / path).exists()] == []
+
+
+def test_the_table_of_modules_says_what_their_docstrings_say():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    with_table = runpy.run_path(str(ROOT / ".ci" / "modules.py"))["with_table"]
+    assert text == with_table(text), "bring it up to date: python .ci/modules.py --write"
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_modules_folders_and_files_that_a_guide_names_are_there(guide):
+    parts = {path.stem for path in PACKAGE.iterdir()}
+    missing = []
+    for name in set(re.findall(r"`([A-Za-z0-9_./-]+)`", (ROOT / guide).read_text())):
+        if "/" in name:
+            if not any((base / name).exists() for base in (ROOT, PACKAGE, PACKAGE / "frame")):
+                missing.append(name)
+        elif name.split(".")[0] in parts and "." in name:
+            *folders, last = name.split(".")
+            modules = [PACKAGE.joinpath(*folders, last), PACKAGE.joinpath(*folders, f"{last}.py")]
+            of_a_module = PACKAGE.joinpath(*folders[:-1], f"{folders[-1]}.py")
+            is_name = of_a_module.exists() and re.search(rf"\b{last}\b", of_a_module.read_text()) is not None
+            if not (is_name or any(path.exists() for path in modules)):
+                missing.append(name)
+    assert missing == []
+
+
+def test_the_glossary_has_twenty_words():
+    glossary = (ROOT / "ARCHITECTURE.md").read_text().partition("## Twenty words")[2].partition("\n## ")[0]
+    words = re.findall(r"^\| ([a-z ]+) \|", glossary, re.MULTILINE)
+    assert len(words) == len(set(words)) == 20
