@@ -230,8 +230,11 @@ def shape_violations(module: Module) -> list[str]:
     for word in module.name.replace(".", "_").split("_"):
         if word in FORBIDDEN_WORDS:
             found.append(f"{module.name}: '{word}' says nothing about the one question the module answers")
-    if not (ast.get_docstring(module.tree) or "").strip():
+    docstring = (ast.get_docstring(module.tree) or "").strip()
+    if not docstring:
         found.append(f"{module.name}: no module docstring")
+    elif module.name != "__init__" and "?" not in docstring.split("\n\n")[0]:
+        found.append(f"{module.name}: the module docstring does not begin with the one question the module answers")
     n_lines = len(module.source.splitlines())
     if n_lines > MAX_LINES:
         found.append(f"{module.name}: {n_lines} lines, more than {MAX_LINES}; look for the second question")
@@ -441,6 +444,7 @@ def test_the_shape_check_fails_on_a_vague_name_a_missing_docstring_and_a_long_mo
     assert shape_violations(_module("plan.tile_helpers", good))
     assert shape_violations(_module("frame.base", good))
     assert shape_violations(_module("plan.tiles", "x = 1\n"))
+    assert shape_violations(_module("plan.tiles", '"""Tiles of windows."""\n'))
     assert shape_violations(_module("plan.tiles", good + "x = 1\n" * MAX_LINES))
 
 

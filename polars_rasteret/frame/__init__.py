@@ -1,3 +1,3 @@
-"""The Polars faces: expressions that read per row, and verbs that pair records with a table and read."""
+"""How does a Polars query read pixels: by expressions, row by row, or by verbs, which pair records with a table?"""
 
 from polars_rasteret.frame.query import interrupt as interrupt  # every wait of a face can be ended by Ctrl-C

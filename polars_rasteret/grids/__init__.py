@@ -1,1 +1,4 @@
-"""Pixel grids: windows on them, the grid of an answer, and how bands come onto it. Nothing is read here."""
+"""On which pixel grid is an answer, and which windows of each band does it need?
+
+Pixel grids, windows on them, the choice of a grid, and reprojection. Nothing is read here.
+"""

@@ -1,1 +1,1 @@
-"""The read expressions: a value depends on its own row alone."""
+"""Which expressions read pixels, or facts of images, where a value depends on its own row alone?"""

@@ -1,1 +1,1 @@
-"""The verbs that pair records with a table and read."""
+"""Which verbs pair the records of a collection with the rows of a table, and read pixels?"""
