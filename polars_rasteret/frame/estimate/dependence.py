@@ -1,7 +1,8 @@
 """May pixel values decide what a query reads?
 
-The plan, as Polars tells it, is walked from its sources up: which columns hold pixel values, whether pixel values chose or
-ordered the rows, and whether a read stands behind that. Whatever is not known here counts as a dependence. Nothing is read.
+The plan, as Polars serializes it, is walked from its sources up. For each step it is found which columns depend on pixel values,
+whether pixel values chose or ordered the rows, and whether a later read depends on either. Steps that are not known here count as
+dependent. Nothing is read.
 """
 
 from __future__ import annotations
@@ -34,30 +35,30 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Dependence:
-    """What was found."""
+    """Reads, limits and sinks of a query, and whether pixel values decide over them."""
 
     reads: bool = False
     """Whether anything is read."""
     behind: bool = False
     """Whether pixel values may decide what another read reads."""
     may_end_early: bool = False
-    """Whether a limit stands above a read, which may then end before all its rows."""
+    """Whether a limit follows a read, so that the read may end before all its rows."""
     ends_by_pixels: bool = False
-    """Whether pixel values decide when."""
+    """Whether pixel values decide when such a read ends."""
     shares_steps: bool = False
-    """Whether Polars may do steps once for several places of the plan, and then keeps limits above them (in a copy of the query
-    those steps are not the same objects)."""
+    """Whether Polars may run a step once for several places of the plan. Limits then stay above that step. (In a copy of the
+    query these places are no longer one object.)"""
     writes: bool = False
     """Whether the query ends in a sink."""
 
 
 def dependence(lf: pl.LazyFrame) -> Dependence:
-    """Look through the plan of a query.
+    """Return what the plan of a query shows about its reads.
 
     Raises
     ------
     UsageError
-        When Polars cannot tell the plan, because it holds something that cannot be pickled.
+        When Polars cannot serialize the plan, because something in it cannot be pickled.
     """
     found = Dependence()
     _looked_through(lf, found, is_inner=False)
@@ -87,19 +88,19 @@ def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = Tru
 
 
 class _Walk:
-    """One plan."""
+    """Walk through one plan."""
 
     def __init__(self, found: Dependence, ours: list[PlanObject]) -> None:
         self.found, self.ours = found, ours
         self.has_limit = False
         self.calls: set[tuple[int, int]] = set()
-        """Sources and callbacks of ours and where they stand, by identity."""
+        """Sources and callbacks of this package, and their places in the plan, both by identity."""
         self.pairs_read = False
-        """Whether a ``pair``, which reads nothing itself, stands on a read."""
+        """Whether a ``pair``, which reads nothing itself, follows a read."""
 
     @property
     def is_any_repeated(self) -> bool:
-        """Whether a source or callback stands in several places."""
+        """Whether a source or callback occurs in several places."""
         return len({one for one, _ in self.calls}) < len(self.calls)
 
     def rows_of(self, node: Any) -> PlanRows:
@@ -127,7 +128,7 @@ class _Walk:
             return self._of_paired(source)
         if isinstance(source, BatchedColumns):
             return self._of_batched(source)
-        if source is not None or holds_ours(options.get("scan_fn")):  # somebody's source that holds a query of ours
+        if source is not None or holds_ours(options.get("scan_fn")):  # a foreign source around a query of this package
             return self._foreign()
         return PlanRows()
 
@@ -197,7 +198,7 @@ class _Walk:
         return self.with_columns(self.rows_of(body["input"]), body["exprs"])
 
     def with_columns(self, rows: PlanRows, exprs: Iterable[Any]) -> PlanRows:
-        """Return rows that got more columns."""
+        """Return rows with the columns of expressions added."""
         made = self._made(rows, exprs)
         return (
             made.and_other(rows)
@@ -210,7 +211,7 @@ class _Walk:
         return self._made(rows, body["expr"], may_choose=True)
 
     def _made(self, rows: PlanRows, exprs: Iterable[Any], *, may_choose: bool = False) -> PlanRows:
-        """Return rows of the columns that expressions make."""
+        """Return rows with only the columns of expressions."""
         columns: frozenset[str] | None = frozenset()
         chosen, reads = rows.chosen, rows.reads
         for expr in exprs:
@@ -252,7 +253,7 @@ class _Walk:
         is_equi = isinstance(condition, dict) and set(condition) == {"Equi"}
         looks = self._looks([one for side in condition["Equi"].values() for one in side], both) if is_equi else []
         columns = both.columns
-        if right.columns and columns is not None:  # names that are taken get a suffix
+        if right.columns and columns is not None:  # names that exist already get a suffix
             columns |= {name + (args.get("suffix") or "_right") for name in right.columns}
         self._limited(both, bool(args.get("slice")))
         is_chosen = any(look.depends_on(both) for look in looks)
@@ -305,7 +306,7 @@ class _Walk:
         function = body["function"]
         kind = function if isinstance(function, str) else next(iter(function))
         rows = self.rows_of(body["input"])
-        if holds_ours(function):  # somebody's function that holds a query of ours
+        if holds_ours(function):  # a foreign function around a query of this package
             return self._foreign()
         if kind == "RowIndex":
             return rows
@@ -314,7 +315,7 @@ class _Walk:
         return rows
 
     def _of_unknown(self, kind: str, body: Any) -> PlanRows:
-        """Return the rows of a step that is not known here: every read in it or below may depend on anything."""
+        """Return the rows of a step that is not known here: every read in or below the step may depend on pixel values."""
         self.found.writes |= "Sink" in kind
         before = self.found.reads
         self.found.reads = False

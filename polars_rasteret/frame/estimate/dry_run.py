@@ -1,7 +1,7 @@
 """What will a query read, before it reads anything?
 
-A copy of the query is run whose reads are planned and written down instead of made. What they cost together is told with how
-certain that is.
+A copy of the query is run. Its reads are planned and logged, but not made. `Estimate` has the cost of all reads together, and
+how certain that cost is.
 """
 
 from __future__ import annotations
@@ -43,33 +43,33 @@ Bound = Literal["exact", "upper", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Estimate(Facts):
-    """What a query will read with an empty cache; prints as a table and renders as HTML in a notebook."""
+    """Cost of the reads of a query with an empty cache; prints as a table and renders as HTML in a notebook."""
 
     records: int
-    """Whose pixels are read. Files that only expressions read, each by itself, count as records of their own."""
+    """Number of records whose pixels are read. A file that only expressions read, by itself, counts as a record."""
     images: int
-    """Bands and overviews of files, in which tiles are read."""
+    """Number of bands and overviews whose tiles are read."""
     tiles: int
-    """Distinct."""
+    """Number of distinct tiles."""
     requests: int
-    """Where expressions read, this depends a little on how Polars cuts batches."""
+    """Number of requests. For expressions it varies a little with the batches that Polars cuts."""
     bytes: int
-    """To be moved, with the gaps that are cheaper to read than to leave out."""
+    """Bytes that are fetched, with the gaps between tiles that share a request."""
     decoded_bytes: int
-    """Of the tiles once decompressed."""
+    """Bytes of the tiles once decompressed."""
     seconds: float
-    """A guess: planning as it took here, waiting, transfer and decoding. Latency and rate are what this process saw of each host;
-    before, 80 ms and 60 MB/s (files on this machine: 0.2 ms and 1 GB/s)."""
+    """Guess of the time for planning (as measured here), waiting, transfer and decoding. Latency and rate of a host are those
+    that this process has measured; without a measurement 80 ms and 60 MB/s (files on this machine: 0.2 ms and 1 GB/s)."""
     cost_usd: float | None
-    """None where a price is not known (``pr.configure_store(prefix, usd_per_gb=, usd_per_1000_requests=)``)."""
+    """Price in dollars; None when a price is not known (``pr.configure_store(prefix, usd_per_gb=, usd_per_1000_requests=)``)."""
     bound: Bound
-    """``"exact"``: tiles and bytes are what is read. ``"upper"``: not more is read. ``"unknown"``: a read stands behind a choice
-    by pixel values, and was counted only for rows that null pixels choose."""
+    """``"exact"``: tiles and bytes are exactly those that are read. ``"upper"``: not more is read. ``"unknown"``: pixel values
+    decide what a later read reads; that read was counted only for the rows that null pixels choose."""
     by_host: pl.DataFrame
-    """``host``, ``tiles``, ``requests``, ``bytes``, ``decoded_bytes``, ``cost_usd``; the most bytes first."""
+    """Costs per host: ``host``, ``tiles``, ``requests``, ``bytes``, ``decoded_bytes``, ``cost_usd``; the most bytes first."""
     by_record: pl.DataFrame
-    """``record_id`` (null where no verb told it), ``href`` (the first one), ``images``, ``tiles``, ``requests``, ``bytes``,
-    ``decoded_bytes``; the most bytes first."""
+    """Costs per record: ``record_id`` (null when no verb knows the record), ``href`` (of its first file), ``images``, ``tiles``,
+    ``requests``, ``bytes``, ``decoded_bytes``; the most bytes first."""
 
     @property
     def table(self) -> pl.DataFrame:
@@ -89,20 +89,20 @@ class Estimate(Facts):
 
 
 def estimate(query: pl.LazyFrame) -> Estimate:
-    """Return what a query will read, without reading a pixel.
+    """Return the cost of a query's reads, without reading a pixel.
 
-    The query is run without its reads: tables are scanned, filters and joins are done, and pixel values are null, so functions of
-    yours in it are called with nulls.
+    The query is run without its reads: tables are scanned, filters and joins are done, and pixel values are null. So your own
+    functions in the query are called with nulls.
 
     Parameters
     ----------
     query
-        Anything that ends in rows; not in a sink, which would write.
+        A query that ends in rows; not in a sink, which would write.
 
     Returns
     -------
     Estimate
-        Counted for an empty cache.
+        Cost with an empty cache.
 
     Raises
     ------
@@ -134,12 +134,12 @@ def estimate(query: pl.LazyFrame) -> Estimate:
             copy = pl.LazyFrame.deserialize(io.BytesIO(query.serialize()))
         with log.timed():
             if depends.may_end_early:
-                # Reads everything, where the streaming engine stops when it has its rows.
+                # The in-memory engine reads everything; the streaming engine stops when it has its rows.
                 copy.collect(
                     engine="in-memory", optimizations=pl.QueryOptFlags(slice_pushdown=not depends.shares_steps)
                 )
             else:
-                copy.sink_batches(_forget)  # answers without pixels may be as large as ones with
+                copy.sink_batches(_forget)  # an answer without pixels may be as large as one with pixels
         cache_bytes = process_options().cache_bytes
         per_file = file_costs(log.reads, len(log.hrefs), cache_bytes=cache_bytes, is_upper=log.is_upper)
         return _estimate(log, per_file, depends)
@@ -172,7 +172,7 @@ def _estimate(log: DryRunLog, per_file: FileCosts, depends: Dependence) -> Estim
     bound: Bound = "exact"
     if depends.behind or (log.reads and not depends.reads):
         bound = "unknown"
-    elif log.is_upper or (depends.may_end_early and not _is_one_unit(log, depends)) or not per_file.is_exact:
+    elif log.is_upper or (depends.may_end_early and not _is_one_batch(log, depends)) or not per_file.is_exact:
         bound = "upper"
     return Estimate(
         records=by_record.height,
@@ -196,7 +196,7 @@ def _estimate(log: DryRunLog, per_file: FileCosts, depends: Dependence) -> Estim
 
 
 def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
-    """Return what each host is asked for, and how fast it was until now; `hrefs` are those of the rows of `files`."""
+    """Return the requests and bytes of each host, and its speed so far; `hrefs` are the hrefs of the rows of `files`."""
     loads = []
     of_file = files.select("host", "requests", "bytes", at=pl.int_range(pl.len()))
     hosts = of_file.group_by("host", maintain_order=True).agg(pl.col("at").first(), pl.col("requests", "bytes").sum())
@@ -214,8 +214,8 @@ def _loads(files: pl.DataFrame, hrefs: Sequence[str]) -> list[HostLoad]:
     return loads
 
 
-def _is_one_unit(log: DryRunLog, depends: Dependence) -> bool:
-    """Return whether a read is made as a whole before its first row is given, so that a limit above it ends nothing."""
+def _is_one_batch(log: DryRunLog, depends: Dependence) -> bool:
+    """Return whether all pixels are read before the first row is returned, so that a limit cannot end the read early."""
     if depends.ends_by_pixels or depends.shares_steps:
         return False
     return len(log.reads) <= 1 and not any(read.in_batches for read in log.reads)
@@ -257,7 +257,7 @@ def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
 
 
 def _records(log: DryRunLog) -> dict[str, int]:
-    """Return the record of each file: the one a verb told, else one for all files that were read for the same rows."""
+    """Return the number of each file's record: the one known to a verb, else one number for all files read for the same rows."""
     parent = {href: href for href in log.hrefs}
 
     def root(href: str) -> str:

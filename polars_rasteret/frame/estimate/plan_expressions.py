@@ -1,6 +1,6 @@
-"""What is an expression of a plan made of: columns that hold pixel values, a read, or something that may choose rows?
+"""Does an expression of a plan read pixels, use columns of pixel values, or choose rows?
 
-Whatever is not known here counts as depending on pixel values.
+Expressions that are not known here count as depending on pixel values.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VALUE_BY_VALUE = frozenset({"Column", "Alias", "Literal", "BinaryExpr", "Cast", "Ternary", "AnonymousFunction"})
-"""Each value comes of its own row."""
+"""Kinds of expressions whose values depend on their own row alone."""
 FIRST_ROWS = frozenset({"Slice", "First", "Item"})
-"""Some rows may be enough."""
+"""Kinds of expressions that may need only some of the rows."""
 _OTHER_KINDS = frozenset({
     "Function", "Selector", "Agg", "Len", "Over", "SortBy", "Sort", "Gather", "Filter", "Explode", "Slice", "KeepName",
     "RenameAlias",
@@ -28,10 +28,10 @@ _OTHER_KINDS = frozenset({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRows:
-    """What one step of a plan gives."""
+    """Rows that one step of a plan returns."""
 
     columns: frozenset[str] | None = frozenset()
-    """Columns that depend on pixel values; None: any may."""
+    """Columns that depend on pixel values; None: any column may."""
     chosen: bool = False
     """Whether pixel values chose or ordered the rows."""
     reads: bool = False
@@ -43,34 +43,36 @@ class PlanRows:
         return self.columns is None or bool(self.columns)
 
     def and_other(self, other: PlanRows) -> PlanRows:
-        """Return what rows are that are made of both."""
+        """Return the rows of a step that combines both."""
         columns = None if self.columns is None or other.columns is None else self.columns | other.columns
         return PlanRows(columns=columns, chosen=self.chosen or other.chosen, reads=self.reads or other.reads)
 
 
 @dataclass(slots=True)
 class Look:
-    """What one expression is made of."""
+    """Columns, reads and callbacks in one expression."""
 
     columns: set[str] = field(default_factory=set)
     any_column: bool = False
-    """Whether it may use columns that it does not name."""
+    """Whether the expression may use columns that it does not name."""
     is_read: bool = False
+    """Whether the expression reads pixels."""
     is_behind: bool = False
-    """Whether pixel values may decide what a read in it reads."""
+    """Whether pixel values may decide what the expression reads."""
     kinds: set[str] = field(default_factory=set)
+    """Kinds of the expression's nodes, as Polars names them."""
     calls: set[tuple[int, int]] = field(default_factory=set)
-    """Callbacks of ours and where in the plan they stand, by identity."""
+    """Callbacks of this package, and their places in the plan, both by identity."""
 
     def depends_on(self, rows: PlanRows) -> bool:
-        """Return whether its value depends on pixel values of the rows it is evaluated on."""
+        """Return whether the expression's value depends on pixel values in `rows`, on which it is evaluated."""
         if rows.columns is None:
             return bool(self.columns) or self.any_column
         return not self.columns.isdisjoint(rows.columns) or (self.any_column and bool(rows.columns))
 
 
 def looked_at(tree: Any, rows: PlanRows, ours: Sequence[PlanObject]) -> Look:
-    """Look at an expression (or several) as a plan tells it, evaluated on some rows."""
+    """Return what an expression of a plan (or several) contains, when it is evaluated on `rows`."""
     look = Look()
     _see(tree, look, rows, ours)
     return look
@@ -108,7 +110,7 @@ def _see(node: Any, look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> N
 def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> None:
     inputs = looked_at(body["input"], rows, ours)
     called = object_in(as_bytes(body["function"]), ours)
-    if isinstance(called, PairedSource | BatchedColumns):  # somebody's function that holds a query of ours
+    if isinstance(called, PairedSource | BatchedColumns):  # a foreign function around a query of this package
         look.is_behind = True
     if called is not None:
         look.is_read = True

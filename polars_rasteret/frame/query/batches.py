@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 16_000_000
 _FRAMES_AHEAD = 4
-"""More than the frames that Polars' streaming engine takes from a source before it looks at the first of them."""
+"""Number greater than that of the frames which Polars' streaming engine takes ahead from a source."""
 
 
 def pieces(frame: pl.DataFrame, row_bytes: NDArray[np.int64]) -> Iterator[pl.DataFrame]:
-    """Cut the frame of a unit of wide rows: Polars holds a number of frames before a sink, whatever their size."""
+    """Yield the frame of a batch, in pieces when its rows are wide: Polars keeps several frames before a sink, of any size."""
     n_rows = frame.height
     if not n_rows or int(row_bytes.sum()) < WIDE_ROW_BYTES * len(row_bytes):
         yield frame
@@ -29,20 +29,20 @@ def pieces(frame: pl.DataFrame, row_bytes: NDArray[np.int64]) -> Iterator[pl.Dat
         yield frame.slice(start, step)
 
 
-def with_turns(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Return frames so that the streaming engine can end the read after each of them.
+def with_empty_frames(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield frames so that the streaming engine can end the read after each of them.
 
-    It asks for some frames ahead. Where it may have its rows early, what it asks for ahead is empty, not a unit.
+    The engine takes some frames ahead. If it may have enough rows early, the frames ahead must be empty, not batches.
 
     Examples
     --------
     >>> import polars as pl
-    >>> [frame.height for frame in with_turns(iter([pl.DataFrame({"a": [1, 2]})]))]
+    >>> [frame.height for frame in with_empty_frames(iter([pl.DataFrame({"a": [1, 2]})]))]
     [2, 0, 0, 0, 0]
     """
     for frame in frames:
         yield frame
         nothing = frame.clear()
-        del frame  # it is not held while the next unit is read
+        del frame  # free its memory while the next batch is read
         for _ in range(_FRAMES_AHEAD):
             yield nothing

@@ -18,7 +18,7 @@ from polars.io.plugins import register_io_source
 from polars_rasteret.engine.interruption import guarded
 from polars_rasteret.errors import AnswerTooLargeError, RasteretError, UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.frame.query.batches import pieces, with_turns
+from polars_rasteret.frame.query.batches import pieces, with_empty_frames
 from polars_rasteret.frame.query.plan_objects import PlanObject
 from polars_rasteret.frame.query.predicates import conjunction, holds_python, split_and
 from polars_rasteret.frame.query.row_wise import looks_at_other_rows
@@ -115,7 +115,7 @@ class BatchedColumns(PlanObject):
         ramps_up = any(set(part.meta.root_names()) & made for part in late)
         is_empty = True
         frames = self._units(plan, wanted, conjunction(tuple(late)), ramps_up=ramps_up)
-        for frame in with_turns(frames) if ramps_up else frames:
+        for frame in with_empty_frames(frames) if ramps_up else frames:
             is_empty = False
             yield frame
         if is_empty:

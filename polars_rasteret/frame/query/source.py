@@ -14,7 +14,7 @@ from polars.io.plugins import register_io_source
 from polars_rasteret.engine.interruption import guarded
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.query.answer import answer_frames
-from polars_rasteret.frame.query.batches import with_turns
+from polars_rasteret.frame.query.batches import with_empty_frames
 from polars_rasteret.frame.query.plan_objects import PlanObject
 from polars_rasteret.frame.query.pushdown import pushdown
 from polars_rasteret.frame.query.resolved import Resolved, resolve
@@ -71,7 +71,7 @@ class PairedSource(PlanObject):
         pushed = pushdown(self.question, resolved, with_columns, predicate, n_rows)
         is_empty = True
         frames = answer_frames(self.question, resolved, pushed)
-        for frame in with_turns(frames) if pushed.ramps_up else frames:
+        for frame in with_empty_frames(frames) if pushed.ramps_up else frames:
             is_empty = False
             yield frame
         if is_empty:
