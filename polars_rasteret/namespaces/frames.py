@@ -67,6 +67,16 @@ def raster(data: pl.DataFrame) -> RasterDataFrame: ...
 def raster(data: pl.LazyFrame | pl.DataFrame | pl.Expr) -> RasterLazyFrame | RasterDataFrame | RasterExpr:
     """Return the raster namespace of a LazyFrame, a DataFrame or an expression, with a type that type checkers see.
 
+    Parameters
+    ----------
+    data
+        A frame or an expression.
+
+    Returns
+    -------
+    RasterLazyFrame or RasterDataFrame or RasterExpr
+        What ``data.raster`` gives.
+
     Examples
     --------
     >>> import polars_rasteret as pr

@@ -25,6 +25,11 @@ class Questions:
     def bands(self) -> list[str]:
         """Return the names of the raster columns.
 
+        Returns
+        -------
+        list of str
+            Names, in the order of the columns.
+
         Examples
         --------
         >>> import polars_rasteret as pr
@@ -36,13 +41,30 @@ class Questions:
         return bands(self._lf)
 
     def bounds(self) -> tuple[float, float, float, float]:
-        """Return ``(minx, miny, maxx, maxy)`` of all records in longitude and latitude."""
+        """Return ``(minx, miny, maxx, maxy)`` of all records in longitude and latitude.
+
+        Returns
+        -------
+        tuple of float
+            Degrees; ``minx > maxx`` when a record crosses the antimeridian.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> [round(side, 2) for side in pr.testing.example_scenes().raster.bounds()]
+        [9.0, 45.15, 9.01, 45.15]
+        """
         from polars_rasteret.collection.queries.extent import bounds
 
         return bounds(self._lf)
 
     def crs(self) -> list[str]:
         """Return the distinct CRSs of the rasters.
+
+        Returns
+        -------
+        list of str
+            Codes such as ``EPSG:32632``, or WKT where there is no code.
 
         Examples
         --------
@@ -55,7 +77,24 @@ class Questions:
         return crs(self._lf)
 
     def describe(self) -> Description:
-        """Return a summary of the collection, which prints as a table and renders as HTML."""
+        """Return a summary of the collection, which prints as a table and renders as HTML.
+
+        Returns
+        -------
+        Description
+            Records, times, bounds, CRSs, bands with their pixel dtypes, and what is missing.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> pr.testing.example_scenes().raster.describe()
+        records   2
+        time      2024-05-01 to 2024-06-01
+        bounds    9.0000, 45.1477, 9.0081, 45.1535
+        crs       EPSG:32632
+        band red  UInt16
+        band nir  UInt16
+        """
         from polars_rasteret.collection.queries.describe import describe
 
         return describe(self._lf)
@@ -72,9 +111,21 @@ class Questions:
             CRS of the geometry or bounds. None: the CRS of a GeoDataFrame, GeoArrow metadata or EWKB, else longitude and
             latitude.
 
+        Returns
+        -------
+        polars.LazyFrame
+            The collection with these records only.
+
         Notes
         -----
         The bounding box is a filter of the Parquet scan and skips row groups; the exact footprints are compared afterwards.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes()
+        >>> scenes.raster.intersects((9.0, 45.1, 9.01, 45.2)).select("id").collect()["id"].to_list()
+        ['first', 'second']
         """
         from polars_rasteret.collection.queries.spatial import intersects
 
@@ -105,6 +156,18 @@ class Questions:
             Upper limit, exclusive, of ``eo:cloud_cover``.
         split, split_column
             Value or values of the column `split_column` that are kept.
+
+        Returns
+        -------
+        polars.LazyFrame
+            The collection with these records only.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes()
+        >>> scenes.raster.subset(datetime="2024-05").select("id").collect()["id"].to_list()
+        ['first']
         """
         from polars_rasteret.collection.queries.subset import subset
 
@@ -154,6 +217,15 @@ class Questions:
         UsageError
             When `path` exists and `mode` is ``"error"``, when appended pixels have no common dtype with the existing ones, or
             when another writer is at work.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import polars_rasteret as pr
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pr.testing.example_scenes().raster.sink_collection(f"{folder}/scenes.parquet")
+        ...     pr.scan_collection(f"{folder}/scenes.parquet").raster.bands()
+        ['red', 'nir']
         """
         from polars_rasteret.collection.writing.sink import sink_collection
 

@@ -385,6 +385,11 @@ class Verbs:
             Row-wise expressions. Each batch is evaluated by itself, so expressions that use other rows (an aggregate, ``shift``,
             ``over``, ...) are refused, as are Python functions that are not declared ``is_elementwise=True``.
 
+        Returns
+        -------
+        polars.LazyFrame
+            The rows with the columns added.
+
         Examples
         --------
         >>> import polars as pl
