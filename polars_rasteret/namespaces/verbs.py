@@ -1,7 +1,4 @@
-"""Which verbs does ``.raster`` offer on LazyFrames?
-
-Methods are thin: they document a call and pass it on.
-"""
+"""Which verbs does ``.raster`` offer on LazyFrames? Methods are thin: they document a call and pass it on."""
 
 from __future__ import annotations
 
@@ -392,7 +389,6 @@ class Verbs:
 
         Examples
         --------
-        >>> import polars as pl
         >>> import polars_rasteret as pr
         >>> scenes = pr.testing.example_scenes()
         >>> chips = scenes.raster.with_columns(chip=pr.read_window(["red"], window=(0, 2, 0, 2), stack=True))
