@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.query.resolved import Resolved
 
 TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
-"""What to do when a batch exceeds the allowance."""
+"""Next step for the message when a batch exceeds ``max_answer_bytes``."""
 
 
 def answer_frames(question: Question, resolved: Resolved, pushed: Pushdown) -> Iterator[pl.DataFrame]:

@@ -1,7 +1,7 @@
 """How do raster expressions run over a frame larger than memory?
 
-Polars hands an expression whole batches. `with_columns` here evaluates the same expressions in units bounded by the bytes of
-their answers, so that the result may go to a sink.
+Polars passes an expression batches of its own size. `with_columns` here evaluates the same expressions in batches bounded by the
+bytes of their answers, so that the result may go to a sink.
 """
 
 from __future__ import annotations
@@ -33,13 +33,19 @@ if TYPE_CHECKING:
 
 _ADDED_BY_POLARS = "\n\nThis error occurred in"
 _OTHER_BYTES = 16
-"""A value that is no pixel: a name, a time."""
+"""Bytes of a value that is no pixel, such as a name or a time."""
 _UNKNOWN_ROW_BYTES = 2**20
-"""First guess for a row whose answer has no fixed size (windows of various shapes)."""
+"""First guess of the bytes of a row whose answer has no fixed size (windows of various shapes)."""
 
 
 def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
-    """Build the frame behind ``.raster.with_columns``."""
+    """Return the LazyFrame of ``.raster.with_columns``.
+
+    Raises
+    ------
+    UsageError
+        When an expression may use other rows than its own.
+    """
     schema = lf.collect_schema()
     for expr in exprs:
         if (found := looks_at_other_rows(expr, schema)) is not None:
@@ -52,7 +58,10 @@ def with_columns(lf: pl.LazyFrame, exprs: Sequence[pl.Expr]) -> pl.LazyFrame:
 
 
 def as_columns(exprs: Iterable[Any], named_exprs: Mapping[str, Any]) -> list[pl.Expr]:
-    """Return the expressions of arguments as Polars' own ``with_columns`` takes them: expressions, names, values, iterables."""
+    """Return the expressions for arguments of all kinds that Polars' own ``with_columns`` takes.
+
+    These are expressions, names, values, and iterables of them.
+    """
     columns = [_as_column(value) for value in _flattened(exprs)]
     return [*columns, *(_as_column(value).alias(name) for name, value in named_exprs.items())]
 
@@ -72,7 +81,7 @@ def _as_column(value: Any) -> pl.Expr:
 
 
 class BatchedColumns(PlanObject):
-    """The IO source of ``with_columns``."""
+    """IO source of ``with_columns``."""
 
     def __init__(self, lf: pl.LazyFrame, exprs: tuple[pl.Expr, ...], options: ReadOptions) -> None:
         self.lf, self.exprs, self.options = lf, exprs, options
@@ -84,7 +93,7 @@ class BatchedColumns(PlanObject):
 
     @cached_property
     def _schemas(self) -> tuple[pl.Schema, pl.Schema, frozenset[str]]:
-        """Schema of the answer, schema of the input, and the columns that the expressions make."""
+        """Schema of the answer, schema of the input, and names of the columns that the expressions return."""
         return (
             self.lf.with_columns(*self.exprs).collect_schema(),
             self.lf.collect_schema(),
@@ -94,7 +103,7 @@ class BatchedColumns(PlanObject):
     def __call__(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
-        """Yield the answer in units."""
+        """Yield the answer in batches."""
         return guarded(self._frames(with_columns, predicate, n_rows))
 
     def _frames(
@@ -161,7 +170,7 @@ class BatchedColumns(PlanObject):
                 )
 
     def _evaluated(self, rows: pl.DataFrame, wanted: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the first of some rows whose answer fits the allowance, and the answer."""
+        """Return the first rows whose answer fits ``max_answer_bytes``, and the answer."""
         made = self._schemas[2]
         while True:
             answer = rows.lazy()
@@ -172,13 +181,13 @@ class BatchedColumns(PlanObject):
                 return rows, answer.select(cs.by_name(*wanted)).collect()
             except RasteretError as error:
                 if not isinstance(error, AnswerTooLargeError) or rows.height == 1:
-                    # Polars adds where in its plan of a unit the error arose.
+                    # Polars appends the place in its plan of the batch where the error occurred.
                     raise type(error)(str(error).partition(_ADDED_BY_POLARS)[0]) from error
                 rows = rows.head(rows.height // 2)
 
 
 def _fixed_row_bytes(made: Mapping[str, pl.DataType]) -> int | None:
-    """Return the size of a row's answer where its dtypes tell; None where they do not."""
+    """Return the bytes of a row's answer; None when its dtypes have no fixed size."""
     sizes = [_value_bytes(dtype) for dtype in made.values()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None

@@ -1,9 +1,9 @@
 """Has the user pressed Ctrl-C while a callback waits for pixels?
 
 Python delivers a signal to the main thread only, between two of its bytecodes. Under the streaming engine the main thread is
-inside Polars until every callback has returned, so a callback that waits must notice by itself. Polars takes note of Ctrl-C in
-a flag that its operations look at, from any thread, and raise KeyboardInterrupt (measured on 2.1.0; a test keeps it). So a
-tiny operation now and then is how to ask. Under the in-memory engine callbacks run on the main thread, where Python suffices.
+inside Polars until every callback has returned, so a waiting callback must check for Ctrl-C itself. Polars keeps Ctrl-C in a
+flag. Its operations check the flag on any thread and raise KeyboardInterrupt (measured on 2.1.0; a test keeps it). So a waiting
+callback runs a tiny operation now and then. Under the in-memory engine callbacks run on the main thread, where Python suffices.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which of our sources and callbacks does a plan hold?
+"""Which sources and callbacks of this package does a plan contain?
 
-Polars tells a plan as text, in which Python objects are their pickles. While a plan is looked through, ours pickle as a number
-under which the object itself is found, without the frames they hold.
+Polars writes a plan as text, in which Python objects are pickles. While a plan is examined, objects of this package pickle as a
+number, by which the object itself is found. So the frames in these objects are not pickled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _found: contextvars.ContextVar[list[PlanObject] | None] = contextvars.ContextVar
 
 
 class PlanObject:
-    """A source or callback that a plan may hold."""
+    """Base class of sources and callbacks that a plan may contain."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class PlanObject:
 
 @contextmanager
 def numbered_objects() -> Iterator[list[PlanObject]]:
-    """Pickle objects of ours as numbers in this block, for `object_in`; yield the objects."""
+    """Pickle objects of this package as numbers in this block, for `object_in`; yield the list of these objects."""
     found: list[PlanObject] = []
     token = _found.set(found)
     try:
@@ -45,6 +45,6 @@ def numbered_objects() -> Iterator[list[PlanObject]]:
 
 
 def object_in(pickled: bytes, found: Sequence[PlanObject]) -> PlanObject | None:
-    """Return the object of ours that these bytes stand for; None where they stand for another."""
+    """Return the object of this package that a pickle stands for; None for other objects."""
     tag = _TAG.search(pickled)
     return None if tag is None else found[int(tag[1])]

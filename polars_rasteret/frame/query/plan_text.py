@@ -1,6 +1,6 @@
-"""How does Polars tell a plan, and what can be read from it?
+"""How does Polars write a plan as text, and which facts can be read from that text?
 
-The text form of a plan is not the same in every version of Polars: whoever reads it must take what is not known for the worst.
+The text form of a plan differs between versions of Polars. So callers must assume the worst of parts that they do not know.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def plan_text(plan: pl.LazyFrame | pl.Expr) -> str:
 
 
 def is_frame(lf: pl.LazyFrame) -> bool:
-    """Return whether a plan is a frame in memory and nothing else; telling it as JSON would take long."""
+    """Return whether a plan is only a frame in memory; writing such a plan as JSON would take long."""
     text = lf.explain(optimized=False)
     return text.startswith("DF [") and "\n" not in text
 
 
 def without_frames(text: str) -> str:
-    """Cut out the bytes of frames in memory, which are long and say nothing here."""
+    """Return the text of a plan without the bytes of frames in memory, which are long and not needed here."""
     parts, start = [], 0
     while (at := text.find(_FRAME, start)) >= 0:
         parts.append(text[start:at] + '"df":[')
@@ -40,7 +40,7 @@ def without_frames(text: str) -> str:
 
 
 def as_bytes(value: Any) -> bytes:
-    """Return the bytes that JSON tells as numbers, those of all parts together."""
+    """Return the bytes that JSON holds as numbers, joined over all parts of `value`."""
     if isinstance(value, list) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
         return bytes(value)
     if isinstance(value, dict):
@@ -49,13 +49,13 @@ def as_bytes(value: Any) -> bytes:
 
 
 def holds_ours(function: Any) -> bool:
-    """Return whether a pickled function knows of this package."""
+    """Return whether a pickled function refers to this package."""
     pickled = as_bytes(function)
     return b"polars_rasteret" in pickled or b"polars-rasteret" in pickled
 
 
 def plans_in(node: Any) -> list[Any]:
-    """Return what looks like the steps below a step."""
+    """Return the nodes that look like input steps of a step."""
     if isinstance(node, list):
         return [one for part in node for one in plans_in(part)]
     if not isinstance(node, dict):
@@ -65,14 +65,14 @@ def plans_in(node: Any) -> list[Any]:
 
 
 def named_columns(selector: Any) -> set[str] | None:
-    """Return the columns that a selector names, None where it may take any."""
+    """Return the columns that a selector names; None when it may select any column."""
     if isinstance(selector, dict) and set(selector) == {"ByName"}:
         return set(selector["ByName"]["names"])
     return None
 
 
 def output_names(expr: Any) -> frozenset[str] | None:
-    """Return the names of what an expression makes, None where they are not plain."""
+    """Return the names of the columns that an expression returns; None when they are not plain."""
     if not isinstance(expr, dict) or len(expr) != 1:
         return None
     kind, body = next(iter(expr.items()))
@@ -94,7 +94,7 @@ def output_names(expr: Any) -> frozenset[str] | None:
 
 
 def ends_early(lf: pl.LazyFrame, *, pairs_read: bool) -> bool:
-    """Return whether, after Polars has moved limits down as far as it can, one is left above a source or callback in Python."""
+    """Return whether a limit stays above a Python source or callback after Polars has pushed limits down."""
     lines = lf.explain(optimized=True).splitlines()
     for at, line in enumerate(lines):
         if not line.lstrip().lower().startswith(_ENDING):

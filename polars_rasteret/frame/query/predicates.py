@@ -1,7 +1,7 @@
 """Which part of a predicate may run before which stage of a read?
 
-Polars hands an IO source one expression. Its AND parts are told apart by the columns they name; nothing here
-evaluates data, except on one all-null row.
+Polars passes an IO source one predicate. Its AND parts are sorted by the columns that they name. No data is evaluated here but
+one row of nulls.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class SplitPredicate:
     """AND parts of a predicate by the earliest stage that can decide them without changing the answer."""
 
     targets: tuple[pl.Expr, ...]
-    """Name only the caller's columns: filter the caller's frame."""
+    """Parts with only the caller's columns: they filter the caller's frame."""
     records: tuple[pl.Expr, ...]
-    """Name only record columns and are not true of a row without a record: filter the collection scan."""
+    """Parts with only record columns that are not true for a row without a record: they filter the collection scan."""
     pairs: tuple[pl.Expr, ...]
-    """Name record columns, perhaps the caller's too: choose pairs before any pixel is requested."""
+    """Parts with record columns, and maybe the caller's: they filter pairs before any pixel is requested."""
     pixels: tuple[pl.Expr, ...]
-    """Name values that are read, or run Python: decide last."""
+    """Parts with values that are read, or with Python functions: they filter the answer."""
 
 
 def split_and(predicate: pl.Expr) -> list[pl.Expr]:
-    """Return the parts of a conjunction; a predicate that is none is its only part.
+    """Return the parts of a conjunction; any other predicate is its own only part.
 
     Examples
     --------
@@ -43,14 +43,14 @@ def split_and(predicate: pl.Expr) -> list[pl.Expr]:
     3
     """
     operands = predicate.meta.pop()
-    # pop gives the operands of any root node, right one first: only rebuilding shows that the root is a real AND.
+    # `pop` returns the operands of any root node, the right one first. Only rebuilding shows that the root is a real AND.
     if len(operands) == 2 and (operands[1] & operands[0]).meta.eq(predicate):
         return split_and(operands[1]) + split_and(operands[0])
     return [predicate]
 
 
 def holds_python(expr: pl.Expr) -> bool:
-    """Return whether an expression calls Python functions; one that cannot be looked into counts as doing so."""
+    """Return whether an expression calls Python functions; True for an expression that cannot be serialized."""
     try:
         tree = json.loads(expr.meta.serialize(format="json"))
     except (pl.exceptions.PolarsError, ValueError, TypeError):
@@ -67,13 +67,13 @@ def _has_key(node: Any, key: str) -> bool:
 
 
 def rejects_null_row(predicate: pl.Expr, schema: Mapping[str, pl.DataType]) -> bool:
-    """Return whether a predicate is not true of a row in which every column is null."""
+    """Return whether a predicate is not true for a row in which every column is null."""
     names = predicate.meta.root_names()
     row = pl.DataFrame({name: [None] for name in names}, schema={name: schema[name] for name in names})
     try:
         kept = row.lazy().filter(predicate).collect(engine="in-memory")
     except pl.exceptions.PolarsError:
-        return False  # it cannot be judged here, so it runs where it cannot do harm
+        return False  # not decidable here, so the part runs at a stage that is always right
     return kept.height == 0
 
 
@@ -85,19 +85,19 @@ def split_predicate(
     may_choose_records: bool,
     unmatched_rows: bool,
 ) -> SplitPredicate:
-    """Split a predicate by stage.
+    """Return a predicate's AND parts by the stage at which they run.
 
     Parameters
     ----------
     predicate
-        As delivered; None is no predicate.
+        Predicate from Polars; None is no predicate.
     target_columns, record_columns
-        Output names by where they come from; names in neither are values that are read.
+        Output columns that come from the caller's frame, and from records. All other columns are values that are read.
     may_choose_records
-        Whether a record that fails may be dropped before others are chosen: true for ``match="all"`` only, because
-        the other matches choose a record and the predicate comes after the choice.
+        Whether records that fail may be dropped before a record is chosen. True for ``match="all"`` only: other matches
+        choose a record first, and the predicate applies to the chosen one.
     unmatched_rows
-        Whether rows without a record are invented.
+        Whether the answer has rows without a record.
     """
     targets: list[pl.Expr] = []
     records: list[pl.Expr] = []
@@ -114,17 +114,16 @@ def split_predicate(
         elif names <= record_columns.keys() and (not unmatched_rows or rejects_null_row(part, record_columns)):
             records.append(part)
         else:
-            # Rows without a record are told before these parts run, so they cannot be mistaken for ones whose records
-            # failed.
+            # Rows without a record are known before these parts run, so they are not taken for rows whose records failed.
             pairs.append(part)
     return SplitPredicate(targets=tuple(targets), records=tuple(records), pairs=tuple(pairs), pixels=tuple(pixels))
 
 
 def conjunction(parts: tuple[pl.Expr, ...]) -> pl.Expr | None:
-    """Join parts with AND; None for no part."""
+    """Return the parts joined with AND; None for no parts."""
     return reduce(and_, parts) if parts else None
 
 
 def root_names(parts: tuple[pl.Expr, ...]) -> set[str]:
-    """Name the columns that parts need."""
+    """Return the names of the columns that parts need."""
     return {name for part in parts for name in part.meta.root_names()}

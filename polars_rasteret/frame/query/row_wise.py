@@ -1,7 +1,7 @@
 """Does each value of an expression depend on its own row alone?
 
-Rows are read in units, so an expression that looks at other rows would see those of its unit. Polars is asked about each function
-by itself: what it says of a whole expression is true of the topmost step only.
+Rows are read in batches, so an expression that uses other rows would only see the rows of its batch. Polars' own test
+(``meta.is_row_separable``) holds for the topmost step of an expression only. So each function is tested by itself.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _BELOW: dict[str, tuple[str, ...]] = {
     "Eval": ("expr",),
     "StructEval": ("expr", "evaluation"),
 }
-"""Steps that are row-wise where what stands below them is."""
+"""Steps that are row-wise when their inputs are: step to the names of its inputs."""
 _NOT_CONSTANT = _SOURCES | {"Len", "Element", "AnonymousFunction", "Random", "Sample", "SubPlan"}
 _CHANCE = frozenset({"Random", "Sample"})
 _ROW_WISE = frozenset({"LowerBound", "UpperBound", "ArrayExpr.ToStruct", "StructExpr.SelectFields"})
-"""Functions that Polars cannot be asked about without a schema."""
+"""Row-wise functions that Polars cannot test without a schema."""
 _OTHER_LENGTH = frozenset({"DropNulls", "DropNans", "ArrayExpr.Explode", "ListExpr.Explode"})
-"""Polars calls them row-separable, because each batch gives its part of the whole."""
+"""Functions that change the number of rows. For Polars they are row-separable, because batches can be concatenated."""
 _SETS = {
     "Boolean.IsIn": (1,),
     "Replace": (1, 2),
@@ -45,20 +45,20 @@ _SETS = {
     "StringExpr.ExtractMany": (1,),
     "StringExpr.FindMany": (1,),
 }
-"""Inputs that may be a set of any number of values: function to positions."""
+"""Function to the positions of inputs that may be a set of any number of values."""
 
 
 def looks_at_other_rows(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> str | None:
-    """Return the first part of an expression whose value may depend on other rows than its own; None when there is none.
+    """Return the first part of an expression whose value may depend on other rows than its own; None without such a part.
 
-    Python functions count as doing so, unless they are declared ``is_elementwise=True``.
+    Python functions may depend on other rows, unless they are declared ``is_elementwise=True``.
 
     Parameters
     ----------
     expr
-        To look at.
+        Expression to test.
     schema
-        Of the frame that it is evaluated on.
+        Schema of the frame on which `expr` is evaluated.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def _found_in(node: Any, schema: Mapping[str, pl.DataType]) -> Any:
 
 
 def function_name(function: Any) -> str:
-    """Name a function of a plan: ``"Shift"``, ``"Boolean.IsIn"``."""
+    """Return the name of a function in a plan, such as ``"Shift"`` or ``"Boolean.IsIn"``."""
     if isinstance(function, str):
         return function
     name, inner = next(iter(function.items()))
@@ -135,7 +135,7 @@ def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
 
 
 def _is_set(name: str, inputs: list[Any], at: int, schema: Mapping[str, pl.DataType]) -> bool:
-    """Return whether an input is a set of its own in each row, or the same in all of them."""
+    """Return whether an input has a set of its own in each row, or the same set in all rows."""
     if _is_constant(inputs[at]):
         return True
     if name != "Boolean.IsIn" and not name.startswith("StringExpr."):
@@ -147,7 +147,7 @@ def _is_set(name: str, inputs: list[Any], at: int, schema: Mapping[str, pl.DataT
         )
     except (pl.exceptions.PolarsError, StopIteration):
         return False
-    # A set of values of the column's own dtype is one that all rows make together.
+    # An input of the column's own dtype would be one set, made of the values of all rows.
     return _depth(many) > _depth(value)
 
 
@@ -160,7 +160,7 @@ def _is_constant(node: Any) -> bool:
 
 
 def _is_scalar_constant(node: Any) -> bool:
-    """Return whether a node is one value, whatever the rows are."""
+    """Return whether a node is a single value that does not depend on rows."""
     if not _is_constant(node):
         return False
     try:
@@ -186,7 +186,7 @@ def _holds(node: Any, kinds: frozenset[str]) -> bool:
 
 
 def _kinds_in(node: Any) -> Iterator[str]:
-    """Return every word of a tree that may be a kind of step; literals are not looked into."""
+    """Yield every word of a tree that may be a kind of step; the content of literals is left out."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict):
@@ -201,7 +201,7 @@ def _kinds_in(node: Any) -> Iterator[str]:
 
 @cache
 def _cum_sum_horizontal() -> Any:
-    """Return Polars' own fold, which is row-wise; others may be anything."""
+    """Return the function node of Polars' own ``cum_sum_horizontal``, the only fold that is known to be row-wise."""
     tree = json.loads(plan_text(pl.cum_sum_horizontal("a")))
     while _kind(tree) == "Alias":
         tree = tree["Alias"][0]

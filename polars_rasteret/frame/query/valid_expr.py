@@ -24,12 +24,12 @@ def resolved_valid(
     record_schema: Mapping[str, pl.DataType],
     outputs: Mapping[str, str],
 ) -> ValidExpr:
-    """Return a ``valid=`` expression with the meaning of its names: a band, else the caller's column, else the record's.
+    """Return a ``valid=`` expression with its names resolved: to a band, else to the caller's column, else to the record's.
 
     Parameters
     ----------
     outputs
-        Record columns by the name the caller sees them under; their own names serve, too.
+        Name in the answer to the record column; the record columns' own names are accepted, too.
 
     Raises
     ------
