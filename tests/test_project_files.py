@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "polars_rasteret"
-GUIDES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "tests/README.md")
+GUIDES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "tests/README.md", "tests/upstream/test_canaries.py")
 
 
 def locked() -> dict[str, list[Requirement]]:

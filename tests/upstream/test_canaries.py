@@ -132,7 +132,7 @@ def _server():
 
 
 def test_obstore_does_not_give_a_whole_file_for_a_range():
-    """Mended: `fetch.httpx_source` need not ask again after a 200.
+    """Mended: `fetch.sources.httpx_source` need not ask again after a 200.
 
     https://github.com/apache/arrow-rs-object-store/issues/806
     """
@@ -141,7 +141,7 @@ def test_obstore_does_not_give_a_whole_file_for_a_range():
 
 
 def test_obstore_does_not_tell_when_to_come_again():
-    """Mended: `fetch.httpx_source` need not ask again after a 429 or 503 to see Retry-After."""
+    """Mended: `fetch.sources.httpx_source` need not ask again after a 429 or 503 to see Retry-After."""
     with _server() as (_, store), pytest.raises(obstore.exceptions.BaseError) as failure:
         obstore.get(store, "busy")
     assert "1234" not in repr(failure.value)
@@ -162,7 +162,7 @@ def test_obstore_encodes_a_path_that_is_encoded(path, asked):
 
 
 def test_obstore_follows_redirects_without_being_asked():
-    """Mended, by an option against it: the proxy that nobody can be in `fetch.stores` can go."""
+    """Mended, by an option against it: the proxy that nobody can be in `fetch.sources.stores` can go."""
     with _server() as (server, store):
         obstore.get(store, "moved")
         assert server.paths == ["/moved", "/whole"]
