@@ -244,10 +244,11 @@ def run_once(checkout: Path, journey: str, folder: Path) -> dict[str, Any]:
     return answer
 
 
-def journeys(checkout: Path) -> dict[str, dict[str, Any]]:
+def journeys(checkout: Path, *names: str) -> dict[str, dict[str, Any]]:
+    """Run the journeys named, all by default, and return the functions and calls of each."""
     with tempfile.TemporaryDirectory() as folder:
         run_once(checkout, "prepare", Path(folder))
-        return {journey: run_once(checkout, journey, Path(folder)) for journey in JOURNEYS}
+        return {name: run_once(checkout, name, Path(folder)) for name in names or JOURNEYS}
 
 
 def package_of(module: str) -> str:
@@ -288,7 +289,7 @@ def figures(checkout: Path) -> dict[str, str]:
 
 def listing(checkout: Path, journey: str) -> Iterator[str]:
     """Yield each module of a journey with the calls that enter it."""
-    what = journeys(checkout)[journey]
+    what = journeys(checkout, journey)[journey]
     for module in sorted({module for module, _ in what["functions"]}):
         yield module
         for caller, callee in what["calls"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -73,3 +75,17 @@ def test_the_glossary_has_twenty_words():
     glossary = (ROOT / "ARCHITECTURE.md").read_text().partition("## Twenty words")[2].partition("\n## ")[0]
     words = re.findall(r"^\| ([a-z ]+) \|", glossary, re.MULTILINE)
     assert len(words) == len(set(words)) == 20
+
+
+@pytest.mark.parametrize(
+    ("title", "journey"),
+    [("A point query", "points"), ("A window expression", "expression"), ("A resumed build", "build")],
+)
+def test_a_query_passes_through_the_modules_of_its_journey(title, journey):
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition(f"### {title}")[2].partition("\n##")[0]
+    cells = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`([a-z_.]+)`", cell)}
+    assert len(named) > 10
+    command = [sys.executable, str(ROOT / "benchmarks" / "journeys.py"), "--list", journey]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert named - {line for line in done.stdout.splitlines() if not line.startswith(" ")} == set()
