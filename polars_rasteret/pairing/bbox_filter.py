@@ -1,6 +1,6 @@
-"""Which rows may meet these boxes, said so that Parquet statistics can rule out row groups?
+"""Which records may meet some boxes, as a filter with which Parquet statistics can skip row groups?
 
-The question is that of `geo.boxes`, asked of a ``bbox`` column in Polars' words: comparisons of its sides with numbers.
+The comparison is that of `geo.boxes`, written as a Polars filter on a ``bbox`` column: its sides are compared with numbers.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def bbox_meets(boxes: NDArray[np.float64], *, share: float = 0.0, degrees: float = 0.0) -> pl.Expr:
-    """Return whether ``bbox`` touches one of some boxes of longitude and latitude, the antimeridian included.
+    """Return a filter that is true where ``bbox`` touches any of the boxes, also across the antimeridian.
 
     Parameters
     ----------
     boxes
-        Wrapped or unwrapped, shape (n, 4); without any, no row meets.
+        Boxes of longitude and latitude, wrapped or unwrapped, shape (n, 4). Without boxes the filter is false.
     share, degrees
-        By how much each box is widened before, as in `geo.boxes.widened`.
+        Widening of each box before the comparison, as in `geo.boxes.widened`.
     """
     pieces, _ = cut_boxes(widened(boxes, share=share, degrees=degrees))
     if not len(pieces):
@@ -50,7 +50,7 @@ def _meets_piece(west: float, south: float, east: float, north: float) -> pl.Exp
 
 
 def has_no_box(lf: pl.LazyFrame) -> pl.Expr:
-    """Return a filter that is true where ``bbox`` says nothing, or nothing that can be meant."""
+    """Return a filter that is true where ``bbox`` is null or is no valid box."""
     sides = [pl.col("bbox").struct.field(name) for name in ("xmin", "ymin", "xmax", "ymax")]
     missing = reduce(or_, [side.is_null() for side in sides])
     # Statistics of Parquet leave NaN out and compare no columns: asked about these, a scan skips no row group. What this

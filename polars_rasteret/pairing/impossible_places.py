@@ -1,7 +1,7 @@
-"""Can coordinates, or records, have a place at all?
+"""Are all coordinates impossible in their CRS, or do all records lack a place?
 
-One point at latitude 95 has no answer, like one at sea. Where every coordinate is impossible in its CRS, or no record can be
-placed, the arguments are wrong, and nulls would hide it.
+One point at latitude 95 has no answer, like a point at sea. But when every coordinate is impossible in its CRS, or no record has
+a place, the arguments are wrong. Nulls would hide that.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ def refuse_impossible(
     every: Callable[[], Points | Areas] | None,
     what: str,
 ) -> None:
-    """Refuse coordinates that are all impossible in their CRS.
+    """Raise when all coordinates are impossible in their CRS.
 
     Parameters
     ----------
     targets
-        As the caller gave them, perhaps only some.
+        Targets of the caller, perhaps only those that filters left.
     lonlat
-        Their bounds in longitude and latitude, shape (n, 4); not finite where they have no place.
+        Bounds of the targets in longitude and latitude, shape (n, 4); not finite where a target has no place.
     every
-        Returns all targets of the caller, which are looked at before an error, so that an answer does not hang on filters; None
-        where `targets` are all of them.
+        Function that returns all targets of the caller. They are checked before an error, so that an error does not depend on
+        filters. None: `targets` are all of them.
     what
-        The verb, for messages.
+        Name of the verb, for messages.
 
     Raises
     ------
     UsageError
-        Naming the first one.
+        The message has the first of the coordinates.
     """
     reason = _impossible(targets, lonlat)
     if reason is None:
@@ -73,9 +73,9 @@ def _impossible(targets: Points | Areas, lonlat: NDArray[np.float64]) -> str | N
 
 
 def warn_if_impossible(targets: Points | Areas, *, what: str) -> None:
-    """Warn where every target of a batch of longitudes and latitudes lies beyond the poles.
+    """Warn when all longitudes and latitudes of a batch lie beyond the poles.
 
-    It cannot be an error: which rows an expression sees together is the business of Polars.
+    This cannot be an error, because Polars decides which rows an expression gets together.
     """
     if targets.crs == NATIVE or not is_geographic(targets.crs):
         return
@@ -88,23 +88,23 @@ def warn_if_impossible(targets: Points | Areas, *, what: str) -> None:
 def refuse_unplaced(
     lf: pl.LazyFrame, found: Iterable[RasterColumn], bands: Iterable[str], *, crs: str, what: str
 ) -> None:
-    """Refuse a query in which no record can be placed, because none has a transform, or a CRS.
+    """Raise when no record of a query has a place, because none has a transform, or none has a CRS.
 
     Parameters
     ----------
     lf
-        The collection. It is looked at only where `found` has rasters, but none with a place.
+        The collection. It is checked only when `found` has rasters, but no raster with a place.
     found
         Raster columns of the candidate records.
     bands
         Names of these columns.
     crs
-        Of the targets: where it is ``"native"``, a transform is enough.
+        CRS of the targets; with ``"native"`` a transform is enough for a place.
 
     Raises
     ------
     UsageError
-        Naming a file.
+        The message names a file.
     """
     example = None
     for column in found:

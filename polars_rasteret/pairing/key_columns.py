@@ -1,4 +1,4 @@
-"""What are the caller's and the record's columns of the rows of an answer?"""
+"""Which values do the caller's columns and the record columns have in the rows of an answer?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class KeyColumns:
-    """The caller's and the records' columns, gathered by row."""
+    """Columns of the caller's frame and of the records, gathered for the rows of an answer."""
 
     def __init__(self, targets: pl.DataFrame, records: Records) -> None:
         self._targets, self._records = targets, records.columns
@@ -45,7 +45,7 @@ class KeyColumns:
         return self.frame(rows, {*valid.targets, *named}).rename(named, strict=False)
 
     def row_bytes(self, names: AbstractSet[str]) -> int:
-        """Estimate the size of the named columns of one row."""
+        """Return an estimate of the bytes of the named columns in one row."""
         size = 8
         for frame in (self._targets, self._records):
             chosen = [name for name in frame.columns if name in names]

@@ -1,4 +1,4 @@
-"""Which target and which record does each output row stand for, and what is asked of its bands?"""
+"""Which target and which record does each row of the answer have, and which windows of its bands are read?"""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedRows:
-    """Output rows before reading: which target and which record each stands for, and where its pixels are."""
+    """Rows of an answer before reading: target, record and windows of each row."""
 
     target: NDArray[np.int64]
     record: NDArray[np.int64]
-    """-1 for a row that no record answers."""
+    """Index of the record of each row; -1 for a row without a record."""
     windows: Mapping[str, Windows]
-    """By band; bands on the same grid share one object."""
+    """Windows of the rows by band; bands on the same grid share one object."""
     records: Records
 
     def __len__(self) -> int:
@@ -43,13 +43,13 @@ class PairedRows:
         return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
 
     def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
-        """Return the reference of each row in one raster column; -1 without record or raster."""
+        """Return the index of each row's reference in one raster column; -1 without a record or a raster."""
         if not len(self.records):
             return np.full(len(self), -1, np.int64)
         return np.where(self.record >= 0, column.reference_id[self.record], -1)
 
     def bands(self) -> dict[str, BandRows]:
-        """Return what each band is asked, by name; a row without a record asks nothing."""
+        """Return the windows of each band by its name; in a row without a record nothing is read."""
         records, asked = self.records, {}
         for band, column in records.rasters.items():
             reference_id = self.reference_id(column)

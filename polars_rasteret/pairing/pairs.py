@@ -1,4 +1,4 @@
-"""Which records cover which rows of the caller's frame, and what becomes of rows that none covers?"""
+"""Which records cover which rows of the caller's frame, and which rows does no record cover?"""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 def candidate_pairs(
     targets: Points | Areas, boxes: tuple[NDArray[np.float64], NDArray[np.int64]] | None, records: Records
 ) -> Pairs:
-    """Pair targets with records whose boxes they touch: ``(target, record)``, sorted.
+    """Return the pairs of targets and records whose boxes they touch: ``(target, record)``, sorted.
 
     Parameters
     ----------
     targets
         Points or areas.
     boxes
-        Their boxes in longitude and latitude and the target of each, as `geo.boxes.cut_boxes` gives them; None: targets and boxes
-        of the records are in coordinates of their own.
+        Boxes of the targets in longitude and latitude, and the target of each box, as `geo.boxes.cut_boxes` returns them. None:
+        targets and boxes of the records are in native coordinates.
     records
-        With boxes in the same coordinates.
+        Records with boxes in the same coordinates.
     """
     n_targets = len(targets)
     if isinstance(targets, Areas):
@@ -58,7 +58,7 @@ def covering_rows(
     records: Records,
     product: Product,
 ) -> PairedRows:
-    """Return the pairs in which the image of at least one band that was asked for meets the target."""
+    """Return the pairs in which the target meets the image of at least one band."""
     target, record = pairs
     shared = SharedWindows(lambda grids: product.windows(grids, targets, target))
     rows = PairedRows(target=target, record=record, windows={}, records=records)
@@ -77,7 +77,7 @@ def covering_rows(
 
 
 def with_unmatched(rows: PairedRows, of_targets: range) -> PairedRows:
-    """Add a row without a record for each target that has none; `rows` are sorted by target."""
+    """Return the rows with one row added for each target without a record; `rows` are sorted by target."""
     has_record = np.zeros(len(of_targets), np.bool_)
     has_record[rows.target - of_targets.start] = True
     alone = np.flatnonzero(~has_record) + of_targets.start

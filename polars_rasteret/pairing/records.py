@@ -1,8 +1,7 @@
-"""Which records of a collection are candidates, and what do we know of them?
+"""Which records of a collection are candidates, and where and when were they acquired?
 
-The collection side of a pairing: filters and the targets' bounding box land in the collection's own scan, columns are renamed to
-what the caller sees before the delivered predicate is applied (so that it needs no rewriting), and raster columns come along for
-the candidates only.
+Filters and the targets' bounding box become filters of the collection's scan. Columns are renamed to the names in the answer
+before the predicate from Polars is applied, so the predicate needs no rewriting. Raster columns are read for candidates only.
 """
 
 from __future__ import annotations
@@ -44,53 +43,53 @@ _PAD_SHARE = 1e-3
 _PAD_DEGREES = 1e-6
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _EVERYWHERE = (-1e30, -1e30, 1e30, 1e30)
-"""The box of a damaged record of which nobody can say where it lies: it must not vanish."""
+"""Box of a damaged record without a known place. It meets every target, so that the record's fault is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """The candidate records, in the order in which their rows come out: time, then id, then collection order."""
+    """Candidate records, in the order of their rows in the answer: by time, then id, then order in the collection."""
 
     n_records: int
     found_crs: frozenset[str | None]
-    """Of the rasters of these records, and of those that are too far away from any target to be among them."""
+    """CRSs of the rasters of these records, and of records too far from any target to be candidates."""
     ids: pl.Series
-    """Null where a record has none."""
+    """Ids of the records; null where a record has none."""
     columns: pl.DataFrame
     """Record columns under their output names; a frame without columns has no height."""
     rasters: Mapping[str, RasterColumn]
     boxes: NDArray[np.float64]
-    """Boxes that enclose the images, in the coordinates that targets are compared in; shape (m, 4)."""
+    """Boxes that enclose the images, in the coordinates in which targets are compared; shape (m, 4)."""
     box_owner: NDArray[np.int64]
-    """Record of each box (one that crosses the antimeridian has two)."""
+    """Index of the record of each box (a record across the antimeridian has two boxes)."""
     times: Intervals
-    """When each was taken."""
+    """Time of each record."""
     precedence: NDArray[np.int64]
-    """By id (nulls last), then collection order: decides where times do not."""
+    """Order of records with equal times: by id (nulls last), then by order in the collection."""
     faults: Mapping[int, RasteretError]
-    """Of records that must not be read: what is wrong with them beside their raster values."""
+    """Faults of records that must not be read, beside faults of their raster values; by index of the record."""
 
     def __len__(self) -> int:
         return self.n_records
 
     def told(self, record: int, fault: RasteretError) -> RasteretError:
-        """Return a fault in words that name the record."""
+        """Return a fault with a message that names the record."""
         return type(fault)(f"{fault} (record {self.ids[record]!r})")
 
     def files(self) -> Iterator[tuple[str | None, list[str]]]:
-        """Return the id of each record, and the hrefs of its bands."""
+        """Yield the id of each record, and the hrefs of its bands."""
         for record, name in enumerate(self.ids):
             at = [(one, int(one.reference_id[record])) for one in self.rasters.values()]
             yield name, [one.references[reference].href for one, reference in at if reference >= 0]
 
 
 def checked_raster_columns(schema: Mapping[str, pl.DataType], bands: Sequence[str] | None) -> tuple[str, ...]:
-    """Settle which raster columns are meant: those named, in that order, else all.
+    """Return the names of raster columns: the bands given, in their order, else all raster columns.
 
     Raises
     ------
     UsageError
-        When a name is not a raster column, or there is none.
+        When a name is not a raster column, or the schema has no raster column.
     """
     known = raster_columns(schema)
     for name, dtype in schema.items():
@@ -119,25 +118,25 @@ def collect_records(
     period: tuple[int | None, int | None],
     target_crs: str,
 ) -> Records:
-    """Collect the records that may answer.
+    """Return the records that may meet a target.
 
     Parameters
     ----------
     lf, schema
-        The collection.
+        The collection and its schema.
     outputs
-        Record columns wanted: output name to column.
+        Record columns of the answer: name in the answer to the column.
     bands
         Raster columns whose images may meet a target.
     predicates
-        On output names; each lands in the scan.
+        Predicates on names in the answer; each becomes a filter of the scan.
     bounds
-        Of the targets, shape (k, 4): pieces as `geo.boxes.cut_boxes` gives them, or where `target_crs` is ``"native"``, in
-        coordinates of their own.
+        Bounds of the targets, shape (k, 4): pieces as `geo.boxes.cut_boxes` returns them. With a `target_crs` of ``"native"``,
+        bounds in native coordinates.
     period
-        Time in which records may answer, microseconds since 1970; None is open.
+        Time in which records may match, microseconds since 1970; None is open.
     target_crs
-        CRS of the targets; with ``"native"`` boxes are in each record's own coordinates.
+        CRS of the targets; with ``"native"`` boxes are in each record's own CRS.
     """
     has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
     if has_bbox:
@@ -197,7 +196,7 @@ def collect_records(
 def _may_meet(
     frame: pl.DataFrame, sides: NDArray[np.float64], bands: Sequence[str], bounds: NDArray[np.float64], *, native: bool
 ) -> NDArray[np.bool_]:
-    """Leave out the records without a box whose grids meet no target, before anything of their rasters is looked at."""
+    """Return which records to keep: all but those without a box whose grids meet no target. Tiles are not unpacked."""
     kept = _has_box(sides)
     todo = np.flatnonzero(~kept)
     if not len(todo):
@@ -206,7 +205,7 @@ def _may_meet(
     for band in bands:
         rasters = frame[_RASTER + band] if len(todo) == frame.height else frame[_RASTER + band].gather(todo)
         boxes = bounds_of_grids(rasters, native=native)
-        # What has no place may have a fault, which is told where it is read.
+        # A raster without a place may have a fault, which is reported when the raster is read.
         meets |= rasters.is_not_null().to_numpy() & np.isnan(boxes[:, 0])
         boxes, owner = _padded(boxes), np.arange(len(boxes))
         if not native:
@@ -217,7 +216,7 @@ def _may_meet(
 
 
 def _ranks(ids: pl.Series) -> NDArray[np.int64]:
-    """Rank records by id, nulls last; those of equal ids keep their order."""
+    """Return the rank of each record by id, nulls last; records of equal ids keep their order."""
     ranks = np.empty(len(ids), np.int64)
     if len(ids):
         order = ids.alias("id").to_frame().select(pl.arg_sort_by("id", nulls_last=True, maintain_order=True))
@@ -226,7 +225,7 @@ def _ranks(ids: pl.Series) -> NDArray[np.int64]:
 
 
 def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, RasteretError]:
-    """Return the records whose box is no box: neither null nor four finite numbers with ymin <= ymax."""
+    """Return the faults of records whose box is invalid: neither null nor four finite numbers with ymin <= ymax."""
     has_box = _has_box(sides)
     if has_box.all():
         return {}
@@ -244,7 +243,7 @@ def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, Raste
 def _boxes_of_bbox(
     sides: NDArray[np.float64], columns: Sequence[RasterColumn]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the boxes of records, from their grids where they have none."""
+    """Return the boxes of records and the record of each box; records without a box get one from their pixel grids."""
     has_box = _has_box(sides)
     boxes, owner = cut_boxes(_padded(np.where(has_box[:, None], sides, np.nan)))
     if has_box.all():
@@ -267,7 +266,7 @@ def _has_box(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _boxes_of_rasters(
     columns: Sequence[RasterColumn], *, native: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return boxes from the pixel grids themselves, one per record and band."""
+    """Return boxes computed from pixel grids, one per record and band, and the record of each box."""
     boxes, owner = [np.zeros((0, 4))], [np.zeros(0, np.int64)]
     for column in columns:
         present = np.flatnonzero(column.reference_id >= 0)

@@ -1,7 +1,7 @@
-"""How is one record chosen per row, and no record read in vain?
+"""How is one record chosen per row without reading more records than needed?
 
-Each round reads, for every row that is still open, the next record in its order of preference. A row is closed by the first
-record that counts; rows whose records are used up stay without one.
+Each round reads, for every open row, the next record in the row's order of preference. The first record with a valid pixel closes
+the row. A row whose records are all read stays without one.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """One row per target."""
+    """Chosen record and pixels of each target, one row per target."""
 
     rows: PairedRows
     columns: dict[str, pl.Series]
     errors: dict[int, str]
-    """Reasons by row, also of records that were passed over because they could not be read."""
+    """Reasons by row, also of records that were skipped because they could not be read."""
 
 
 class Rounds:
-    """The rounds of some targets: read `next_rows` and `close` them with the answer, as long as rows are open.
+    """Rounds of some targets. While rows are open, the caller reads `next_rows` and passes the answer to `close`.
 
     Parameters
     ----------
     candidates
-        Rows by target, then preference.
+        Candidate rows, sorted by target, then preference.
     targets
-        Every target that is to have a row, ascending.
+        Targets that get a row, ascending.
     outputs
         Columns of the answers that are kept, with their dtypes.
     """
@@ -54,7 +54,7 @@ class Rounds:
         self._open = np.flatnonzero(self._next < self._stop)
         self._record = np.full(len(targets), -1, np.int64)
         self._place = np.full(len(targets), -1, np.int64)
-        """Of each target's row among the rows of `_parts`."""
+        """Index of each target's row among the rows of `_parts`; -1 for an open row."""
         self._parts: list[dict[str, pl.Series]] = []
         self._n_found = 0
         self._errors: dict[int, str] = {}
@@ -69,7 +69,7 @@ class Rounds:
         return self._candidates.taken(self._next[self._open])
 
     def close(self, rows: PairedRows, answer: Answer) -> None:
-        """Close the rows that count in the answer to `next_rows`."""
+        """Close the rows of `next_rows` whose answer counts: it has a valid pixel."""
         assert answer.counts is not None
         for row, reason in answer.errors.items():
             add_reason(self._errors, int(self._open[row]), reason)
@@ -84,7 +84,7 @@ class Rounds:
         self._open = self._open[self._next[self._open] < self._stop[self._open]]
 
     def chosen(self) -> Chosen:
-        """Return one row per target; without a record where none counted."""
+        """Return one row per target; without a record where no record counted."""
         at = row_index(self._place)
         columns = {}
         for name, dtype in self._outputs.items():

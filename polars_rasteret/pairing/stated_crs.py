@@ -1,7 +1,7 @@
 """Which CRS are the caller's coordinates in?
 
-It is what the caller passes, what the GeoArrow metadata of the column say, or the SRID in its EWKB. Where several say it they
-agree, else it is an error; where none does it is an error too: a CRS is never guessed.
+The CRS comes from the caller's argument, from the column's GeoArrow metadata, or from the SRIDs in its EWKB. If several of these
+give a CRS and differ, that is an error. If none gives one, that is an error, too: a CRS is never guessed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _HAS_SRID = 0x20
-"""Of the highest byte of the geometry type in EWKB."""
+"""Flag for an SRID in the highest byte of the geometry type in EWKB."""
 _FEW = 64
-"""Below, values are looked at one by one, which is quicker than a query."""
+"""Number of values below which a loop over them is quicker than a query."""
 
 
 def passed_crs(crs: Any, *, what: str) -> str:
-    """Normalize the CRS of coordinate columns, which only the caller can say.
+    """Return the normalized CRS of coordinate columns, which only the caller's argument can give.
 
     Raises
     ------
     UsageError
-        When it is not given.
+        When `crs` is None or is not understood.
     """
     if crs is None:
         raise UsageError(_unknown(what))
@@ -37,7 +37,7 @@ def passed_crs(crs: Any, *, what: str) -> str:
 
 
 def geometry_crs(dtype: pl.DataType) -> str | None:
-    """Return the CRS that GeoArrow metadata of a column states, normalized; None when it states none."""
+    """Return the normalized CRS in a column's GeoArrow metadata; None without one."""
     if not isinstance(dtype, pl.BaseExtension) or not dtype.ext_name().startswith("geoarrow."):
         return None
     metadata = dtype.ext_metadata()
@@ -49,26 +49,26 @@ def geometry_crs(dtype: pl.DataType) -> str | None:
 
 
 def may_hold_srids(dtype: pl.DataType) -> bool:
-    """Return whether a geometry column may be EWKB, so that its values are asked for their CRS."""
+    """Return whether a geometry column may be EWKB, so that its values may have an SRID."""
     return dtype == pl.Binary or (isinstance(dtype, pl.BaseExtension) and dtype.ext_storage() == pl.Binary)
 
 
 def crs_of_geometry(geometry: pl.Series, crs: str | None, *, what: str) -> str:
-    """Settle the CRS of a geometry column.
+    """Return the CRS of a geometry column.
 
     Parameters
     ----------
     geometry
-        The column.
+        The geometry column.
     crs
-        Passed by the caller, normalized or ``"native"``; None: not passed.
+        CRS in the caller's argument, normalized or ``"native"``; None: not passed.
     what
-        Whose argument it is, for messages.
+        Name of the verb or expression, for messages.
 
     Raises
     ------
     UsageError
-        When nothing says the CRS, or what says it contradicts itself.
+        When no source gives a CRS, or the sources contradict each other.
     """
     if crs == NATIVE:
         return NATIVE
@@ -93,7 +93,7 @@ def crs_of_geometry(geometry: pl.Series, crs: str | None, *, what: str) -> str:
 
 
 def refuse_other_native(geometry: pl.Series, found: Iterable[str | None], *, what: str) -> None:
-    """Refuse ``crs="native"`` where a geometry column states a CRS that is not the one of the records.
+    """Raise for ``crs="native"`` when a geometry column states a CRS that is not that of the records.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def refuse_other_native(geometry: pl.Series, found: Iterable[str | None], *, wha
 
 
 def srids_of(geometry: pl.Series) -> pl.Series:
-    """Return the SRID that each EWKB value states: 0 where it states none, null where it is null."""
+    """Return the SRID of each EWKB value: 0 for a value without an SRID, null for a null."""
     wkb = _wkb(geometry)
     none = pl.select(pl.when(wkb.is_not_null()).then(pl.lit(0, pl.Int32))).to_series()
     for name, flagged in _flagged(wkb).items():
@@ -128,7 +128,7 @@ def _wkb(geometry: pl.Series) -> pl.Series:
 
 
 def _flagged(wkb: pl.Series) -> dict[str, list[bytes]]:
-    """Give, by byte order, with which five bytes those values begin that state an SRID."""
+    """Return the distinct first five bytes of values with an SRID, by byte order."""
     if len(wkb) <= _FEW:
         kinds = {one[:5] for one in map(wkb.__getitem__, range(len(wkb))) if one is not None}
     else:
@@ -141,7 +141,7 @@ def _flagged(wkb: pl.Series) -> dict[str, list[bytes]]:
 
 
 def _statement(geometry: pl.Series, *, what: str) -> tuple[str | None, bool]:
-    """Return the CRS that a geometry column states, and whether it does for every value."""
+    """Return the CRS that a geometry column states, and whether every value states it."""
     named = geometry_crs(geometry.dtype)
     if not may_hold_srids(geometry.dtype):
         return named, named is not None

@@ -1,6 +1,6 @@
 """Where are the caller's points and areas, and in which CRS?
 
-Anything table-like becomes a LazyFrame, and coordinate columns or a geometry column become `Points` or `Areas`.
+Any kind of table becomes a LazyFrame, and coordinate columns or a geometry column become `Points` or `Areas`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
-"""Names of coordinate columns that are recognised, in this order."""
+"""Names of coordinate columns that are recognised, in the order of search."""
 
 COMPUTED = "\0computed "
-"""Prefix of columns of the caller's frame that are expressions."""
+"""Prefix of the columns that hold values of the caller's expressions."""
 
 BBOX_FIELDS = (("xmin", "ymin", "xmax", "ymax"), ("minx", "miny", "maxx", "maxy"))
 
 
 def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
-    """Return the LazyFrame of a table in any of the forms callers have one.
+    """Return the LazyFrame of a table in any of the accepted forms.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
         A LazyFrame, DataFrame, GeoDataFrame (through ``to_arrow()``), anything with ``__arrow_c_stream__``, or a list
         of shapely geometries (one column ``geometry``).
     what
-        What it is, for messages.
+        Name of the argument, for messages.
     """
     if isinstance(data, pl.LazyFrame):
         return data
@@ -75,17 +75,17 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
 def named_places(
     frame: pl.LazyFrame, places: Mapping[str, Any], *, what: str
 ) -> tuple[pl.LazyFrame, dict[str, str | None]]:
-    """Return the names of coordinate columns that are told as names, columns, selectors or expressions.
+    """Return the names of coordinate columns that are given as names, columns, selectors or expressions.
 
     Returns
     -------
     (frame, names)
-        The frame has the values of expressions under names that begin with `COMPUTED`.
+        The frame has the values of expressions in columns whose names begin with `COMPUTED`.
 
     Raises
     ------
     UsageError
-        When one is something else, or not one column.
+        When an argument is something else, or does not give exactly one column.
     """
     names: dict[str, str | None] = {}
     for word, value in places.items():
@@ -109,29 +109,29 @@ def named_places(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetColumns:
-    """Which columns of the caller's frame say where, and in which CRS."""
+    """Columns of the caller's frame that hold the places of its rows, and their CRS."""
 
     x: str | None = None
     y: str | None = None
     geometry: str | None = None
     crs: str | None
-    """Normalized, or ``"native"``; None: the geometries say it themselves, in EWKB."""
+    """Normalized CRS, or ``"native"``; None: the geometries are EWKB with SRIDs."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns needed."""
+        """Names of these columns."""
         return tuple(name for name in (self.x, self.y, self.geometry) if name is not None)
 
 
 def target_columns(
     schema: Mapping[str, pl.DataType], *, x: str | None, y: str | None, geometry: str | None, crs: Any, what: str
 ) -> TargetColumns:
-    """Find the coordinate or geometry columns of the caller's frame.
+    """Return the coordinate or geometry columns of the caller's frame.
 
     Raises
     ------
     UsageError
-        When none or several are found, named ones are missing, or the CRS is not known or contradicts itself.
+        When no columns or several are found, named columns are missing, or the CRS is not known or contradicts itself.
     """
     if geometry is not None and (x is not None or y is not None):
         raise UsageError(f"{what}: both geometry={geometry!r} and x/y are given; pass one of them")
@@ -149,7 +149,7 @@ def target_columns(
 
 
 def _settled_crs(name: str, dtype: pl.DataType, crs: Any, what: str) -> str | None:
-    """Settle the CRS of a geometry column as far as its dtype tells; None: its values may."""
+    """Return the CRS of a geometry column from the argument and the dtype; None: the values may state the CRS."""
     if may_hold_srids(dtype) and crs is None:
         return geometry_crs(dtype)
     return crs_of_geometry(
@@ -158,7 +158,7 @@ def _settled_crs(name: str, dtype: pl.DataType, crs: Any, what: str) -> str | No
 
 
 def _inferred(schema: Mapping[str, pl.DataType], what: str) -> tuple[str | None, str | None, str | None]:
-    """Find the one way in which the frame says where its rows are."""
+    """Return the only columns of a frame that can hold the places of its rows: coordinates or a geometry."""
     pairs = [(x, y) for x, y in COORDINATE_PAIRS if x in schema and y in schema]
     geoarrow = [name for name, dtype in schema.items() if _is_geoarrow(dtype)]
     # Of several geometry columns the one of that name is the active one, as in GeoPandas.
@@ -206,9 +206,9 @@ def wkb_array(series: pl.Series, crs: str) -> NDArray[np.object_]:
     Parameters
     ----------
     series
-        The column.
+        The geometry column.
     crs
-        Of its coordinates: in geographic ones a bbox with xmin > xmax crosses the antimeridian.
+        CRS of the geometries; in a geographic CRS a bbox with xmin > xmax crosses the antimeridian.
 
     Raises
     ------
@@ -297,14 +297,14 @@ def targets_of(frame: pl.DataFrame, columns: TargetColumns, *, as_points: bool |
     Parameters
     ----------
     frame
-        Holds the columns named.
+        Collected frame with these columns.
     columns
-        Which they are.
+        Columns with the places of the rows.
     as_points
-        Every target must be a point; else geometries are taken by their outline (coordinate columns are points all
-        the same). None: as points where all of them are.
+        True: every target must be a point. False: geometries are areas (coordinate columns are still points). None: points when
+        all geometries are points.
     what
-        Whose they are, for messages.
+        Name of the verb, for messages.
     """
     if columns.geometry is None:
         return points_of_columns(frame[columns.x], frame[columns.y], columns.crs)  # type: ignore[index, arg-type]  # all are set
@@ -324,9 +324,9 @@ def _are_points(geometry: pl.Series, crs: str) -> bool:
 
 
 def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
-    """Return ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite where it has none.
+    """Return ``minx, miny, maxx, maxy`` of each target in longitude and latitude, shape (n, 4); not finite without a place.
 
-    Longitudes may lie beyond 180: `geo.boxes.cut_boxes` brings them back.
+    Bounds are unwrapped: longitudes may lie beyond 180. `geo.boxes.cut_boxes` cuts them at the antimeridian.
     """
     if isinstance(targets, Areas):
         with np.errstate(invalid="ignore"):  # of infinities: what is not on the Earth

@@ -1,6 +1,6 @@
-"""When was a record taken, and which moment did the caller name for a row?
+"""When was a record acquired, and which time did the caller name for a row?
 
-Columns of times become `Intervals`: a day is an interval, a record is one where it says when it began and ended.
+Columns of times become `Intervals`. A Date is the interval of its day; a record with a start and an end is the interval between.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AT = "\0at"
-"""Column of the caller's frame that holds ``at=``."""
+"""Name of the column of the caller's frame with the values of ``at=``."""
 
 _DAY_US = 86_400_000_000
 _RECORD_TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
 def at_expression(what: str, at: Any) -> pl.Expr:
-    """Return ``at=`` (a column, an expression, or one moment for all rows) as the column `AT`."""
+    """Return ``at=`` (a column, an expression, or one time for all rows) as the column `AT`."""
     if isinstance(at, pl.Expr):
         return at.alias(AT)
     if isinstance(at, str):
@@ -42,12 +42,12 @@ def at_expression(what: str, at: Any) -> pl.Expr:
 
 
 def check_at_dtype(what: str, dtype: pl.DataType) -> None:
-    """Refuse moments that are not known exactly.
+    """Raise when a dtype does not give exact times.
 
     Raises
     ------
     UsageError
-        For anything but a Date or a Datetime with a time zone.
+        For any dtype but Date and Datetime with a time zone.
     """
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
         raise UsageError(
@@ -87,7 +87,7 @@ def at_intervals(at: pl.Series) -> Intervals:
 
 
 def widened(at: Intervals, tolerance: str) -> Intervals:
-    """Widen intervals on both sides by a duration."""
+    """Return intervals widened on both sides by a duration."""
     back, ahead = (pl.Series(one).cast(TIME) for one in (at.start, at.stop))
     return Intervals(
         start=back.dt.offset_by("-" + tolerance).to_physical().to_numpy(),
@@ -97,13 +97,13 @@ def widened(at: Intervals, tolerance: str) -> Intervals:
 
 
 def record_times(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """Return the columns that tell when a record was taken, microseconds since 1970, null where it has none."""
+    """Return the columns with the times of records, in microseconds since 1970; null where a record has no time."""
     has = [name for name in _RECORD_TIMES if name in schema and schema[name].is_temporal()]
     return [pl.col(name).dt.epoch("us") if name in has else pl.lit(None, dtype=pl.Int64) for name in _RECORD_TIMES]
 
 
 def record_intervals(datetime: pl.Series, start: pl.Series, end: pl.Series) -> Intervals:
-    """Return the interval of each record: from start to end where it has both, else its instant."""
+    """Return the interval of each record: from start to end when it has both, else its instant."""
     instant, is_known = _numbers(datetime)
     start_at, has_start = _numbers(start)
     end_at, has_end = _numbers(end)
@@ -116,7 +116,7 @@ def record_intervals(datetime: pl.Series, start: pl.Series, end: pl.Series) -> I
 
 
 def _numbers(times: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return whole numbers, 0 for nulls, and which are not null; without a query where nulls need none."""
+    """Return times as whole numbers, 0 for nulls, and which are not null. No query where none or all are null."""
     n_nulls = times.null_count()
     if n_nulls == len(times):
         return np.zeros(n_nulls, np.int64), np.zeros(n_nulls, np.bool_)
@@ -126,9 +126,9 @@ def _numbers(times: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def may_lie_in(schema: Mapping[str, pl.DataType], first: int | None, last: int | None) -> pl.Expr | None:
-    """Return a filter that keeps every record which may touch ``first..last`` (None: open), and skips row groups.
+    """Return a filter that keeps every record which may touch ``first..last`` (None: open), and can skip row groups.
 
-    Records without any time are kept only where nothing is asked; the exact question is answered later.
+    Records without any time are kept only when both are None. The exact comparison is made later (`plan.time_match`).
     """
     if (first is None and last is None) or "datetime" not in schema or schema["datetime"] != TIME:
         return None

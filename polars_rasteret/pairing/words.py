@@ -1,6 +1,6 @@
-"""Which words say what records answer which rows, with which defaults, and are they valid?
+"""Which arguments pair records with rows, what are their defaults, and are their values valid?
 
-This is the one place of their defaults and checks. Signatures of public faces repeat the defaults, which a test compares.
+Defaults and checks of these arguments are here only. Public signatures repeat the defaults; a test compares both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEFAULT_RECORD_COLUMNS = ("id", "datetime")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """The pairing words of a verb; their meaning is told where users see them, in `namespaces.verbs`."""
+    """Arguments of a verb that pair records with rows; `namespaces.verbs` documents them for users."""
 
     x: Any = None
     y: Any = None
@@ -38,7 +38,7 @@ class Pairing:
     valid: pl.Expr | None = None
     min_valid_fraction: float | None = None
     unmatched: Unmatched = "null"
-    """Of ``sample_points``; areas that no record covers are dropped, and so are targets of ``pair``."""
+    """Default of ``sample_points``. ``read_windows`` and ``pair`` drop targets that no record covers."""
     record_columns: Any = DEFAULT_RECORD_COLUMNS
     suffix: str = "_right"
     on_error: OnError | None = None
