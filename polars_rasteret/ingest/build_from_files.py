@@ -1,4 +1,4 @@
-"""How do files become a collection with one record per file?"""
+"""How does a list of files become a collection with one record per file?"""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def build_from_files(
         TIFF, taken as UTC. Times are datetimes with a zone, dates, or ISO 8601 strings with a zone.
     into
         A folder that the collection is written to, in parts, as headers arrive. Records that are there are kept: the header of
-        an unchanged file (size, and ETag or time) is not read again, a changed one's record is indexed anew, and a build that
+        an unchanged file (size, and ETag or time) is not read again, the record of a changed file is made anew, and a build that
         was killed goes on where it was. A path that ends in ``.parquet`` is one file, written at the end; until then its parts
-        are in a folder beside it. None: in memory.
+        are in a folder beside it. None: the collection is built in memory.
     on_error
-        ``"null"``: a file that cannot be used keeps its record, with null rasters and the reason in ``header_error``;
-        ``"raise"``: an error.
+        ``"null"``: a file that cannot be used keeps its record, with null rasters and the reason in ``header_error``.
+        ``"raise"``: such a file raises an error.
     progress
-        Show a bar of files; None: what the options say.
+        Whether to show a progress bar of files; None: as the options say.
     wait_s
         Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
-        As in `polars.scan_parquet`: for listing and opening `sources` in buckets, and for writing `into`. Remembered for these
-        buckets, as ``configure_store`` would, so that their pixels can be read.
+        As in `polars.scan_parquet`: for listing and opening `sources` in buckets, and for writing `into`. They are remembered for
+        these buckets, as by ``configure_store``, so that their pixels can be read.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def build_from_files(
     Raises
     ------
     UsageError
-        When `sources` names nothing, or names and values do not fit the files: a list of names must be as long as the
-        files have bands. Where it fits some files, the others are files that cannot be used.
+        When `sources` names no file, or names and values do not fit the files: a list of names must have one name per band of
+        the files. Where the list fits some files, the others are files that cannot be used.
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
 
@@ -134,7 +134,7 @@ def build_from_files(
 
 
 def _wanted_bands(bands: Any) -> dict[str, int] | None:
-    """Settle band name to index; None: each file says."""
+    """Return band name to index; None where each file names its own bands."""
     if bands is None:
         return None
     if isinstance(bands, str):
@@ -163,7 +163,9 @@ def _wanted_bands(bands: Any) -> dict[str, int] | None:
 def _of_as_many_bands(
     headers: Sequence[Header | Unreadable], names: Sequence[str], *, fits_others: bool
 ) -> list[Header | Unreadable]:
-    """Refuse the files that have more or fewer bands than a list names: which band a name means is not known there.
+    """Return the headers, with files refused that have more or fewer bands than names.
+
+    In such a file it is not known which band a name means.
 
     Raises
     ------
@@ -196,7 +198,7 @@ def _band_files(
     file_id: np.ndarray[Any, np.dtype[np.int64]],
     known: Sequence[str],
 ) -> list[BandFiles]:
-    """Say which band of which file each band column holds."""
+    """Return which band of which file each band column holds."""
     if wanted is not None:
         return [
             BandFiles(name=name, file_id=file_id, band_index=np.full(len(file_id), index, dtype=np.int64))

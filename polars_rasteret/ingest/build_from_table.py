@@ -53,21 +53,22 @@ def build_from_table(
         Band name to the column that holds its href, or to ``(column, 0-based band index)``. A null href is a band that this
         record does not have.
     id, datetime, geometry
-        Columns that hold them; they get these names. ``datetime``: a Datetime with a zone, a Date, or ISO 8601 strings with a
-        zone. ``geometry``: WKB or EWKB in longitude and latitude; where it is null or missing the footprint of the images is
-        taken. A default name that the table does not have is left out.
+        Columns of the table that become ``id``, ``datetime`` and ``geometry``. ``datetime``: a Datetime with a zone, a Date, or
+        ISO 8601 strings with a zone. ``geometry``: WKB or EWKB in longitude and latitude; where it is null or missing, the
+        footprint of the images is used. A default name that the table does not have is left out.
     into
         A folder that the collection is written to, in parts, as in `build_from_files`: it goes on after a kill, and keeps the
-        records that are there (with their columns) while their files are unchanged. None: keep it in memory.
+        records that are there (with their columns) while their files are unchanged. None: the collection is built in memory.
     on_error
-        ``"null"``: a file that cannot be used gives a null raster and the reason in ``header_error``; ``"raise"``: an error.
+        ``"null"``: a file that cannot be used becomes a null raster, with the reason in ``header_error``. ``"raise"``: such a
+        file raises an error.
     progress
-        Show a bar of files; None: what the options say.
+        Whether to show a progress bar of files; None: as the options say.
     wait_s
         Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
-        As in `polars.scan_parquet`: for files in buckets, and for writing `into`. Remembered for these buckets, as
-        ``configure_store`` would, so that their pixels can be read.
+        As in `polars.scan_parquet`: for files in buckets, and for writing `into`. They are remembered for these buckets, as by
+        ``configure_store``, so that their pixels can be read.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def build_from_table(
     Raises
     ------
     UsageError
-        When a column is missing or holds something else.
+        When a column is missing or has a dtype that does not fit.
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
 
@@ -161,7 +162,7 @@ def _collected(frame: Any) -> pl.DataFrame:
 
 
 def _planes_of(bands: Any, table: pl.DataFrame) -> dict[str, tuple[str, int]]:
-    """Settle band name to href column and band index."""
+    """Return band name to href column and band index."""
     if isinstance(bands, str):
         raise UsageError(
             f"bands={bands!r}: a column of STAC assets comes with STAC support; until then name the bands, "
@@ -202,7 +203,7 @@ def _base(
     geometry: str | None,
     bands: list[str],
 ) -> pl.DataFrame:
-    """Bring the record columns that the table has to their names and dtypes; the rest of the table rides along."""
+    """Return the table with its record columns in their names and dtypes; other columns follow unchanged."""
     if id not in table.columns:
         raise UsageError(f"id={id!r}: the table has no such column; it has {', '.join(table.columns)}")
     ids = table[id]
@@ -240,7 +241,7 @@ def _base(
 
 
 def _wkb(column: pl.Series) -> pl.Series:
-    """Give WKB in longitude and latitude from WKB, EWKB (whose SRID counts) or geoarrow (whose CRS counts)."""
+    """Return WKB in longitude and latitude, from WKB, EWKB (whose SRID counts) or geoarrow (whose CRS counts)."""
     crs = geometry_crs(column.dtype)
     if column.dtype == pl.Null:
         return column.cast(pl.Binary)

@@ -1,7 +1,7 @@
 """What do the headers of these files say?
 
-Drives the header parser: it asks for byte ranges, this module answers them, many files at once. Each href is read once. What
-comes out is plain values ready to become columns; nothing here knows about records.
+The header parser yields byte ranges; this module fetches them, for many files at once. Each href is read once. The results are
+plain values, ready to become columns; nothing here knows about records.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 
 _MAX_BANDS = 1_024
-"""Each is a column; a few damaged bytes can claim 65535 of them, which would take minutes and gigabytes."""
+"""Most bands of a file. Each becomes a column, and a few damaged bytes can claim 65535 of them: minutes and gigabytes."""
 
 FileIdentity: TypeAlias = "tuple[int | None, str | None, dt.datetime | None]"
-"""Size, ETag and time of a file; None is unknown."""
+"""Size, ETag and modification time of a file; None is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What one file says about itself, with the packed tile tables of the bands that were asked for."""
+    """The header of one file, with the packed tile tables of the bands that were asked for."""
 
     href: str
     crs: str | None
     crs_refusal: str | None
-    """Why the CRS is None although the file describes one."""
+    """Reason why `crs` is None although the file describes one."""
     transform: tuple[float, ...] | None
     width: int
     height: int
@@ -72,7 +72,7 @@ class Unreadable:
 
     @property
     def reason(self) -> str:
-        """What went wrong, in one line."""
+        """The error in one line."""
         return " ".join(str(self.error).split())
 
 
@@ -90,15 +90,15 @@ def read_headers(
     Parameters
     ----------
     hrefs
-        Distinct, absolute.
+        Distinct, absolute hrefs.
     bands
-        For each file, the 0-based bands whose tile tables are wanted; None means all of them.
+        For each file, the 0-based bands whose tile tables are wanted; None means all bands.
     progress
-        Show a bar of files; None: what the options say.
+        Whether to show a progress bar of files; None: as the options say.
     storage_options, credential_provider
-        For the buckets that the files are in; remembered, so that their pixels can be read in this process.
+        For the buckets of the files; remembered, so that their pixels can be read in this process.
     provenance
-        Whose word an href is, where it is not the caller's.
+        Provenance of each href that the caller did not name.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def read_headers(
     Raises
     ------
     UsageError
-        When no file can be asked at all: the stores are configured wrongly.
+        When not one file can be asked, because the stores are configured wrongly.
     """
     remember_stores(hrefs, storage_options, credential_provider)
     headers = _all_headers(hrefs, bands, progress, provenance)
@@ -132,7 +132,7 @@ def read_headers_in_batches(
     n_per_batch
         Files of each batch, in order; they add up to all.
     arrived
-        Called now and then with the number of files that were read since the last call.
+        Called now and then with the number of files read since the last call.
     """
     items = list(zip(hrefs, bands, strict=True))
     options = current_options()
@@ -147,7 +147,7 @@ def read_headers_in_batches(
 
 
 def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | None, credential_provider: Any) -> None:
-    """Configure the buckets that these files are in, as ``configure_store`` would."""
+    """Configure the buckets of some files, as ``configure_store`` would."""
     if storage_options is not None or credential_provider is not None:
         for bucket in sorted({"/".join(href.split("/")[:3]) for href in hrefs if _is_in_bucket(href)}):
             configure_store(
@@ -196,7 +196,7 @@ def _header_reads(
 
 
 def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> StepwiseRead[Header | Unreadable]:
-    """Drive one parser to its end; what the first answer tells of the file must hold for the others."""
+    """Read one header to its end; the size, ETag and time of the first answer must hold for the other answers."""
     parser = read_header(shown(href))
     wanted = next(parser)
     known, is_known = FileKey(href, terms=terms), False

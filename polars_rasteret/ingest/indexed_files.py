@@ -1,7 +1,7 @@
 """From which files were the records of a collection made, and have those files changed?
 
-A file is unchanged when its size, and its ETag or else its time, are those that were indexed. One request for its first 16 bytes
-tells them, whatever the server or store can do (no HEAD, no conditional request), so no header is read to find out.
+A file is unchanged when its size, and its ETag or else its time, are those that were indexed. One request for the first 16 bytes
+tells these, also on a server or store without HEAD and conditional requests, so no header is read to find out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from polars_rasteret.ingest.records import BandFiles
 
 N_CHECK_BYTES = 16
-"""Asked for to learn size, ETag and time of a file."""
+"""Bytes that are asked for to learn size, ETag and time of a file."""
 UNKNOWN: FileIdentity = (None, None, None)
 
 
@@ -42,7 +42,7 @@ class IndexedFile:
 
     row: int
     band: str | None
-    """None: all bands of an unread file, under its own names."""
+    """Band column of the file; None: all bands of an unread file, under the names of that file."""
     href: str
     band_index: int
     identity: FileIdentity
@@ -88,9 +88,9 @@ def indexed_files(part: Part, *, identities: bool = True, **options: Any) -> tup
 
 
 def indexed_headers(part: Part, wanted: Mapping[str, Sequence[int]], **options: Any) -> dict[str, Header]:
-    """Give what the rasters of a part say of the files in `wanted`, where they say it of all bands named there.
+    """Return headers made from the rasters of a part, for the files in `wanted` all of whose wanted bands are there.
 
-    What was set by hand for pixels (nodata and its flag) is left behind; descriptions and time of the file are not known.
+    Nodata and its flag, where a caller set them, are not taken over. Descriptions and time of the file are not known.
     """
     names = raster_columns(read_schema(part, **options))
     scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options))
@@ -131,26 +131,26 @@ def _header_of(bands: Mapping[int, Mapping[str, Any]]) -> Header:
 
 
 def files_to_read(indexed: Iterable[IndexedFile], known_changes: dict[str, bool], *, unknown_is_same: bool) -> set[str]:
-    """Give the hrefs whose header must be read again, asking for each file that `known_changes` does not know yet.
+    """Return the hrefs whose headers must be read again; each file that `known_changes` does not hold is asked.
 
     Parameters
     ----------
     indexed
-        Files of records.
+        The files of some records.
     known_changes
-        href to "it changed"; grows here.
+        Href to whether the file changed; filled here.
     unknown_is_same
-        What to think of a file whose source tells neither size nor ETag nor time.
+        Whether a file counts as unchanged when its source tells neither size nor ETag nor time.
 
     Returns
     -------
     set of str
-        Also holds files that are gone, and files that could never be read and of which nothing is known.
+        Includes files that are gone, and unread files of which no size, ETag or time is known.
 
     Raises
     ------
     FetchError
-        When a file cannot be asked for another reason than being gone.
+        When a file cannot be asked, for another reason than being gone.
     """
     indexed = list(indexed)
     known = {one.href: one.identity for one in indexed if one.href not in known_changes}
@@ -172,14 +172,14 @@ def files_to_read(indexed: Iterable[IndexedFile], known_changes: dict[str, bool]
 def with_unread(
     frame: pl.DataFrame, bands: Sequence[BandFiles], headers: Sequence[Header | Unreadable], *, own_names: bool
 ) -> pl.DataFrame:
-    """Add `UNREAD`: the files of each record that gave no raster.
+    """Return the frame with the column `UNREAD`: the files of each record that gave no raster.
 
     Parameters
     ----------
     frame
-        As `records_frame` made it of `bands` and `headers`.
+        The records that `records_frame` made of `bands` and `headers`.
     own_names
-        The bands of a file have the names it gives them, so of an unreadable file they are not known.
+        Whether each file names its own bands, so that the bands of an unreadable file are not known.
     """
     rows: list[dict[tuple[str | None, str], dict[str, Any]]] = [{} for _ in range(frame.height)]
     for band in bands:
@@ -204,7 +204,7 @@ def with_unread(
 
 
 def bands_by_href(indexed: Iterable[IndexedFile], hrefs: set[str]) -> Mapping[str, list[int] | None]:
-    """Give the bands to read of each file; None is all."""
+    """Return the bands to read of each file; None means all bands."""
     wanted: dict[str, set[int] | None] = {}
     for one in indexed:
         if one.href in hrefs:

@@ -49,7 +49,7 @@ _BUILDING = ".building"
 LEASE_TIME = dt.timedelta(minutes=10)
 """A build in a bucket that has not renewed its lease for so long is taken for dead."""
 _PROCESS = secrets.token_hex(8)
-"""Tells this process from an earlier one with the same number."""
+"""A token that tells this process from an earlier one with the same process number."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Build:
     """A build under way."""
 
     folder: str
-    """Where its parts are."""
+    """Folder that the parts of the build are in."""
     before: frozenset[str]
     """Names of the parts that were there before."""
     of: Any
@@ -77,7 +77,7 @@ class Build:
         Raises
         ------
         UsageError
-            When another build has taken its place.
+            When another build has taken the lease.
         """
         if self.lease is not None:
             self._write(_this_process())
@@ -106,14 +106,14 @@ class Build:
 def building(target: str, options: Mapping[str, Any], *, wait_s: float) -> Iterator[Build]:
     """Hold the lease of a collection until the block ends; after an error the lease stays for the next build.
 
-    A single file is a folder of parts until then: the caller puts them together.
+    A collection of one file is a folder of parts until the block ends; the caller joins the parts.
 
     Raises
     ------
     UsageError
         When another build, or another writer, is at work there for longer than `wait_s`.
     FileFormatError
-        When the folder states what no build of ours does.
+        When the journal or lease in the folder was not written by this package.
     """
     file = target if is_one_file(target) else None
     folder = target if file is None else _working_folder(target)

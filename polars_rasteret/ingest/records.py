@@ -1,7 +1,7 @@
-"""What does a table of records look like, once the headers are read?
+"""How do headers become the columns of a table of records?
 
-Columns are made in bulk: each distinct (file, band) once, then gathered to its records. Where files and times come from is the
-business of `build_from_files` and `build_from_table`.
+Columns are made in bulk: each distinct (file, band) once, then gathered to its records. Where files and times come from belongs
+in `build_from_files` and `build_from_table`.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WIDENED: dict[str, np.dtype[Any]] = {"float16": np.dtype(np.float32), "bool": np.dtype(np.uint8)}
-"""Sample formats that Polars has no dtype for, and what holds their values."""
+"""Sample formats without a Polars dtype, to the dtype that holds their values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandFiles:
-    """Where one band of each record is: a column of the collection to be."""
+    """The file and band of each record in one band column of the collection."""
 
     name: str
     file_id: NDArray[np.int64]
-    """Index into the headers; -1: this record has no such band; shape (n_records,)."""
+    """Index into the headers, shape (n_records,); -1: this record has no such band."""
     band_index: NDArray[np.int64]
-    """0-based band of that file; shape (n_records,)."""
+    """0-based band of that file, shape (n_records,)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class _Planes:
     file_id: NDArray[np.int64]
     band_index: NDArray[np.int64]
     refused: dict[int, str]
-    """Plane to reason."""
+    """Index of each plane that cannot be used, to the reason."""
 
 
 def check_band_names(names: Sequence[str], taken: Sequence[str] = ()) -> None:
@@ -67,7 +67,7 @@ def check_band_names(names: Sequence[str], taken: Sequence[str] = ()) -> None:
     Raises
     ------
     UsageError
-        Naming the band.
+        For such a name; the message tells it.
     """
     for name, count in Counter(names).items():
         if not isinstance(name, str) or not name:
@@ -81,7 +81,7 @@ def check_band_names(names: Sequence[str], taken: Sequence[str] = ()) -> None:
 
 
 def own_band_names(header: Header) -> list[str]:
-    """Name the bands of a file by their descriptions where those can be column names, else b1, b2, ..."""
+    """Return the names of the bands of a file: their descriptions where all can be column names, else b1, b2, ..."""
     names = [(text or "").strip() for text in header.descriptions]
     if (
         len(names) == header.n_bands
@@ -101,20 +101,21 @@ def records_frame(
     on_error: str,
     accepted: Mapping[str, np.dtype[np.generic]] | None = None,
 ) -> pl.DataFrame:
-    """Put records together: time, place, what went wrong, the caller's columns, one raster column per band.
+    """Return the records: time, place, header errors, the caller's columns, one raster column per band.
 
     Parameters
     ----------
     base
         One row per record: any of `RECORD_COLUMNS` that are known already, with their dtypes, and the caller's own columns.
     bands
-        Where the bands are.
+        The file and band of each record, per band column.
     headers
-        Of the files, by file id.
+        One entry per file id.
     on_error
-        ``"null"``: a file that cannot be used gives a null raster and a reason in ``header_error``; ``"raise"``: an error.
+        ``"null"``: a file that cannot be used becomes a null raster, with a reason in ``header_error``. ``"raise"``: such a file
+        raises an error.
     accepted
-        Pixel dtype of bands in the rest of the collection, which the files must fit.
+        Pixel dtypes of bands in the rest of the collection, which the files must fit.
 
     Returns
     -------
@@ -175,7 +176,7 @@ def records_frame(
 
 
 def _named(bands: Sequence[str]) -> str:
-    """Name the bands that share a reason; of a file with dozens of them the first few."""
+    """Return the names of bands that share a reason, as a text; of dozens only the first few."""
     return ", ".join(bands) if len(bands) <= 5 else f"{', '.join(bands[:3])} and {len(bands) - 3} more"
 
 
@@ -207,7 +208,7 @@ def _planes(band: BandFiles, headers: Sequence[Header | Unreadable], on_error: s
 
 
 def _without_crs(planes: _Planes, headers: Sequence[Header | Unreadable]) -> dict[int, str]:
-    """Say why bands have no CRS though their files describe one; they are read all the same, in their own coordinates."""
+    """Return why bands have no CRS although their files describe one. Such bands are read in their own coordinates."""
     found: dict[int, str] = {}
     for plane, file in enumerate(planes.file_id.tolist()):
         header = headers[file]
@@ -219,7 +220,7 @@ def _without_crs(planes: _Planes, headers: Sequence[Header | Unreadable]) -> dic
 
 
 def _held_by(dtype: np.dtype[np.generic]) -> np.dtype[Any] | None:
-    """Give the pixel dtype that holds a native sample format."""
+    """Return the pixel dtype that holds a native sample format; None where no dtype does."""
     if dtype.name in PIXEL_DTYPES:
         return np.dtype(dtype.name)
     return _WIDENED.get(dtype.name)
@@ -232,7 +233,7 @@ def _settle_dtype(
     on_error: str,
     others: np.dtype[np.generic] | None,
 ) -> pl.DataType:
-    """Choose the pixel dtype of a band and refuse the files whose values it cannot hold: the commonest format stays."""
+    """Return the pixel dtype of a band, and refuse files whose values it cannot hold; the commonest format decides."""
     dtypes: dict[int, np.dtype[np.generic]] = {}
     for plane, file in enumerate(planes.file_id.tolist()):
         header = headers[file]
@@ -259,7 +260,7 @@ def _settle_dtype(
 
 
 def _raster_series(name: str, planes: _Planes, headers: Sequence[Header | Unreadable], dtype: pl.DataType) -> pl.Series:
-    """Make the raster column: one struct per plane, gathered to the records."""
+    """Return the raster column: one struct per plane, gathered to the records."""
     rows: list[tuple[Header, int] | None] = []
     for plane, (file, index) in enumerate(zip(planes.file_id.tolist(), planes.band_index.tolist(), strict=True)):
         header = headers[file]
@@ -298,7 +299,7 @@ def _at(values: Sequence[float | None], index: int) -> float | None:
 
 
 def _grids(headers: Sequence[Header | Unreadable]) -> tuple[NDArray[np.int64], Footprints]:
-    """Give each file the number of its pixel grid (-1: unreadable), and the footprints of the distinct grids."""
+    """Return the number of the pixel grid of each file (-1: unreadable), and the footprints of the distinct grids."""
     distinct: dict[tuple[str | None, tuple[float, ...] | None, int, int], int] = {}
     grid_of_file = np.full(len(headers), -1, dtype=np.int64)
     for file, header in enumerate(headers):
@@ -320,7 +321,7 @@ def _places(
     grid_bounds: NDArray[np.float64],
     n_records: int,
 ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    """Give each record the union of the footprints of its bands, and bounds that enclose it."""
+    """Return the union of the footprints of the bands of each record, and bounds that enclose that union."""
     geometry_of = np.concatenate([grid_geometry, np.array([None], dtype=object)])
     bounds_of = np.concatenate([grid_bounds, np.full((1, 4), np.nan)])
     bounds = np.full((n_records, 4), np.nan)
@@ -347,7 +348,7 @@ def _places(
 def _known_places(
     base: pl.DataFrame, geometry: NDArray[np.object_], bounds: NDArray[np.float64]
 ) -> dict[str, pl.Series]:
-    """Let the caller's footprint stand, and make ``bbox`` enclose it too."""
+    """Return the places with the caller's footprints kept, and ``bbox`` enclosing them too."""
     wkb = pl.Series(list(shapely.to_wkb(geometry)), dtype=pl.Binary)
     if "geometry" in base.columns:
         given = parsed(base["geometry"].to_list())
@@ -365,7 +366,7 @@ def _known_places(
 def _projection(
     files_of_bands: Sequence[NDArray[np.int64]], crs_of_file: Sequence[str | None], n_records: int
 ) -> list[str | None]:
-    """Give the authority code that all bands of a record share, or None."""
+    """Return the authority code that all bands of a record share, or None."""
     codes = [crs if crs is not None and ":" in crs and len(crs) < 40 else None for crs in crs_of_file]
     distinct = sorted({code for code in codes if code is not None})
     number = {code: index for index, code in enumerate(distinct)}

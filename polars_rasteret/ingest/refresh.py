@@ -1,7 +1,7 @@
 """How are the records of files that changed brought up to date?
 
-The parts concerned are written anew, one after the other, each in one step; records of unchanged files keep their values, and the
-caller's columns stay as they are.
+The parts with changed files are written anew, one after the other, each in one step. Records of unchanged files keep their
+values, and the caller's columns stay as they are.
 """
 
 from __future__ import annotations
@@ -56,35 +56,35 @@ def refresh(
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
-    """Index anew the files of a collection that changed, and write the parts concerned again.
+    """Index anew the files of a collection that changed, and write their parts again.
 
-    One request per file tells whether its size and ETag (else its time) are as indexed; only headers of changed files are read,
-    and of files that could not be read before. A file that is gone leaves a null raster and the reason in ``header_error``;
-    when it comes back, the next call finds it. ``id``, ``datetime``, a ``geometry`` of your own and your columns stay.
-    For files that are new, call the build again with the same ``into``.
+    One request per file tells whether its size and ETag (else its time) are as indexed. Only headers of changed files are read,
+    and of files that could not be read before. A file that is gone becomes a null raster, with the reason in ``header_error``;
+    when the file comes back, the next call finds it. ``id``, ``datetime``, a ``geometry`` of your own and your columns stay. For
+    new files, call the build again with the same ``into``.
 
     Parameters
     ----------
     path
         A collection: a Parquet file or a folder of parts.
     progress
-        Show a bar of the headers that are read; None: what the options say.
+        Whether to show a progress bar of the headers that are read; None: as the options say.
     wait_s
         Seconds to wait for another writer of a local collection.
     storage_options, credential_provider
-        As in `polars.scan_parquet`; for the files too.
+        As in `polars.scan_parquet`; they also serve for reading the files.
 
     Returns
     -------
     LazyFrame
-        The collection, as `scan_collection` gives it.
+        The collection, as `scan_collection` returns it.
 
     Raises
     ------
     UsageError
         When no collection is there, or another writer is at work.
     FetchError
-        When a file cannot be asked for another reason than being gone; the parts done before stay done.
+        When a file cannot be asked, for another reason than being gone. Parts that were written before stay.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def refresh(
 
 
 def pixel_dtypes(parts: Sequence[Part], **options: Any) -> dict[str, np.dtype[Any]]:
-    """Give the pixel dtype of each band of a collection."""
+    """Return the pixel dtype of each band of a collection."""
     found: dict[str, dict[np.dtype[Any], list[Part]]] = {}
     for part in parts:
         schema = read_schema(part, **options)
@@ -139,7 +139,7 @@ def rewrite(
     progress: bool | None,
     **options: Any,
 ) -> None:
-    """Read the headers of `hrefs` and put a part with what they say in the place of `part`."""
+    """Read the headers of `hrefs`, and replace a part by one whose records are made from them."""
     rows = sorted({one.row for one in indexed if one.href in hrefs})
     concerned = set(rows)
     # The reasons of a row are told together: all that went wrong with it is looked at again.
@@ -165,7 +165,7 @@ def _updated(
     headers: Sequence[Header | Unreadable],
     accepted: Mapping[str, np.dtype[Any]],
 ) -> pl.DataFrame:
-    """Give the frame with what the headers say in the rasters of `entries`, and what follows from that in `rows`."""
+    """Return the frame with the rasters of `entries` made from the headers, and the record columns of `rows` made anew."""
     place = {row: at for at, row in enumerate(rows)}
     number = {header.href: at for at, header in enumerate(headers)}
     planes: dict[str, BandFiles] = {}
@@ -225,7 +225,10 @@ def _updated(
 
 
 def _merged(old: pl.DataFrame, made: pl.Series, is_new: np.ndarray[Any, Any], name: str) -> pl.Series:
-    """Take the new raster where there is a new header, else the old one; nodata, scale and flag that were set by hand stay."""
+    """Return the new raster where there is a new header, else the old one.
+
+    Nodata, scale and flag that a caller set stay.
+    """
     own = pixel_dtype(made.dtype)
     if name not in old.columns or old[name].null_count() == len(old):
         return made.rename(name)
@@ -263,7 +266,7 @@ def _with_file_times(
     headers: Mapping[str, Header | Unreadable],
     place: Mapping[int, int],
 ) -> pl.DataFrame:
-    """Give records of one file that was never read the time the file tells, where they have none."""
+    """Return the frame with the times of files that were never read before, for records of one file that have no time."""
     times: list[Any] = [None] * old.height
     for row, files in itertools.groupby(sorted(entries, key=lambda one: one.row), key=lambda one: one.row):
         hrefs = {one.href for one in files if one.is_unread}
@@ -274,7 +277,7 @@ def _with_file_times(
 
 
 def _projected(new: pl.DataFrame) -> pl.DataFrame:
-    """Give ``proj:code`` and ``proj:epsg`` anew, where the frame has them."""
+    """Return the frame with ``proj:code`` and ``proj:epsg`` made anew, where it has them."""
     codes = [new[name].struct.field("crs").to_list() for name in raster_columns(new.schema)]
     shared = [{code for code in row if code is not None} for row in zip(*codes, strict=True)]
     code = [row.pop() if len(row) == 1 else None for row in shared]
@@ -285,7 +288,7 @@ def _projected(new: pl.DataFrame) -> pl.DataFrame:
 
 
 def _placed(new: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
-    """Give footprints and boxes anew; a footprint that was not made of the images stays."""
+    """Return the frame with footprints and boxes made anew; a footprint that was not made from the images stays."""
     made = with_places(old.drop("geometry", "bbox", strict=False))
     before, then = (parsed(one["geometry"].to_list()) for one in (old, made))
     derived = shapely.is_missing(before) | shapely.equals_exact(before, then, tolerance=1e-9)

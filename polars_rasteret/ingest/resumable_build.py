@@ -1,8 +1,8 @@
 """How does a build grow a collection on disk, part by part, so that it can be killed and go on?
 
-Every `RECORDS_PER_PART` records become a part, which appears whole. Parts that came since the build began (see `lease`) are of
-this build, and after a kill are taken as they are. Records of parts from before are kept when their files are unchanged. What a
-record is made of belongs in `build_from_files` and `build_from_table`.
+Every `RECORDS_PER_PART` records become a part, which appears whole. Parts that came since the build began (see `lease`) belong to
+this build, and are kept as they are after a kill. Records of earlier parts are kept when their files are unchanged. How a record
+is made belongs in `build_from_files` and `build_from_table`.
 """
 
 from __future__ import annotations
@@ -36,25 +36,26 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.storage.object_store import ListedObject
 
 RECORDS_PER_PART = 2_000
-"""Records of a part that a build writes; a kill loses at most the headers of three."""
+"""Records of a part that a build writes; a kill loses at most the headers of three parts."""
 
 Key = tuple[str | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordPlan:
-    """The records that a build is to make."""
+    """The records that a build shall make."""
 
     keys: Sequence[Key]
-    """Of each record its id and the distinct hrefs of its files, sorted."""
+    """Id of each record, and the distinct hrefs of its files, sorted."""
     bands: Sequence[str] | None
-    """Columns to be; None: the files say."""
+    """Names of the band columns; None: the files name them."""
     indices: Callable[[str], Sequence[int] | None]
-    """Bands to read of a file; None: all."""
+    """``indices(href)`` returns the bands to read of a file; None: all bands."""
     is_made_of_rasters: bool
-    """A record needs nothing of a file but what a raster column holds: not its time, not the names of its bands."""
+    """Whether a record needs nothing of a file but what a raster column holds: neither its time nor the names of its bands."""
     frame: Callable[[Sequence[int], Mapping[str, Header | Unreadable], Mapping[str, np.dtype[Any]]], pl.DataFrame]
-    """Records by number, with the headers of their files and the pixel dtypes of the collection so far."""
+    """``frame(rows, headers, accepted)`` returns records by number; `accepted` holds the pixel dtypes of the collection so
+    far."""
 
 
 def build_into(
@@ -67,25 +68,25 @@ def build_into(
     credential_provider: Any = None,
     listed: Mapping[str, ListedObject] | None = None,
 ) -> pl.LazyFrame:
-    """Make the records that are not there yet, refresh those whose files changed, and scan the collection.
+    """Make the records that are missing, refresh those whose files changed, and return a scan of the collection.
 
     Parameters
     ----------
     plan
-        What to build.
+        The records to build.
     into
-        Where. A path that ends in ``.parquet`` grows in a folder beside it, and is written at the end.
+        The collection. A path that ends in ``.parquet`` grows in a folder beside it, and is written at the end.
     progress
-        Show a bar of files; None: what the options say.
+        Whether to show a progress bar of files; None: as the options say.
     wait_s
         Seconds to wait for another writer, where `into` is local.
     listed
-        What a listing told of files of a bucket: those it shows unchanged are not asked.
+        Files of a bucket as a listing showed them; a file that is unchanged there is not asked.
 
     Raises
     ------
     UsageError
-        When something else is there.
+        When a file or collection of another kind is there.
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     target = plain_path(into)
@@ -124,7 +125,7 @@ def _grow(
 
 
 def _put_together(build: Build, target: str, options: Mapping[str, Any]) -> None:
-    """Make one file of the parts of a build; nothing when they are as they were."""
+    """Join the parts of a build into one file, unless they are the parts from before."""
     parts = parts_at(build.folder, **options)
     if build.of is not None and len(parts) == len(build.before) and all(map(build.is_from_before, parts)):
         return
@@ -144,7 +145,10 @@ def _rows_to_make(
     progress: bool | None,
     options: Mapping[str, Any],
 ) -> list[int]:
-    """Give the records that no part holds; parts from before whose files changed are written anew on the way."""
+    """Return the numbers of the records that no part holds.
+
+    Parts from before the build whose files changed are written anew here.
+    """
     wanted = Counter(plan.keys)
     there: Counter[Key] = Counter()
     for part in parts:
@@ -254,7 +258,7 @@ def _accept(accepted: dict[str, np.dtype[Any]], frame: pl.DataFrame) -> None:
 
 
 class _bar:  # noqa: N801 - reads as a verb
-    """A progress bar where one is wanted; gives what to call with the number of files that arrived."""
+    """A progress bar where one is wanted; entering it returns a function to call with the number of files that arrived."""
 
     def __init__(self, total: int, progress: bool | None) -> None:
         self._bar: Any = None

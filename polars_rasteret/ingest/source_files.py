@@ -1,6 +1,6 @@
 """Which files did the caller mean?
 
-Turns paths, URLs, globs, folders and lists of them into absolute hrefs. Opens nothing.
+Paths, URLs, globs, folders and lists of them become absolute hrefs. No file is opened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from polars_rasteret.fetch.sources.local_source import local_path
 from polars_rasteret.hrefs import shown
 
 SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")
-"""Files of a folder with another suffix are not taken; a file named by the caller is, whatever its suffix."""
+"""Suffixes of the files that are taken from a folder. A file that the caller names is taken whatever its suffix."""
 
 
 def hrefs_of(
@@ -31,7 +31,7 @@ def hrefs_of(
     credential_provider: Any = None,
     listed: dict[str, ListedObject] | None = None,
 ) -> list[str]:
-    """Give the absolute href of every file that `sources` names.
+    """Return the absolute href of every file that `sources` names.
 
     Parameters
     ----------
@@ -40,17 +40,17 @@ def hrefs_of(
     storage_options, credential_provider
         For listing folders and globs of an object store.
     listed
-        Takes what the listing tells of their files.
+        Filled with the files of those folders and globs, as the listing shows them.
 
     Returns
     -------
     list of str
-        In the caller's order; what a folder or a glob holds is sorted. A file named by itself need not exist.
+        Hrefs in the caller's order; the files of a folder or a glob are sorted. A file named by itself need not exist.
 
     Raises
     ------
     UsageError
-        When a folder or a glob holds nothing, or `sources` is something else.
+        When a folder or a glob holds no file, or `sources` is of another type.
     """
     if isinstance(sources, str | os.PathLike):
         return _expand(os.fspath(sources), storage_options, credential_provider, listed)
@@ -68,19 +68,19 @@ def hrefs_of(
 
 
 def absolute_href(href: str) -> str:
-    """Give a URL as it is, and a local path from the root."""
+    """Return a URL unchanged, and a local path as an absolute path."""
     if is_remote(href) or href.startswith("file://"):
         return href
     return str(Path(href).expanduser().absolute())
 
 
 def is_remote(href: str) -> bool:
-    """Say whether this is a URL of something that is not a local file."""
+    """Return whether an href is a URL of something that is not a local file."""
     return "://" in href and not href.startswith("file://")
 
 
 def file_stem(href: str) -> str:
-    """Give the file name without folder and suffix; of a URL of the web without query and percent-encoding."""
+    """Return the file name without folder and suffix; of a web URL without query and percent-encoding."""
     if href.startswith("file://"):
         name = local_path(href)
     else:

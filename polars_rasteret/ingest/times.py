@@ -1,7 +1,7 @@
 """When was this record taken?
 
-Brings what callers and files say about time to ``Datetime(us, UTC)``. A time without a zone is refused, never guessed; a date is
-the start of that day in UTC.
+Times of callers and files become ``Datetime(us, UTC)``. A time without a zone is refused, never guessed; a date is the start of
+that day in UTC.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAIVE = (
 
 
 def times_of_values(values: Any, *, name: str) -> pl.Series:
-    """Give ``Datetime(us, UTC)`` for a list or Series of datetimes, dates, ISO 8601 strings and None.
+    """Return ``Datetime(us, UTC)`` for a list or Series of datetimes, dates, ISO 8601 strings and None.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def times_of_values(values: Any, *, name: str) -> pl.Series:
 
 
 def times_of_column(column: pl.Series, *, name: str) -> pl.Series:
-    """Give ``Datetime(us, UTC)`` for a column of Datetime, Date or ISO 8601 strings.
+    """Return ``Datetime(us, UTC)`` for a column of Datetime, Date or ISO 8601 strings.
 
     Raises
     ------
