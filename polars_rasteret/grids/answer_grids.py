@@ -1,7 +1,7 @@
 """Which pixel grid does the answer of each row have?
 
-The pixels of one of its bands as they are, or a grid of its own that covers an extent exactly. What bands read to fill it must
-not be put here.
+Either the pixels of one of its bands, or a grid of its own that covers an extent exactly. The windows that bands read to fill the
+answer belong to `source_windows`.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 _LARGEST = 2**31
-"""Pixels of a side of an answer; larger ones are refused for their bytes."""
+"""Pixels of a side of an answer at most; larger answers are refused for their bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerGrids:
-    """The pixel grid of each row's answer; one entry per row."""
+    """Pixel grid of each row's answer; one entry per row."""
 
     has_grid: Booleans
-    """Whether the row has an answer at all."""
+    """Whether the row has an answer."""
     height: Ints
     width: Ints
     transform: Floats
-    """Shape (n, 6); NaN without georeferencing."""
+    """Transform of each answer, shape (n, 6); NaN without georeferencing."""
     crs: NDArray[np.object_]
     image: PixelGrids
-    """Grid of the image that the answer was taken from."""
+    """Grid of the image that gives the answer its extent and CRS."""
     extent: Floats
     """Extent of the answer in pixels of that image, as in `Windows`."""
     is_unresampled: Booleans
@@ -62,13 +62,13 @@ def answer_grids(
     Parameters
     ----------
     bands
-        Bands whose windows are covered; rows are the same in all.
+        Bands whose windows the answers cover, with the same rows.
     grid
-        The band whose extent and CRS each row takes, as in `grid_bands`.
+        Index of the band that gives each row its extent and CRS, as from `grid_bands`.
     shape
-        ``(height, width)`` of every answer; None: by `resolution`, else the pixels of the window.
+        ``(height, width)`` of every answer; None: from `resolution`, else the pixels of the window.
     resolution
-        Size of a pixel in x and y, in units of the CRS of the grid.
+        Size of a pixel in x and y, in units of the grid's CRS.
     """
     n_rows = len(bands[0].reference_id)
     its_grids = [band.grids.where(band.is_read) for band in bands]
@@ -116,7 +116,7 @@ def answer_grids(
 
 
 def _sizes_at(resolution: tuple[float, float], sizes: Floats, transform: Floats, has_grid: Booleans) -> Floats:
-    """Return how many pixels of a resolution the extents have."""
+    """Return the number of pixels of size `resolution` along the sides of extents."""
     if not np.isfinite(transform[has_grid]).all():
         raise UsageError(
             "resolution= is in units of the raster's CRS, and a raster has no georeferencing; pass shape=(height, width)"

@@ -1,7 +1,7 @@
 """Where do the answers of rows lie on the images of a band?
 
-On the lattice of the image, on another one with parallel axes, or reprojected. Which pixels are read for them must not be put
-here.
+An answer may have the pixel borders of the image, other ones with parallel axes, or be reprojected. The choice of pixels that are
+read belongs to `source_windows`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the answers lie on the images of a band, in pixels of full resolution."""
+    """Places of answers on the images of a band, in pixels of full resolution."""
 
     is_read: Booleans
     faults: Mapping[int, UsageError]
@@ -49,14 +49,14 @@ class Placement:
 
 
 def placement(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, answer_size: Ints) -> Placement:
-    """Return where the answers lie on the images of a band.
+    """Return the places of answers on the images of a band.
 
     Parameters
     ----------
     band, grids
-        The band, and the grid of each of its rows.
+        Band, and the grid of each of its rows.
     answers
-        The grid of each row's answer.
+        Grid of each row's answer.
     answer_size
         Height and width of each answer, at least 1; shape (n, 2).
     """
@@ -93,7 +93,7 @@ def placement(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, answer
 
 
 def _unrelated(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, rows: Ints) -> dict[int, UsageError]:
-    """Return the rows in which the grid of the answer and that of the band cannot be related, with the reason."""
+    """Return the faults of rows whose answer and band are on different grids, one of them without georeferencing."""
     own_crs, answer_crs = grids.crs[rows], answers.crs[rows]
     unplaced = ~(np.isfinite(grids.transform[rows]) & np.isfinite(answers.image.transform[rows])).all(axis=1)
     unnamed = (own_crs != answer_crs) & np.array(
@@ -109,7 +109,7 @@ def _unrelated(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, rows:
 
 
 def _moved(answers: AnswerGrids, transform: Floats, rows: Ints) -> tuple[Floats, Booleans]:
-    """Return the extents of answers in pixels of another image of the same CRS, and whether its axes are parallel to theirs."""
+    """Return the extents of answers in pixels of another image of the same CRS, and whether the axes of both are parallel."""
     row_start, row_stop, col_start, col_stop = answers.extent[rows].T
 
     def moved(row: Floats, col: Floats) -> tuple[Floats, Floats]:

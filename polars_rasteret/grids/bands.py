@@ -1,4 +1,4 @@
-"""What do the grids of a question need to know of a band?"""
+"""Which facts of a band are needed to compute grids of answers and windows?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BandOnGrids(Protocol):
 
     @property
     def reference_id(self) -> NDArray[np.int64]:
-        """Number of the raster of each row; -1 without one. Rows of one number have the same overviews."""
+        """Index of the raster of each row; -1 without a raster. Rows of one raster have the same overviews."""
         ...
 
     @property

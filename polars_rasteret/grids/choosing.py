@@ -1,7 +1,7 @@
-"""Whose pixel grid do the bands of a record share where they must line up?
+"""Which band gives its pixel grid to all bands of a record that must share one?
 
-``grid="finest" | "coarsest" | band`` is settled here, row by row, from the references alone. Nothing here brings a band onto
-another grid.
+``grid="finest" | "coarsest" | band`` is resolved here, row by row, from the grids alone. Resampling a band onto another grid does
+not belong here.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 
 FINEST, COARSEST = "finest", "coarsest"
 _SAME_SIZE = 1e-6
-"""Pixel sizes that differ by less than this share are the same: transforms went through text and projections."""
+"""Share by which equal pixel sizes may differ, because transforms went through text and projections."""
 
 
 def check_grid(what: str, grid: object, bands: Sequence[str]) -> None:
-    """Refuse a grid that is neither a word nor one of the bands."""
+    """Raise `UsageError` when `grid` is neither ``"finest"`` nor ``"coarsest"`` nor one of the bands."""
     if grid not in (FINEST, COARSEST, *bands):
         raise UsageError(f"{what}: grid={grid!r}; expected 'finest', 'coarsest' or one of the bands {', '.join(bands)}")
 
 
 def grid_bands(columns: Sequence[PixelGrids], names: Sequence[str], grid: str) -> NDArray[np.int64]:
-    """Return the band whose grid each row uses.
+    """Return the index of the band whose grid each row uses.
 
     Parameters
     ----------
     columns
-        Per band, the grid of each row; shape (n_rows,).
+        Grids of the rows for each band, shape (n_rows,).
     names
-        Of the bands, in the order asked for.
+        Names of the bands, in the caller's order.
     grid
-        ``"finest"`` or ``"coarsest"`` by the area of a pixel, the first band where these are the same; or the name of a band,
-        which stands for ``"finest"`` in rows that have no raster of it.
+        ``"finest"`` or ``"coarsest"`` by the area of a pixel; the first band where areas are equal. Or the name of a band; rows
+        without a raster of that band use ``"finest"``.
 
     Returns
     -------
     ndarray of int64, shape (n_rows,)
-        Index into `columns`; -1 where no band has a raster.
+        Index into `columns`; -1 where no band has a raster of the row.
     """
     grid_id = np.stack([column.grid_id for column in columns], axis=0)
     table = columns[0].table.columns
@@ -87,7 +87,7 @@ def _pixel_sizes(table: GridColumns) -> NDArray[np.float64]:
 
 
 def _metres(table: GridColumns) -> NDArray[np.float64]:
-    """Return how many metres a unit of the CRS of each grid has: roughly, and for degrees in the middle of the image."""
+    """Return the approximate metres per unit of each grid's CRS; for degrees those in the middle of the image."""
     _, y = map_coordinates(table.transform, table.height / 2, table.width / 2)
     names = table.crs_names
     metres = np.array([*(1.0 if crs is None else metres_per_unit(crs) for crs in names), 1.0])

@@ -1,6 +1,6 @@
-"""Where do the pixels of an answer lie in an image whose axes are not parallel to its own?
+"""Where in an image are the pixels of an answer whose axes are not parallel to the image's?
 
-The image is in another CRS, or rotated. Each pixel centre is moved by itself.
+The answer is in another CRS, or rotated. Each pixel centre is transformed by itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def pixel_positions(answers: AnswerGrids, row: int, image: PixelGrid) -> tuple[F
     Returns
     -------
     (row, col) : float64, shape (height, width)
-        In pixels of full resolution; not finite for a centre that has no place in the image's CRS.
+        Positions in pixels of full resolution; not finite for a centre without a place in the image's CRS.
     """
     down, across = np.arange(answers.height[row]) + 0.5, np.arange(answers.width[row]) + 0.5
     x, y = map_coordinates(answers.transform[row], down[:, None], across[None, :])
@@ -59,7 +59,7 @@ def extent_and_step(positions: tuple[Floats, Floats], image_size: tuple[int, int
     Returns
     -------
     extent, step
-        ``first_row, last_row, first_col, last_col`` of the positions in the image (-1, outside of it, where there are none); and
+        ``first_row, last_row, first_col, last_col`` of the positions in the image (-1, outside it, when there are none). Then
         rows and columns from one pixel of the answer to the next.
     """
     row, col = positions

@@ -1,7 +1,7 @@
-"""What does a band read to fill the answer of each row, given the grid of the answer?
+"""Which level and window of a band is read to fill the answer of each row, given the answer's grid?
 
-Full resolution or an overview, which window of that image, and how the pixels of the answer lie on it. Columns in, columns out:
-nothing is read here.
+`SourceWindows` has the level (full resolution or an overview), the window, and the place of the answer's pixels on that level.
+Columns in, columns out: nothing is read here.
 """
 
 from __future__ import annotations
@@ -33,33 +33,34 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 _NEARLY_WHOLE_PX = 1e-3
-"""Pixel sizes went through text: a period that is so near to whole pixels is meant to be."""
+"""Pixels by which a period may miss a whole number of pixels and still count as whole, because pixel sizes went through text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceWindows:
-    """The window that one band reads for each row; in pixels of `level`."""
+    """Window that one band reads for each row, in pixels of `level`."""
 
     is_read: Booleans
     faults: Mapping[int, UsageError]
-    """Rows that cannot be read because nobody can say how this grid lies to that of the answer."""
+    """Faults of rows that cannot be read: answer and band are on different grids, one of them without georeferencing."""
     is_answer: Booleans
-    """The window is the answer: its pixels are not resampled."""
+    """Whether the window is the answer: its pixels are not resampled."""
     is_reprojected: Booleans
-    """The axes of the answer are not those of the image: each pixel of the answer has a position of its own."""
+    """Whether the answer's axes are not parallel to the image's: each pixel of the answer has a position of its own."""
     level: Ints
-    """Image read from: 0 is full resolution, then the overviews."""
+    """Level that is read: 0 is full resolution, then the overviews."""
     row_start: Ints
     col_start: Ints
     height: Ints
     width: Ints
     axes: Floats
-    """Shape (n, 4): row of the first border and rows per pixel of the answer, then the same for columns."""
+    """Place of the answer's pixels, shape (n, 4): row of the first border, rows per pixel, column of the first border, columns
+    per pixel."""
     level_size: Ints
-    """Shape (n, 2): height and width of the image read from."""
+    """Height and width of the level, shape (n, 2)."""
     copy_step: Ints
-    """Columns of `level` from one copy of the image to the next where the answer runs over the antimeridian, and windows and axes
-    count columns along the copies; 0 elsewhere."""
+    """Columns of `level` from one copy of the image to the next, where the answer runs over the antimeridian; 0 elsewhere.
+    Windows and axes then count columns along the copies."""
 
     def n_pixels(self) -> Ints:
         """Return the number of pixels read for each row."""
@@ -68,18 +69,18 @@ class SourceWindows:
 
 @dataclass(slots=True, kw_only=True)
 class _Levels:
-    """The image that each row is read from."""
+    """Level that each row is read from."""
 
     level: Ints
     size: Ints
-    """Height and width, shape (n, 2)."""
+    """Height and width of the level, shape (n, 2)."""
     copy_step: Ints
 
 
 def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str) -> SourceWindows:
-    """Return what one band reads for the answers of all rows.
+    """Return the windows that one band reads for the answers of all rows.
 
-    Rows in which the grid of the answer and that of the band cannot be related are faults.
+    Rows whose answer and band are on different grids, one of them without georeferencing, have faults.
     """
     grids = band.grids
     answer_size = np.maximum(np.stack([answers.height, answers.width], axis=1), 1)
@@ -114,7 +115,7 @@ def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str) -> Sour
 
 
 def _levels(band: BandOnGrids, answers: AnswerGrids, placed: Placement, answer_size: Ints, method: str) -> _Levels:
-    """Return the image that each row is read from: an overview where the answer is coarser than full resolution."""
+    """Return the level that each row is read from: an overview where the answer is coarser than full resolution."""
     pixels, size = placed.pixels, placed.image_size.copy()
     level = np.zeros(len(size), np.int64)
     may_be_coarse = np.flatnonzero(placed.is_read & ~answers.is_unresampled & (pixels > answer_size).any(axis=1))
@@ -149,7 +150,7 @@ def _read_copies(band: BandOnGrids, grids: PixelGrids, placed: Placement, levels
 def _level_of_copies(sizes: Sequence[tuple[int, int]], level: int, period: float) -> tuple[int, int]:
     """Return the level read, and its columns from one copy of an image to the next.
 
-    A coarser level is taken only where its pixels, too, go into the period.
+    A coarser level is used only when the period is a whole number of its pixels, too.
     """
     for one in range(level, -1, -1):
         columns = period * sizes[one][1] / sizes[0][1]
@@ -162,7 +163,7 @@ def _level_of_copies(sizes: Sequence[tuple[int, int]], level: int, period: float
 def _spans(  # noqa: PLR0917 - one argument per step before
     scaled: Floats, axes: Floats, answer_size: Ints, placed: Placement, levels: _Levels, method: str
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return ``row_start, row_stop, col_start, col_stop`` of the pixels that answers are made of, within the image."""
+    """Return ``row_start, row_stop, col_start, col_stop`` of the pixels that answers need, within the image."""
     along_copies = np.where(levels.copy_step > 0, N_COPIES * levels.copy_step, levels.size[:, 1])
     spans = []
     for first, side, n_source in ((0, 0, levels.size[:, 0]), (2, 1, along_copies)):

@@ -1,7 +1,7 @@
-"""What is read of an image where an answer runs over the antimeridian?
+"""Which columns of an image are read where an answer runs over the antimeridian?
 
-x repeats after a period, so the image stands there again. Columns are counted along three copies of the image, and the area was
-placed on the middle one; between two copies there may be columns that no image has. Nothing is read here.
+x repeats after a period, so the image occurs again one period away. Columns are counted along three copies of the image; areas
+are placed on the middle copy. Between two copies there may be columns without pixels. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MIDDLE = 1
 
 
 class WorldCopies(NamedTuple):
-    """How the copies of an image follow each other, in pixels of the level read."""
+    """Columns of the copies of an image, in pixels of the level that is read."""
 
     step: int
     """Columns from one copy to the next."""
@@ -39,7 +39,7 @@ class WorldCopies(NamedTuple):
     """Columns of the image."""
 
     def columns(self, copy: int) -> tuple[int, int]:
-        """Return the columns ``first, stop`` of a copy; where copies overlap, the middle one goes before the others."""
+        """Return the columns ``first, stop`` of a copy; where copies overlap, the columns belong to the middle copy."""
         first = copy * self.step
         stop = first + self.width
         if copy > _MIDDLE:
@@ -49,13 +49,13 @@ class WorldCopies(NamedTuple):
         return first, stop
 
     def is_in_image(self, columns: Floats) -> Booleans:
-        """Return which columns, counted along the copies, an image has."""
+        """Return which columns, counted along the copies, lie in a copy."""
         inside: Booleans = np.floor(columns) % self.step < self.width
         return inside
 
 
 def columns_per_period(grids: PixelGrids) -> Floats:
-    """Return how many columns of each image the period of x has; infinite where x does not repeat along rows."""
+    """Return the columns of each image in one period of x; infinite where x does not repeat along rows."""
     table = grids.table.columns
     periods = [np.inf if crs is None else x_period(crs) or np.inf for crs in table.crs_names]
     period = np.array([*periods, np.inf])[table.crs_id[grids.grid_id]]
@@ -65,9 +65,9 @@ def columns_per_period(grids: PixelGrids) -> Floats:
 
 
 def wraps_around(windows: Windows) -> bool:
-    """Return whether answers run over the antimeridian: those of areas on the Earth do.
+    """Return whether answers may run over the antimeridian: only windows of areas in a CRS may.
 
-    Windows in pixels, and areas in native coordinates, do not.
+    Windows in pixels, and of areas in native coordinates, never do.
     """
     return windows.areas is not None and windows.areas.crs != NATIVE
 
@@ -89,16 +89,16 @@ def shift_to_image(extent: Floats, period: Floats, width: Ints) -> Floats:
 
 
 def join_copies(parts: Sequence[tuple[int, Source]], columns: tuple[int, int], copies: WorldCopies) -> Source:
-    """Return the pixels that were read of the copies, side by side.
+    """Return the pixels of all copies, joined side by side.
 
     Parameters
     ----------
     parts
-        Number of the copy, and the pixels that were read of it, in columns of the image.
+        Number of each copy, and the pixels that were read of the copy, in columns of the image.
     columns
-        ``first, stop`` of the pixels that the answer is made of, along the copies.
+        ``first, stop`` of the columns that the answer needs, along the copies.
     copies
-        How the copies follow each other.
+        Columns of the copies.
     """
     first, stop = columns
     one = parts[0][1]
