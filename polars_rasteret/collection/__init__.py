@@ -14,13 +14,13 @@ parts, or one file::
 Parts
     A part appears whole, never changes, and its name is never used again.
 Readers
-    A reader takes no lock. It takes the Parquet files whose names do not begin with ``.`` or ``_``, without those that the
-    journal names, and looks twice, so that it sees the collection before a change or after it (`parts`).
+    A reader takes no lock. It reads the Parquet files whose names do not begin with ``.`` or ``_``, without the files that the
+    journal names. It lists the folder twice, so that it sees the collection before a change or after it (`parts`).
 Writers
     Every writer takes the lock, waits ``wait_s`` for it, and raises when it cannot have it; without locks nothing is changed.
     An append writes its parts to its stage first, and holds the lock while they take their place. `compact`, `remove`, `refresh`,
-    an append to one file, and a build hold the lock from their first look to their end, and work on the parts of that look.
-    A writer begins by deleting the files that the journal names, then the journal, then stages whose writer is dead.
+    an append to one file, and a build hold the lock from their first listing to their end. They work on the parts of that
+    listing. A writer begins by deleting the files that the journal names, then the journal, then stages whose writer is dead.
 A change
     A change of one new part, and none that goes, is one rename. Any other change has four steps. The journal names the new parts;
     they take their places, which no reader sees; the journal names the old parts instead, in one rename, by which the change is

@@ -1,4 +1,4 @@
-"""How much may a read fetch, and what is said when it would fetch more?
+"""How much may a read fetch, and which error does it raise when it would fetch more?
 
 An expression is called batch by batch, so it cannot know the whole cost; nor can a verb that reads until it finds a valid pixel.
 `Spending` adds up the requests that they really make (cached tiles are free), and refuses the one that would exceed the budget.

@@ -1,4 +1,4 @@
-"""Who decodes the tiles that arrive, and when is the caller's answer complete?
+"""Which threads decode the tiles that arrive, and when is the caller's answer complete?
 
 A `DecodeCall` is one read while it runs. Fetch threads put tiles into its inbox. A process-wide pool of decode threads takes them
 out, decodes the wanted rows and writes them into the flat answers. The caller waits on one condition. The tiles were planned
@@ -315,7 +315,7 @@ def decoding_s(n_compressed: int, n_decoded: int) -> float:
 
 
 def _start_over() -> None:
-    """Forget the pool in a forked child: its threads are gone, and a lock may be held by none of the child's threads."""
+    """Forget the pool in a forked child: its threads are gone, and its lock may be held by a thread that is gone."""
     global _pool, _pool_lock
     _pool, _pool_lock = None, threading.Lock()
 

@@ -166,7 +166,7 @@ def _images(plan: ReadPlan) -> Iterator[ImageKey]:
 
 
 def _links(plans: Sequence[ReadPlan]) -> set[tuple[str, str]]:
-    """Return pairs of hrefs that the same rows read: the file of the first read, and that of another read."""
+    """Return pairs of hrefs that one row reads together: the file of the first read, and the file of another read."""
     links: set[tuple[str, str]] = set()
     reads = [plan.read for plan in plans]
     for read in reads[1:]:

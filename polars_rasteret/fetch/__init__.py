@@ -1,8 +1,8 @@
 """How do bytes of files get into this process? The only effects on pixel bytes live here.
 
 =================  =======================================================================================================
-`scheduling/`      when which request is sent, by which thread, and who receives the tiles
-`sources/`         who gives the bytes of a file: object stores, servers, local files; `configure_store`
+`scheduling/`      when which request is sent, by which thread, and which calls receive the tiles
+`sources/`         which source reads a file: object stores, servers, local files; `configure_store`
 `read_range`       one range, read once: every request goes through it
 `stepwise_reads`   many files read at once, each step by step (headers)
 `access`           which places a request may reach (`allowed_prefixes`, `addresses`)
@@ -11,5 +11,5 @@
 `process`          forks are refused
 =================  =======================================================================================================
 
-Nothing about TIFF, tiles of an image or Polars belongs here.
+Nothing about the TIFF format or Polars belongs here.
 """

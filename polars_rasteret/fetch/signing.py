@@ -1,4 +1,4 @@
-"""Which part of an href is a key, and who may read with it?
+"""Which part of an href is a key, and where is the key kept?
 
 A signed query or user information opens a file to everybody who holds the text, so neither may reach a table. `kept_back` cuts
 the key from an href. The whole href stays in this process, which reads with it (`as_signed`); it is never pickled or written.

@@ -1,7 +1,7 @@
 """From which files were the records of a collection made, and have those files changed?
 
-A file is unchanged when its size, and its ETag or else its time, are those that were indexed. One request for the first 16 bytes
-tells these, also on a server or store without HEAD and conditional requests, so no header is read to find out.
+A file is unchanged when its size, and its ETag or else its time, are equal to the indexed ones. One request for the first 16
+bytes tells all three, also on a server or store without HEAD and conditional requests. So no header is read to find out.
 """
 
 from __future__ import annotations

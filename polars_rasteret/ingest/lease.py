@@ -83,7 +83,7 @@ class Build:
             self._write(_this_process())
 
     def release(self) -> None:
-        """Give the lease back: this build has stopped before its end."""
+        """Return the lease before its time is over: this build has stopped before its end."""
         if self.lease is not None:
             with contextlib.suppress(FetchError, UsageError):
                 self._write(None)

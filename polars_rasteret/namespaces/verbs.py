@@ -139,8 +139,8 @@ class Verbs:
             the CRS is taken from GeoArrow metadata or EWKB and never guessed; a `crs` that contradicts them is an error.
         match
             ``"all"``: one row per point and covering record. ``"latest"``, ``"earliest"``, ``"nearest"``: exactly one row per
-            point, with the first record in that order whose pixel there is not null in any of `bands`. A later record is read
-            only for points without an answer so far.
+            point, with the first record in that order whose pixel there is not null in at least one of `bands`. A later record
+            is read only for points without an answer so far.
         at
             Time of each row for `match` and `tolerance`: a column or expression of your frame, a Date (the whole UTC day) or a
             Datetime with a time zone. A row whose time is null has no answer.

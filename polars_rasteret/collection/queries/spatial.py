@@ -1,7 +1,8 @@
 """Which records meet this geometry or box?
 
-There are two steps. A comparison of ``bbox`` fields lands in the Parquet scan and skips row groups. Then the exact footprint is
-compared in a column that is filtered on and dropped (a UDF inside ``.filter`` on a scan would run on far more rows).
+There are two steps. A comparison of ``bbox`` fields lands in the Parquet scan and skips row groups. Then a column says whether
+the exact footprint meets the geometry; it is filtered on and dropped. A UDF inside ``.filter`` on a scan would run on far more
+rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When is which request sent, and who receives the tiles?
+"""When is which request sent, and which calls receive the tiles?
 
 =================  =======================================================================================================
 `scheduler`        one per process: takes the tiles of a call, and delivers each once

@@ -17,7 +17,7 @@ TileKey = tuple[int, int, int]
 """Number that `TileLookup` gave to the file, byte_start, byte_stop."""
 
 _SHARE = 8
-"""A buffer larger than 1/8 of the cache is cut into its tiles, so that one tile in use does not hold all of it."""
+"""A buffer larger than 1/8 of the cache is cut into its tiles. So one tile in use does not hold a large buffer."""
 
 
 class TileCache:

@@ -54,7 +54,7 @@ class Lane:
 
 
 class PendingTile:
-    """One tile that a request will bring, and the calls that wait for it: the one that requested it, and rarely more."""
+    """One tile that a request will bring, and the calls that wait for the tile: the call that requested it, rarely more."""
 
     __slots__ = ("call", "index", "key", "others", "request")
 

@@ -1,4 +1,4 @@
-"""When is which request sent, by which thread, and who gets the tiles?
+"""When is which request sent, by which thread, and which calls receive the tiles?
 
 One scheduler serves the process. Nothing is held while a consumer works: a fetch thread delivers its tiles and goes on. A request
 that waits for another attempt has neither thread nor bytes in flight. A caller that goes away receives nothing more.
@@ -80,7 +80,7 @@ class FetchTicket:
         Raises
         ------
         UsageError
-            For hrefs that nothing reads.
+            For hrefs that no source reads.
         """
         self._scheduler._ask(self._call, number, file, byte_start, byte_stop)  # noqa: SLF001
 
@@ -117,7 +117,7 @@ class Scheduler:
         options: ReadOptions,
         admit: Admit | None = None,
     ) -> FetchTicket:
-        """Fetch tiles; returns when cached ones are delivered and the others are queued.
+        """Fetch tiles; return when the cached tiles are delivered and the requests for the others are queued.
 
         Parameters
         ----------
@@ -127,23 +127,23 @@ class Scheduler:
             int64, shape (n_tiles,): one entry per distinct tile, sorted by ``file_id, byte_start``; `file_id` indexes `files`.
             An empty range is an empty tile, for which nothing is asked.
         group
-            Cuts tiles into requests: from the three columns of the tiles that must be fetched, the request of each, dense from 0
-            and sorted; a request stays within one file.
+            ``group(file_id, byte_start, byte_stop)`` returns the request of each tile that must be fetched, dense from 0 and
+            sorted. A request stays within one file.
         deliver
             ``deliver(tile, data, done)``, once per tile, from a fetch thread (cached tiles: from the calling thread, before this
-            returns). Must not block. Whoever has used `data` calls ``done()``.
+            returns). Must not block. The receiver calls ``done()`` when it has used `data`.
         fail
             ``fail(tile, error)``, once per tile that cannot be had.
         options
             ``timeout_s`` and ``retries`` of this call.
         admit
             ``admit(n_tiles, files, file, n_bytes)``, with the file and the bytes of each request, before anything is requested;
-            raises to refuse. What is cached, or fetched for others already, does not count.
+            raises to refuse. Tiles that are cached, or pending for another call, do not count.
 
         Raises
         ------
         UsageError
-            For hrefs that nothing reads, ranges that end before they begin, or in a forked child.
+            For hrefs that no source reads, ranges that end before they begin, or in a forked child.
         """
         process.check()
         call = Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries)
@@ -177,8 +177,8 @@ class Scheduler:
         Parameters
         ----------
         deliver
-            ``deliver(number, answer, done)``, once per range, from a fetch thread, with the whole `Answer`. Whoever has used its
-            data calls ``done()``.
+            ``deliver(number, answer, done)``, once per range, from a fetch thread, with the whole `Answer`. The receiver calls
+            ``done()`` when it has used the data.
         fail
             ``fail(number, error)``, once per range that cannot be had.
         options

@@ -89,7 +89,7 @@ class TileLookup:
                 attached(tile.request)
 
     def finish(self, tiles: Sequence[PendingTile]) -> None:
-        """Count tiles as pending no longer: they came, failed, or nobody wants them."""
+        """Remove tiles from the pending ones: they came, failed, or no call wants them."""
         for tile in tiles:
             # A later entry for this tile may have taken the place of one that everybody had given up.
             if self.pending.get(tile.key) is tile:

@@ -1,6 +1,6 @@
 """How is a bucket of a cloud provider read: with which options, and signed or not?
 
-The keys of ``storage_options`` are those of Polars (which are object_store's), so they go to obstore unchanged. Keys about the
+The keys of ``storage_options`` are Polars' keys (which are object_store's), so they go to obstore unchanged. Keys about the
 HTTP client go to the client.
 """
 

@@ -292,7 +292,7 @@ def _answer(href: str, byte_start: int, byte_stop: int, response: httpx.Response
 def _body(
     href: str, byte_start: int, byte_stop: int, response: httpx.Response, deadline: float, *, skip: int
 ) -> tuple[bytearray, bytes]:
-    """Return the wanted bytes behind `skip` others, and the first bytes of the body.
+    """Return the wanted bytes, which follow `skip` other bytes, and the first bytes of the body.
 
     The body of a whole file is read no further than the wanted bytes.
     """

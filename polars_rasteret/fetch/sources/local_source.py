@@ -1,7 +1,7 @@
 """How do bytes of a local file get here?
 
-By ``pread`` on a descriptor that lives for one request. Opening a file costs about 5 microseconds, so no file is kept open, and
-every answer is checked against the size and time of the very file that it came from.
+By ``pread`` on a descriptor that lives for one request. Opening a file costs about 5 microseconds, so no file is kept open. Every
+answer is checked against the size and time of the very file that it came from.
 """
 
 from __future__ import annotations
