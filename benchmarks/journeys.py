@@ -274,6 +274,8 @@ def figures(checkout: Path) -> dict[str, str]:
     many = sorted(((n, name) for name, n in counts.items() if n > MANY_IMPORTS), reverse=True)
     found["modules"] = str(len(structure.sources))
     found[f"modules that import more than {MANY_IMPORTS} of ours"] = str(len(many))
+    above = [f"{name} {n}" for n, name in many if package_of(name) in ABOVE_ENGINE]
+    found["of these above engine/"] = "; ".join([str(len(above)), *above])
     found["the most imports"] = ", ".join(f"{name} {n}" for n, name in many[:3])
     circles = [", ".join(sorted(circle)) for circle in structure.circles]
     found["circles of imports"] = str(len(circles)) + "".join(f"; {circle}" for circle in circles)
