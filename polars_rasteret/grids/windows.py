@@ -113,7 +113,7 @@ def windows_of_points(
     height, width = grids.height, grids.width
     for crs, rows in _rows_by_crs(grids):
         x, y = points.in_crs(crs, target[rows])
-        transform = grids.transform[rows]
+        transform = grids.transforms(rows)
         if points.crs != NATIVE and (period := x_period(crs)) is not None:
             x = x_near_image(transform, width[rows], height[rows], x, y, period=period)
         row[rows], col[rows] = pixel_of(transform, x, y)
@@ -150,7 +150,7 @@ def windows_of_areas(
     height, width = grids.height, grids.width
     for crs, rows in _rows_by_crs(grids):
         windows[rows], extents[rows] = area_windows(
-            areas, crs, target[rows], grids.transform[rows], width[rows], height[rows]
+            areas, crs, target[rows], grids.transforms(rows), width[rows], height[rows]
         )
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
     col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)
