@@ -1,6 +1,6 @@
-"""Which windows are resampled, and by what method do the bands of a row come onto its grid?
+"""Which windows are resampled, onto which grid and with which method?
 
-The answers of a row share a grid where `grid` says so. Nothing is read here.
+With `grid`, all answers of a row share a grid. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignedBand:
-    """One band, the grid that its answers have, and the windows that are read for them."""
+    """One band, the grids of its answers, and the windows that are read for them."""
 
     rows: BandRows
     grids: AnswerGrids
@@ -35,7 +35,7 @@ class AlignedBand:
     sources: SourceWindows
 
     def source_bytes(self) -> NDArray[np.int64]:
-        """Return the bytes of each row that are read beside the answer."""
+        """Return the bytes of each row's source pixels, which take memory beside the answer."""
         pixel_bytes = self.rows.column.dtype.itemsize + 1
         return np.where(self.sources.is_answer, 0, self.sources.n_pixels() * pixel_bytes)
 
@@ -48,21 +48,21 @@ def aligned_bands(
     resolution: tuple[float, float] | None,
     methods: Mapping[str, str],
 ) -> list[AlignedBand]:
-    """Return what each band reads to come onto the grids of the answers.
+    """Return each band with the grids of its answers and the windows read for them.
 
     Parameters
     ----------
     bands
-        Rows are the same in all.
+        Bands with the same rows.
     grid, shape, resolution
-        As in `answer_grids`; without `grid`, each band has its own.
+        As in `answer_grids`; without `grid`, each band keeps its own grid.
     methods
-        Resampling by band; nearest where it is not named.
+        Resampling method by band; nearest for bands without an entry.
 
     Raises
     ------
     UsageError
-        When the method cannot bring a band onto axes that are not parallel to its own.
+        When the method of a band needs parallel axes, and the answer's axes are not parallel to the band's.
     """
     if grid is None:
         grids = [answer_grids([band], FINEST, shape=shape, resolution=resolution) for band in bands]
@@ -100,6 +100,6 @@ def are_answers(bands: Sequence[AlignedBand]) -> bool:
 
 
 def may_be_resampled(bands: Sequence[BandRows], resolution: object) -> bool:
-    """Return whether answers may be anything but the windows of the bands; cheap, for the usual case that they are."""
+    """Return whether answers may be other than the windows of the bands. A cheap test: in the usual case they are not."""
     has_own_grid = resolution is not None or any(band.windows.extent is not None for band in bands)
     return has_own_grid or any(first_equal([band.windows.grids for band in bands]))

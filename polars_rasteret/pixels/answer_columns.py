@@ -1,6 +1,6 @@
 """How do the answers of bands become columns?
 
-Values are unscaled where that was asked, rows that were not read become null, and windows get their shape. Nothing is read here.
+Values are unscaled if asked for, rows that were not read become null, and windows get their shape. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def point_column(band: BandAnswer, name: str) -> pl.Series:
-    """Return one value per row: pixel dtype, or Float64 when unscaled; null where the pixel is null."""
+    """Return a column of one value per row, in the pixel dtype or unscaled as Float64; null where the pixel is null."""
     # Rows that are not read have windows of no pixels, so values are fewer than rows.
     is_valid = band.is_read
     values = band.answer.values
@@ -47,7 +47,7 @@ def point_column(band: BandAnswer, name: str) -> pl.Series:
 
 
 def sampled_columns(band: BandRows, found: PointValues, sampling: Sampling) -> dict[str, pl.Series]:
-    """Return the value of each row, its distance and its neighbourhood, as far as they were asked for."""
+    """Return the columns of one band: values and, if asked for, distances and neighbourhoods."""
     name, values = band.column.name, found.values
     scale, offset = band.scale_and_offset() if band.unscale else (1.0, 0.0)
     if band.unscale:
@@ -89,7 +89,7 @@ def _unscaled_arrays(band: BandAnswer) -> NDArray[Any]:
 
 
 def _filled(values: NDArray[Any], band: BandAnswer) -> NDArray[Any]:
-    """Put the fill, which is in units of the answer, where the image has no pixel."""
+    """Return values with the fill, in units of the answer, where the image has no pixel."""
     if band.outside is not None:
         values.reshape(-1)[band.outside] = band.fill
     return values
@@ -144,8 +144,8 @@ def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Seri
 def stacked_column(bands: Sequence[BandAnswer], name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
     """Return the bands of each row as one array ``(bands, *shape)``; null where none was read.
 
-    A band that was not read where others were is null in each of its elements. The bands were read with ``stack``, so that
-    they lie in one array already, except when they are unscaled.
+    In a row where only some bands were read, all elements of the other bands are null. The bands were read with ``stack``, so
+    they lie in one array already, unless they are unscaled.
     """
     n_rows, n_bands, n_pixels = len(bands[0].is_read), len(bands), shape[0] * shape[1]
     is_read = np.stack([band.is_read for band in bands], axis=1)

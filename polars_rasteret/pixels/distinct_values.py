@@ -1,7 +1,7 @@
-"""Which rows of some columns hold the same values?
+"""Which rows of some columns have equal values?
 
-Values count, to their last byte: a hash or the head of a value never stands for it. What makes that cheap is how Arrow stores
-texts and bytes: a row holds a view of 16 bytes, and rows that a join repeated hold the same view.
+Values are compared to their last byte, never by a hash or their first bytes. That is cheap because Arrow stores texts and bytes
+as views: each row has a view of 16 bytes, and rows that a join repeated have the same view.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _FEW = 256
-"""Below, a dictionary is quicker than a round of Polars calls."""
+"""Number of rows below which a dictionary is quicker than Polars calls."""
 _FEW_VALUES = 64
-"""Below, values are compared as they are: views need pyarrow, whose import takes 40 ms; small reads need nothing else of it."""
+"""Number of rows below which values are compared directly. Views need pyarrow, whose import takes 40 ms in a small read."""
 
 
 def distinct_rows(columns: Iterable[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
-    """Return numbers to the distinct rows of some columns in order of appearance.
+    """Return a number for each distinct row of some columns, in order of appearance.
 
     Parameters
     ----------
     columns
-        Texts, bytes, numbers, and arrays of floats, of `n_rows` values; those that tell most rows apart first, for speed.
-        Null equals null. Floats are equal where their bits are.
+        Columns of texts, bytes, numbers or arrays of floats, with `n_rows` values. For speed, columns with most distinct values
+        come first. Null equals null. Floats are equal when their bits are.
 
     Returns
     -------
     first : int64
-        The first row of each number.
+        First row of each number.
     number : int64, shape (n_rows,)
+        Number of each row.
 
     Examples
     --------
@@ -67,7 +68,7 @@ def _is_text(column: pl.Series) -> bool:
 
 
 def _few(columns: Sequence[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
-    """Do so by two dictionaries: of the bits of each row with the views of its texts, then of the values of rows that differ."""
+    """Return the same as `distinct_rows`, by two dictionaries: of the bits and views of each row, then of differing values."""
     texts: list[pl.Series] = []
     bits: list[NDArray[np.signedinteger]] = []
     for column in columns:
@@ -94,19 +95,19 @@ def _row_bytes(parts: Sequence[NDArray[np.signedinteger]], n_rows: int) -> list[
 
 
 def _known(values: Iterable[Hashable]) -> tuple[Ints, Ints]:
-    """Return numbers to the distinct values of a short list in order of appearance, by a dictionary."""
+    """Return first rows and numbers of the distinct values of a short list, by a dictionary."""
     known: dict[Hashable, int] = {}
     number = np.array([known.setdefault(one, len(known)) for one in values], np.int64)
     return np.unique(number, return_index=True)[1].astype(np.int64), number
 
 
 def _is_told(first: Ints, number: Ints, part: NDArray[np.signedinteger]) -> bool:
-    """Return whether rows of one number have one value of `part` already."""
+    """Return whether rows of one number also have one value of `part`."""
     return bool((part[first].take(number) == part).all())
 
 
 def _refined(first: Ints, number: Ints, parts: Iterable[NDArray[np.signedinteger]]) -> tuple[Ints, Ints]:
-    """Split groups of rows that have one number by the values of more columns; return first rows and numbers."""
+    """Return first rows and numbers after rows of one number are split by the values of more columns."""
     for part in parts:
         if not _is_told(first, number, part):
             own_first, own = _numbered(pl.Series(part))
@@ -116,7 +117,7 @@ def _refined(first: Ints, number: Ints, parts: Iterable[NDArray[np.signedinteger
 
 
 def _numbered(values: pl.Series) -> tuple[Ints, Ints]:
-    """Return numbers to the distinct values in order of appearance: the first row of each, and the number of each row."""
+    """Return the first row of each distinct value, in order of appearance, and the number of each row's value."""
     if len(values) <= _FEW:
         return _known(values.to_list())
     first = values.arg_unique().sort()
@@ -126,7 +127,7 @@ def _numbered(values: pl.Series) -> tuple[Ints, Ints]:
 
 
 def _views(column: pl.Series) -> list[Ints]:
-    """Return the two halves of each row's view: equal views are of equal values (of one column); nulls all have the same."""
+    """Return the two halves of each row's view. In one column, equal views have equal values; all nulls have one view."""
     array = column.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
     views = np.frombuffer(array.buffers()[1], np.int64)[2 * array.offset : 2 * (array.offset + len(array))].reshape(
         -1, 2
@@ -137,7 +138,7 @@ def _views(column: pl.Series) -> list[Ints]:
 
 
 def _bits(column: pl.Series) -> list[NDArray[np.signedinteger]]:
-    """Return the bits of each row's numbers as integers, and where there are nulls, where."""
+    """Return the bits of each row's numbers as integers and, when there are nulls, which rows are null."""
     n_nulls = column.null_count()
     if n_nulls == len(column):
         return []

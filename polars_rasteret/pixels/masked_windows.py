@@ -1,6 +1,6 @@
-"""How are windows read of which not every pixel counts?
+"""How are windows read together with a ``valid=`` expression?
 
-Bands that say which pixels are valid are read first, and the others only where a pixel may count.
+Bands of the expression are read first, the others only in rows where the expression accepts a pixel.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class MaskedAnswer:
     """Windows of the rows that were read."""
 
     answers: list[BandAnswer]
-    """Of all bands that were read; empty where no row was."""
+    """Answers of all bands that were read; empty when no row was read."""
     rows: NDArray[np.int64]
-    """Rows of the batch that the answers are of."""
+    """Rows of the batch that were read."""
     errors: dict[int, str]
     """Reasons by row of the batch."""
     counts: NDArray[np.bool_] | None
-    """Rows of the batch with enough pixels that count; None where nobody asked."""
+    """Whether each row of the batch has enough valid pixels; None when this was not asked for."""
 
 
 def read_masked(
@@ -48,20 +48,21 @@ def read_masked(
     must_count: bool,
     min_valid_fraction: float | None,
 ) -> MaskedAnswer:
-    """Read windows; a pixel that the mask refuses is not valid in any band.
+    """Return the windows of a batch; a pixel that the valid mask rejects is null in every band.
 
     Parameters
     ----------
     reads
-        The windows of a batch.
+        Windows of the batch.
     chosen
         Bands that are used.
     call
-        As the engine takes it.
+        Options and budget, as the engine takes them.
     valid_mask
-        None: every pixel may count.
+        Valid mask of a ``valid=`` expression; None: every pixel is accepted.
     must_count
-        Whether rows are counted: every band asked for is then read, in rows with a pixel that may count.
+        Whether to find the rows with enough valid pixels. Every band of the question is then read, in rows with an accepted
+        pixel.
     min_valid_fraction
         Share of a window's pixels that must be valid in some band for its row to count; None: any pixel.
     """
@@ -99,7 +100,7 @@ def read_masked(
 def _accepted(
     reads: WindowReads, call: ReadCall, valid_mask: ValidMask | None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[int, str]]:
-    """Return the pixels of each row, which of them may count, and the reasons of rows whose mask could not be read."""
+    """Return the pixels of each row, which of them the mask accepts, and the reasons of rows whose mask could not be read."""
     mask_bands = [] if valid_mask is None else list(valid_mask.bands)
     onto = reads.onto_grids([*reads.asked, *mask_bands], mask_bands)
     if reads.window.shape is not None:
@@ -126,7 +127,7 @@ def _counts(
     stride: int | None,
     min_valid_fraction: float,
 ) -> NDArray[np.bool_]:
-    """Return which rows count: those with a pixel that is valid in any band, and with enough of them."""
+    """Return which rows count: rows with enough pixels that are valid in any band, and at least one."""
     some = np.zeros(int(pixels.size.sum()), np.bool_)
     for band in answers:
         some |= pixels.valid_of(band, stride)

@@ -1,7 +1,7 @@
-"""How are the pixels around points read, on one grid or brought onto it?
+"""How are the pixels around points read, for bands on one grid or on several?
 
-A patch is a square of pixels per row. A band that lies on another grid than the patch gives, for each pixel of the patch, its own
-pixel at that pixel's centre.
+A patch is a square of pixels per row. A band on another grid than the patch is resampled by nearest neighbour: each pixel of the
+patch gets the band's pixel at its centre.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where patches lie: rows of the batch and the first pixel of each on a grid."""
+    """Places of patches: their rows of the batch, and the first pixel of each patch on a grid."""
 
     grid: BandRows
-    """The band on whose grid they lie."""
+    """Band on whose grid the patches lie."""
     rows: Ints
     row_start: Ints
     col_start: Ints
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """The pixels of one band, shape ``(n, size, size)``."""
+    """Pixels of one band, shape ``(n, size, size)``."""
 
     values: NDArray[Any]
     valid: NDArray[np.bool_]
@@ -60,7 +60,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchAsk:
-    """What one band is asked."""
+    """Patches that are read of one band."""
 
     band: BandRows
     place: Place
@@ -68,10 +68,10 @@ class PatchAsk:
     is_own: bool
     """Whether the band lies on the grid of the patches in all these rows."""
     is_wanted: NDArray[np.bool_]
-    """Rows of the batch that may have a pixel of this band; elsewhere the patch is all invalid."""
+    """Rows of the batch that may have a pixel of this band; in other rows the whole patch is null."""
 
     def read(self) -> WindowRead:
-        """Return what the engine is to read."""
+        """Return the read of these patches, as the engine takes it."""
         place, size = self.place, self.size
         rows = place.rows
         reference_id = np.where(self.is_wanted[rows], self.band.reference_id[rows], -1)
@@ -93,7 +93,7 @@ class PatchAsk:
         )
 
     def _brought(self, reference_id: Ints) -> tuple[Ints, Ints, Ints]:
-        """Find this band's pixel at the centre of each pixel of the patches."""
+        """Return reference, row and column of this band's pixel at the centre of each pixel of the patches."""
         grid, place, size = self.place.grid, self.place, self.size
         n_pixels = size * size
         across = np.arange(n_pixels)
@@ -122,7 +122,7 @@ class PatchAsk:
         return repeated, row_at, col_at
 
     def _refuse_unplaced(self, reference_id: Ints, crs: str) -> None:
-        """Raise where patches with a CRS meet a raster without one: their coordinates cannot be placed in it."""
+        """Raise when patches have a CRS and a raster has none: coordinates cannot be placed in that raster."""
         column = self.band.column
         for reference in np.unique(reference_id).tolist() if crs != NATIVE else ():
             if column.grids.crs[reference] is None and reference not in column.unplaced:
@@ -136,12 +136,12 @@ class PatchAsk:
 def read_patches(
     asks: Sequence[PatchAsk], options: ReadOptions, *, advice: str, spending: Spending | None
 ) -> tuple[list[Patch], dict[int, str]]:
-    """Read patches of several bands together.
+    """Return the patches of several bands, read together.
 
     Returns
     -------
     patches
-        One per ask.
+        Patches of each ask.
     errors
         Reasons by row of the batch, with ``on_error="null"``.
     """
@@ -159,7 +159,7 @@ def read_patches(
 
 
 def add_reason(errors: dict[int, str], row: int, reason: str) -> None:
-    """Add why a row failed; the same reason is told once."""
+    """Add the reason why a row failed, unless the row has that reason already."""
     told = errors.get(row)
     if told is None:
         errors[row] = reason

@@ -1,4 +1,4 @@
-"""Which pixels are read together for points: on which grid, of which bands, in which rows?
+"""Which bands are read together for points, on which grid and in which rows?
 
 Nothing is read here.
 """
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointGroup:
-    """Bands that are read on one grid, in rows of which each band lies on that grid or on none of them does."""
+    """Bands read on one grid, in rows where a band is on that grid either in all rows or in none."""
 
     place: Place
     names: tuple[str, ...]
     own: frozenset[str]
-    """Bands that lie on that grid themselves."""
+    """Bands that are on that grid."""
 
 
 class PointGroups:
@@ -43,16 +43,16 @@ class PointGroups:
     Parameters
     ----------
     bands
-        Every band that was asked for or that says what is valid, by name, the rows the same in all.
+        Bands of the question and of a ``valid=`` expression by name, with the same rows.
     sampling
-        How points become values.
+        Method and search for the values of points.
     is_joint
-        Whether all bands are read on the grid of one of them, as a mask needs it; else each is read on its own.
+        Whether all bands are read on the grid of one band, as a valid mask needs it. If not, each band is read on its own grid.
 
     Attributes
     ----------
     is_read
-        By band, the rows whose point meets the image.
+        Rows whose point meets the image, by band.
     """
 
     def __init__(self, bands: Mapping[str, BandRows], sampling: Sampling, *, is_joint: bool = False) -> None:
@@ -61,7 +61,7 @@ class PointGroups:
         self._grid_of = dict(zip(bands, first_on_same_grid([band.grids for band in bands.values()]), strict=True))
 
     def groups(self, names: Sequence[str], rows: Ints) -> Iterator[PointGroup]:
-        """Cut bands into groups that are read on one grid each: their own, or the common one."""
+        """Yield groups of bands; each group is read on one grid, the bands' own or the shared one."""
         some: NDArray[np.bool_] = np.logical_or.reduce([self.is_read[name] for name in names])
         rows = rows[some[rows]]
         if not self.is_joint:
@@ -80,7 +80,7 @@ class PointGroups:
                 yield PointGroup(place=place, names=tuple(names), own=own)
 
     def reads(self, names: Sequence[str]) -> list[WindowRead]:
-        """Return the windows of some bands at all points, without surroundings."""
+        """Return the reads of some bands at all points, without neighbourhoods."""
         return [
             PatchAsk(
                 band=self.bands[name],
@@ -113,7 +113,7 @@ class PointGroups:
 
 
 def _alike(columns: Sequence[Ints]) -> Iterator[tuple[list[int], Ints]]:
-    """Cut rows into those that have the same numbers in all columns; yield the numbers and the rows."""
+    """Yield groups of rows with equal numbers in all columns: the numbers, and the rows."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
         low = int(column.min(initial=0))

@@ -1,7 +1,8 @@
 """What is the value of each band at each point?
 
-The pixel that holds the point, an interpolation between pixels, or the nearest valid pixel. Reads go in stages, each for the rows
-that the one before left open: bands that say what is valid, then the bands wanted, then the surroundings of pixels that are null.
+A value is the pixel that holds the point, an interpolation between pixels, or the nearest valid pixel. Reads go in stages, each
+for the rows that the stage before left open: bands of a ``valid=`` expression, then wanted bands, then neighbourhoods of null
+pixels.
 """
 
 from __future__ import annotations
@@ -31,38 +32,38 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _CHUNK_BYTES = 64_000_000
-"""Surroundings that are looked at together: they are larger than the answer."""
+"""Bytes of neighbourhoods that are searched together; they are larger than the answer."""
 _PIXEL_BYTES = 32
-"""Of one pixel of a patch on its way: value, validity, distance and their intermediate forms."""
+"""Bytes of one pixel of a patch during the search: value, valid mask, distance and intermediate forms."""
 _ADVICE = "raise pr.options(max_answer_bytes=...), or ask for fewer points or a smaller max_distance_pixels at once"
 
 
 @dataclass(slots=True, kw_only=True)
 class PointValues:
-    """One band at all rows."""
+    """Values of one band in all rows."""
 
     values: NDArray[Any]
     valid: NDArray[np.bool_]
     distance: NDArray[np.float32]
-    """In pixels; NaN where there is no value. Empty where nobody asked."""
+    """Distance of the value's pixel in pixels; NaN without a value. Empty when distances were not asked for."""
     around: Patch | None = None
-    """Surroundings of every row, where they were asked for."""
+    """Neighbourhood of every row; None when neighbourhoods were not asked for."""
     has_around: NDArray[np.bool_] | None = None
 
 
 class PointSampler:
-    """Samples one batch of rows.
+    """Sampling of one batch of rows.
 
     Parameters
     ----------
     bands
-        Every band that was asked for or that says what is valid, by name, the rows the same in all.
+        Bands of the question and of a ``valid=`` expression by name, with the same rows.
     sampling
-        How points become values.
+        Method and search for the values of points.
     call
         Options and budget, as the engine takes them.
     valid_mask
-        Says which pixels are valid beside those that are not nodata.
+        Valid mask of a ``valid=`` expression; None without one.
 
     Attributes
     ----------
@@ -96,17 +97,17 @@ class PointSampler:
     def sample(
         self, wanted: Sequence[str], asked: Sequence[str], *, must_count: bool = False
     ) -> dict[str, PointValues]:
-        """Return the values of the bands that were read, the wanted ones among them.
+        """Return the values of all bands that were read: the wanted ones, and maybe more.
 
         Parameters
         ----------
         wanted
             Names of bands whose values are used.
         asked
-            All bands of the question. They are read where the answer depends on them: which pixel is nearest must be valid in
-            all of them, and with `must_count` a row counts when one of them is not null.
+            All bands of the question. They are read when the answer depends on them: the nearest pixel must be valid in all of
+            them, and with `must_count` a row counts when one of them is not null.
         must_count
-            Whether ``counts`` must be right for all bands asked.
+            Whether ``counts`` must be right for all bands of the question.
         """
         answer: dict[str, PointValues] = {}
         first, rest = list(wanted), [name for name in asked if name not in wanted]
@@ -131,7 +132,7 @@ class PointSampler:
         return answer
 
     def _tell_faults(self, names: Sequence[str], rows: Ints) -> None:
-        """Note the reasons of rows whose raster value cannot be read, or raise the first."""
+        """Add the reasons of rows with a faulty raster value, or raise the first fault."""
         for name in dict.fromkeys([*names, *(() if self.valid_mask is None else self.valid_mask.bands)]):
             if faults := self.bands[name].faults:
                 asked = {row: faults[row] for row in np.intersect1d(list(faults), rows).tolist()}
@@ -168,7 +169,7 @@ class PointSampler:
         return result
 
     def _patches(self, groups: Sequence[PointGroup], size: int) -> list[dict[str, Patch]]:
-        """Read the patches of all groups; what the mask refuses is not valid in any band."""
+        """Return the patches of all groups; a pixel that the valid mask rejects is null in every band."""
         if self.valid_mask is None:
             return self._read(groups, size)
         results: list[dict[str, Patch]] = []
@@ -229,7 +230,7 @@ class PointSampler:
         found.values[rows], found.valid[rows] = interpolated(patch.values, patch.valid, row, col, method)
 
     def _look_around(self, group: PointGroup, centres: Mapping[str, Patch], found: Mapping[str, PointValues]) -> None:
-        """Search the surroundings of rows that are still null, and keep them where they were asked for."""
+        """Search the neighbourhoods of rows that are still null, and keep them when they were asked for."""
         sampling, place = self.sampling, group.place
         is_met = {name: self._is_read[name][place.rows] for name in group.names}
         is_null = {name: is_met[name] & ~centres[name].valid[:, 0, 0] for name in group.names}
@@ -300,7 +301,7 @@ class PointSampler:
 
 
 def _chunks(index: Ints, row: Ints, col: Ints, n_pixels: int) -> Iterator[Ints]:
-    """Cut rows into chunks of bounded size, of pixels that lie close together."""
+    """Yield chunks of rows, of bounded size, whose pixels lie close together."""
     per_chunk = max(1, _CHUNK_BYTES // (n_pixels * _PIXEL_BYTES))
     if len(index) > per_chunk:
         index = index[np.lexsort((col // 512, row // 512))]

@@ -1,7 +1,6 @@
 """How do flat pixel arrays become Polars columns?
 
-Values are handed over without a copy wherever Polars allows it: NumPy arrays where no value is null, Arrow buffers
-otherwise.
+Values are passed without a copy where Polars allows it: as NumPy arrays when no value is null, else as Arrow buffers.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def scalar_series(name: str, values: NDArray[Any], is_valid: NDArray[np.bool_] | None) -> pl.Series:
-    """Return one value per row, null where it is not valid."""
+    """Return a column of one value per row; null where the value is not valid."""
     series = pl.Series(name, values)
     if is_valid is None or is_valid.all():
         return series
@@ -32,7 +31,7 @@ def row_index(rows: NDArray[np.int64]) -> pl.Series:
 
 
 def gathered(series: pl.Series, index: pl.Series) -> pl.Series:
-    """Return the values at the rows of `index`; null where that is null."""
+    """Return the values at the rows of `index`; null where `index` is null."""
     if not len(series):
         return pl.Series([None], dtype=series.dtype).new_from_index(0, len(index))
     # Gathering goes through a column name, and a name may look like a pattern.
@@ -52,15 +51,15 @@ def array_series(
     Parameters
     ----------
     name
-        Of the column.
+        Name of the column.
     values
-        Flat, row after row.
+        Flat values, row after row.
     shape
-        Of each value.
+        Shape of each row's array.
     is_valid
-        Flat; a pixel that is not valid becomes a null element. None: all are.
+        Flat valid mask; a pixel that is not valid becomes a null element. None: all pixels are valid.
     is_null
-        Per row; the whole value is null.
+        Rows whose whole value is null.
     """
     has_nulls = is_null is not None and bool(is_null.any())
     n_values = int(np.prod(shape))
@@ -83,7 +82,7 @@ def list_series(
     *,
     is_valid: NDArray[np.bool_] | None = None,
 ) -> pl.Series:
-    """Return the run ``offset[i]:offset[i + 1]`` of the flat values as the list of row i."""
+    """Return a List column; row i has the run ``offset[i]:offset[i + 1]`` of the flat values."""
     import pyarrow as pa
 
     return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), _elements(values, is_valid)))
@@ -126,11 +125,11 @@ def window_struct(
 
 
 GRID_OUTPUTS = {"transform": pl.Array(pl.Float64(), 6), "raster_crs": pl.String()}
-"""Columns that tell the grid of arrays; a window Struct tells its own."""
+"""Columns with the grid of arrays; a window Struct has its own grid in its fields."""
 
 
 def window_struct_fields(pixel_dtype: Any) -> dict[str, Any]:
-    """Name the fields of `window_struct` with their dtypes, around any (lazy) pixel dtype."""
+    """Return the fields of `window_struct` with their dtypes, for any (lazy) pixel dtype."""
     return {
         "pixels": pixel_dtype,
         "height": pl.UInt32(),

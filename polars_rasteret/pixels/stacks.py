@@ -1,4 +1,4 @@
-"""Which dtype holds the pixels of several bands that come as one array?"""
+"""Which dtype has an array that stacks the pixels of several bands?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 STACK = "pixels"
-"""Column of all bands of a row."""
+"""Name of the column with all bands of a row."""
 
 
 def stack_dtype(
@@ -27,14 +27,14 @@ def stack_dtype(
     Parameters
     ----------
     bands
-        Band to the dtype of its values.
+        Name of each band to the dtype of its values.
     what, instead
-        For the message: the argument that asks for one dtype, and the way without it.
+        Words for the message: the argument that needs one dtype, and what to do without it.
 
     Raises
     ------
     UsageError
-        When there is none.
+        When no dtype holds all values.
     """
     dtype = lossless_supertype(bands.values())
     if dtype is None:

@@ -1,7 +1,7 @@
-"""Which pixels does the caller's own expression call valid?
+"""Which pixels are valid by the caller's ``valid=`` expression?
 
-The expression sees raw pixel values under their bands' names, and columns of the record and of the caller; where it is false or
-null, the pixel counts as nodata in every band.
+The expression uses raw pixel values by the names of bands, and columns of the record and of the caller. Where it is false or
+null, the pixel is null in every band.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ CONTEXT = "\0context "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidExpr:
-    """A ``valid=`` expression and where its names come from."""
+    """A ``valid=`` expression, and the bands and columns that it names."""
 
     expr: pl.Expr
     bands: tuple[str, ...]
     targets: tuple[str, ...]
-    """Columns of the caller."""
+    """Columns of the caller's frame."""
     records: Mapping[str, str]
-    """Name in the expression to column of the collection."""
+    """Name in the expression to the column of the collection."""
 
 
 class ValidMask:
-    """A `ValidExpr` together with the rows that it is asked about."""
+    """A `ValidExpr` with the columns of the rows on which it is evaluated."""
 
     def __init__(self, valid: ValidExpr, context: pl.DataFrame) -> None:
         self.bands = valid.bands
@@ -54,9 +54,9 @@ class ValidMask:
         rows
             Rows of the batch, one per patch.
         patches
-            Of the bands that the expression names.
+            Patches of the bands that the expression names.
         size
-            Of the patches.
+            Pixels per side of the patches.
         """
         bands = {name: (patches[name].values.reshape(-1), patches[name].valid.reshape(-1)) for name in self.bands}
         return self.of_pixels(np.repeat(rows, size * size), bands).reshape(-1, size, size)
@@ -71,7 +71,7 @@ class ValidMask:
         rows
             Row of the batch of each pixel.
         bands
-            Values and validity of each pixel, of the bands that the expression names.
+            Values and valid mask of all pixels, for each band that the expression names.
         """
         frame = self._context[rows].with_columns([scalar_series(name, *bands[name]) for name in self.bands])
         result = frame.lazy().select(self._expr.alias("valid")).collect()["valid"].fill_null(value=False)

@@ -1,6 +1,6 @@
-"""Which pixels of windows may count, and which windows count as an answer?
+"""Which pixels of windows does a ``valid=`` expression accept, and how many are valid in each row?
 
-The caller's expression is asked pixel by pixel, on the grid that all bands of a row share. Nothing is read here.
+The expression is evaluated pixel by pixel, on the grid that all bands of a row share. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class PixelRows:
     """Pixels of all rows, one row after another."""
 
     size: Ints
-    """Of each row."""
+    """Number of pixels of each row."""
 
     def row_of_pixel(self) -> Ints:
         """Return the row of each pixel."""
         return np.repeat(np.arange(len(self.size)), self.size)
 
     def has_pixels(self, band: BandAnswer) -> Booleans:
-        """Return for each pixel whether the arrays of a band have a place for it."""
+        """Return for each pixel whether it is in the arrays of a band."""
         return np.repeat(np.diff(band.answer.offset) > 0, self.size)
 
     def valid_of(self, band: BandAnswer, stride: int | None) -> Booleans:
-        """Return which pixels of a band are valid; those it did not read are not."""
+        """Return which pixels of a band are valid; pixels that were not read are not valid."""
         valid = np.zeros(int(self.size.sum()), np.bool_)
         valid[self.has_pixels(band)] = _validity(band, stride).reshape(-1)
         return valid & np.repeat(band.is_read, self.size)
@@ -48,23 +48,23 @@ class PixelRows:
         return self.count(pixels) > 0
 
     def count(self, pixels: Booleans) -> Ints:
-        """Count the true pixels of each row."""
+        """Return the number of true pixels of each row."""
         return np.bincount(self.row_of_pixel()[pixels], minlength=len(self.size)).astype(np.int64)
 
 
 def accepted_pixels(
     valid_mask: ValidMask, rows: PixelRows, answers: Sequence[BandAnswer], stride: int | None
 ) -> Booleans:
-    """Ask the mask about every pixel.
+    """Return which pixels the valid mask accepts.
 
     Parameters
     ----------
     valid_mask
-        Knows the rows.
+        Valid mask of the batch.
     rows
-        The pixels of the grids that the bands share.
+        Pixels of the grids that the bands share.
     answers
-        Of the bands that the expression names.
+        Answers of the bands that the expression names.
     stride
         As in `refuse_pixels`.
     """
@@ -78,21 +78,22 @@ def accepted_pixels(
 
 
 def refuse_pixels(band: BandAnswer, rows: PixelRows, accepted: Booleans, stride: int | None) -> None:
-    """Make invalid what was not accepted, in place.
+    """Set pixels that were not accepted to not valid, in place.
 
     Parameters
     ----------
     band, rows, accepted
-        The answer of a band, the pixels of the grids, and which of them may count.
+        Answer of a band, the pixels of the grids, and which of them are accepted.
     stride
-        From one row to the next in the arrays of the answer, where all have the same size; None: they lie side by side.
+        Pixels from one row to the next in the arrays of the answer, when all rows have the same size; None: rows lie side by
+        side.
     """
     valid = _validity(band, stride)
     np.logical_and(valid, accepted[rows.has_pixels(band)].reshape(valid.shape), out=valid)
 
 
 def _validity(band: BandAnswer, stride: int | None) -> Booleans:
-    """Return the validity of a band's pixels, a view: in a stack they lie between those of other bands."""
+    """Return the valid mask of a band's pixels, as a view: in a stack, pixels of other bands lie between them."""
     answer = band.answer
     assert answer.valid is not None
     if stride is None:
