@@ -1,4 +1,4 @@
-"""What does ``sample_points`` give for its rows? A value of each band, perhaps its distance and its surroundings."""
+"""Which columns does ``sample_points`` return? The value of each band, and if asked for its distance and neighbourhood."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointProduct:
-    """One value per band, perhaps its distance and its neighbourhood."""
+    """Product of `sample_points`: one value per band, and if asked for its distance and neighbourhood."""
 
     bands: Mapping[str, pl.DataType] = field(default_factory=dict)
-    """Empty in an expression until a batch names them."""
+    """Bands with their dtypes; in an expression they are empty until a batch arrives."""
     unscale: frozenset[str] = frozenset()
     sampling: Sampling
     as_points: bool = True
@@ -45,7 +45,7 @@ class PointProduct:
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
-        """Per band its value, ``{band}_distance`` and ``{band}_neighbourhood``."""
+        """Columns of each band: its value, and if asked for ``{band}_distance`` and ``{band}_neighbourhood``."""
         sampling = self.sampling
         outputs: dict[str, pl.DataType] = {band: self._value_dtype(band) for band in self.bands}
         if sampling.max_distance:
@@ -57,7 +57,7 @@ class PointProduct:
 
     @property
     def costs_vary(self) -> bool:
-        """Whether surroundings are read only where a pixel is null."""
+        """Whether neighbourhoods are read only where a pixel is null."""
         return self.sampling.costs_vary
 
     def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
@@ -69,7 +69,7 @@ class PointProduct:
     def row_bytes(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
     ) -> NDArray[np.int64]:
-        """Return the bytes of each row: a value and its validity per band, and of each pixel of its neighbourhood."""
+        """Return the bytes of each row: per band a value, its valid flag, and those of each pixel of its neighbourhood."""
         del mask_bands  # chunks bound the pixels of a mask
         n_bytes = 0
         n_around = 0 if self.sampling.neighbourhood == "off" else self.sampling.size**2
@@ -81,7 +81,7 @@ class PointProduct:
     def certain_reads(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
     ) -> list[WindowRead]:
-        """Return pixels without their surroundings, or the pixels that say which are valid."""
+        """Return the reads of pixels without neighbourhoods; with a ``valid=`` expression only those of its bands."""
         names = list(mask_bands) or self._chosen(wanted) or list(self.bands)[:1]
         return PointGroups(self._asked(bands, mask_bands), self.sampling).reads(names)
 
@@ -120,7 +120,7 @@ class PointProduct:
         return pl.Float64() if is_float else pixel_dtype(self.bands[band])
 
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
-        """Return the bands that the columns wanted are made of."""
+        """Return the bands that the wanted columns need."""
         return [
             band for band in self.bands if not wanted.isdisjoint({band, f"{band}_distance", f"{band}_neighbourhood"})
         ]

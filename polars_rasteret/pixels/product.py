@@ -1,8 +1,7 @@
-"""What does a read give for a batch of rows, whoever asks for it?
+"""Which pixels are read for a row, and which columns do they become?
 
-A product says which pixels a row asks for and which columns they become: values at points, windows, or the raster values
-themselves. Verbs and expressions read the same products. Who asks (pairs, predicates,
-forms of an expression) must not be put here.
+A *product* answers both: values at points, windows, or the raster values themselves. Verbs and expressions read the same
+products. Pairs, predicates and forms of expressions do not belong here.
 """
 
 from __future__ import annotations
@@ -30,33 +29,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Columns that a product gave for a batch of rows."""
+    """Columns of a product for a batch of rows."""
 
     columns: dict[str, pl.Series]
-    """By the names of `Product.outputs`."""
+    """Columns by the names in `Product.outputs`."""
     errors: dict[int, str] = field(default_factory=dict)
     """Reasons of failed rows (``on_error="null"``)."""
     counts: NDArray[np.bool_] | None = None
-    """Rows that have a pixel which is not null; None where nobody asked."""
+    """Whether each row has a pixel that is not null; None when this was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadCall:
-    """What the reads of one batch hand on to the engine."""
+    """Options, budget and advice that the reads of one batch pass to the engine."""
 
     options: ReadOptions
     advice: str
-    """The next step for the caller when the answer would be too large."""
+    """Next step for the message when the answer would be too large."""
     spending: Spending | None = None
-    """What several batches may fetch together."""
+    """Budget that several batches share."""
 
 
 class Product(Protocol):
-    """A recipe from windows of pixels to columns; a small, picklable value of names, dtypes and options."""
+    """Recipe for columns from windows of pixels: a small, picklable value of names, dtypes and options."""
 
     @property
     def bands(self) -> Mapping[str, pl.DataType]:
-        """Raster columns that were asked for, with their dtypes; a ``valid=`` expression may read others beside them."""
+        """Raster columns of the question, with their dtypes. A ``valid=`` expression may read other raster columns, too."""
         ...
 
     @property
@@ -71,35 +70,35 @@ class Product(Protocol):
 
     @property
     def as_points(self) -> bool | None:
-        """Whether every target must be a point; None: targets are taken as points where all of them are."""
+        """Whether every target must be a point; None: targets are points when all of them are."""
         ...
 
     @property
     def costs_vary(self) -> bool:
-        """Whether pixel values decide what is read, so that `certain_reads` are only a part."""
+        """Whether pixel values decide what is read, so that `certain_reads` are only a part of all reads."""
         ...
 
     def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
-        """Return the window that each row asks of a band.
+        """Return the window of each row in a band.
 
         Parameters
         ----------
         grids
-            Grid of each row; no grid meets nothing.
+            Grid of each row; a row without a grid meets nothing.
         targets, target
-            Points or areas, and the one that each row is about.
+            Points or areas, and the index of each row's target.
         """
         ...
 
     def row_bytes(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
     ) -> NDArray[np.int64]:
-        """Return the bytes of each row's answer, with what is in memory while it is made.
+        """Return the bytes of each row's answer, with the memory that making the answer takes.
 
         Parameters
         ----------
         bands
-            Every band of the query, by name; rows are the same in all.
+            All bands of the query by name, with the same rows.
         wanted
             Columns of the answer that are used.
         mask_bands
@@ -110,7 +109,7 @@ class Product(Protocol):
     def certain_reads(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
     ) -> list[WindowRead]:
-        """Return the windows that `read` will surely ask for, whatever the pixels are; parameters as in `row_bytes`."""
+        """Return the reads that `read` makes whatever the pixels are; parameters as in `row_bytes`."""
         ...
 
     def read(
@@ -131,8 +130,8 @@ class Product(Protocol):
         call
             Options, budget and advice of these reads.
         valid_mask
-            Says which pixels count beside those that are not nodata.
+            Valid mask of a ``valid=`` expression; None without one.
         must_count
-            Whether ``counts`` is needed; all bands asked for are then read where a row's count depends on them.
+            Whether ``counts`` is needed. All bands of the question are then read where ``counts`` depends on them.
         """
         ...

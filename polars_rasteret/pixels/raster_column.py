@@ -1,7 +1,7 @@
-"""Which distinct pixels do the rows of a raster column refer to?
+"""Which distinct references do the rows of a raster column have?
 
-Thousands of rows share a few references. A column is cut into the distinct references (unpacked once per process) and
-the index of each row's reference, all in NumPy, so that nothing after this needs Polars.
+Thousands of rows share a few references. A column becomes its distinct references, unpacked once per process, and the index of
+each row's reference. Both are NumPy, so no later step needs Polars.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterColumn:
-    """One raster column, by distinct references."""
+    """One raster column as distinct references."""
 
     name: str
     dtype: np.dtype[np.generic]
@@ -43,12 +43,12 @@ class RasterColumn:
     series: pl.Series
     """The column itself."""
     faults: Mapping[int, RasteretError] = field(default_factory=dict)
-    """Of references that must not be read: what is wrong with them."""
+    """Faults of references that must not be read, by index of the reference."""
     unplaced: frozenset[int] = frozenset()
-    """Of the faulty references, those that have no place for the targets of the question."""
+    """Indices of faulty references in which the targets of the question cannot be placed."""
 
     def grids_of(self, reference_id: NDArray[np.int64]) -> PixelGrids:
-        """Return the grid of each row; no grid without a raster, and where nobody can say where the raster lies."""
+        """Return the grid of each row; no grid without a raster, and for a raster without a place."""
         if self.unplaced:
             reference_id = np.where(self.is_unplaced(reference_id), -1, reference_id)
         return self.grids.taken(reference_id)
@@ -61,13 +61,13 @@ class RasterColumn:
         return scale, offset
 
     def is_unplaced(self, reference_id: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which rows have a raster of which nobody can say where it lies."""
+        """Return which rows have a raster without a place."""
         return np.isin(reference_id, list(self.unplaced))
 
     def readable(
         self, reference_id: NDArray[np.int64], windows: Windows
     ) -> tuple[NDArray[np.int64], dict[int, RasteretError]]:
-        """Return the reference of each row that may be read, and the faults of rows that ask for a faulty one."""
+        """Return the reference of each row (-1 for a faulty one), and the faults of rows with a faulty reference."""
         if not self.faults:
             return reference_id, {}
         is_faulty = np.isin(reference_id, list(self.faults))
@@ -82,21 +82,21 @@ def raster_columns_of(columns: Iterable[pl.Series], *, targets_in: str | None = 
 
 
 def raster_column(series: pl.Series, *, targets_in: str | None = None, table: GridTable | None = None) -> RasterColumn:
-    """Cut a raster column into distinct references.
+    """Return a raster column as distinct references.
 
     Parameters
     ----------
     series
-        The column.
+        Raster column.
     targets_in
-        CRS of the coordinates that will be looked for in the rasters (it may be ``"native"``); None: none will be.
+        CRS, or ``"native"``, of the coordinates that will be placed in the rasters; None: no coordinates.
     table
-        Of the question's grids; None: a new one.
+        Table of the question's grids; None: a new table.
 
     Raises
     ------
     UsageError
-        When it is not a raster column. A value that cannot be read is a fault of its reference.
+        When `series` is not a raster column. A value that cannot be read is a fault of its reference.
     """
     name = series.name
     check_fields(name, series.dtype)
@@ -145,7 +145,7 @@ def raster_column(series: pl.Series, *, targets_in: str | None = None, table: Gr
 
 
 def _plain(field: pl.Series) -> pl.Series:
-    """Return a field in the dtype that its values are checked in; what does not fit is null, or NaN in a transform."""
+    """Return a field in the dtype in which its values are checked; a value that does not fit is null, or NaN in a transform."""
     if field.name == "crs" and field.dtype == pl.Null:
         return field.cast(pl.String)
     if field.name != "transform" or field.dtype == pl.Array(pl.Float64, 6):

@@ -1,4 +1,4 @@
-"""What does ``pair`` give for its rows? The raster values themselves, of which no pixel is read."""
+"""Which columns does ``pair`` return for its rows? The raster values themselves; no pixel is read."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.reading import BandRows
 
 _VALUE_BYTES = 125
-"""References are views, whatever the size of their tile tables."""
+"""Bytes of one raster value in an answer. Tile tables are Arrow views, so their size does not matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterReferences:
-    """The raster value of each band."""
+    """Product of `pair`: the raster value of each band."""
 
     bands: Mapping[str, pl.DataType]
     as_points: bool = False
-    """Areas count by their outline, and a point is the smallest area."""
+    """False: areas are placed by their outline, and a point is the smallest area."""
     costs_vary: bool = False
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
-        """The raster columns."""
+        """Raster columns of the answer, with their dtypes."""
         return self.bands
 
     @property
     def free_outputs(self) -> frozenset[str]:
-        """All columns: a reference is not a pixel."""
+        """All columns: a reference costs no request."""
         return frozenset(self.bands)
 
     def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
-        """Return the windows that say which targets meet their images."""
+        """Return windows that only show which targets meet their images."""
         if isinstance(targets, Points):
             return windows_of_points(grids, targets, target)
         return windows_of_areas(grids, targets, target)
@@ -60,15 +60,15 @@ class RasterReferences:
     def row_bytes(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], *_: Any, **__: Any
     ) -> NDArray[np.int64]:
-        """Return the bytes of each row: the same for all."""
+        """Return the bytes of each row, equal for all rows."""
         return np.full(n_rows_of(bands), _VALUE_BYTES * len(wanted), np.int64)
 
     def certain_reads(self, *_: Any, **__: Any) -> list[WindowRead]:
-        """Return nothing: references cost nothing."""
+        """Return no reads: references cost no request."""
         return []
 
     def read(self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], call: ReadCall, **_: Any) -> Answer:
-        """Return the raster values; with ``on_error="null"`` faulty ones too, which fail where they are read."""
+        """Return the raster values; with ``on_error="null"`` faulty values, too, which fail when they are read."""
         chosen = [bands[name] for name in self.bands if name in wanted]
         if call.options.on_error == "raise":
             faults_of(chosen, call.options)

@@ -1,4 +1,4 @@
-"""By which method is each band resampled: which words say so, and which are refused?"""
+"""Which method resamples each band, and which methods are refused?"""
 
 from __future__ import annotations
 

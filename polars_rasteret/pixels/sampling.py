@@ -1,4 +1,4 @@
-"""How do points become values: which words say so, and which of them go together?"""
+"""Which arguments choose the value of a point, and which of them can be combined?"""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from polars_rasteret.arguments import check_choice
 from polars_rasteret.errors import UsageError
 
 _MAX_DISTANCE = 1000
-"""Pixels; beyond, the surroundings of one point are larger than an answer should be."""
+"""Pixels; with more, the neighbourhood of one point is larger than an answer should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How points become values."""
+    """Method and search distance for the values of points."""
 
     method: Literal["nearest", "bilinear", "cubic"] = "nearest"
     max_distance: int = 0
@@ -26,17 +26,17 @@ class Sampling:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a point is one pixel and nothing else."""
+        """Whether only the pixel that holds the point is read."""
         return self.method == "nearest" and not self.max_distance and self.neighbourhood == "off"
 
     @property
     def costs_vary(self) -> bool:
-        """Whether surroundings are read only where a pixel is null."""
+        """Whether neighbourhoods are read only where a pixel is null."""
         return bool(self.max_distance) or self.neighbourhood == "if_center_nodata"
 
     @property
     def size(self) -> int:
-        """Pixels per side of the surroundings."""
+        """Pixels per side of the neighbourhood."""
         return 2 * self.max_distance + 1
 
 
@@ -49,12 +49,12 @@ def checked_sampling(
     return_neighbourhood: Any = "off",
     grid: str = "finest",
 ) -> Sampling:
-    """Return how points become values, from the words of a caller.
+    """Return the checked sampling of a caller's arguments.
 
     Raises
     ------
     UsageError
-        For unknown words, a distance that is no whole number, and a search around interpolated points.
+        For unknown values, a distance that is no whole number, and a search around interpolated points.
     """
     check_choice(what, "method", method, ("nearest", "bilinear", "cubic"))
     check_choice(what, "return_neighbourhood", return_neighbourhood, ("off", "always", "if_center_nodata"))

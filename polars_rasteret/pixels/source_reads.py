@@ -1,4 +1,4 @@
-"""Which windows does the engine read for bands that come onto other grids, and how do they lie on the answers?
+"""Which windows does the engine read for bands that are resampled, and where are their pixels in the answers?
 
 One window per row, or one per copy of the image where an answer runs over the antimeridian. Nothing is read or resampled here.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def source_reads(bands: Sequence[AlignedBand], *, want_valid: bool) -> list[WindowRead]:
-    """Return everything that is read for some bands, as the engine takes it; for costs."""
+    """Return all reads of some bands, as the engine takes them; for computing their cost."""
     reads = []
     for band in bands:
         every, is_valid_wanted = slice(None), want_valid or band.method != "nearest"
@@ -38,18 +38,18 @@ def source_reads(bands: Sequence[AlignedBand], *, want_valid: bool) -> list[Wind
 
 
 def source_read(band: AlignedBand, part: slice, which: NDArray[np.bool_], *, want_valid: bool) -> WindowRead:
-    """Return what the engine is to read of a band.
+    """Return the read of a band in a run of rows, as the engine takes it.
 
     Parameters
     ----------
     band
-        The band.
+        Band with the windows to read.
     part
         Run of rows.
     which
-        Rows of the batch that are read; others of the run have a window without pixels.
+        Rows of the batch that are read; other rows of the run get a window without pixels.
     want_valid
-        Whether the validity of every pixel is needed.
+        Whether a valid mask is needed.
     """
     sources, column = band.sources, band.rows.column
     which = which[part]
@@ -72,7 +72,7 @@ def source_read(band: AlignedBand, part: slice, which: NDArray[np.bool_], *, wan
 
 
 def copy_reads(band: AlignedBand, part: slice, *, want_valid: bool) -> Iterator[tuple[int, WindowRead]]:
-    """Return the number of each copy of the images that answers reach, with what is read of the copy; of a run of rows."""
+    """Yield the number of each copy of the images that answers of a run of rows reach, and the read of that copy."""
     sources = band.sources
     again = np.flatnonzero(sources.is_read & (sources.copy_step > 0))
     again = again[(again >= (part.start or 0)) & (again < (len(sources.is_read) if part.stop is None else part.stop))]
@@ -93,14 +93,14 @@ def copy_reads(band: AlignedBand, part: slice, *, want_valid: bool) -> Iterator[
 def source_batches(
     bands: Sequence[AlignedBand], *, want_valid: bool, max_bytes: int
 ) -> Iterator[tuple[slice, Sequence[int]]]:
-    """Return runs of rows with the bands that are read together, so that a batch stays within an allowance.
+    """Yield runs of rows with the bands that are read together, so that each read stays within the bytes allowed.
 
     A row that is too large by itself is read band by band.
 
     Raises
     ------
     UsageError
-        When one band of one row is larger than the allowance.
+        When one band of one row is larger than allowed.
     """
     sizes = []
     for band in bands:
@@ -130,7 +130,7 @@ def _refuse_source(band: AlignedBand, row: int, n_bytes: int, max_bytes: int) ->
 
 
 def axes_of(band: AlignedBand, row: int) -> tuple[Axis, Axis]:
-    """Return how the rows and the columns of an answer lie on the image that it is read from, or on its copies."""
+    """Return the axes of an answer's rows and columns on the image that is read, or along its copies."""
     first_row, row_step, first_col, col_step = band.sources.axes[row].tolist()
     height, width = band.sources.level_size[row].tolist()
     if (copies := world_copies_of(band, row)) is not None:
@@ -142,7 +142,7 @@ def axes_of(band: AlignedBand, row: int) -> tuple[Axis, Axis]:
 
 
 def world_copies_of(band: AlignedBand, row: int) -> WorldCopies | None:
-    """Return how copies of the image follow each other; None where the answer of a row is made of one copy."""
+    """Return the copies of the image that a row's answer needs; None when it needs one copy only."""
     step = int(band.sources.copy_step[row])
     return WorldCopies(step, int(band.sources.level_size[row, 1])) if step else None
 
@@ -160,7 +160,7 @@ def read_pixels(read: WindowRead, answer: WindowAnswer, window: int) -> Source:
 
 
 def joined_copies(band: AlignedBand, row: int, parts: Sequence[tuple[int, Source]]) -> Source:
-    """Return the pixels that the answer of a row is made of, from the number and the pixels of each copy."""
+    """Return the source pixels of a row's answer, joined from the number and the pixels of each copy."""
     copies, first = world_copies_of(band, row), int(band.sources.col_start[row])
     assert copies is not None
     return join_copies(parts, (first, first + int(band.sources.width[row])), copies)

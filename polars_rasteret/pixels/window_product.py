@@ -1,4 +1,4 @@
-"""What does ``read_windows`` give for its rows? A window of each band, or one stack of all bands."""
+"""Which columns does ``read_windows`` return for its rows? A window of each band, or one stack of all bands."""
 
 from __future__ import annotations
 
@@ -45,34 +45,34 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.valid_mask import ValidMask
 
 _ROW_BYTES = 128
-"""Of a row without its pixels."""
+"""Bytes of a row without its pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowProduct:
-    """One window per band, or one stack of all bands."""
+    """Product of `read_windows`: one window per band, or one stack of all bands."""
 
     bands: Mapping[str, pl.DataType] = field(default_factory=dict)
-    """Empty in an expression until a batch names them."""
+    """Bands with their dtypes; in an expression they are empty until a batch arrives."""
     unscale: frozenset[str] = frozenset()
     window: WindowOptions
     stack: bool = False
     masked: bool | str = False
-    """True: null pixels are null elements; ``"column"``: columns of their own say which pixels are valid."""
+    """True: null pixels are null elements; ``"column"``: the valid mask of each band is a column of its own."""
     min_valid_fraction: float | None = None
     clips_points: bool = True
-    """Whether a window around a point is read only where the image holds the point; False: wherever any of its pixels lies in
-    the image."""
+    """Whether a window around a point is read only when the image holds the point. False: when the image holds any pixel of the
+    window."""
     costs_vary: bool = False
 
     @property
     def as_points(self) -> bool | None:
-        """A point has a window where there is a shape; else it is the smallest area."""
+        """None with a shape, so that points get windows; else False: a point is the smallest area."""
         return False if self.window.shape is None else None
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
-        """Arrays with ``transform`` and ``raster_crs``, or Structs that hold these themselves."""
+        """Columns of the answer: arrays with ``transform`` and ``raster_crs``, or Structs that hold both."""
         shape = self.window.shape
         outputs: dict[str, pl.DataType] = {}
         if self.stack:
@@ -90,7 +90,7 @@ class WindowProduct:
 
     @property
     def free_outputs(self) -> frozenset[str]:
-        """Columns that tell the grid."""
+        """Columns of the grid, which cost no request."""
         return frozenset(GRID_OUTPUTS)
 
     def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
@@ -108,7 +108,7 @@ class WindowProduct:
     def row_bytes(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
     ) -> NDArray[np.int64]:
-        """Return the bytes of each row's windows, their validity, and the pixels that they are resampled from."""
+        """Return the bytes of each row's windows, their valid masks, and the source pixels of resampled windows."""
         chosen = self._chosen(wanted)
         pixel_bytes = {
             name: (8 if name in self.unscale else bands[name].column.dtype.itemsize + bool(mask_bands))
@@ -121,7 +121,7 @@ class WindowProduct:
     def certain_reads(
         self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
     ) -> list[WindowRead]:
-        """Return the windows of the bands wanted, or of those that say which pixels are valid."""
+        """Return the reads of the wanted bands; with a ``valid=`` expression only those of its bands."""
         reads = self._reads(bands)
         return reads.certain_reads(self._chosen(wanted), want_valid=bool(self.masked), mask_bands=mask_bands)
 
@@ -134,7 +134,7 @@ class WindowProduct:
         valid_mask: ValidMask | None = None,
         must_count: bool = False,
     ) -> Answer:
-        """Return the windows of the bands wanted."""
+        """Return the windows of the wanted bands."""
         chosen, reads = self._chosen(wanted), self._reads(bands)
         answer = Answer(columns={})
         if valid_mask is not None or must_count:
@@ -178,7 +178,7 @@ class WindowProduct:
         )
 
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
-        """Return the bands that the columns wanted are made of."""
+        """Return the bands that the wanted columns need."""
         return [
             band
             for band in self.bands

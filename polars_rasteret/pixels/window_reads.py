@@ -1,6 +1,6 @@
-"""How are the windows of several bands read together: as they are, or brought onto one grid?
+"""How are the windows of several bands read together, unresampled or on one grid?
 
-Bands of a batch share their rows. Columns and their names must not be put here.
+All bands of a batch have the same rows. Columns of the answer do not belong here.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.reading import BandAnswer, BandRows
 
 _MOST_PIXELS = 2**36
-"""Of an absurd window, which is refused when it is read; sums of many must not overflow before."""
+"""Pixels that a window counts as at most. A larger one is refused when it is read; sums of many must not overflow before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowOptions:
-    """Which pixels make up a window."""
+    """Size, grid and coverage of windows."""
 
     shape: tuple[int, int] | None = None
     """``(height, width)`` of every window; None: each has its own size."""
     resolution: tuple[float, float] | None = None
     """Size of a pixel in units of the CRS, ``(x, y)``."""
     grid: str | None
-    """The grid that all bands of a row share, as in `grids.choosing`; None: each band keeps its own."""
+    """Grid that all bands of a row share, as in `grids.choosing`; None: each band keeps its own grid."""
     resampling: str | Mapping[str, str] = "nearest"
     coverage: str | None = None
     """Which pixels an area covers, as in `pixels.covered`; None: all pixels of its window."""
@@ -55,19 +55,19 @@ class WindowOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowReads:
-    """The windows of one batch of rows."""
+    """Windows of one batch of rows."""
 
     bands: Mapping[str, BandRows]
-    """Bands asked for and bands of a ``valid=`` expression, by name."""
+    """Bands of the question and of a ``valid=`` expression, by name."""
     asked: Sequence[str]
-    """Bands asked for. They choose the grid of a row, so that it does not depend on what is selected."""
+    """Bands of the question. All of them decide the grid of a row, so the grid does not depend on the selected columns."""
     window: WindowOptions
     stack_dtype: np.dtype[np.generic] | None = None
-    """Of bands that lie side by side in one array; None: each band has an array of its own."""
+    """Dtype of the array in which all bands lie side by side; None: each band has an array of its own."""
 
     @property
     def n_rows(self) -> int:
-        """Rows of the batch."""
+        """Number of rows of the batch."""
         return n_rows_of(self.bands)
 
     def taken(self, rows: NDArray[np.int64]) -> WindowReads:
@@ -75,7 +75,7 @@ class WindowReads:
         return self if len(rows) == self.n_rows else replace(self, bands=taken_bands(self.bands, rows))
 
     def of_mask(self) -> WindowReads:
-        """Return the same windows for a mask, which sees raw values: no fill, and an array for each band."""
+        """Return these windows for a valid mask, which needs raw values: without fill, with an array for each band."""
         return replace(self, stack_dtype=None, window=replace(self.window, fill_value=None))
 
     def stride(self, names: Sequence[str]) -> int | None:
@@ -92,12 +92,12 @@ class WindowReads:
         return answer_grids(self._together(mask_bands), window.grid, shape=window.shape, resolution=window.resolution)
 
     def onto_grids(self, names: Iterable[str], mask_bands: Iterable[str] = ()) -> list[AlignedBand]:
-        """Return what some bands read to come onto the grid that all bands asked for, and those of a mask, share."""
+        """Return some bands aligned on the grid that all bands of the question, and those of a mask, share."""
         chosen = set(names)
         return [one for one in self._lined_up(self._together(mask_bands)) if one.rows.column.name in chosen]
 
     def resampled(self, names: Iterable[str]) -> list[AlignedBand] | None:
-        """Return what some bands read to come onto their grids; None where windows are given as they are."""
+        """Return some bands aligned on the grids of their answers; None when no window is resampled."""
         window, every = self.window, self._together(())
         # Bands that keep their own grids need others for the same reason, if at all.
         first = every if window.grid is not None else every[:1]
@@ -127,14 +127,14 @@ class WindowReads:
         return read_onto_grids(onto, call.options, **how)  # type: ignore[arg-type]
 
     def blank_uncovered(self, answers: Sequence[BandAnswer], names: Sequence[str], call: ReadCall) -> dict[int, int]:
-        """Blank pixels that areas do not cover, in place; return how many they cover in rows where that is not all."""
+        """Blank pixels that areas do not cover, in place; return the number of covered pixels of rows where some are not."""
         window = self.window
         if window.coverage is None or call.options.dry_run is not None or not answers:
             return {}
         return blank_uncovered(answers, window.coverage, window.fill_value, pixels_per_row=self.stride(names))
 
     def certain_reads(self, names: Sequence[str], *, want_valid: bool, mask_bands: Sequence[str]) -> list[WindowRead]:
-        """Return the windows that are read of some bands, or of the bands of a mask, which decide what else is read."""
+        """Return the reads of some bands; with a mask only those of the mask's bands, which decide what else is read."""
         if mask_bands:
             return source_reads(self.onto_grids(mask_bands, mask_bands), want_valid=True)
         if names and (onto := self.resampled(names)) is not None:
@@ -144,14 +144,14 @@ class WindowReads:
     def row_bytes(
         self, names: Sequence[str], *, pixel_bytes: Mapping[str, int], mask_bands: Sequence[str]
     ) -> NDArray[np.int64]:
-        """Return the bytes of each row's windows, and of the pixels that these are resampled from.
+        """Return the bytes of each row's windows, and of the source pixels of resampled windows.
 
         Parameters
         ----------
         names, mask_bands
-            Bands that are read: those asked for, and those of a mask.
+            Bands that are read for the answer, and for a mask.
         pixel_bytes
-            Of each band in the answer.
+            Bytes of a pixel of each band in the answer.
         """
         size = np.zeros(self.n_rows, np.int64)
         every = [*names, *mask_bands]
