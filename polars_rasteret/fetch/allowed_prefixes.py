@@ -94,7 +94,7 @@ def places_of(href: str) -> list[Place]:
 @lru_cache(maxsize=4_096)
 def _url_places(scheme: str, host: str, path: str) -> list[Place]:
     if scheme.lower() in _PORTS:
-        # The client takes the steps out; whoever writes them may have another client in mind.
+        # The client resolves ``..``; the writer of such an href may count on a client that does not.
         is_plain = _segments(re.split("[?#]", path, maxsplit=1)[0], is_encoded=True) is not None
         return _web_places(f"{scheme}://{host}{path}") if is_plain else []
     segments = _segments(path, is_encoded=False)
@@ -121,7 +121,7 @@ def _local_places(href: str) -> list[Place]:
 
 
 def _web_places(href: str) -> list[Place]:
-    # The parser of the client that will ask: what is compared is what is sent.
+    # The parser of the client that will ask, so that the URL that is compared is the URL that is sent.
     try:
         url = httpx.URL(href)
     except (httpx.InvalidURL, ValueError):

@@ -254,7 +254,7 @@ def obstore_failure(href: str, byte_start: int, byte_stop: int, error: Exception
 
 def httpx_failure(href: str, byte_start: int, byte_stop: int, error: Exception) -> FetchError:
     """Return the package's error for an exception of httpx."""
-    import httpx  # half the cost of opening a local collection, and known to whoever has its exception
+    import httpx  # here, because it is half the cost of opening a local collection
 
     where = range_words(href, byte_start, byte_stop)
     if isinstance(error, httpx.TimeoutException):

@@ -69,7 +69,7 @@ def read_range(
     href, terms = file.href, file.terms
     check_href(href, terms)
     while True:
-        # A list of what is allowed counts for every step, and obstore hides the steps.
+        # Allowed prefixes are checked for every redirect, and obstore hides redirects.
         if terms is not None and terms.allowed is not None and isinstance(source, HttpSource):
             source = source.thorough
         try:
@@ -122,7 +122,7 @@ def _read_once(  # noqa: PLR0917 - only called once
         n_failures = int(not isinstance(error, RedirectedError))
         raise
     except BaseException as error:  # noqa: BLE001 - raised below, in the package's words
-        # Whatever a source raises must reach those who wait, not end the thread; a panic of obstore is no Exception.
+        # Any error of a source must reach the calls that wait, not end the thread; a panic of obstore is no Exception.
         n_failures = 1
         failure = foreign_failure(href, byte_start, byte_stop, error)
     finally:

@@ -187,7 +187,7 @@ def _begun(folder: Path, file: str | None, options: Mapping[str, Any]) -> Build:
     if told is not None and told["of"] == _identity(over):
         return Build(folder=str(folder), before=frozenset(told["before"]), of=told["of"], over=over, options=options)
     build = _new_build(str(folder), over, options, is_file=file is not None)
-    with staging(folder, is_file=False) as stage, clear_failures(folder, "the marker of a build"):
+    with staging(folder, is_file=False) as stage, clear_failures(folder, "the lease of a build"):
         draft = stage / "lease"
         write_text(draft, build.text(None).decode())
         draft.replace(file_of_lease)

@@ -258,7 +258,7 @@ class FetchPool:
                 n_full += 1
                 continue
             if not self._has_room(request):
-                # Said before counting: whoever gives back after the count sees that it is awaited.
+                # Set before counting, so that a consumer that releases bytes after the count wakes a thread.
                 self._short_of_bytes = True
                 self._count_given_back()
                 if not self._has_room(request):

@@ -197,7 +197,7 @@ class Release:
             self._wake()
 
     def __del__(self) -> None:
-        # Not woken from here: the garbage collector may run this inside the scheduler's lock. Whoever waits for bytes looks
+        # Not woken from here: the garbage collector may run this inside the scheduler's lock. A thread that waits for bytes looks
         # every 50 milliseconds.
         if self._n_bytes:
             self._give_back(self._n_bytes)

@@ -249,8 +249,8 @@ class Scheduler:
             return
         call.abandoned = True
         self._pool.leave(call)
-        # The garbage collector may end a generator, and so a call, on the very thread that holds the lock: nobody waits for it
-        # here. Then the next fetch thread that looks for work tidies.
+        # The garbage collector may end a generator, and so a call, on the very thread that holds the lock, so the lock is not
+        # waited for. Without it, the next fetch thread that looks for work tidies.
         if self._lock.acquire(blocking=False):
             try:
                 self._pool.tidy()

@@ -66,7 +66,7 @@ class LocalSource(GetByRead):
     ) -> Answer:
         """Return one range of a file, with the size and modification time of the file."""
         try:
-            # Not blocking: opening a pipe would wait for whoever writes into it.
+            # Not blocking: opening a pipe would wait for a process that writes into it.
             descriptor = os.open(
                 local_path(href),
                 os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0),

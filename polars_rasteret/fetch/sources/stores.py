@@ -318,8 +318,8 @@ def _http_source(origin: str, options: Mapping[str, Any], *, is_trusted: bool) -
     )
 
     def quick(place: str, only_host: str, **more: Any) -> ObstoreSource:
-        # obstore follows redirects by itself, and has no option against it. What it would ask another host for goes to a proxy
-        # that nobody can be, so it fails, and is asked for anew where every step is checked.
+        # obstore follows redirects by itself, and has no option against it. Its requests to another host go to a proxy that
+        # cannot exist. So they fail, and the range is asked for again through httpx, where every redirect is checked.
         stays = {"allow_http": place.startswith("http:"), "proxy_url": NO_PROXY_URL, "proxy_excludes": only_host}
 
         def make_store(timeout_s: float) -> Any:
