@@ -144,7 +144,7 @@ class _Reads(Generic[Item, Result]):
     # -- the caller ---------------------------------------------------------------------------------------------------
 
     def allow(self, number: int) -> None:
-        """Let reads begin up to two batches ahead of batch `number`."""
+        """Start reads up to two batches ahead of batch `number`."""
         with self._changed:
             self._allowed = self._stops[min(number + 2, len(self._stops) - 1)]
         self._begin_more()
@@ -195,7 +195,7 @@ class _Reads(Generic[Item, Result]):
             self._begin_more()
 
     def _go_on(self, number: int, read: StepwiseRead[Result], step: Callable[[], FileRange]) -> bool:
-        """Take a read on to its next range, which is queued, or to its end; return whether it ended."""
+        """Advance a read to its next range, which is queued, or to its end; return whether the read ended."""
         try:
             while True:
                 wanted = step()

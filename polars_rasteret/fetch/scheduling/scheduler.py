@@ -349,7 +349,7 @@ class Scheduler:
         self._pool.put_back(request)
 
     def _give_up(self, request: Request) -> None:
-        """Give up a request whose calls all left or passed their deadline. The lock is held."""
+        """Drop a request whose calls have all left or passed their deadline. The lock is held."""
         if not request.finished:
             self._finish(request)
             self._pool.forget(request)

@@ -1,1 +1,1 @@
-"""How do answers become the columns that a face promised?"""
+"""How do answers become columns in the form that a verb or an expression promised?"""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Form = Literal["single", "struct", "stack"]
-"""One band as it is, a Struct with a field per band, or an Array over bands."""
+"""Form of an expression's column: one band unchanged, a Struct with a field per band, or an Array over bands."""
 
 
 def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray[np.bool_]) -> pl.Series:
@@ -26,11 +26,11 @@ def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray
     Parameters
     ----------
     columns
-        One per band; or, of windows that were read as a stack, that stack alone.
+        One column per band; for windows that were read as a stack only that stack.
     form
-        Of the result.
+        Form of the result.
     has_raster
-        Rows in which any band has a raster; a stack is null in the others.
+        Rows in which any band has a raster; a stack is null in all other rows.
     """
     if form == "single":
         return next(iter(columns.values()))
@@ -41,7 +41,7 @@ def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray
 
 
 def _stacked(columns: Mapping[str, pl.Series], is_null: NDArray[np.bool_]) -> pl.Series:
-    """Return one value per band as an array; a null value is a null element."""
+    """Return a column of arrays with one value per band; a null value is a null element."""
     dtype = stack_dtype({name: numpy_dtype(one.dtype) for name, one in columns.items()})
     is_valid = np.stack([one.is_not_null().to_numpy() for one in columns.values()], axis=1)
     table = np.stack([one.fill_null(0).to_numpy().astype(dtype) for one in columns.values()], axis=1)

@@ -1,6 +1,6 @@
 """How does the wide answer of ``sample_points`` become one row per point, record and band?
 
-Columns and their order are those that users of long tables know from the predecessor; the work is left to Polars, lazily.
+Columns and their order are those of the predecessor's long tables. Polars does the work, lazily.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _AROUND = "neighbourhood_values"
 
 
 def long_targets(points: Any, *, what: str) -> pl.LazyFrame:
-    """Return the caller's rows with their numbers; `what` names the rows in messages."""
+    """Return the caller's rows with their row numbers; `what` names the rows in messages."""
     return as_lazy_frame(points, what=what).with_row_index(INDEX)
 
 
 def long_records(records: pl.LazyFrame, bands: Sequence[str]) -> tuple[pl.LazyFrame, list[str]]:
-    """Return the collection with the CRS of each band, and the names of the record columns that a long row tells."""
+    """Return the collection with the CRS of each band, and the names of the record columns in a long row."""
     known = records.collect_schema()
     columns = [name for name in ("id", "datetime", "collection") if name in known]
     crs = [pl.col(band).struct.field("crs").alias(_RASTER_CRS + band) for band in bands]
@@ -134,12 +134,12 @@ def _naive(time: pl.Expr, resolved: Resolved) -> pl.Expr:
 
 
 def _epsg(crs: pl.Expr) -> pl.Expr:
-    """Return the code of ``EPSG:n``; null for what has none."""
+    """Return the number n of ``EPSG:n``; null for other CRSs."""
     return crs.str.strip_prefix("EPSG:").cast(pl.Int32, strict=False)
 
 
 def _point_crs(where: TargetColumns) -> pl.Expr:
-    """Return the code of the CRS that points are in; null for ``"native"`` and what has no code."""
+    """Return the EPSG number of the points' CRS; null for ``"native"`` and for a CRS without a number."""
     if where.crs is None:
         assert where.geometry is not None
         stated = _column(where.geometry).map_batches(srids_of, return_dtype=pl.Int32, is_elementwise=True)

@@ -1,4 +1,4 @@
-"""Which column says why a row was not read?"""
+"""Which column has the reasons of rows that could not be read?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ READ_ERROR = "read_error"
 
 
 def error_column(errors: Mapping[int, str], n_rows: int) -> pl.Series:
-    """Return the reason of each row, null where it did not fail."""
+    """Return the column of reasons; null where a row did not fail."""
     reasons: list[str | None] = [None] * n_rows
     for row, reason in errors.items():
         reasons[row] = reason

@@ -1,7 +1,7 @@
-"""What do the read expressions share?
+"""How is an elementwise expression over raster columns built?
 
-Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may sink filters, limits
-and column pruning below it. Dtypes of results are expressions too, resolved before a byte is read.
+Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may push filters, limits
+and column selection below the expression. Dtypes of results are expressions, too, and resolved before a byte is read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='na
 
 
 def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows) -> dict[str, BandRows]:
-    """Return what each column is asked, by name; each row is its own target."""
+    """Return the windows of each column by its name; each row is its own target."""
     asked = {}
     for column in columns:
         windows = shared.of(column.grids_of(column.reference_id))
@@ -45,7 +45,7 @@ def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows) -> dict[s
 
 
 def in_batches(options: ReadOptions) -> ReadOptions:
-    """Return the options of one batch. A dry run notes that Polars decides which rows are read together."""
+    """Return the options of one batch. In a dry run they have the mark that Polars decides which rows are read together."""
     options = options.begun()
     if options.dry_run is None:
         return options
@@ -53,51 +53,51 @@ def in_batches(options: ReadOptions) -> ReadOptions:
 
 
 def band_expressions(what: str, bands: Any) -> list[pl.Expr]:
-    """Return an expression per band, for functions that read several together."""
+    """Return one expression per band, for functions that read several bands together."""
     return [pl.col(name) for name in checked_bands(what, bands)]
 
 
 def mapped(inputs: list[pl.Expr], callback: Any, dtype: Any, form: str) -> pl.Expr:
-    """Map a callback over batches of rows, elementwise."""
+    """Return the expression that maps a callback over batches of rows, elementwise."""
     process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     result = pl.map_batches(inputs, callback, return_dtype=dtype, is_elementwise=True)
     return result if form == "single" else result.alias("pixels")
 
 
 def raster_selector() -> cs.Selector:
-    """Select every raster column."""
+    """Return a selector of all raster columns."""
     return cs.by_dtype([raster_dtype(dtype) for dtype in PIXEL_DTYPES.values()])
 
 
 def band_name(band: pl.Expr) -> str:
-    """Name a band by the column its expression gives."""
+    """Return the name of a band: that of the column which its expression returns."""
     return band.meta.output_name()
 
 
 def pixel_dtype_of(band: pl.Expr) -> Any:
-    """Return the pixel dtype of a raster expression, before any data is there."""
+    """Return the pixel dtype of a raster expression, as a dtype expression that needs no data."""
     return pl.dtype_of(band).struct["nodata"]
 
 
 def common_dtype(bands: Sequence[pl.Expr]) -> Any:
-    """Return the supertype of the pixel dtypes of some raster expressions, before any data is there."""
+    """Return the supertype of the pixel dtypes of raster expressions, as a dtype expression that needs no data."""
     return pl.dtype_of(pl.coalesce([band.struct.field("nodata") for band in bands]))
 
 
 def as_dtype_expr(dtype: pl.DataType) -> DataTypeExpr:
-    """Return a dtype as an expression of one."""
+    """Return a dtype as a dtype expression."""
     return dtype.to_dtype_expr()
 
 
 def normalized_crs(crs: Any) -> str | None:
-    """Normalize a CRS that was passed; None and ``"native"`` stay."""
+    """Return the normalized name of a CRS; None and ``"native"`` are returned unchanged."""
     if crs is None or (isinstance(crs, str) and crs == NATIVE):
         return crs
     return normalize_crs(crs)
 
 
 def check_native(geometry: pl.Series, crs: str | None, columns: Sequence[RasterColumn], *, what: str) -> None:
-    """Refuse ``crs="native"`` where a geometry column states a CRS that is not the one of the rasters."""
+    """Raise for ``crs="native"`` when a geometry column states a CRS that is not that of the rasters."""
     if crs == NATIVE:
         refuse_other_native(geometry, (one for column in columns for one in column.grids.crs), what=what)
 
@@ -109,13 +109,13 @@ def known_crs(crs: str | None) -> str:
 
 
 def check_unscale(what: str, unscale: object) -> None:
-    """Refuse lists: an expression has one band."""
+    """Raise `UsageError` when `unscale` is not a Boolean; a list is for verbs, which have several bands."""
     if not isinstance(unscale, bool):
         raise UsageError(f"{what}: unscale={unscale!r}; an expression takes True or False (verbs take a list of bands)")
 
 
 def same_length(series: Sequence[pl.Series]) -> list[pl.Series]:
-    """Stretch literals, which arrive with one value, to the length of the batch."""
+    """Return series of equal length: literals, which arrive with one value, are repeated."""
     n_rows = (
         min(len(one) for one in series) if any(len(one) == 0 for one in series) else max(len(one) for one in series)
     )

@@ -1,6 +1,6 @@
-"""What does a raster value tell of its grid, without reading a pixel?
+"""Which facts about its image does a raster value have, without reading a pixel?
 
-Extent, pixel size, overviews, and the pixel that holds a point: all from the reference alone. Nothing is fetched here.
+Bounds, pixel size, overviews, and the pixel that holds a point: all from the reference alone. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ OVERVIEWS = pl.List(
 ROW_COL = pl.Struct({"row": pl.Int64(), "col": pl.Int64()})
 
 _NOWHERE_PX = 2**51
-"""No grid reaches that far: such a pixel stands for a point without a place."""
+"""Pixel number of a point without a place; no grid is that large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OfReference:
-    """Callback: what each distinct reference tells, given to its rows."""
+    """Callback that computes a fact per distinct reference and returns it for each row."""
 
     what: Literal["bounds", "pixel_size", "overviews"]
     crs: str | None = None
@@ -67,7 +67,7 @@ class _OfReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RowCol:
-    """Callback: a raster column, then x and y (or a point geometry), to pixels."""
+    """Callback that returns pixels for a raster column followed by x and y (or a point geometry)."""
 
     has_xy: bool
     crs: str | None
@@ -94,22 +94,22 @@ class _RowCol:
 
 
 def bounds(raster: pl.Expr, crs: Any) -> pl.Expr:
-    """Build the expression behind ``.raster.bounds``."""
+    """Return the expression of ``.raster.bounds``."""
     return _mapped([raster], _OfReference(what="bounds", crs=normalized_crs(crs)), BBOX)
 
 
 def pixel_size(raster: pl.Expr) -> pl.Expr:
-    """Build the expression behind ``.raster.pixel_size``."""
+    """Return the expression of ``.raster.pixel_size``."""
     return _mapped([raster], _OfReference(what="pixel_size"), PIXEL_SIZE)
 
 
 def overviews(raster: pl.Expr) -> pl.Expr:
-    """Build the expression behind ``.raster.overviews``."""
+    """Return the expression of ``.raster.overviews``."""
     return _mapped([raster], _OfReference(what="overviews"), OVERVIEWS)
 
 
 def row_col(raster: pl.Expr, x: Any, y: Any, crs: Any) -> pl.Expr:
-    """Build the expression behind ``.raster.row_col``."""
+    """Return the expression of ``.raster.row_col``."""
     what = "row_col"
     if y is None and is_number(x):
         raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
@@ -124,7 +124,7 @@ def _mapped(inputs: list[pl.Expr], callback: Callable[..., pl.Series], dtype: pl
 
 
 def _overviews(images: Sequence[Image]) -> list[dict[str, int]]:
-    """Return the overviews of a band, the largest first; their decimation as GDAL computes it."""
+    """Return the overviews of a band, the largest first, with their decimation as in GDAL."""
     full = images[0]
     by_width = full.width >= full.height // 2
     return [
@@ -154,7 +154,7 @@ def _bounds(column: RasterColumn, crs: str | None) -> NDArray[np.float64]:
 
 
 def _numbers(name: str, values: NDArray[np.float64], dtype: pl.Struct) -> pl.Series:
-    """Return rows of numbers as a Struct, null where any is missing."""
+    """Return a Struct column of rows of numbers; null where any number is missing."""
     fields = {field.name: pl.Series(values[:, at]) for at, field in enumerate(dtype.fields)}
     is_null: NDArray[np.bool_] = np.asarray(~np.isfinite(values).all(axis=1))
     return struct_series(name, fields, is_null=is_null)

@@ -1,6 +1,6 @@
-"""Where does an expression look in the raster of each row: at coordinates, a geometry, a box, or pixels?
+"""Which part of each row's raster does an expression read: at coordinates, a geometry, a box, or pixels?
 
-A place is the picklable part of a callback that turns the columns after the raster columns into windows.
+A *place* is the part of a callback that turns the columns behind the raster columns into windows; it can be pickled.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """Where the rows of one batch look."""
+    """Targets, or windows, of the rows of one batch."""
 
     targets: Points | Areas | None = None
-    """In map coordinates; None where pixels are named."""
+    """Targets in map coordinates; None for windows in pixels."""
     geometry: pl.Series | None = None
-    """The column that the targets come from, where it may state a CRS."""
+    """Column of the targets, when it may state a CRS."""
     windows_of: WindowsOf
 
 
 class Place(Protocol):
-    """Where an expression looks."""
+    """Source of the targets, or windows, of an expression."""
 
     def located(self, where: Sequence[pl.Series], n_rows: int, product: Product, /, *, what: str) -> Located:
-        """Return where each row looks.
+        """Return the target, or the window, of each row.
 
         Parameters
         ----------
         where
-            The columns of the batch that say so.
+            Columns of the batch with coordinates, geometries or pixels.
         n_rows
-            Of the batch.
+            Number of rows of the batch.
         product
-            What is read there.
+            Product that is read.
         what
-            The expression, for messages.
+            Name of the expression, for messages.
         """
         ...
 
@@ -77,7 +77,7 @@ class GeometryColumn:
     """A geometry or bbox column."""
 
     crs: str | None
-    """None: the column states it."""
+    """CRS of the geometries; None: the column states it."""
 
     def located(self, where: Sequence[pl.Series], n_rows: int, product: Product, /, *, what: str) -> Located:
         """Return the point or area of each row."""
@@ -106,10 +106,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeImages:
-    """The image itself."""
+    """Whole images."""
 
     has_own_grid: bool
-    """Whether it is brought to another size."""
+    """Whether images are resampled to another size."""
 
     def located(self, *_: Any, **__: Any) -> Located:
         """Return all pixels of each row's image."""
@@ -123,10 +123,10 @@ class PixelWindows:
 
     shape: tuple[int, int] | None
     has_own_grid: bool
-    """Whether windows are resampled whatever their size; else those of another size than `shape` are."""
+    """Whether all windows are resampled; False: only windows of another size than `shape`."""
 
     def located(self, where: Sequence[pl.Series], _n_rows: int, _product: Product, /, *, what: str) -> Located:
-        """Return the window of each row; one with a null meets nothing."""
+        """Return the window of each row; a window with a null meets nothing."""
         window = np.stack([_whole_numbers(one, what) for one in where], axis=1)
         is_null = np.logical_or.reduce([one.is_null().to_numpy() for one in where])
         sizes = np.stack([window[:, 1] - window[:, 0], window[:, 3] - window[:, 2]], axis=1)

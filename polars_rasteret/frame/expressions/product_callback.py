@@ -1,6 +1,6 @@
 """How does an expression read a product for the rows of one Polars batch?
 
-The callback is picklable and carries names and options only.
+The callback can be pickled and holds names and options only.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ ADVICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductCallback(PlanObject):
-    """Callback: raster columns, then the columns of a place, to the answer of a product."""
+    """Callback that returns a product's answer for raster columns, followed by the columns of a place."""
 
     what: str
-    """The expression, for messages."""
+    """Name of the expression, for messages."""
     product: Any
-    """A `Product` whose bands, which each batch knows, are still to be named."""
+    """`Product` without bands; each batch adds its own."""
     place: Place
     n_bands: int | None
-    """None: the first series is a Struct of all raster columns."""
+    """Number of raster columns; None: the first series is a Struct of all raster columns."""
     crs: str | None
-    """Passed by the caller, normalized or ``"native"``."""
+    """CRS in the caller's argument, normalized or ``"native"``; None: not passed."""
     unscale: bool
     form: Form
     options: ReadOptions

@@ -1,4 +1,4 @@
-"""How is the expression ``read_window`` written?"""
+"""How do the arguments of the expression ``read_window`` become a Polars expression?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the expression ``sample_points`` written?"""
+"""How do the arguments of the expression ``sample_points`` become a Polars expression?"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What do users say about a raster that its file does not, or says wrongly?
+"""How do users override the nodata, scale and offset of a raster column?
 
-Overrides change the reference only: the pixel dtype stays, and nothing is read.
+Only the reference changes: the pixel dtype stays, and nothing is read.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KEEP: Final = "keep"
-"""Leave a field as it is; None means "none" for nodata."""
+"""Argument that leaves a field unchanged; None would mean that no pixel is nodata."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WithMetadata:
-    """Callback: a raster column, then new values in the order of `fields`."""
+    """Callback that returns a raster column with new values, which follow it in the order of `fields`."""
 
     fields: tuple[str, ...]
     no_nodata: bool
@@ -60,7 +60,7 @@ class _WithMetadata:
 
 
 def with_metadata(raster: pl.Expr, *, nodata: Any, scale: Any, offset: Any) -> pl.Expr:
-    """Build the expression behind ``.raster.with_metadata``."""
+    """Return the expression of ``.raster.with_metadata``."""
     fields: list[str] = []
     values: list[pl.Expr] = []
     for name, value in (("nodata", nodata), ("scale", scale), ("offset", offset)):
@@ -99,5 +99,5 @@ def _cast(values: pl.Series, dtype: pl.DataType, name: str, raster: str) -> pl.S
 
 
 def pixel_dtype_name(dtype: pl.DataType) -> str:
-    """Name a pixel dtype for a message."""
+    """Return the name of a pixel dtype, for a message."""
     return str(pixel_dtype(dtype)) if is_raster_dtype(dtype) else str(dtype)
