@@ -14,15 +14,19 @@ import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
 from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
-from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, longitude_period, transform_xy, x_period
+from polars_rasteret.geo.coverage.outlines import outlines_of
+from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, longitude_period, transform_xy
 from polars_rasteret.geo.curved_edges import edge_extremes, edge_midpoints
 from polars_rasteret.geo.geometry import made_valid, parsed
 from polars_rasteret.geo.points import Points
+from polars_rasteret.geo.projected_outlines import densified, projected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from polars_rasteret.geo.coverage.outlines import Outlines
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -72,19 +76,25 @@ class Areas:
     """
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None) -> None:
-        geometries = parsed(wkb)
+        drawn = geometries = parsed(wkb)
         is_finite = np.isfinite(shapely.bounds(geometries)).all(axis=-1)
         crossing = np.flatnonzero(is_finite & ~shapely.is_valid(geometries))
         if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
             geometries = geometries.copy()
             geometries[crossing] = made_valid(geometries[crossing], crossing)
         if (period := longitude_period(crs)) is not None:
-            geometries = joined_at_antimeridian(geometries, period)
+            joined = joined_at_antimeridian(geometries, period)
+            if joined is not geometries:
+                is_joined = [one is not other for one, other in zip(joined, geometries, strict=True)]
+                drawn, geometries = np.where(is_joined, joined, drawn), joined
         self.crs = crs
+        self._drawn = drawn
+        self.is_drawn_point: Booleans = shapely.get_type_id(drawn) == shapely.GeometryType.POINT
         self.geometries = geometries
         self._pieces: dict[str, AreaPieces] = {}
         self._is_midpoint: Booleans | None = None
         self.bounds: Floats = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
+        # A polygon whose vertices are all the same counts, too: it is a point once it is valid.
         # A point lies in exactly one pixel. A box may begin a rounding error before its first pixel.
         self.is_point: Booleans = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
         is_point = self.is_point
@@ -98,6 +108,7 @@ class Areas:
         self.is_box = is_point | (np.abs(shapely.area(geometries) - box_area) <= 1e-9 * box_area)
         dense = geometries.copy()
         step = _steps(longest, np.min(sizes, axis=1, initial=np.inf)) if step is None else step
+        self._step = step
         dense[has_length] = shapely.segmentize(geometries[has_length], step[has_length])
         self._dense = dense
         xy, owner = shapely.get_coordinates(dense, return_index=True)
@@ -112,31 +123,16 @@ class Areas:
         """Return all vertices, and the index of the vertex of each geometry in `index`; these must be points, not empty."""
         return self.vertices, self.first_vertex[index]
 
-    def outline(self, crs: str, index: int) -> list[tuple[Floats, Floats, bool]]:
-        """Return the rings and lines of one geometry in `crs`: x, y and whether the line is a ring, one tuple per line.
+    def outlines(self, crs: str, index: Ints) -> Outlines:
+        """Return the rings and lines of the geometries `index` in `crs`, one zone each.
 
-        Coordinates may be infinite where they have no place in `crs`.
+        In the CRS of the areas they are as the caller drew them. In another CRS, edges have more vertices, and coordinates are
+        infinite where they have no place in `crs`.
         """
-        period = x_period(crs)
-        run = slice(self.first_vertex[index], self.first_vertex[index + 1])
-        if period is None:
-            x, y = self.vertices.in_crs(crs, np.arange(run.start, run.stop))
-        else:
-            x, y = self._continuous(crs, period)
-            x, y = x[run], y[run]
-        lines, start = [], 0
-        for part in single_parts(self._dense[index : index + 1]):
-            is_area = shapely.get_dimensions(part) == 2
-            for line in shapely.get_rings(part) if is_area else [part]:
-                stop = start + shapely.get_num_coordinates(line)
-                along_x, along_y = x[start:stop], y[start:stop]
-                if period is not None and is_area and is_geographic(crs) and _winds(along_x, period):
-                    pole = np.copysign(period / 4, along_y.mean())
-                    along_x = np.concatenate([along_x, along_x[[-1, 0, 0]]])
-                    along_y = np.concatenate([along_y, [pole, pole, along_y[0]]])
-                lines.append((along_x, along_y, bool(is_area)))
-                start = stop
-        return lines
+        outlines = outlines_of(self._drawn[index])
+        if self.vertices.is_in(crs):
+            return outlines
+        return projected(densified(outlines, self._step[index]), self.crs, crs)
 
     def bounds_in(self, crs: str) -> Floats:
         """Return the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where a geometry has no place in `crs`.
@@ -197,7 +193,8 @@ class Areas:
         is_box = self.is_box.copy() if is_own else self.is_point.copy()
         if not is_own and is_geographic(crs):
             for at in np.flatnonzero(width > period / 2).tolist():  # around a pole, outlines do not close
-                around = np.concatenate([np.zeros(0), *(one for _, one, is_ring in self.outline(crs, at) if is_ring)])
+                outlines = self.outlines(crs, np.array([at]))
+                around = outlines.y[outlines.is_ring[outlines.line_of_vertex]]
                 if len(around) and np.abs(around).max() == period / 4:
                     is_box[at] = True
                     bounds[at, 1], bounds[at, 3] = around.min(), around.max()
@@ -251,11 +248,6 @@ def _steps(longest: Floats, shortest: Floats) -> Floats:
     step = longest / _SEGMENTS_PER_SIDE
     is_narrow = (shortest / 2 < step) & (shortest / 2 >= longest / _MAX_SEGMENTS_PER_SIDE)
     return np.where(is_narrow, shortest / 2, step)
-
-
-def _winds(x: Floats, period: float) -> bool:
-    """Return whether a ring goes around a pole."""
-    return len(x) > 0 and bool(np.isfinite(x).all() and abs(x[-1] - x[0]) > period / 2)
 
 
 def reduced_runs(reduce: np.ufunc, values: Floats, start: Ints) -> Floats:

@@ -5,15 +5,17 @@ They are filled, or null, as pixels outside of the image are. A point covers its
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.affine import pixel_coordinates, window_transform
+from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.antimeridian import image_span, periods_to_image
-from polars_rasteret.geo.coverage import covered_pixels
+from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
+from polars_rasteret.geo.coverage.scanlines import spread
 from polars_rasteret.geo.crs import NATIVE, x_period
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.geo.areas import Areas
+    from polars_rasteret.geo.coverage.outlines import Outlines
     from polars_rasteret.pixels.reading import BandAnswer
+
+    Ints = NDArray[np.int64]
 
 
 def blank_uncovered(
@@ -58,11 +63,13 @@ def blank_uncovered(
         ]
         # What an answer covers of its area follows from the grid that it was taken from.
         grids = band.rows.windows.grids if band.grids is None else band.grids.image
-        for row in np.flatnonzero(band.is_read & ~areas.is_point[area]).tolist():
-            one = int(grids.grid_id[row]), row
-            if one not in covered:
-                covered[one] = _covered(band, row, areas, int(area[row]), coverage)
-            blank = ~covered[one]
+        rows = np.flatnonzero(band.is_read & ~areas.is_drawn_point[area])
+        keys = list(zip(grids.grid_id[rows].tolist(), rows.tolist(), strict=True))
+        new = [key for key in keys if key not in covered]
+        of_new = np.array([row for _, row in new], np.int64)
+        covered.update(zip(new, _masks(band, of_new, areas, area[of_new], coverage), strict=True))
+        for key in keys:
+            row, blank = key[1], ~covered[key]
             start = int(answer.offset[row]) if pixels_per_row is None else row * pixels_per_row
             place = slice(start, start + len(blank))
             if band.outside is not None:
@@ -74,42 +81,50 @@ def blank_uncovered(
     return {row: int(pixels.sum()) for (_, row), pixels in covered.items()}
 
 
-def _covered(band: BandAnswer, row: int, areas: Areas, target: int, coverage: str) -> NDArray[np.bool_]:
-    reference = int(band.rows.reference_id[row])
+def _masks(band: BandAnswer, rows: Ints, areas: Areas, area: Ints, coverage: str) -> list[NDArray[np.bool_]]:
+    """Return which pixels of the answer of each of `rows` its area covers, flat."""
     column, windows = band.rows.column, band.rows.windows
+    reference = band.rows.reference_id[rows]
     if band.grids is not None:
-        crs, transform = band.grids.crs[row], band.grids.transform[row]
-        height, width = int(band.grids.height[row]), int(band.grids.width[row])
+        crs, transform = band.grids.crs[rows], band.grids.transform[rows]
+        height, width = band.grids.height[rows], band.grids.width[rows]
     else:
-        one = slice(row, row + 1)
-        crs = windows.grids.crs[row]
-        transform = window_transform(windows.grids.transform[row], windows.row_start[one], windows.col_start[one])[0]
-        height, width = int(windows.height[row]), int(windows.width[row])
-    lines = areas.outline(crs or NATIVE, target)
-    if not all(np.isfinite(x).all() and np.isfinite(y).all() for x, y, _ in lines):
-        raise UsageError(
-            f"{column.name}: coverage={coverage!r}: a part of the area has no place in {crs}, the CRS of "
-            f"{column.references[reference].href}; cut the area to the region of the images first"
-        )
-    covered = np.zeros((height, width), np.bool_)
-    for shift in _shifts(
-        lines, None if areas.crs == NATIVE or crs is None else x_period(crs), transform, (height, width)
-    ):
-        on_grid = [(*pixel_coordinates(transform, x + shift, y), is_ring) for x, y, is_ring in lines]
-        covered |= covered_pixels(on_grid, height, width, all_touched=coverage == "all_touched")
-    return covered.reshape(-1)
+        crs = windows.grids.crs[rows]
+        transform = window_transform(windows.grids.transform[rows], windows.row_start[rows], windows.col_start[rows])
+        height, width = windows.height[rows], windows.width[rows]
+    masks: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * len(rows)
+    for one in dict.fromkeys(crs.tolist()):
+        at = np.array([number for number, other in enumerate(crs.tolist()) if other == one], np.int64)
+        outlines = areas.outlines(one or NATIVE, area[at])
+        has_place = np.isfinite(outlines.x) & np.isfinite(outlines.y)
+        if not has_place.all():
+            lost = int(outlines.zone_of_line[outlines.line_of_vertex[~has_place]][0])
+            raise UsageError(
+                f"{column.name}: coverage={coverage!r}: a part of the area has no place in {one}, the CRS of "
+                f"{column.references[int(reference[at[lost]])].href}; cut the area to the region of the images first"
+            )
+        grid = transform[at], height[at], width[at]
+        if areas.crs != NATIVE and one is not None and (period := x_period(one)) is not None:
+            outlines = _met_by_images(outlines, *grid, period)
+        runs = gdal_runs(outlines, *grid, all_touched=coverage == "all_touched")
+        pixels = np.split(runs.masks(height[at], width[at]), np.cumsum(height[at] * width[at])[:-1])
+        for number, mask in zip(at.tolist(), pixels, strict=True):
+            masks[number] = mask
+    return masks
 
 
-def _shifts(
-    lines: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], bool]],
-    period: float | None,
-    transform: NDArray[np.float64],
-    size: tuple[int, int],
-) -> list[float]:
-    """Return the shifts in x, whole periods, at which an area may meet a grid; only 0 where x does not repeat."""
-    if period is None or not lines:
-        return [0.0]
-    x = np.concatenate([one for one, _, _ in lines])
-    west, east = image_span(transform[None], np.array([size[1]]), np.array([size[0]]))
-    first, last = periods_to_image(x.min(initial=np.inf), x.max(initial=-np.inf), west, east, period)
-    return [period * n_periods for n_periods in range(int(first[0]), int(last[0]) + 1)]
+def _met_by_images(
+    outlines: Outlines, transform: NDArray[np.float64], height: Ints, width: Ints, period: float
+) -> Outlines:
+    """Return outlines shifted to where their images meet them: whole turns of the Earth, where x repeats; once for each turn."""
+    west, east = image_span(transform, width, height)
+    zone = outlines.zone_of_line[outlines.line_of_vertex]
+    low, high = np.full(len(west), np.inf), np.full(len(west), -np.inf)
+    np.minimum.at(low, zone, outlines.x)
+    np.maximum.at(high, zone, outlines.x)
+    low, high = np.where(low > high, 0.0, low), np.where(low > high, 0.0, high)  # zones without an outline
+    first, last = periods_to_image(low, high, west, east, period)
+    image, turn = spread(first, last + 1)
+    copies = outlines.picked(image)
+    shift = period * turn[copies.zone_of_line[copies.line_of_vertex]]
+    return replace(copies, x=copies.x + shift, zone=image[copies.zone], n_zones=outlines.n_zones)
