@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
@@ -225,6 +225,20 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
     block_on_close = False
+    used_ports: ClassVar[set[int]] = set()
+
+    def server_bind(self) -> None:
+        """Bind to a port that no server of this process had: clients remember how an origin answers."""
+        super().server_bind()
+        refused = []
+        while self.server_address[1] in self.used_ports:
+            refused.append(self.socket)  # kept open meanwhile, so that the system gives another one
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_address = ("127.0.0.1", 0)
+            super().server_bind()
+        for one in refused:
+            one.close()
+        self.used_ports.add(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # clients that go away are part of the tests
