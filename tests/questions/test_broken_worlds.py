@@ -13,9 +13,9 @@ import pytest
 
 import polars_rasteret as pr
 from tests.support import check_answers as check
-from tests.support import eager_reference as eager
 from tests.support import small_worlds as small
 from tests.support.engines import ENGINES
+from tests.support.oracle import points as eager
 
 WORLD = small.rich_world()
 BROKEN = {(0, "red"), (2, "scl"), (4, "red"), (5, "red"), (5, "scl"), (8, "red"), (8, "temp"), (7, "scl")}

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from tests.support import check_answers as check
-from tests.support import eager_reference as eager
 from tests.support import real_scenes as real
 from tests.support import small_worlds as small
 from tests.support.engines import ENGINES
+from tests.support.oracle import points as eager
 
 ATS = (None, "visited", "visited_day")
 TOLERANCES = (None, "1d12h")

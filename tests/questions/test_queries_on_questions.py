@@ -16,10 +16,9 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource
-from tests.support import eager_planes
-from tests.support import eager_reference as eager
 from tests.support import frame_world as world
 from tests.support.engines import ENGINES
+from tests.support.oracle import points as eager
 from tests.support.query_shapes import SHAPES
 from tests.support.random_queries import query
 
@@ -50,27 +49,6 @@ def collection() -> pl.LazyFrame:
     return pl.concat(built, how="vertical").collect().sort("serial").lazy()
 
 
-@cache
-def records() -> list[eager.Record]:
-    found = []
-    for scene in world.SCENES:
-        columns = {
-            "id": scene.id,
-            "datetime": scene.time,
-            "eo:cloud_cover": scene.cloud,
-            "platform": scene.platform,
-            "serial": scene.serial,
-        }
-        planes = {}
-        for band in world.BANDS:
-            if (grid := world.grids().get((scene.serial, band))) is not None:
-                planes[band] = eager_planes.Plane(
-                    grid.values, grid.valid, tuple(grid.transform[:6]), grid.crs, 1.0, 0.0
-                )
-        found.append(eager.Record(columns, planes))
-    return found
-
-
 def asked(name: str, unmatched: str) -> eager.Question:
     return eager.Question(
         bands=world.BANDS,
@@ -85,7 +63,8 @@ def asked(name: str, unmatched: str) -> eager.Question:
 def reference(name: str, unmatched: str) -> pl.DataFrame:
     caller = world.points().rename(NAMES)
     dtypes = {one: world.RECORD_SCHEMA[output] for output, one in world.RECORD_NAMES.items()}
-    wanted = eager.answer(asked(name, unmatched), caller, records(), dtypes=dict(world.DTYPES), record_dtypes=dtypes)
+    records = [world.record(scene.serial) for scene in world.SCENES]
+    wanted = eager.answer(asked(name, unmatched), caller, records, dtypes=dict(world.DTYPES), record_dtypes=dtypes)
     wanted = wanted.rename({"swir": "swir_right", "platform": "platform_right"})
     wanted = wanted.rename({new: old for old, new in NAMES.items()})
     return wanted.select(~pl.selectors.ends_with("_distance"))

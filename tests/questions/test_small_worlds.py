@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from tests.support import check_answers as check
-from tests.support import eager_reference as eager
 from tests.support import small_worlds as small
 from tests.support.engines import ENGINES
+from tests.support.oracle import points as eager
 
 quick = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(deadline=None, max_examples=2_500, suppress_health_check=list(HealthCheck))

@@ -11,8 +11,8 @@ import pytest
 
 import polars_rasteret as pr
 from tests.support import check_answers as check
-from tests.support import eager_reference as eager
 from tests.support import small_worlds as small
+from tests.support.oracle import points as eager
 
 WORLD = small.rich_world()
 

@@ -8,7 +8,7 @@ import polars as pl
 import polars.selectors as cs
 from polars.testing import assert_frame_equal
 
-from tests.support import eager_reference as eager
+from tests.support.oracle import points as eager
 
 After = Callable[[pl.LazyFrame], pl.LazyFrame]
 WITH_ROUNDING = cs.ends_with("_distance")

@@ -1,23 +1,21 @@
-"""A small world with every awkward record and point, and a plain eager reference of what must come out of it.
-
-The files are written and read back by rasterio, coordinates are moved by pyproj one point at a time, and pixels are found in
-exact fractions. Nothing here calls the package to learn a value.
-"""
+"""A small world with every awkward record and point, and what the oracle answers in it, under the column names of answers."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
-import pyproj
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
+
+from tests.support.oracle import points as oracle
+from tests.support.oracle.planes import Plane, planes_of, transformer
+from tests.support.oracle.windows import window, window_grid
 
 PREFIX = "memory://frame-tests/"
 BANDS = ("red", "nir", "swir", "temp")
@@ -66,30 +64,6 @@ SCENES = (
     Scene(6, "B", "EPSG:32632", (300, -200), day(3), 30.0, "s2c", together=False, missing=("temp",), profile=STRIPED),
     Scene(7, "E", "EPSG:32632", (90_000, 0), day(1), 1.0, "s2a", profile=TILED_32),
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """One band of one scene as rasterio reads it."""
-
-    values: np.ndarray
-    valid: np.ndarray
-    transform: Affine
-    crs: str
-
-    def pixel_of(self, x: float, y: float) -> tuple[int, int] | None:
-        """Row and column that hold a map coordinate, in exact arithmetic; they may lie outside."""
-        if not (math.isfinite(x) and math.isfinite(y)):
-            return None
-        col = (Fraction(x) - Fraction(self.transform.c)) / Fraction(self.transform.a)
-        row = (Fraction(y) - Fraction(self.transform.f)) / Fraction(self.transform.e)
-        return math.floor(row), math.floor(col)
-
-    def holds(self, row: int, col: int) -> bool:
-        return 0 <= row < self.values.shape[0] and 0 <= col < self.values.shape[1]
-
-    def value(self, row: int, col: int) -> int | float | None:
-        return self.values[row, col].item() if self.valid[row, col] else None
 
 
 def _pixels(scene: Scene, band: str, height: int, width: int) -> np.ndarray:
@@ -153,19 +127,22 @@ def _files_of(scene: Scene) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]
 
 
 @cache
-def grids() -> dict[tuple[int, str], Grid]:
-    """What rasterio reads, by serial and band."""
+def grids() -> dict[tuple[int, str], Plane]:
+    """Return what rasterio reads, by serial and band."""
     found = {}
     for scene in SCENES:
         for name, bands, _ in _files_of(scene):
-            with MemoryFile(files()[PREFIX + name]) as memory, memory.open() as source:
-                for at, band in enumerate(bands, 1):
-                    values = source.read(at)
-                    valid = values != source.nodata
-                    if values.dtype.kind == "f":
-                        valid &= ~np.isnan(values)
-                    found[scene.serial, band] = Grid(values, valid, source.transform, source.crs.to_string())
+            for band, plane in zip(bands, planes_of(files()[PREFIX + name]), strict=True):
+                found[scene.serial, band] = plane
     return found
+
+
+@cache
+def record(serial: int) -> oracle.Record:
+    """Return a scene as the oracle takes it."""
+    scene = SCENES[serial]
+    columns = {name: getattr(scene, attribute) for name, attribute in _ATTRIBUTES.items()}
+    return oracle.Record(columns, {band: grids()[serial, band] for band in BANDS if (serial, band) in grids()})
 
 
 def table() -> pl.DataFrame:
@@ -235,7 +212,9 @@ def points() -> pl.DataFrame:
     # Middles of pixels next to them, with a repeated point.
     for row, col in ((0, 0), (99, 119), (32, 31), (50, 50), (50, 50), (12, 70), (71, 22)):
         xy.append((left + 10 * col + 5, top - 10 * row - 5))
-    lonlat: list[tuple[float | None, float | None]] = [_moved("EPSG:32632", "OGC:CRS84", x, y) for x, y in xy]
+    lonlat: list[tuple[float | None, float | None]] = [
+        transformer("EPSG:32632", "OGC:CRS84").transform(x, y) for x, y in xy
+    ]
     # Far away, nowhere, and places that no projection has.
     lonlat += [
         (-70.0, -33.0),
@@ -277,19 +256,6 @@ def points() -> pl.DataFrame:
     )
 
 
-@cache
-def _transformer(source: str, target: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(source, target, always_xy=True)
-
-
-def _moved(source: str, target: str, x: float | None, y: float | None) -> tuple[float, float]:
-    if x is None or y is None:
-        return math.nan, math.nan
-    if target == source:
-        return x, y
-    return _transformer(source, target).transform(x, y)
-
-
 def in_result_order(serials: list[int]) -> list[Scene]:
     """Scenes by time, then id, nulls last, then their order in the collection."""
     latest = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -299,12 +265,14 @@ def in_result_order(serials: list[int]) -> list[Scene]:
 
 @dataclass(frozen=True)
 class Pair:
-    """One row of an answer before values are looked up."""
+    """One row of an answer: a row of the caller, and a record as the oracle sees it from there."""
 
     target: int
-    scene: Scene | None
-    pixels: dict[str, tuple[int, int]]
-    """Row and column by band of the scene; they may lie outside of the image."""
+    look: oracle.Look | None
+
+    @property
+    def scene(self) -> Scene | None:
+        return None if self.look is None else SCENES[self.look.record.columns["serial"]]
 
 
 def pairs(
@@ -315,69 +283,38 @@ def pairs(
     crs: str = "EPSG:4326",
     unmatched: str,
 ) -> list[Pair]:
-    """Every point in order with every scene that covers it, in order; `serials` is the order of the collection."""
-    found = []
-    scenes = in_result_order(serials)
-    for target, (x, y) in enumerate(xy):
-        matched = False
-        for scene in scenes:
-            pixels, covers = {}, False
-            for band in bands:
-                grid = grids().get((scene.serial, band))
-                if grid is None:
-                    continue
-                moved = _moved(grid.crs if crs == "native" else crs, grid.crs, x, y)
-                pixel = grid.pixel_of(*moved)
-                if pixel is None:
-                    continue
-                pixels[band] = pixel
-                covers |= grid.holds(*pixel)
-            if covers:
-                matched = True
-                found.append(Pair(target, scene, pixels))
-        if not matched and unmatched == "null":
-            found.append(Pair(target, None, {}))
-    return found
+    """Return every point in order with every scene that covers it, in order; `serials` is the order of the collection."""
+    question = oracle.Question(bands=bands, crs=crs, unmatched=unmatched)
+    caller = pl.DataFrame(xy, schema={"x": pl.Float64, "y": pl.Float64}, orient="row")
+    return [Pair(target, look) for target, look in oracle.looks(question, caller, [record(one) for one in serials])]
 
 
 def value_at(pair: Pair, band: str) -> int | float | None:
-    """The pixel of a band under the point of a pair."""
-    if pair.scene is None or band not in pair.pixels:
+    """Return the pixel of a band under the point of a pair."""
+    return None if pair.look is None else pair.look.values[band]
+
+
+def raw_value_at(pair: Pair, band: str) -> int | float | None:
+    """Return the pixel of a band under the point of a pair as the file holds it; None outside of the image."""
+    if pair.look is None or not pair.look.is_on_image(band):
         return None
-    grid = grids()[pair.scene.serial, band]
-    return grid.value(*pair.pixels[band]) if grid.holds(*pair.pixels[band]) else None
+    return pair.look.record.planes[band].values[pair.look.own_pixel(band)].item()
 
 
 def window_at(pair: Pair, band: str, shape: tuple[int, int], *, masked: bool = False) -> list[list[Any]] | None:
-    """The window around the point of a pair; outside of the image the nodata of the file."""
-    if pair.scene is None or band not in pair.pixels:
-        return None
-    grid = grids()[pair.scene.serial, band]
-    if not grid.holds(*pair.pixels[band]):
-        return None
-    first_row, first_col = (at - size // 2 for at, size in zip(pair.pixels[band], shape, strict=True))
-    result = []
-    for row in range(first_row, first_row + shape[0]):
-        line: list[Any] = []
-        for col in range(first_col, first_col + shape[1]):
-            if not grid.holds(row, col):
-                nodata = NODATA["red"] if band == "nir" and SCENES[pair.scene.serial].together else NODATA[band]
-                line.append(None if masked else nodata)
-            else:
-                line.append(grid.value(row, col) if masked else grid.values[row, col].item())
-        result.append(line)
-    return result
+    """Return the window around the point of a pair; outside of the image the nodata of the file."""
+    return None if pair.look is None else window(pair.look, band, shape, masked=masked)
 
 
 def records_of(found: list[Pair], names: dict[str, str]) -> dict[str, list[Any]]:
-    """Columns of the records of pairs: output name to name in the collection."""
-    of = {"id": "id", "datetime": "time", "eo:cloud_cover": "cloud", "platform": "platform", "serial": "serial"}
+    """Return columns of the records of pairs: output name to name in the collection."""
     return {
-        output: [None if pair.scene is None else getattr(pair.scene, of[name]) for pair in found]
+        output: [None if pair.look is None else pair.look.record.columns[name] for pair in found]
         for output, name in names.items()
     }
 
 
+_ATTRIBUTES = {"id": "id", "datetime": "time", "eo:cloud_cover": "cloud", "platform": "platform", "serial": "serial"}
 RECORD_NAMES = {
     "record_id": "id",
     "datetime": "datetime",
@@ -433,18 +370,7 @@ def windowed(
     values: dict[str, list[Any]] = {
         band: [window_at(pair, band, shape, masked=masked) for pair in found] for band in bands
     }
-    transforms, crs = [], []
-    for pair in found:
-        met = [band for band in bands if pair.scene and band in pair.pixels and _holds(pair, band)]
-        if not met or pair.scene is None:
-            transforms.append(None)
-            crs.append(None)
-            continue
-        grid, (row, col) = grids()[pair.scene.serial, met[0]], pair.pixels[met[0]]
-        a, b, c, d, e, f = grid.transform[:6]
-        first_row, first_col = row - shape[0] // 2, col - shape[1] // 2
-        transforms.append([a, b, c + a * first_col, d, e, f + e * first_row])
-        crs.append(grid.crs)
+    grids_met = [window_grid(pair.look, bands, shape) if pair.look else None for pair in found]
     names = {band: "swir_right" if band == "swir" else band for band in bands}
     return pl.concat(
         [
@@ -453,8 +379,8 @@ def windowed(
             pl.DataFrame(
                 {
                     **{names[band]: values[band] for band in bands},
-                    "transform": transforms,
-                    "raster_crs": crs,
+                    "transform": [one and one[0] for one in grids_met],
+                    "raster_crs": [one and one[1] for one in grids_met],
                 },
                 schema={
                     **{names[band]: pl.Array(DTYPES[band], shape) for band in bands},
@@ -465,8 +391,3 @@ def windowed(
         ],
         how="horizontal",
     )
-
-
-def _holds(pair: Pair, band: str) -> bool:
-    assert pair.scene is not None
-    return grids()[pair.scene.serial, band].holds(*pair.pixels[band])

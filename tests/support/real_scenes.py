@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 import polars_rasteret as pr
-from tests.support import eager_planes
-from tests.support import eager_reference as eager
+from tests.support.oracle import points as eager
+from tests.support.oracle.planes import Plane, planes_of, transformer
 
 BANDS = ("blue", "red", "nir", "qa")
 DTYPES: dict[str, pl.DataType] = dict.fromkeys(BANDS, pl.UInt16())
@@ -71,8 +71,8 @@ def _moved_by(transform: Any, shift: tuple[float, float]) -> tuple[float, ...]:
 
 
 @cache
-def _planes(path: Path) -> list[eager_planes.Plane]:
-    return eager_planes.planes_of(str(path))
+def _planes(path: Path) -> list[Plane]:
+    return planes_of(str(path))
 
 
 def records(folder: Path) -> list[eager.Record]:
@@ -114,7 +114,7 @@ def points() -> pl.DataFrame:
         ("EPSG:32629", (199_980.0, 2_800_020.0, 109_800.0, 109_800.0), 20),
     ):
         for u, v in chance.random((n, 2)) * 1.3 - 0.15:
-            lon, lat = eager_planes.transformer(crs, "EPSG:4326").transform(left + u * width, top - v * height)
+            lon, lat = transformer(crs, "EPSG:4326").transform(left + u * width, top - v * height)
             x.append(lon)
             y.append(lat)
     n = len(x)

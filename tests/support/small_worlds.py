@@ -21,8 +21,9 @@ from rasterio.transform import Affine
 
 import polars_rasteret as pr
 from polars_rasteret.testing import MemorySource
-from tests.support import eager_planes
-from tests.support import eager_reference as eager
+from tests.support.oracle import points as eager
+from tests.support.oracle.planes import Plane, transformer
+from tests.support.oracle.planes import planes_of as planes_by_rasterio
 
 PREFIX = "memory://small-worlds/"
 DTYPES: dict[str, pl.DataType] = {"red": pl.UInt16(), "nir": pl.UInt16(), "scl": pl.UInt8(), "temp": pl.Float32()}
@@ -103,10 +104,10 @@ FILES = Files()
 
 
 @cache
-def planes_of(spec: FileSpec) -> tuple[eager_planes.Plane, ...]:
+def planes_of(spec: FileSpec) -> tuple[Plane, ...]:
     """Write the file, and read it as rasterio does."""
     FILES.made[spec.href] = _written(spec)
-    return tuple(eager_planes.planes_of(FILES[spec.href], spec.crs))
+    return tuple(planes_by_rasterio(FILES[spec.href], spec.crs))
 
 
 def _written(spec: FileSpec) -> bytes:
@@ -313,7 +314,7 @@ def points(draw: st.DrawFn, number: int, crs: str) -> tuple[Any, ...]:
     x: float | None = left + draw(steps) * size
     y: float | None = top - draw(steps) * size
     if crs not in (grid, "native"):
-        x, y = eager_planes.transformer(grid, crs).transform(x, y)
+        x, y = transformer(grid, crs).transform(x, y)
     kind = draw(st.integers(0, 19))
     if kind == 0:
         x = None
@@ -404,7 +405,7 @@ def rich_world() -> World:
         grid = list(CORNERS)[number % 3]
         left, top, size = CORNERS[grid]
         row, col = chance.integers(-12, 88, 2) / 4
-        x, y = eager_planes.transformer(grid, "EPSG:32632").transform(left + col * size, top - row * size)
+        x, y = transformer(grid, "EPSG:32632").transform(left + col * size, top - row * size)
         x, y = {7: (None, y), 19: (x, float("nan")), 31: (0.0, 0.0)}.get(number, (x, y))
         visited = (None, *(day(at, 10 + at % 2 * 12) for at in range(1, 8)))[chance.integers(0, 8)]
         its_points.append((number, x, y, visited, visited, days[number % 4], [None, 1, 3, 5][chance.integers(0, 4)]))

@@ -346,15 +346,9 @@ def test_metadata_of_the_user_replaces_what_the_file_says(face, engine, in_memor
     assert got.schema["swir_right"] == pl.Int16
     assert got.schema["temp"] == pl.Float64
 
-    def raw(pair: world.Pair, band: str) -> int | float | None:
-        grid = world.grids().get((pair.scene.serial, band)) if pair.scene else None
-        if grid is None or not grid.holds(*pair.pixels[band]):
-            return None
-        return grid.values[pair.pixels[band]].item()
-
-    assert got["red"].to_list() == [raw(pair, "red") for pair in found]
+    assert got["red"].to_list() == [world.raw_value_at(pair, "red") for pair in found]
     assert 0 in got["red"].to_list()
-    swir = [raw(pair, "swir") for pair in found]
+    swir = [world.raw_value_at(pair, "swir") for pair in found]
     assert got["swir_right"].to_list() == [None if one == 3_557 else one for one in swir]
     assert -32_768 in got["swir_right"].to_list()
     temp = [None if (one := world.value_at(pair, "temp")) is None else one * 2.0 + pair.scene.serial for pair in found]

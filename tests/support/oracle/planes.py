@@ -27,6 +27,8 @@ class Plane:
     crs: str
     scale: float
     offset: float
+    nodata: float | None = None
+    """A float also where pixels are whole numbers."""
 
     @property
     def grid(self) -> tuple[Any, ...]:
@@ -70,7 +72,7 @@ class Plane:
             return None
         return self.values[row, col].item()
 
-    def holds(self, place: Place | None) -> bool:
+    def holds(self, place: Place | tuple[int, int] | None) -> bool:
         height, width = self.values.shape
         return place is not None and 0 <= place[0] < height and 0 <= place[1] < width
 
@@ -86,7 +88,8 @@ def planes_of(source: bytes | str, crs: str | None = None) -> list[Plane]:
                 is_valid &= ~np.isnan(values)
             scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
             name = crs or dataset.crs.to_string()
-            found.append(Plane(values, is_valid, tuple(dataset.transform[:6]), name, scale, offset))
+            transform = tuple(dataset.transform[:6])
+            found.append(Plane(values, is_valid, transform, name, scale, offset, dataset.nodata))
         return found
 
 

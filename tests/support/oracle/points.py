@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.support.eager_planes import Place, Plane, cubic_weights, linear_weights
+from tests.support.oracle.planes import Place, Plane, cubic_weights, linear_weights
 
 TICK = dt.timedelta(microseconds=1)
 
