@@ -14,6 +14,7 @@ import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
 from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
+from polars_rasteret.geo.coverage.areal import areal
 from polars_rasteret.geo.coverage.outlines import outlines_of
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, longitude_period, transform_xy
 from polars_rasteret.geo.curved_edges import edge_extremes, edge_midpoints
@@ -129,7 +130,14 @@ class Areas:
         In the CRS of the areas they are as the caller drew them. In another CRS, edges have more vertices, and coordinates are
         infinite where they have no place in `crs`.
         """
-        outlines = outlines_of(self._drawn[index])
+        return self._outlines_in(crs, self._drawn[index], index)
+
+    def areal_outlines(self, crs: str, index: Ints) -> Outlines:
+        """Return `outlines` prepared for exact areas: rings do not cross, parts do not overlap, and lines are left out."""
+        return self._outlines_in(crs, areal(self._drawn[index]), index)
+
+    def _outlines_in(self, crs: str, geometries: NDArray[np.object_], index: Ints) -> Outlines:
+        outlines = outlines_of(geometries)
         if self.vertices.is_in(crs):
             return outlines
         return projected(densified(outlines, self._step[index]), self.crs, crs)

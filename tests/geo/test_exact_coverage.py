@@ -6,10 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import shapely
 from rasterio.transform import Affine
 
+from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.coverage.areal import areal
 from polars_rasteret.geo.coverage.exact import exact_runs
 from polars_rasteret.geo.coverage.outlines import outlines_of
@@ -166,6 +168,26 @@ def test_weights_do_not_depend_on_order_or_other_zones(monkeypatch):
     monkeypatch.setattr("polars_rasteret.geo.coverage.exact._ZONES_PER_BATCH", 7)
     for one, other in zip(weights_of(zones, [20] * 80, [20] * 80), together, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_zones_in_another_crs_have_the_areas_that_are_drawn_there():
+    bow_tie = shapely.Polygon([(9.0, 45.0), (9.02, 45.02), (9.02, 45.0), (9.0, 45.02)])
+    overlapping = shapely.MultiPolygon([shapely.box(9.0, 45.0, 9.01, 45.01), shapely.box(9.005, 45.005, 9.02, 45.02)])
+    with np.errstate(invalid="ignore"):
+        lost = shapely.Polygon([(9, 45), (9.1, 45), (np.nan, 45.1)])
+    zones = np.array([bow_tie, overlapping, shapely.LineString([(9, 45), (9.1, 45)]), lost])
+    index = np.array([1, 0, 2, 3, 1])
+    outlines = Areas(shapely.to_wkb(zones), "EPSG:4326").areal_outlines("EPSG:32632", index)
+    grid, (height, width) = Affine(20, 0, 499_900, 0, -20, 4_986_100), (200, 100)
+    of_each = np.tile(np.array(grid[:6]), (5, 1)), np.full(5, height), np.full(5, width)
+    runs = exact_runs(outlines, *of_each)
+    assert_canonical(runs)
+    got = np.bincount(runs.zone, runs.weight * (runs.col_stop - runs.col_start), 5)
+    to_utm = pyproj.Transformer.from_crs(4326, 32632, always_xy=True)
+    drawn = shapely.transform(shapely.segmentize(areal(zones), 1e-4), to_utm.transform, interleaved=False)
+    wanted = np.nan_to_num(shapely.area(drawn)[index]) / 400
+    assert wanted[0] > wanted[1] > 1_000
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
 @pytest.mark.skipif(not VECTORS.exists(), reason="needs the shared vector data")

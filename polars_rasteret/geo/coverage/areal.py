@@ -18,12 +18,13 @@ def areal(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
     """Return valid polygons and multipolygons that cover what geometries cover.
 
     Rings that cross themselves or each other count by even-odd. Parts of a multipolygon or collection are united, so that no
-    place is covered twice. Lines, points, null and empty geometries become None.
+    place is covered twice. Lines, points, null and empty geometries become None, and so do polygons with a coordinate that is not
+    finite.
 
     Parameters
     ----------
     geometries
-        Shapely geometries, shape (n,), with finite coordinates.
+        Shapely geometries, shape (n,).
 
     Examples
     --------
@@ -49,6 +50,8 @@ def _united(geometry: object) -> object:
     while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
         parts = shapely.get_parts(parts)
     polygons = parts[shapely.get_dimensions(parts) == 2]
+    if not np.isfinite(shapely.get_coordinates(polygons)).all():
+        return None
     is_valid = shapely.is_valid(polygons)
     union = shapely.union_all([*polygons[is_valid], *(_even_odd(one) for one in polygons[~is_valid])])
     return None if shapely.is_empty(union) else union
