@@ -6,18 +6,18 @@ decoded once. Pairs, predicates and expressions do not belong here.
 
 from __future__ import annotations
 
-import mmap
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.engine import Out, WindowRead, check_answer_size, read_windows
+from polars_rasteret.engine import WindowRead, read_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.grids.windows import taken_windows
 from polars_rasteret.hrefs import shown
+from polars_rasteret.pixels.answer_arrays import answer_outs
 from polars_rasteret.pixels.raster_faults import tell_faults
 
 if TYPE_CHECKING:
@@ -25,17 +25,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import Spending, WindowAnswer
+    from polars_rasteret.engine import Out, Spending, WindowAnswer
     from polars_rasteret.errors import RasteretError
     from polars_rasteret.grids.answer_grids import AnswerGrids
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pixels.raster_column import RasterColumn
-
-
-_OWN_PAGES_BYTES = 8_000_000
-"""Bytes from which on an array gets pages of its own: the C library keeps large freed blocks while younger ones lie behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,38 +115,6 @@ class BandAnswer:
     fill: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerOut:
-    """Arrays that the answers of one band are written into."""
-
-    values: NDArray[Any]
-    valid: NDArray[np.bool_] | None
-    start: NDArray[np.int64]
-    """Index of each row's first pixel."""
-    size: NDArray[np.int64]
-    """Pixels of each row."""
-    stride: int | None
-    """Pixels from one row to the next; None where rows differ in size."""
-
-    def pixels(self, row: int) -> slice:
-        """Return the slice of a row's pixels."""
-        return slice(int(self.start[row]), int(self.start[row] + self.size[row]))
-
-    def part(self, first_row: int) -> Out:
-        """Return the arrays of the rows from `first_row` on, as the engine takes them."""
-        assert self.stride is not None
-        first = first_row * self.stride
-        return Out(
-            values=self.values[first:],
-            valid=None if self.valid is None else self.valid[first:],
-            stride=self.stride,
-        )
-
-    def offset(self) -> NDArray[np.int64]:
-        """Return the index where each answer begins when all lie side by side, and the end of the last; shape (n + 1,)."""
-        return np.concatenate([[0], np.cumsum(self.size)]).astype(np.int64)
-
-
 def window_reads(
     bands: Sequence[BandRows],
     outs: Sequence[Out | None],
@@ -165,13 +129,13 @@ def window_reads(
     grids = [band.windows.grids.where(is_read) for band, is_read in zip(bands, are_read, strict=True)]
     # Bands on the same grid are given the same arrays, so that the engine plans their tiles once.
     shared: dict[int, tuple[NDArray[np.int64], ...]] = {}
-    for band, out, is_read, first in zip(bands, outs, are_read, first_equal(grids), strict=True):
+    each = zip(bands, outs, are_read, answer_dtypes(bands, dtypes), first_equal(grids), strict=True)
+    for band, out, is_read, dtype, first in each:
         if first not in shared:
             windows = band.windows
             parts = windows.row_start, windows.col_start, windows.height, windows.width
             shared[first] = parts if is_read.all() else tuple(np.where(is_read, part, 0) for part in parts)
         row_start, col_start, height, width = shared[first]
-        dtype = (dtypes or {}).get(band.column.name, band.column.dtype)
         # The fill of an unscaled answer is in its units: it comes when the values are unscaled.
         fill = None if band.unscale else fill_value
         check_fill_fits(fill, dtype, band.column.name)
@@ -240,7 +204,7 @@ def read_bands(
     if shape is not None:
         sizes = [np.full(len(band.reference_id), shape[0] * shape[1]) for band in bands]
         how = {"stack": stack, "want_valid": want_valid, "options": options, "advice": advice}
-        outs = [one.part(0) for one in answer_outs(bands, dtypes or {}, sizes, is_regular=True, **how)]  # type: ignore[arg-type]
+        outs = [one.part(0) for one in answer_outs(answer_dtypes(bands, dtypes), sizes, is_regular=True, **how)]  # type: ignore[arg-type]
     reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
     answers = read_windows(reads, options, advice=advice, spending=spending)
     results = []
@@ -253,11 +217,26 @@ def read_bands(
     return results, errors
 
 
-def faults_of(bands: Sequence[BandRows], options: ReadOptions) -> dict[int, str]:
-    """Return the reasons of rows with a faulty raster value; raise the first fault with ``on_error="raise"``."""
+def answer_dtypes(bands: Sequence[BandRows], dtypes: Mapping[str, np.dtype[Any]] | None) -> list[np.dtype[Any]]:
+    """Return the dtype of each band's answer: of the pixels, where `dtypes` names no other."""
+    return [(dtypes or {}).get(band.name, band.column.dtype) for band in bands]
+
+
+def faults_of(bands: Sequence[BandRows], options: ReadOptions, *more: Mapping[int, RasteretError]) -> dict[int, str]:
+    """Return the reasons of rows that cannot be read; raise the first fault with ``on_error="raise"``.
+
+    Parameters
+    ----------
+    bands
+        Bands, of which some raster values may be faulty.
+    options
+        Options of the verb or expression.
+    more
+        Other faults by row.
+    """
     reasons: dict[int, str] = {}
-    for band in bands:
-        join_reasons(reasons, tell_faults(band.faults, on_error=options.on_error))
+    for faults in (*(band.faults for band in bands), *more):
+        join_reasons(reasons, tell_faults(faults, on_error=options.on_error))
     return reasons
 
 
@@ -281,70 +260,6 @@ def _outside(band: BandRows, shape: tuple[int, int] | None) -> NDArray[np.bool_]
         inside_cols = (cols >= 0) & (cols < windows.grids.width[row])
         parts.append(~(inside_rows[:, None] & inside_cols).reshape(-1))
     return np.concatenate(parts)
-
-
-def answer_outs(
-    bands: Sequence[BandRows],
-    dtypes: Mapping[str, np.dtype[Any]],
-    sizes: Sequence[NDArray[np.int64]],
-    *,
-    is_regular: bool,
-    stack: bool,
-    want_valid: bool,
-    options: ReadOptions,
-    advice: str,
-) -> list[AnswerOut]:
-    """Make the arrays that answers are written into; 0 where nothing is read.
-
-    Parameters
-    ----------
-    bands, dtypes, want_valid, options, advice
-        As in `read_bands`.
-    sizes
-        Per band, the pixels of each row.
-    is_regular
-        Whether all rows of all bands have the same size.
-    stack
-        Whether all bands of a row lie side by side in one array; they must be regular.
-    """
-    wanted = [dtypes.get(band.column.name, band.column.dtype) for band in bands]
-    n_bytes = sum(
-        float(size.sum(dtype=np.float64)) * (dtype.itemsize + want_valid)
-        for size, dtype in zip(sizes, wanted, strict=True)
-    )
-    n_rows = len(bands[0].reference_id)
-    check_answer_size(n_bytes, options.max_answer_bytes, n_rows=n_rows, advice=advice)
-    outs: list[AnswerOut] = []
-    values = valid = None
-    for at, (size, dtype) in enumerate(zip(sizes, wanted, strict=True)):
-        n_pixels = int(size[0]) if is_regular and n_rows else 0
-        side_by_side = len(bands) if stack else 1
-        if values is None or not stack:
-            values = _zeros(int(size.sum()) * side_by_side, dtype)
-            valid = np.zeros(len(values), np.bool_) if want_valid else None
-        first = at * n_pixels if stack else 0
-        stride = n_pixels * side_by_side if is_regular else None
-        outs.append(
-            AnswerOut(
-                values=values[first:],
-                valid=None if valid is None else valid[first:],
-                start=np.arange(n_rows) * stride if stride is not None else np.cumsum(size) - size,
-                size=size,
-                stride=stride,
-            )
-        )
-    return outs
-
-
-def _zeros(n_values: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return zeros, shape (n_values,). A large array gets pages of its own, which return to the system when it is freed."""
-    n_bytes = n_values * dtype.itemsize
-    if n_bytes < _OWN_PAGES_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.zeros(n_values, dtype)
-    # Private, because only such pages can be huge: every page that is touched first costs time.
-    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    pages.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(pages, dtype)
 
 
 def warn_of_errors(errors: Mapping[int, str], what: str) -> None:

@@ -17,8 +17,8 @@ from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.grids.reprojection import pixel_positions
-from polars_rasteret.pixels.raster_faults import tell_faults
-from polars_rasteret.pixels.reading import AnswerOut, BandAnswer, answer_outs, check_fill_fits, faults_of, join_reasons
+from polars_rasteret.pixels.answer_arrays import AnswerOut, answer_outs
+from polars_rasteret.pixels.reading import BandAnswer, answer_dtypes, check_fill_fits, faults_of, join_reasons
 from polars_rasteret.pixels.source_reads import (
     axes_of,
     copy_reads,
@@ -56,13 +56,10 @@ def read_onto_grids(
     Parameters and returned values are those of `read_bands`. Null pixels take no part, as `assemble.kernels` says.
     """
     rows = [band.rows for band in bands]
-    errors = faults_of(rows, options)
-    for band in bands:
-        join_reasons(errors, tell_faults(band.sources.faults, on_error=options.on_error))
+    errors = faults_of(rows, options, *(band.sources.faults for band in bands))
     is_regular = shape is not None
     outs = answer_outs(
-        rows,
-        dtypes or {},
+        answer_dtypes(rows, dtypes),
         [
             np.full(len(one.grids.has_grid), shape[0] * shape[1])
             if shape is not None
