@@ -32,7 +32,6 @@ from tests.support.engine_reads import (
     HEIGHT,
     OPTIONS,
     WIDTH,
-    Store,
     make_read,
     pixels_of,
     random_points,
@@ -41,12 +40,6 @@ from tests.support.engine_reads import (
     tables_of,
     tiff_of,
 )
-
-
-@pytest.fixture
-def store():
-    clear_cache()
-    return Store()
 
 
 def expected_of(pixels, window, *, fill, nodata):

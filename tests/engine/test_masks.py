@@ -26,7 +26,6 @@ from polars_rasteret.plan.masks import mask_reads
 from polars_rasteret.profile import profile
 from tests.support.engine_reads import (
     OPTIONS,
-    Store,
     make_read,
     parsed,
     random_points,
@@ -36,12 +35,6 @@ from tests.support.engine_reads import (
 
 HEIGHT, WIDTH = 210, 300
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 48}
-
-
-@pytest.fixture
-def store():
-    clear_cache()
-    return Store()
 
 
 def shown_part(height=HEIGHT, width=WIDTH):

@@ -35,6 +35,9 @@ class Store:
         self.files[href] = data
         return href
 
+    def close(self):
+        configure_store(self.prefix)
+
 
 def pixels_of(dtype, n_bands=1, seed=0, height=HEIGHT, width=WIDTH):
     rng = np.random.default_rng(seed)
