@@ -37,7 +37,7 @@ def blank_uncovered(
     *,
     pixels_per_row: int | None,
 ) -> dict[int, int]:
-    """Blank what the areas do not cover, in place; give how many pixels of each row they do, where that is not all.
+    """Blank the pixels that areas do not cover, in place; return how many they cover in rows where that is not all.
 
     Parameters
     ----------

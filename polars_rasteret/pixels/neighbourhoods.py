@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Places of patches: their rows of the batch, and the first pixel of each patch on a grid."""
+class PatchPositions:
+    """Positions of patches: their rows of the batch, and the first pixel of each patch on a grid."""
 
     grid: BandRows
     """Band on whose grid the patches lie."""
@@ -43,9 +43,9 @@ class Place:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def taken(self, index: NDArray[Any]) -> Place:
+    def taken(self, index: NDArray[Any]) -> PatchPositions:
         """Return some of the patches."""
-        return Place(
+        return PatchPositions(
             grid=self.grid, rows=self.rows[index], row_start=self.row_start[index], col_start=self.col_start[index]
         )
 
@@ -59,25 +59,25 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchAsk:
+class PatchRead:
     """Patches that are read of one band."""
 
     band: BandRows
-    place: Place
+    positions: PatchPositions
     size: int
-    is_own: bool
+    is_on_grid: bool
     """Whether the band lies on the grid of the patches in all these rows."""
     is_wanted: NDArray[np.bool_]
     """Rows of the batch that may have a pixel of this band; in other rows the whole patch is null."""
 
-    def read(self) -> WindowRead:
+    def window_read(self) -> WindowRead:
         """Return the read of these patches, as the engine takes it."""
-        place, size = self.place, self.size
-        rows = place.rows
+        positions, size = self.positions, self.size
+        rows = positions.rows
         reference_id = np.where(self.is_wanted[rows], self.band.reference_id[rows], -1)
-        row_start, col_start = place.row_start, place.col_start
-        if not self.is_own:
-            reference_id, row_start, col_start = self._brought(reference_id)
+        row_start, col_start = positions.row_start, positions.col_start
+        if not self.is_on_grid:
+            reference_id, row_start, col_start = self._pixels_at_centres(reference_id)
             size = 1
         side = np.broadcast_to(np.int64(size), len(reference_id))
         return WindowRead(
@@ -92,15 +92,15 @@ class PatchAsk:
             want_valid=True,
         )
 
-    def _brought(self, reference_id: Ints) -> tuple[Ints, Ints, Ints]:
+    def _pixels_at_centres(self, reference_id: Ints) -> tuple[Ints, Ints, Ints]:
         """Return reference, row and column of this band's pixel at the centre of each pixel of the patches."""
-        grid, place, size = self.place.grid, self.place, self.size
+        grid, positions, size = self.positions.grid, self.positions, self.size
         n_pixels = size * size
         across = np.arange(n_pixels)
-        row = (place.row_start[:, None] + across // size).ravel().astype(np.float64) + 0.5
-        col = (place.col_start[:, None] + across % size).ravel().astype(np.float64) + 0.5
+        row = (positions.row_start[:, None] + across // size).ravel().astype(np.float64) + 0.5
+        col = (positions.col_start[:, None] + across % size).ravel().astype(np.float64) + 0.5
         repeated = np.repeat(reference_id, n_pixels)
-        patch_grids = grid.grids.taken(np.repeat(place.rows, n_pixels))
+        patch_grids = grid.grids.taken(np.repeat(positions.rows, n_pixels))
         x, y = map_coordinates(patch_grids.transform, row, col)
         row_at = np.full(len(repeated), -1, np.int64)
         col_at = np.full(len(repeated), -1, np.int64)
@@ -134,27 +134,27 @@ class PatchAsk:
 
 
 def read_patches(
-    asks: Sequence[PatchAsk], options: ReadOptions, *, advice: str, spending: Spending | None
+    reads: Sequence[PatchRead], options: ReadOptions, *, advice: str, spending: Spending | None
 ) -> tuple[list[Patch], dict[int, str]]:
     """Return the patches of several bands, read together.
 
     Returns
     -------
     patches
-        Patches of each ask.
+        Patches of each read.
     errors
         Reasons by row of the batch, with ``on_error="null"``.
     """
-    answers = read_windows([ask.read() for ask in asks], options, advice=advice, spending=spending)
+    answers = read_windows([one.window_read() for one in reads], options, advice=advice, spending=spending)
     patches = []
     errors: dict[int, str] = {}
-    for ask, answer in zip(asks, answers, strict=True):
-        shape = (len(ask.place), ask.size, ask.size)
+    for one, answer in zip(reads, answers, strict=True):
+        shape = (len(one.positions), one.size, one.size)
         assert answer.valid is not None
         patches.append(Patch(values=answer.values.reshape(shape), valid=answer.valid.reshape(shape)))
-        windows_per_row = len(answer.offset[1:]) // max(1, len(ask.place))
+        windows_per_row = len(answer.offset[1:]) // max(1, len(one.positions))
         for window, reason in answer.errors.items():
-            add_reason(errors, int(ask.place.rows[window // windows_per_row]), reason)
+            add_reason(errors, int(one.positions.rows[window // windows_per_row]), reason)
     return patches, errors
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, kernel_start
 from polars_rasteret.grids.choosing import grid_bands
 from polars_rasteret.grids.pixel_grid import first_on_same_grid
-from polars_rasteret.pixels.neighbourhoods import PatchAsk, Place
+from polars_rasteret.pixels.neighbourhoods import PatchPositions, PatchRead
 from polars_rasteret.pixels.reading import BandRows, n_rows_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class PointGroup:
     """Bands read on one grid, in rows where a band is on that grid either in all rows or in none."""
 
-    place: Place
+    positions: PatchPositions
     names: tuple[str, ...]
     own: frozenset[str]
     """Bands that are on that grid."""
@@ -68,27 +68,28 @@ class PointGroups:
             for labels, alike in _alike([self._grid_of[name][rows] for name in names]):
                 for one in dict.fromkeys(label for label in labels if label >= 0):
                     members = tuple(name for name, label in zip(names, labels, strict=True) if label == one)
-                    place = self._placed(self.bands[members[0]], rows[alike])
-                    yield PointGroup(place=place, names=members, own=frozenset(members))
+                    positions = self._positions(self.bands[members[0]], rows[alike])
+                    yield PointGroup(positions=positions, names=members, own=frozenset(members))
             return
         known = list(self.bands)  # whatever is selected: the grid must not depend on it
-        chosen = grid_bands([self.bands[name].grids.taken(rows) for name in known], known, self.sampling.grid)
+        grids = [band.column.grids.taken(band.reference_id[rows]) for band in self.bands.values()]
+        chosen = grid_bands(grids, known, self.sampling.grid)
         for (one, *labels), alike in _alike([chosen, *(self._grid_of[name][rows] for name in known)]):
             if one >= 0:
                 own = frozenset(name for name, label in zip(known, labels, strict=True) if label == labels[one])
-                place = self._placed(self.bands[known[one]], rows[alike])
-                yield PointGroup(place=place, names=tuple(names), own=own)
+                positions = self._positions(self.bands[known[one]], rows[alike])
+                yield PointGroup(positions=positions, names=tuple(names), own=own)
 
     def reads(self, names: Sequence[str]) -> list[WindowRead]:
         """Return the reads of some bands at all points, without neighbourhoods."""
         return [
-            PatchAsk(
+            PatchRead(
                 band=self.bands[name],
-                place=group.place,
+                positions=group.positions,
                 size=KERNEL_SIZE[self.sampling.method],
-                is_own=name in group.own,
+                is_on_grid=name in group.own,
                 is_wanted=self.is_read[name],
-            ).read()
+            ).window_read()
             for group in self.groups(names, np.arange(n_rows_of(self.bands), dtype=np.int64))
             for name in group.names
         ]
@@ -98,13 +99,15 @@ class PointGroups:
         grids, others = self._grid_of[one], self._grid_of[other]
         return bool(((grids == others) & (grids >= 0)).any())
 
-    def _placed(self, grid: BandRows, rows: Ints) -> Place:
+    def _positions(self, grid: BandRows, rows: Ints) -> PatchPositions:
         windows = grid.windows
         if self.sampling.method == "nearest":
-            return Place(grid=grid, rows=rows, row_start=windows.row_start[rows], col_start=windows.col_start[rows])
+            return PatchPositions(
+                grid=grid, rows=rows, row_start=windows.row_start[rows], col_start=windows.col_start[rows]
+            )
         assert windows.at_row is not None
         assert windows.at_col is not None
-        return Place(
+        return PatchPositions(
             grid=grid,
             rows=rows,
             row_start=kernel_start(windows.at_row[rows], self.sampling.method),

@@ -14,7 +14,7 @@ import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, nearest_valid
 from polars_rasteret.engine import dry_run_log
-from polars_rasteret.pixels.neighbourhoods import Patch, PatchAsk, Place, add_reason, read_patches
+from polars_rasteret.pixels.neighbourhoods import Patch, PatchPositions, PatchRead, add_reason, read_patches
 from polars_rasteret.pixels.point_groups import PointGroup, PointGroups
 from polars_rasteret.pixels.raster_faults import tell_faults
 from polars_rasteret.pixels.reading import n_rows_of
@@ -149,7 +149,7 @@ class PointSampler:
             patches = self._patches(groups, size)
             for group, of_group in zip(groups, patches, strict=True):
                 for name in group.names:
-                    self._put_values(found[name], group.place, of_group[name])
+                    self._put_values(found[name], group.positions, of_group[name])
                 if sampling.max_distance or sampling.neighbourhood != "off":
                     self._look_around(group, of_group, found)
         return found
@@ -176,13 +176,13 @@ class PointSampler:
         for group in groups:
             masking = replace(group, names=self.valid_mask.bands)
             seen = self._read([masking], size, of_mask=True)[0] if self.valid_mask.bands else {}
-            accepted = self.valid_mask.of(group.place.rows, seen, size)
+            accepted = self.valid_mask.of(group.positions.rows, seen, size)
             # Where no pixel is valid, no band is read.
             hopeful = np.flatnonzero(accepted.any(axis=(1, 2)))
             if self.options.dry_run is not None and self.valid_mask.bands:  # any of them may turn out to be valid
                 hopeful = np.arange(len(accepted))
             later = tuple(name for name in group.names if name not in seen)
-            unread = replace(group, place=group.place.taken(hopeful), names=later)
+            unread = replace(group, positions=group.positions.taken(hopeful), names=later)
             rest = self._read([unread], size)[0] if later else {}
             patches = {}
             for name in group.names:
@@ -191,7 +191,7 @@ class PointSampler:
                     whole.values[hopeful] = rest[name].values
                     whole.valid[hopeful] &= rest[name].valid
                 else:
-                    is_read = self._is_read[name][group.place.rows]
+                    is_read = self._is_read[name][group.positions.rows]
                     whole = Patch(values=seen[name].values, valid=seen[name].valid & accepted & is_read[:, None, None])
                 patches[name] = whole
             results.append(patches)
@@ -199,53 +199,55 @@ class PointSampler:
 
     def _read(self, groups: Sequence[PointGroup], size: int, *, of_mask: bool = False) -> list[dict[str, Patch]]:
         wanted = self._has_raster if of_mask else self._is_read
-        asks = [
-            PatchAsk(
+        reads = [
+            PatchRead(
                 band=self.bands[name],
-                place=group.place,
+                positions=group.positions,
                 size=size,
-                is_own=name in group.own,
+                is_on_grid=name in group.own,
                 is_wanted=wanted[name],
             )
             for group in groups
             for name in group.names
         ]
-        patches, errors = read_patches(asks, self.options, advice=_ADVICE, spending=self.spending)
+        patches, errors = read_patches(reads, self.options, advice=_ADVICE, spending=self.spending)
         for row, reason in errors.items():
             add_reason(self.errors, row, reason)
         given = iter(patches)
         return [{name: next(given) for name in group.names} for group in groups]
 
-    def _put_values(self, found: PointValues, place: Place, patch: Patch) -> None:
-        rows, method = place.rows, self.sampling.method
+    def _put_values(self, found: PointValues, positions: PatchPositions, patch: Patch) -> None:
+        rows, method = positions.rows, self.sampling.method
         if method == "nearest":
             found.values[rows], found.valid[rows] = patch.values[:, 0, 0], patch.valid[:, 0, 0]
             if self.sampling.max_distance:
                 found.distance[rows[found.valid[rows]]] = 0.0
             return
-        windows = place.grid.windows
+        windows = positions.grid.windows
         assert windows.at_row is not None
         assert windows.at_col is not None
-        row, col = windows.at_row[rows] - place.row_start, windows.at_col[rows] - place.col_start
+        row, col = windows.at_row[rows] - positions.row_start, windows.at_col[rows] - positions.col_start
         found.values[rows], found.valid[rows] = interpolated(patch.values, patch.valid, row, col, method)
 
     def _look_around(self, group: PointGroup, centres: Mapping[str, Patch], found: Mapping[str, PointValues]) -> None:
         """Search the neighbourhoods of rows that are still null, and keep them when they were asked for."""
-        sampling, place = self.sampling, group.place
-        is_met = {name: self._is_read[name][place.rows] for name in group.names}
+        sampling, positions = self.sampling, group.positions
+        is_met = {name: self._is_read[name][positions.rows] for name in group.names}
         is_null = {name: is_met[name] & ~centres[name].valid[:, 0, 0] for name in group.names}
         some_null: NDArray[np.bool_] = np.logical_or.reduce(list(is_null.values()))
         is_open = np.ones_like(some_null) if sampling.neighbourhood == "always" else some_null
         index = np.flatnonzero(is_open)
-        for chunk in _chunks(index, place.row_start[index], place.col_start[index], sampling.size**2 * len(self.bands)):
-            part = place.taken(chunk)
-            wide = Place(
+        for chunk in _chunks(
+            index, positions.row_start[index], positions.col_start[index], sampling.size**2 * len(self.bands)
+        ):
+            part = positions.taken(chunk)
+            wide = PatchPositions(
                 grid=part.grid,
                 rows=part.rows,
                 row_start=part.row_start - sampling.max_distance,
                 col_start=part.col_start - sampling.max_distance,
             )
-            patches = self._patches([replace(group, place=wide)], sampling.size)[0]
+            patches = self._patches([replace(group, positions=wide)], sampling.size)[0]
             searched = {name: is_null[name][chunk] for name in group.names}
             met = {name: is_met[name][chunk] for name in group.names}
             for name in group.names:
@@ -265,7 +267,7 @@ class PointSampler:
 
     def _search(
         self,
-        part: Place,
+        part: PatchPositions,
         patches: Mapping[str, Patch],
         is_null: Mapping[str, NDArray[np.bool_]],
         is_met: Mapping[str, NDArray[np.bool_]],
