@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import numpy as np
 import pytest
 import shapely
@@ -90,6 +92,19 @@ def test_lines_cover_what_they_pass_through_and_points_and_nothing_cover_nothing
         touched[0], rasterize([line], (3, 4), transform=Affine.identity(), all_touched=True).astype(bool)
     )
     assert [int(one.sum()) for one in touched] == [5, 0, 0, 0, 6]
+
+
+def test_edges_that_go_on_far_beyond_the_grid_take_no_longer():
+    steep = [(0.5, -5.0), (5.0, 1e7), (-9.0, 1e7)]
+    flat = [(y, x) for x, y in steep]
+    zones = [
+        shapely.Polygon(one) for one in (steep, flat, [(x, 20 - y) for x, y in steep], [(20 - x, y) for x, y in flat])
+    ]
+    start = process_time()
+    _, masks = masks_of(zones, [20] * 4, [20] * 4, Affine.identity(), all_touched=True)
+    assert process_time() - start < 1
+    for zone, mask in zip(zones, masks, strict=True):
+        assert not differences(zone, mask, Affine.identity(), all_touched=True)[0], zone.wkt
 
 
 def test_no_zones_have_no_runs():

@@ -126,7 +126,8 @@ def _sloped(edges: _Edges) -> _Runs:
     height, part = edges.height, edges.part
     parts, rows, cols = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     while True:
-        goes_on = (x >= 0) & (x < x_end)
+        # GDAL goes on above and below the grid, for as many rows as a steep edge has there, and burns none of them.
+        goes_on = (x >= 0) & (x < x_end) & np.where(slope < 0, y >= 0, y < height)
         if not goes_on.all():
             x, y, x_end, slope, height = (one[goes_on] for one in (x, y, x_end, slope, height))
             part = part[goes_on]
