@@ -309,6 +309,6 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.row_col(500_015, 5_000_005, crs=32632)).collect().item()
         {'row': -1, 'col': 1}
         """
-        from polars_rasteret.frame.expressions.grid_facts import row_col
+        from polars_rasteret.frame.expressions.row_col import row_col
 
         return row_col(self._expr, x, y, crs)

@@ -13,16 +13,19 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from polars_rasteret.errors import FileFormatError, UsageError
-from polars_rasteret.geo.bounds_cache import cached_bounds
-from polars_rasteret.geo.boxes import cut_boxes, widened
+from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.grids.extents import bounds_in_own_crs, bounds_of_grids
-from polars_rasteret.pairing.bbox_filter import bbox_meets, has_no_box
+from polars_rasteret.pairing.record_boxes import (
+    bbox_faults,
+    bbox_near,
+    bbox_sides,
+    boxes_of_bbox,
+    boxes_of_rasters,
+    near_records,
+)
 from polars_rasteret.pairing.times import may_lie_in, record_intervals, record_times
 from polars_rasteret.pixels.raster_column import RasterColumn, raster_columns_of
 from polars_rasteret.pixels.raster_faults import check_fields
-from polars_rasteret.plan.pairs import boxes_near, covering_boxes
 from polars_rasteret.schema import is_nearly_raster_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -37,13 +40,6 @@ _RASTER = "\0raster "
 _BBOX = "\0bbox"
 _DATETIME, _START, _END = "\0datetime", "\0start", "\0end"
 _ID = "\0id"
-
-# Footprints are made of straight pieces between points of the image edge; the true edge may bulge out by a sliver.
-_PAD_SHARE = 1e-3
-_PAD_DEGREES = 1e-6
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
-_EVERYWHERE = (-1e30, -1e30, 1e30, 1e30)
-"""Box of a damaged record without a known place. It meets every target, so that the record's fault is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +136,7 @@ def collect_records(
     """
     has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
     if has_bbox:
-        # A record without a box may still have an image: its place is then looked up in the image's own grid.
-        covering = covering_boxes(bounds)
-        lf = lf.filter(bbox_meets(covering, share=_PAD_SHARE, degrees=_PAD_SHARE) | has_no_box(lf))
+        lf = lf.filter(bbox_near(lf, bounds))
     if (in_time := may_lie_in(schema, *period)) is not None:
         lf = lf.filter(in_time)
     datetime, start, end = record_times(schema)
@@ -162,8 +156,8 @@ def collect_records(
         plan = plan.filter(*predicates)
     frame = plan.collect()
     found_crs = [crs for band in bands for crs in frame[_RASTER + band].struct.unnest()["crs"].unique().to_list()]
-    sides = _sides(frame[_BBOX]) if has_bbox else np.full((frame.height, 4), np.nan)
-    is_near = _may_meet(frame, sides, bands, bounds, native=target_crs == NATIVE)
+    sides = bbox_sides(frame[_BBOX]) if has_bbox else np.full((frame.height, 4), np.nan)
+    is_near = near_records(sides, [frame[_RASTER + band] for band in bands], bounds, native=target_crs == NATIVE)
     if not is_near.all():
         frame, sides = frame.filter(pl.Series(is_near)), sides[is_near]
     times = record_intervals(frame[_DATETIME], frame[_START], frame[_END])
@@ -175,10 +169,10 @@ def collect_records(
     rasters = dict(zip(bands, columns, strict=True))
     faults: dict[int, RasteretError] = {}
     if has_bbox:
-        boxes, owner = _boxes_of_bbox(sides, list(rasters.values()))
-        faults = _bbox_faults(frame[_BBOX], sides)
+        boxes, owner = boxes_of_bbox(sides, list(rasters.values()))
+        faults = bbox_faults(frame[_BBOX], sides)
     else:
-        boxes, owner = _boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
+        boxes, owner = boxes_of_rasters(list(rasters.values()), native=target_crs == NATIVE)
     return Records(
         n_records=frame.height,
         found_crs=frozenset(found_crs),
@@ -193,28 +187,6 @@ def collect_records(
     )
 
 
-def _may_meet(
-    frame: pl.DataFrame, sides: NDArray[np.float64], bands: Sequence[str], bounds: NDArray[np.float64], *, native: bool
-) -> NDArray[np.bool_]:
-    """Return which records to keep: all but those without a box whose grids meet no target. Tiles are not unpacked."""
-    kept = _has_box(sides)
-    todo = np.flatnonzero(~kept)
-    if not len(todo):
-        return kept
-    meets = np.zeros(len(todo), np.bool_)
-    for band in bands:
-        rasters = frame[_RASTER + band] if len(todo) == frame.height else frame[_RASTER + band].gather(todo)
-        boxes = bounds_of_grids(rasters, native=native)
-        # A raster without a place may have a fault, which is reported when the raster is read.
-        meets |= rasters.is_not_null().to_numpy() & np.isnan(boxes[:, 0])
-        boxes, owner = _padded(boxes), np.arange(len(boxes))
-        if not native:
-            boxes, owner = cut_boxes(boxes)
-        meets[owner[boxes_near(bounds, boxes)]] = True
-    kept[todo] = meets
-    return kept
-
-
 def _ranks(ids: pl.Series) -> NDArray[np.int64]:
     """Return the rank of each record by id, nulls last; records of equal ids keep their order."""
     ranks = np.empty(len(ids), np.int64)
@@ -222,72 +194,3 @@ def _ranks(ids: pl.Series) -> NDArray[np.int64]:
         order = ids.alias("id").to_frame().select(pl.arg_sort_by("id", nulls_last=True, maintain_order=True))
         ranks[order.to_series().to_numpy()] = np.arange(len(ids))
     return ranks
-
-
-def _bbox_faults(bbox: pl.Series, sides: NDArray[np.float64]) -> dict[int, RasteretError]:
-    """Return the faults of records whose box is invalid: neither null nor four finite numbers with ymin <= ymax."""
-    has_box = _has_box(sides)
-    if has_box.all():
-        return {}
-    fields = bbox.struct.unnest()
-    has_null = np.logical_or.reduce([fields[name].is_null().to_numpy() for name in _SIDES])
-    return {
-        record: FileFormatError(
-            f"column 'bbox': {', '.join(f'{name}={side}' for name, side in zip(_SIDES, sides[record].tolist(), strict=True))}; "
-            "expected four finite numbers with ymin <= ymax, or null for the place of the image itself"
-        )
-        for record in np.flatnonzero(~has_box & ~has_null).tolist()
-    }
-
-
-def _boxes_of_bbox(
-    sides: NDArray[np.float64], columns: Sequence[RasterColumn]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the boxes of records and the record of each box; records without a box get one from their pixel grids."""
-    has_box = _has_box(sides)
-    boxes, owner = cut_boxes(_padded(np.where(has_box[:, None], sides, np.nan)))
-    if has_box.all():
-        return boxes, owner
-    of_rasters, of_record = _boxes_of_rasters(columns, native=False)
-    missing = ~has_box[of_record]
-    return np.concatenate([boxes, of_rasters[missing]]), np.concatenate([owner, of_record[missing]])
-
-
-def _sides(bbox: pl.Series) -> NDArray[np.float64]:
-    """Return the sides of boxes, NaN where they are null; shape (n, 4)."""
-    fields = bbox.struct.unnest()  # a field alone is asked of a query, at a hundred times the price
-    return np.stack([fields[name].cast(pl.Float64).to_numpy() for name in _SIDES], axis=1)
-
-
-def _has_box(bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(bounds).all(axis=1) & (bounds[:, 1] <= bounds[:, 3]))
-
-
-def _boxes_of_rasters(
-    columns: Sequence[RasterColumn], *, native: bool
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return boxes computed from pixel grids, one per record and band, and the record of each box."""
-    boxes, owner = [np.zeros((0, 4))], [np.zeros(0, np.int64)]
-    for column in columns:
-        present = np.flatnonzero(column.reference_id >= 0)
-        if not len(present):
-            continue
-        grids = column.grids
-        if native:
-            of_reference = bounds_in_own_crs(grids.transform, grids.width, grids.height)
-        else:
-            of_reference = cached_bounds(grids.crs.tolist(), grids.transform, grids.width, grids.height)
-        damaged = [one for one in column.unplaced if isinstance(column.faults[one], FileFormatError)]
-        of_reference[damaged] = _EVERYWHERE
-        boxes.append(of_reference[column.reference_id[present]])
-        owner.append(present)
-    all_boxes, all_owners = np.concatenate(boxes), np.concatenate(owner).astype(np.int64)
-    all_boxes = _padded(all_boxes)
-    if native:
-        return all_boxes, all_owners
-    all_boxes, at = cut_boxes(all_boxes)
-    return all_boxes, all_owners[at]
-
-
-def _padded(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return widened(boxes, share=_PAD_SHARE, degrees=_PAD_DEGREES)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 COORDINATE_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"))
 """Names of coordinate columns that are recognised, in the order of search."""
 
+Targets = Points | Areas
+"""Rows of the caller with a place, as points or by their outline."""
+
 COMPUTED = "\0computed "
 """Prefix of the columns that hold values of the caller's expressions."""
 

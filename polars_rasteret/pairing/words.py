@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from polars_rasteret.arguments import check_choice, is_number
+import polars as pl
+
+from polars_rasteret.arguments import check_choice, first_line, is_number
 from polars_rasteret.errors import UsageError
-from polars_rasteret.pairing.times import checked_tolerance
+from polars_rasteret.pairing.times import AT, at_expression, check_at_dtype, checked_tolerance
 
 if TYPE_CHECKING:
     import datetime as dt
-
-    import polars as pl
 
     from polars_rasteret.options import OnError
     from polars_rasteret.plan.time_match import Match
@@ -68,3 +68,25 @@ class Pairing:
                 "or 'nearest': it says which record is chosen"
             )
         return replace(self, tolerance=checked_tolerance(what, self.tolerance))
+
+
+def resolved_at(what: str, words: Pairing, targets: pl.LazyFrame) -> pl.Expr | None:
+    """Return the expression that makes the column `times.AT` of the caller's frame; None without ``at=``.
+
+    Raises
+    ------
+    UsageError
+        When the times are not in the frame, not exact, or missing although other words need them.
+    """
+    if words.at is None:
+        if words.match == "nearest" or words.tolerance is not None:
+            word = 'match="nearest"' if words.match == "nearest" else "tolerance"
+            raise UsageError(f"{what}: {word} needs at=, the moment to which records are near")
+        return None
+    at = at_expression(what, words.at)
+    try:
+        dtype = targets.select(at).collect_schema()[AT]
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"{what}: at={words.at!r} is not found in your frame: {first_line(error)}") from error
+    check_at_dtype(what, dtype)
+    return at

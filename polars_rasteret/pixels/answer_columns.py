@@ -11,10 +11,13 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.geo.affine import window_transform
-from polars_rasteret.pixels.series import array_series, scalar_series, window_struct
+from polars_rasteret.pixels.series import array_series, scalar_series, window_struct, window_struct_fields
+from polars_rasteret.pixels.stacks import STACK, stack_dtype
+from polars_rasteret.schema import numpy_dtype, pixel_dtype, polars_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -168,3 +171,76 @@ def stacked_column(bands: Sequence[BandAnswer], name: str, shape: tuple[int, int
 def _validity(band: BandAnswer, n_pixels: int) -> NDArray[np.bool_]:
     assert band.answer.valid is not None
     return band.answer.valid.reshape(-1, n_pixels)
+
+
+def point_dtype(raster: pl.DataType, *, is_float: bool) -> pl.DataType:
+    """Return the dtype of a band's values at points, from the dtype of its raster column."""
+    return pl.Float64() if is_float else pixel_dtype(raster)
+
+
+def window_outputs(
+    bands: Mapping[str, pl.DataType],
+    unscale: AbstractSet[str],
+    shape: tuple[int, int] | None,
+    *,
+    stack: bool,
+    has_valid: bool,
+) -> dict[str, pl.DataType]:
+    """Return the columns that windows become, with their dtypes.
+
+    Parameters
+    ----------
+    bands, unscale
+        Raster columns with their dtypes, and the bands whose values are unscaled.
+    shape
+        Of every window; None: each has its own.
+    stack, has_valid
+        Whether all bands come as one array, and whether each band has a column that says which pixels are valid.
+    """
+    outputs: dict[str, pl.DataType] = {}
+    if stack:
+        assert shape is not None
+        outputs[STACK] = pl.Array(polars_dtype(window_stack_dtype(bands, unscale)), (len(bands), *shape))
+    for band, dtype in bands.items() if not stack else ():
+        pixel = pl.Float32() if band in unscale else pixel_dtype(dtype)
+        outputs[band] = pl.Struct(window_struct_fields(pl.List(pixel))) if shape is None else pl.Array(pixel, shape)
+    if has_valid and shape is not None:
+        outputs.update({f"{band}_valid": pl.Array(pl.Boolean(), shape) for band in bands})
+    return outputs
+
+
+def window_stack_dtype(bands: Mapping[str, pl.DataType], unscale: AbstractSet[str]) -> np.dtype[np.generic]:
+    """Return the dtype of a stack of windows."""
+    return stack_dtype(
+        {
+            band: np.dtype(np.float32) if band in unscale else numpy_dtype(pixel_dtype(dtype))
+            for band, dtype in bands.items()
+        }
+    )
+
+
+def window_columns(
+    answers: Sequence[BandAnswer], shape: tuple[int, int] | None, *, stack: bool, masked: bool | str
+) -> dict[str, pl.Series]:
+    """Return the columns that windows become, as `window_outputs` names them.
+
+    Parameters
+    ----------
+    answers
+        Of the bands wanted.
+    shape, stack
+        As in `window_outputs`.
+    masked
+        True: null pixels are null elements; ``"column"``: columns of their own say which pixels are valid.
+    """
+    has_nulls = masked is True
+    named = {one.rows.column.name: one for one in answers}
+    if shape is None:
+        return {name: window_struct_column(one, name, masked=has_nulls) for name, one in named.items()}
+    if stack:
+        columns = {STACK: stacked_column(answers, STACK, shape, masked=has_nulls)}
+    else:
+        columns = {name: window_array_column(one, name, shape, masked=has_nulls) for name, one in named.items()}
+    if masked == "column":
+        columns.update({f"{name}_valid": valid_column(one, f"{name}_valid", shape) for name, one in named.items()})
+    return columns

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_points
-from polars_rasteret.pixels.answer_columns import point_column, sampled_columns
+from polars_rasteret.pixels.answer_columns import point_column, point_dtype, sampled_columns
 from polars_rasteret.pixels.point_groups import PointGroups
 from polars_rasteret.pixels.points import PointSampler
 from polars_rasteret.pixels.product import Answer
 from polars_rasteret.pixels.reading import BandRows, n_rows_of, read_bands
-from polars_rasteret.schema import numpy_dtype, pixel_dtype
+from polars_rasteret.schema import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import WindowRead
-    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
-    from polars_rasteret.pixels.product import ReadCall
+    from polars_rasteret.pixels.product import Bands, ReadCall, Reads, Targets
     from polars_rasteret.pixels.sampling import Sampling
     from polars_rasteret.pixels.valid_mask import ValidMask
 
@@ -60,15 +57,12 @@ class PointProduct:
         """Whether neighbourhoods are read only where a pixel is null."""
         return self.sampling.costs_vary
 
-    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Targets, target: NDArray[np.int64]) -> Windows:
         """Return the pixel that holds each point."""
-        assert isinstance(targets, Points)
         is_exact = self.sampling.max_distance > 0 or self.sampling.method != "nearest"
-        return windows_of_points(grids, targets, target, exactly=is_exact)
+        return windows_of_points(grids, targets, target, exactly=is_exact)  # type: ignore[arg-type]  # as_points
 
-    def row_bytes(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
-    ) -> NDArray[np.int64]:
+    def row_bytes(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> NDArray[np.int64]:
         """Return the bytes of each row: per band a value, its valid flag, and those of each pixel of its neighbourhood."""
         del mask_bands  # chunks bound the pixels of a mask
         n_bytes = 0
@@ -78,16 +72,14 @@ class PointProduct:
             n_bytes += (itemsize + 2) * (1 + n_around) + 4
         return np.full(n_rows_of(bands), n_bytes, np.int64)
 
-    def certain_reads(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
-    ) -> list[WindowRead]:
+    def certain_reads(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> Reads:
         """Return the reads of pixels without neighbourhoods; with a ``valid=`` expression only those of its bands."""
         names = list(mask_bands) or self._chosen(wanted) or list(self.bands)[:1]
         return PointGroups(self._asked(bands, mask_bands), self.sampling).reads(names)
 
     def read(
         self,
-        bands: Mapping[str, BandRows],
+        bands: Bands,
         wanted: AbstractSet[str],
         call: ReadCall,
         *,
@@ -116,8 +108,7 @@ class PointProduct:
         )
 
     def _value_dtype(self, band: str) -> pl.DataType:
-        is_float = band in self.unscale or self.sampling.method != "nearest"
-        return pl.Float64() if is_float else pixel_dtype(self.bands[band])
+        return point_dtype(self.bands[band], is_float=band in self.unscale or self.sampling.method != "nearest")
 
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
         """Return the bands that the wanted columns need."""
@@ -125,7 +116,7 @@ class PointProduct:
             band for band in self.bands if not wanted.isdisjoint({band, f"{band}_distance", f"{band}_neighbourhood"})
         ]
 
-    def _asked(self, bands: Mapping[str, BandRows], mask_bands: Iterable[str]) -> dict[str, BandRows]:
+    def _asked(self, bands: Bands, mask_bands: Iterable[str]) -> dict[str, BandRows]:
         return {name: self._scaled(bands[name]) for name in dict.fromkeys([*self.bands, *mask_bands])}
 
     def _scaled(self, band: BandRows) -> BandRows:

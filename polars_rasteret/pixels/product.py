@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.reading import BandRows
     from polars_rasteret.pixels.valid_mask import ValidMask
 
+    Targets = Points | Areas
+    Bands = Mapping[str, BandRows]
+    """What each band is asked, by name; rows are the same in all."""
+    Reads = list[WindowRead]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -78,7 +83,7 @@ class Product(Protocol):
         """Whether pixel values decide what is read, so that `certain_reads` are only a part of all reads."""
         ...
 
-    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Targets, target: NDArray[np.int64]) -> Windows:
         """Return the window of each row in a band.
 
         Parameters
@@ -90,9 +95,7 @@ class Product(Protocol):
         """
         ...
 
-    def row_bytes(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
-    ) -> NDArray[np.int64]:
+    def row_bytes(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> NDArray[np.int64]:
         """Return the bytes of each row's answer, with the memory that making the answer takes.
 
         Parameters
@@ -106,15 +109,13 @@ class Product(Protocol):
         """
         ...
 
-    def certain_reads(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
-    ) -> list[WindowRead]:
+    def certain_reads(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> Reads:
         """Return the reads that `read` makes whatever the pixels are; parameters as in `row_bytes`."""
         ...
 
     def read(
         self,
-        bands: Mapping[str, BandRows],
+        bands: Bands,
         wanted: AbstractSet[str],
         call: ReadCall,
         *,

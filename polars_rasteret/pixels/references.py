@@ -21,12 +21,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import WindowRead
-    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
-    from polars_rasteret.pixels.product import ReadCall
-    from polars_rasteret.pixels.reading import BandRows
+    from polars_rasteret.pixels.product import Bands, ReadCall, Reads, Targets
 
 _VALUE_BYTES = 125
 """Bytes of one raster value in an answer. Tile tables are Arrow views, so their size does not matter."""
@@ -51,23 +48,21 @@ class RasterReferences:
         """All columns: a reference costs no request."""
         return frozenset(self.bands)
 
-    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Targets, target: NDArray[np.int64]) -> Windows:
         """Return windows that only show which targets meet their images."""
         if isinstance(targets, Points):
             return windows_of_points(grids, targets, target)
         return windows_of_areas(grids, targets, target)
 
-    def row_bytes(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], *_: Any, **__: Any
-    ) -> NDArray[np.int64]:
+    def row_bytes(self, bands: Bands, wanted: AbstractSet[str], *_: Any, **__: Any) -> NDArray[np.int64]:
         """Return the bytes of each row, equal for all rows."""
         return np.full(n_rows_of(bands), _VALUE_BYTES * len(wanted), np.int64)
 
-    def certain_reads(self, *_: Any, **__: Any) -> list[WindowRead]:
+    def certain_reads(self, *_: Any, **__: Any) -> Reads:
         """Return no reads: references cost no request."""
         return []
 
-    def read(self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], call: ReadCall, **_: Any) -> Answer:
+    def read(self, bands: Bands, wanted: AbstractSet[str], call: ReadCall, **_: Any) -> Answer:
         """Return the raster values; with ``on_error="null"`` faulty values, too, which fail when they are read."""
         chosen = [bands[name] for name in self.bands if name in wanted]
         if call.options.on_error == "raise":

@@ -8,27 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from polars_rasteret.geo.points import Points
-from polars_rasteret.grids.windows import (
-    overlapping,
-    windows_of_areas,
-    windows_of_points,
-    windows_on_grids,
-    with_own_grid,
-)
-from polars_rasteret.pixels.answer_columns import (
-    grid_columns,
-    stacked_column,
-    valid_column,
-    window_array_column,
-    window_struct_column,
-)
+from polars_rasteret.pixels.answer_columns import grid_columns, window_columns, window_outputs, window_stack_dtype
 from polars_rasteret.pixels.masked_windows import read_masked
 from polars_rasteret.pixels.product import Answer
-from polars_rasteret.pixels.series import GRID_OUTPUTS, gathered, row_index, window_struct_fields
-from polars_rasteret.pixels.stacks import STACK, stack_dtype
-from polars_rasteret.pixels.window_reads import WindowOptions, WindowReads
-from polars_rasteret.schema import numpy_dtype, pixel_dtype, polars_dtype
+from polars_rasteret.pixels.series import GRID_OUTPUTS, gathered, row_index
+from polars_rasteret.pixels.stacks import STACK
+from polars_rasteret.pixels.window_reads import WindowReads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,13 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import WindowRead
-    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
-    from polars_rasteret.pixels.product import ReadCall
-    from polars_rasteret.pixels.reading import BandAnswer, BandRows
+    from polars_rasteret.pixels.product import Bands, ReadCall, Reads, Targets
     from polars_rasteret.pixels.valid_mask import ValidMask
+    from polars_rasteret.pixels.window_options import WindowOptions
 
 _ROW_BYTES = 128
 """Bytes of a row without its pixels."""
@@ -73,19 +56,9 @@ class WindowProduct:
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
         """Columns of the answer: arrays with ``transform`` and ``raster_crs``, or Structs that hold both."""
-        shape = self.window.shape
-        outputs: dict[str, pl.DataType] = {}
-        if self.stack:
-            assert shape is not None
-            outputs[STACK] = pl.Array(polars_dtype(self._stack_dtype()), (len(self.bands), *shape))
-        for band, dtype in self.bands.items() if not self.stack else ():
-            pixel = pl.Float32() if band in self.unscale else pixel_dtype(dtype)
-            if shape is None:
-                outputs[band] = pl.Struct(window_struct_fields(pl.List(pixel)))
-            else:
-                outputs[band] = pl.Array(pixel, shape)
-        if self.masked == "column" and shape is not None:
-            outputs.update({f"{band}_valid": pl.Array(pl.Boolean(), shape) for band in self.bands})
+        outputs = window_outputs(
+            self.bands, self.unscale, self.window.shape, stack=self.stack, has_valid=self.masked == "column"
+        )
         return {**outputs, **(GRID_OUTPUTS if self.window.has_grid else {})}
 
     @property
@@ -93,21 +66,11 @@ class WindowProduct:
         """Columns of the grid, which cost no request."""
         return frozenset(GRID_OUTPUTS)
 
-    def windows(self, grids: PixelGrids, targets: Points | Areas, target: NDArray[np.int64]) -> Windows:
+    def windows(self, grids: PixelGrids, targets: Targets, target: NDArray[np.int64]) -> Windows:
         """Return the window around each point, or the pixels that each area covers."""
-        shape = self.window.shape
-        if isinstance(targets, Points):
-            windows = windows_of_points(grids, targets, target, shape=shape or (1, 1))
-            if not self.clips_points:
-                return overlapping(windows)
-            return windows if self.window.resolution is None else with_own_grid(windows)
-        if self.window.has_grid:
-            return windows_on_grids(grids, targets, target, shape=shape)
-        return windows_of_areas(grids, targets, target)
+        return self.window.windows(grids, targets, target, clips_points=self.clips_points)
 
-    def row_bytes(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
-    ) -> NDArray[np.int64]:
+    def row_bytes(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> NDArray[np.int64]:
         """Return the bytes of each row's windows, their valid masks, and the source pixels of resampled windows."""
         chosen = self._chosen(wanted)
         pixel_bytes = {
@@ -118,16 +81,14 @@ class WindowProduct:
         reads = self._reads(bands)
         return _ROW_BYTES + reads.row_bytes(chosen, pixel_bytes=pixel_bytes, mask_bands=mask_bands)
 
-    def certain_reads(
-        self, bands: Mapping[str, BandRows], wanted: AbstractSet[str], mask_bands: Sequence[str] = ()
-    ) -> list[WindowRead]:
+    def certain_reads(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> Reads:
         """Return the reads of the wanted bands; with a ``valid=`` expression only those of its bands."""
         reads = self._reads(bands)
         return reads.certain_reads(self._chosen(wanted), want_valid=bool(self.masked), mask_bands=mask_bands)
 
     def read(
         self,
-        bands: Mapping[str, BandRows],
+        bands: Bands,
         wanted: AbstractSet[str],
         call: ReadCall,
         *,
@@ -142,7 +103,9 @@ class WindowProduct:
         elif chosen:
             found, errors = reads.read(chosen, call, want_valid=bool(self.masked), onto=reads.resampled(chosen))
             reads.blank_uncovered(found, chosen, call)
-            answer = Answer(columns=self._columns(found), errors=errors)
+            answer = Answer(
+                columns=window_columns(found, self.window.shape, stack=self.stack, masked=self.masked), errors=errors
+            )
         if self.window.has_grid and not wanted.isdisjoint(GRID_OUTPUTS):
             answer.columns.update(grid_columns(reads.grids(() if valid_mask is None else valid_mask.bands)))
         return answer
@@ -156,25 +119,27 @@ class WindowProduct:
         used = [one for one in found.answers if one.rows.column.name in chosen or self.stack]
         n_rows = reads.n_rows
         if not used:
-            names = [name for name in self.outputs if name in {*chosen, STACK, *(f"{one}_valid" for one in chosen)}]
+            names = {*chosen, STACK, *(f"{one}_valid" for one in chosen)}
             columns = {
-                name: pl.Series(name, [None], dtype=self.outputs[name]).new_from_index(0, n_rows) for name in names
+                name: pl.Series(name, [None], dtype=dtype).new_from_index(0, n_rows)
+                for name, dtype in self.outputs.items()
+                if name in names
             }
-        elif len(found.rows) == n_rows:
-            columns = self._columns(used)
-        else:
+            return Answer(columns=columns, errors=found.errors, counts=found.counts)
+        columns = window_columns(used, self.window.shape, stack=self.stack, masked=self.masked)
+        if len(found.rows) < n_rows:
             at = np.full(n_rows, -1, np.int64)
             at[found.rows] = np.arange(len(found.rows))
             index = row_index(at)
-            columns = {name: gathered(one, index).alias(name) for name, one in self._columns(used).items()}
+            columns = {name: gathered(one, index).alias(name) for name, one in columns.items()}
         return Answer(columns=columns, errors=found.errors, counts=found.counts)
 
-    def _reads(self, bands: Mapping[str, BandRows]) -> WindowReads:
+    def _reads(self, bands: Bands) -> WindowReads:
         return WindowReads(
             bands={name: replace(band, unscale=name in self.unscale) for name, band in bands.items()},
             asked=tuple(self.bands),
             window=self.window,
-            stack_dtype=self._stack_dtype() if self.stack and not self.unscale else None,
+            stack_dtype=window_stack_dtype(self.bands, self.unscale) if self.stack and not self.unscale else None,
         )
 
     def _chosen(self, wanted: AbstractSet[str]) -> list[str]:
@@ -184,24 +149,3 @@ class WindowProduct:
             for band in self.bands
             if not wanted.isdisjoint({band, f"{band}_valid"}) or (self.stack and STACK in wanted)
         ]
-
-    def _stack_dtype(self) -> np.dtype[np.generic]:
-        return stack_dtype(
-            {
-                band: np.dtype(np.float32) if band in self.unscale else numpy_dtype(pixel_dtype(dtype))
-                for band, dtype in self.bands.items()
-            }
-        )
-
-    def _columns(self, answers: Sequence[BandAnswer]) -> dict[str, pl.Series]:
-        masked, shape = self.masked is True, self.window.shape
-        named = {one.rows.column.name: one for one in answers}
-        if shape is None:
-            return {name: window_struct_column(one, name, masked=masked) for name, one in named.items()}
-        if self.stack:
-            columns = {STACK: stacked_column(answers, STACK, shape, masked=masked)}
-        else:
-            columns = {name: window_array_column(one, name, shape, masked=masked) for name, one in named.items()}
-        if self.masked == "column":
-            columns.update({f"{name}_valid": valid_column(one, f"{name}_valid", shape) for name, one in named.items()})
-        return columns

@@ -27,30 +27,10 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.answer_grids import AnswerGrids
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandAnswer, BandRows
+    from polars_rasteret.pixels.window_options import WindowOptions
 
 _MOST_PIXELS = 2**36
 """Pixels that a window counts as at most. A larger one is refused when it is read; sums of many must not overflow before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowOptions:
-    """Size, grid and coverage of windows."""
-
-    shape: tuple[int, int] | None = None
-    """``(height, width)`` of every window; None: each has its own size."""
-    resolution: tuple[float, float] | None = None
-    """Size of a pixel in units of the CRS, ``(x, y)``."""
-    grid: str | None
-    """Grid that all bands of a row share, as in `grids.choosing`; None: each band keeps its own grid."""
-    resampling: str | Mapping[str, str] = "nearest"
-    coverage: str | None = None
-    """Which pixels an area covers, as in `pixels.covered`; None: all pixels of its window."""
-    fill_value: float | None = None
-
-    @property
-    def has_grid(self) -> bool:
-        """Whether windows have a grid of their own."""
-        return self.shape is not None or self.resolution is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+__all__ = ["STACK", "Form", "in_form"]
+
 Form = Literal["single", "struct", "stack"]
 """Form of an expression's column: one band unchanged, a Struct with a field per band, or an Array over bands."""
 

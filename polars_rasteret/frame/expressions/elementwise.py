@@ -1,7 +1,7 @@
 """How is an elementwise expression over raster columns built?
 
-Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may push filters, limits
-and column selection below the expression. Dtypes of results are expressions, too, and resolved before a byte is read.
+Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may sink filters, limits
+and column pruning below it.
 """
 
 from __future__ import annotations
@@ -10,31 +10,29 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import polars.selectors as cs
 
 from polars_rasteret.arguments import checked_bands
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.geo.crs import NATIVE, normalize_crs
+from polars_rasteret.grids.windows import SharedWindows, Windows
 from polars_rasteret.pairing.stated_crs import refuse_other_native
 from polars_rasteret.pixels.reading import BandRows
-from polars_rasteret.schema import PIXEL_DTYPES, raster_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from polars import DataTypeExpr
-
-    from polars_rasteret.grids.windows import SharedWindows
+    from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.options import ReadOptions
     from polars_rasteret.pixels.raster_column import RasterColumn
 
 NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
 
 
-def asked_rows(columns: Sequence[RasterColumn], shared: SharedWindows) -> dict[str, BandRows]:
+def asked_rows(columns: Sequence[RasterColumn], windows_of: Callable[[PixelGrids], Windows]) -> dict[str, BandRows]:
     """Return the windows of each column by its name; each row is its own target."""
     asked = {}
+    shared = SharedWindows(windows_of)
     for column in columns:
         windows = shared.of(column.grids_of(column.reference_id))
         reference_id, faults = column.readable(column.reference_id, windows)
@@ -62,31 +60,6 @@ def mapped(inputs: list[pl.Expr], callback: Any, dtype: Any, form: str) -> pl.Ex
     process.check()  # in a forked child the query would hang in Polars before it reaches our own check
     result = pl.map_batches(inputs, callback, return_dtype=dtype, is_elementwise=True)
     return result if form == "single" else result.alias("pixels")
-
-
-def raster_selector() -> cs.Selector:
-    """Return a selector of all raster columns."""
-    return cs.by_dtype([raster_dtype(dtype) for dtype in PIXEL_DTYPES.values()])
-
-
-def band_name(band: pl.Expr) -> str:
-    """Return the name of a band: that of the column which its expression returns."""
-    return band.meta.output_name()
-
-
-def pixel_dtype_of(band: pl.Expr) -> Any:
-    """Return the pixel dtype of a raster expression, as a dtype expression that needs no data."""
-    return pl.dtype_of(band).struct["nodata"]
-
-
-def common_dtype(bands: Sequence[pl.Expr]) -> Any:
-    """Return the supertype of the pixel dtypes of raster expressions, as a dtype expression that needs no data."""
-    return pl.dtype_of(pl.coalesce([band.struct.field("nodata") for band in bands]))
-
-
-def as_dtype_expr(dtype: pl.DataType) -> DataTypeExpr:
-    """Return a dtype as a dtype expression."""
-    return dtype.to_dtype_expr()
 
 
 def normalized_crs(crs: Any) -> str | None:

@@ -1,6 +1,6 @@
 """Which facts about its image does a raster value have, without reading a pixel?
 
-Bounds, pixel size, overviews, and the pixel that holds a point: all from the reference alone. Nothing is fetched here.
+Extent, pixel size and overviews: all from the reference alone. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from polars_rasteret.arguments import as_expr, is_number
-from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.expressions.elementwise import NO_CRS, check_native, known_crs, normalized_crs, same_length
+from polars_rasteret.frame.expressions.elementwise import normalized_crs
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.footprints import image_bounds
 from polars_rasteret.grids.extents import bounds_in_own_crs
-from polars_rasteret.grids.windows import windows_of_points
-from polars_rasteret.pairing.impossible_places import warn_if_impossible
-from polars_rasteret.pairing.stated_crs import crs_of_geometry
-from polars_rasteret.pairing.targets import points_of_columns, points_of_geometry
 from polars_rasteret.pixels.raster_column import RasterColumn, raster_column
 from polars_rasteret.pixels.series import struct_series
 from polars_rasteret.schema import BBOX
@@ -36,10 +30,6 @@ PIXEL_SIZE = pl.Struct({"x": pl.Float64(), "y": pl.Float64()})
 OVERVIEWS = pl.List(
     pl.Struct({"level": pl.UInt32(), "height": pl.UInt32(), "width": pl.UInt32(), "decimation": pl.UInt32()})
 )
-ROW_COL = pl.Struct({"row": pl.Int64(), "col": pl.Int64()})
-
-_NOWHERE_PX = 2**51
-"""Pixel number of a point without a place; no grid is that large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,34 +55,6 @@ class _OfReference:
         return told.gather(index.set(index < 0, None))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RowCol:
-    """Callback that returns pixels for a raster column followed by x and y (or a point geometry)."""
-
-    has_xy: bool
-    crs: str | None
-
-    def __call__(self, series: Sequence[pl.Series], return_dtype: pl.DataType | None = None) -> pl.Series:  # noqa: ARG002
-        raster, *where = same_length(series)
-        if self.has_xy:
-            points = points_of_columns(where[0], where[1], known_crs(self.crs))
-        else:
-            points = points_of_geometry(where[0], crs_of_geometry(where[0], self.crs, what="row_col"))
-        column = raster_column(raster, targets_in=points.crs)
-        for fault in column.faults.values():
-            raise fault
-        if not self.has_xy:
-            check_native(where[0], self.crs, [column], what="row_col")
-        warn_if_impossible(points, what="row_col")
-        windows = windows_of_points(
-            column.grids_of(column.reference_id), points, np.arange(len(raster), dtype=np.int64)
-        )
-        row, col = windows.row_start, windows.col_start
-        has_place = (column.reference_id >= 0) & np.isfinite(points.x) & np.isfinite(points.y)
-        has_place &= (np.abs(row) < _NOWHERE_PX) & (np.abs(col) < _NOWHERE_PX)
-        return struct_series(raster.name, {"row": pl.Series(row), "col": pl.Series(col)}, is_null=~has_place)
-
-
 def bounds(raster: pl.Expr, crs: Any) -> pl.Expr:
     """Return the expression of ``.raster.bounds``."""
     return _mapped([raster], _OfReference(what="bounds", crs=normalized_crs(crs)), BBOX)
@@ -106,17 +68,6 @@ def pixel_size(raster: pl.Expr) -> pl.Expr:
 def overviews(raster: pl.Expr) -> pl.Expr:
     """Return the expression of ``.raster.overviews``."""
     return _mapped([raster], _OfReference(what="overviews"), OVERVIEWS)
-
-
-def row_col(raster: pl.Expr, x: Any, y: Any, crs: Any) -> pl.Expr:
-    """Return the expression of ``.raster.row_col``."""
-    what = "row_col"
-    if y is None and is_number(x):
-        raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
-    if y is not None and crs is None:
-        raise UsageError(f"{what}: {NO_CRS}")
-    where = [as_expr(x, f"{what}: x")] if y is None else [as_expr(x, f"{what}: x"), as_expr(y, f"{what}: y")]
-    return _mapped([raster, *where], _RowCol(has_xy=y is not None, crs=normalized_crs(crs)), ROW_COL)
 
 
 def _mapped(inputs: list[pl.Expr], callback: Callable[..., pl.Series], dtype: pl.DataType) -> pl.Expr:

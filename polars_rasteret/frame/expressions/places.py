@@ -12,19 +12,20 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.expressions.elementwise import check_native
 from polars_rasteret.grids.windows import Windows, windows_of_images, with_own_grid, written_windows
+from polars_rasteret.pairing.impossible_places import warn_if_impossible
 from polars_rasteret.pairing.stated_crs import crs_of_geometry
-from polars_rasteret.pairing.targets import areas_of_geometry, points_of_columns, targets_of_geometry
+from polars_rasteret.pairing.targets import Targets, areas_of_geometry, points_of_columns, targets_of_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.areas import Areas
-    from polars_rasteret.geo.points import Points
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.pixels.product import Product
+    from polars_rasteret.pixels.raster_column import RasterColumn
 
     WindowsOf = Callable[[PixelGrids], Windows]
 
@@ -33,11 +34,24 @@ if TYPE_CHECKING:
 class Located:
     """Targets, or windows, of the rows of one batch."""
 
-    targets: Points | Areas | None = None
+    targets: Targets | None = None
     """Targets in map coordinates; None for windows in pixels."""
     geometry: pl.Series | None = None
     """Column of the targets, when it may state a CRS."""
     windows_of: WindowsOf
+
+    def check(self, columns: Sequence[RasterColumn], crs: str | None, *, what: str) -> None:
+        """Warn of targets that have no possible place.
+
+        Raises
+        ------
+        UsageError
+            When ``crs="native"`` contradicts what the geometry column states.
+        """
+        if self.geometry is not None:
+            check_native(self.geometry, crs, columns, what=what)
+        if self.targets is not None:
+            warn_if_impossible(self.targets, what=what)
 
 
 class Place(Protocol):
@@ -136,7 +150,7 @@ class PixelWindows:
         return Located(windows_of=lambda grids: _own(written_windows(grids, window), own))
 
 
-def _windows_of(product: Product, targets: Points | Areas, target: NDArray[np.int64]) -> WindowsOf:
+def _windows_of(product: Product, targets: Targets, target: NDArray[np.int64]) -> WindowsOf:
     return lambda grids: product.windows(grids, targets, target)
 
 

@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from polars_rasteret.engine import Spending
 from polars_rasteret.engine.interruption import running
-from polars_rasteret.frame.columns.forms import Form, in_form
-from polars_rasteret.frame.expressions.elementwise import asked_rows, check_native, in_batches, same_length
+from polars_rasteret.frame.columns.forms import STACK, Form, in_form
+from polars_rasteret.frame.expressions.elementwise import asked_rows, in_batches, same_length
 from polars_rasteret.frame.query.plan_objects import PlanObject
-from polars_rasteret.grids.windows import SharedWindows
-from polars_rasteret.pairing.impossible_places import warn_if_impossible
+from polars_rasteret.options import current_options
 from polars_rasteret.pixels.product import ReadCall
 from polars_rasteret.pixels.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import warn_of_errors
-from polars_rasteret.pixels.stacks import STACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polars_rasteret.engine import Spending
     from polars_rasteret.frame.expressions.places import Place
-    from polars_rasteret.options import ReadOptions
+    from polars_rasteret.options import OnError, ReadOptions
 
 ADVICE = (
     "An expression answers a whole Polars batch at once: use the verb lf.raster.with_columns(...), which works in bounded units, "
@@ -73,13 +71,9 @@ class ProductCallback(PlanObject):
         place = self.place.located(where, len(inputs[0]), product, what=self.what)
         targets_in = None if place.targets is None else place.targets.crs
         columns = raster_columns_of(rasters, targets_in=targets_in)
-        if place.geometry is not None:
-            check_native(place.geometry, self.crs, columns, what=self.what)
-        if place.targets is not None:
-            warn_if_impossible(place.targets, what=self.what)
-        shared = SharedWindows(place.windows_of)
+        place.check(columns, self.crs, what=self.what)
         answer = product.read(
-            asked_rows(columns, shared),
+            asked_rows(columns, place.windows_of),
             product.outputs.keys() & {*names, STACK},
             ReadCall(options=in_batches(self.options), advice=ADVICE, spending=self.spending),
         )
@@ -87,3 +81,9 @@ class ProductCallback(PlanObject):
         has_raster = np.logical_or.reduce([column.reference_id >= 0 for column in columns])
         result = in_form(answer.columns, self.form, has_raster=has_raster)
         return result.cast(return_dtype) if self.form == "stack" and return_dtype is not None else result
+
+
+def product_callback(*, on_error: OnError | None, **words: Any) -> ProductCallback:
+    """Return a callback with the options that are in force now; `words` are its other fields."""
+    options = current_options(on_error=on_error)
+    return ProductCallback(**words, options=options, spending=Spending.of(options))

@@ -7,23 +7,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.arguments import as_expr, is_number
-from polars_rasteret.engine import Spending
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.expressions.elementwise import (
-    NO_CRS,
-    as_dtype_expr,
-    band_name,
-    check_unscale,
-    common_dtype,
-    known_crs,
-    mapped,
-    normalized_crs,
-    pixel_dtype_of,
-    raster_selector,
-)
+from polars_rasteret.frame.expressions.dtypes import form_dtype, raster_selector
+from polars_rasteret.frame.expressions.elementwise import NO_CRS, check_unscale, known_crs, mapped, normalized_crs
 from polars_rasteret.frame.expressions.places import CoordinateColumns, GeometryColumn
-from polars_rasteret.frame.expressions.product_callback import ProductCallback
-from polars_rasteret.options import OnError, current_options
+from polars_rasteret.frame.expressions.product_callback import product_callback
 from polars_rasteret.pixels.point_product import PointProduct
 from polars_rasteret.pixels.sampling import checked_sampling
 
@@ -31,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polars_rasteret.frame.columns.forms import Form
+    from polars_rasteret.options import OnError
 
 
 def sample_points(
@@ -55,9 +44,8 @@ def sample_points(
     where = [as_expr(x, f"{what}: x")] if y is None else [as_expr(x, f"{what}: x"), as_expr(y, f"{what}: y")]
     if y is None and is_number(x):
         raise UsageError(f"{what}: x={x!r} without y; pass both coordinates, or a geometry column as x")
-    options = current_options(on_error=on_error)
     passed_crs = normalized_crs(crs)
-    callback = ProductCallback(
+    callback = product_callback(
         what=what,
         product=PointProduct(sampling=sampling),
         place=GeometryColumn(crs=passed_crs) if y is None else CoordinateColumns(crs=known_crs(passed_crs)),
@@ -65,8 +53,7 @@ def sample_points(
         crs=passed_crs,
         unscale=unscale,
         form=form,
-        options=options,
-        spending=Spending.of(options),
+        on_error=on_error,
     )
     is_float = unscale or method != "nearest"
     dtype: Any
@@ -75,13 +62,5 @@ def sample_points(
         pixels = pixels.cast(pl.Float64) if is_float else pixels
         dtype = pl.dtype_of(pl.struct(pixels) if form == "struct" else pl.concat_arr(pixels))
         return mapped([pl.struct(raster_selector()), *where], callback, dtype, form)
-    if form == "single":
-        dtype = pl.Float64() if is_float else pl.self_dtype().struct["nodata"]
-    elif form == "struct":
-        dtype = pl.struct_with_fields(
-            {band_name(band): pl.Float64() if is_float else pixel_dtype_of(band) for band in bands}
-        )
-    else:
-        dtype = as_dtype_expr(pl.Float64()) if is_float else common_dtype(bands)
-        dtype = dtype.wrap_in_array(width=len(bands))
+    dtype = form_dtype(bands, form, lambda pixel: pl.Float64().to_dtype_expr() if is_float else pixel)
     return mapped([*bands, *where], callback, dtype, form)

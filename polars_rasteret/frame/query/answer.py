@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 import polars.selectors as cs
 
-from polars_rasteret.engine import Spending
 from polars_rasteret.frame.query.batched_reads import read_all, read_chosen
 from polars_rasteret.frame.query.budget import within_budget
 from polars_rasteret.frame.query.candidate_records import candidate_records
 from polars_rasteret.frame.query.pair_runs import pair_runs
-from polars_rasteret.frame.query.row_reader import RowReader
+from polars_rasteret.frame.query.row_reader import row_reader
 from polars_rasteret.frame.query.target_rows import collect_targets, located
-from polars_rasteret.pairing.key_columns import KeyColumns
-from polars_rasteret.pixels.product import ReadCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,29 +26,19 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.resolved import Resolved
 
-TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
-"""Next step for the message when a batch exceeds ``max_answer_bytes``."""
-
 
 def answer_frames(question: Question, resolved: Resolved, pushed: Pushdown) -> Iterator[pl.DataFrame]:
     """Yield the answer in batches; their size follows from the bytes of the answer."""
-    options = question.options.without_budget().begun()
     frame = collect_targets(question, resolved, pushed)
     if question.one_row_each and pushed.needed <= set(resolved.targets):  # no column depends on a record
         yield frame.lazy().filter(*pushed.split.pixels).select(cs.by_name(*pushed.wanted)).collect()
         return
     targets = located(question, resolved, pushed, frame)
     records = candidate_records(question, resolved, pushed, targets)
-    keys = KeyColumns(frame, records)
-    reader = RowReader(
-        product=question.product,
-        resolved=resolved,
-        pushed=pushed,
-        keys=keys,
-        call=ReadCall(options=options, advice=TOO_LARGE, spending=Spending.of(question.options)),
-    )
+    reader = row_reader(question, resolved, pushed, frame, records)
+    runs = pair_runs(question, pushed, targets, records, reader.keys)
     n_rows = pushed.n_rows
-    for rows, of_targets in within_budget(pair_runs(question, pushed, targets, records, keys), reader, question):
+    for rows, of_targets in within_budget(runs, reader, question):
         if question.pairing.match == "all":
             yield from read_all(rows, reader, question.options.max_answer_bytes)
             continue

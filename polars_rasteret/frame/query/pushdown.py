@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.resolved import Resolved
+    from polars_rasteret.options import ReadOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Pushdown:
     requests."""
     ramps_up: bool
     """Whether a predicate that needs pixels may let Polars stop early."""
+    options: ReadOptions
+    """Options of the run, whose time counts from here; the budget is kept by `frame.query.budget` and the engine's spending."""
 
     @property
     def on_targets(self) -> pl.Expr | None:
@@ -86,4 +89,5 @@ def pushdown(
         values=frozenset(values),
         outputs=frozenset((values - {READ_ERROR}) | paid),
         ramps_up=chooses_records or not resolved.values_of(late_names) <= product.free_outputs,
+        options=question.options.without_budget().begun(),
     )

@@ -5,33 +5,27 @@ Questions are resolved when Polars first asks for their schema, because only the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 import polars.selectors as cs
 
-from polars_rasteret.arguments import first_line
-from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.columns.read_error import READ_ERROR
+from polars_rasteret.frame.query.column_names import free_name, record_column_names
 from polars_rasteret.frame.query.plan_text import is_frame
 from polars_rasteret.frame.query.valid_expr import resolved_valid
 from polars_rasteret.grids.choosing import check_grid
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, may_hold_srids
 from polars_rasteret.pairing.targets import COMPUTED, TargetColumns, target_columns
-from polars_rasteret.pairing.times import AT, at_expression, check_at_dtype
-from polars_rasteret.pairing.words import DEFAULT_RECORD_COLUMNS
+from polars_rasteret.pairing.words import resolved_at
 from polars_rasteret.pixels.valid_mask import CONTEXT
-from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.pixels.valid_mask import ValidExpr
-
-_NOT_FOR_ALL = ("geometry", "bbox", "assets")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +84,14 @@ def resolve(question: Question) -> Resolved:
     schema = {name: dtype for name, dtype in target_schema.items() if not name.startswith(COMPUTED)}
     targets = tuple(schema)
     records: dict[str, str] = {}
-    for column, wanted in _chosen_record_columns(question, record_schema).items():
-        name = _free_name(question, wanted, schema)
+    for column, wanted in record_column_names(question, record_schema).items():
+        name = free_name(question, wanted, schema)
         schema[name] = record_schema[column]
         records[name] = column
     values: dict[str, str] = {}
     outputs = {**product.outputs, **({READ_ERROR: pl.String()} if question.tells_errors else {})}
     for natural, dtype in outputs.items():
-        name = _free_name(question, natural, schema)
+        name = free_name(question, natural, schema)
         schema[name] = dtype
         values[name] = natural
     valid = None
@@ -113,7 +107,7 @@ def resolve(question: Question) -> Resolved:
         record_schema=record_schema,
         loaded=loaded,
         valid=valid,
-        at=_resolved_at(question),
+        at=resolved_at(question.verb, words, question.targets),
         targets=targets,
         records=records,
         values=values,
@@ -126,62 +120,3 @@ def _check_srids(question: Question, where: TargetColumns, schema: Mapping[str, 
     if where.geometry is not None and may_hold_srids(schema[where.geometry]) and is_frame(question.targets):
         geometry = question.targets.select(cs.by_name(where.geometry)).collect().to_series()
         crs_of_geometry(geometry, where.crs, what=question.whose)
-
-
-def _resolved_at(question: Question) -> pl.Expr | None:
-    if question.pairing.at is None:
-        if question.pairing.match == "nearest" or question.pairing.tolerance is not None:
-            word = 'match="nearest"' if question.pairing.match == "nearest" else "tolerance"
-            raise UsageError(f"{question.verb}: {word} needs at=, the moment to which records are near")
-        return None
-    at = at_expression(question.verb, question.pairing.at)
-    try:
-        dtype = question.targets.select(at).collect_schema()[AT]
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(
-            f"{question.verb}: at={question.pairing.at!r} is not found in your frame: {first_line(error)}"
-        ) from error
-    check_at_dtype(question.verb, dtype)
-    return at
-
-
-def _free_name(question: Question, name: str, taken: Mapping[str, pl.DataType]) -> str:
-    if name not in taken:
-        return name
-    if (other := name + question.pairing.suffix) in taken:
-        raise UsageError(
-            f"{question.verb}: column {name!r} is taken, and so is {other!r}; rename a column of the frame, or pass another "
-            "suffix="
-        )
-    return other
-
-
-def _chosen_record_columns(question: Question, schema: Mapping[str, pl.DataType]) -> dict[str, str]:
-    """Return the record columns wanted, and the name of each in the answer."""
-    chosen = question.pairing.record_columns
-    if isinstance(chosen, str) and chosen == "all":
-        hidden = {*_NOT_FOR_ALL, *raster_columns(schema)}
-        return {name: _record_name(name) for name in schema if name not in hidden}
-    if isinstance(chosen, pl.Expr):  # selectors are expressions
-        return {name: _record_name(name) for name in cs.expand_selector(pl.DataFrame(schema=dict(schema)), chosen)}
-    if isinstance(chosen, Mapping):
-        names = dict(chosen)
-    else:
-        names = {name: _record_name(name) for name in ([chosen] if isinstance(chosen, str) else chosen)}
-    if not all(isinstance(new, str) for new in names.values()) or len({*names.values()}) < len(names):
-        raise UsageError(
-            f"{question.verb}: record_columns={chosen!r}; expected names, or a dict from each to a name of its own, such as "
-            '{"datetime": "scene_time"}'
-        )
-    # Only id and raster columns are required to read, so the defaults are taken where they are.
-    missing = [name for name in names if name not in schema and name not in DEFAULT_RECORD_COLUMNS]
-    if missing:
-        raise UsageError(
-            f"{question.verb}: record_columns names {', '.join(missing)}, which the collection does not have; it has "
-            f"{', '.join(schema)}"
-        )
-    return {name: new for name, new in names.items() if name in schema}
-
-
-def _record_name(column: str) -> str:
-    return "record_id" if column == "id" else column

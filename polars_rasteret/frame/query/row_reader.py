@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polars_rasteret.engine import Spending
 from polars_rasteret.frame.columns.read_error import READ_ERROR, error_column
+from polars_rasteret.pairing.key_columns import KeyColumns
 from polars_rasteret.pixels.valid_mask import ValidMask
 
 if TYPE_CHECKING:
@@ -16,10 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.frame.query.pushdown import Pushdown
+    from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.resolved import Resolved
-    from polars_rasteret.pairing.key_columns import KeyColumns
     from polars_rasteret.pairing.paired_rows import PairedRows
-    from polars_rasteret.pixels.product import Answer, Product, ReadCall
+    from polars_rasteret.pairing.records import Records
+from polars_rasteret.pixels.product import Answer, Product, ReadCall
+
+TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
+"""Next step for the message when a batch exceeds ``max_answer_bytes``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +73,28 @@ class RowReader:
 
     def _key_names(self) -> set[str]:
         return {name for name in self.pushed.needed if name not in self.resolved.values}
+
+
+def row_reader(
+    question: Question, resolved: Resolved, pushed: Pushdown, targets: pl.DataFrame, records: Records
+) -> RowReader:
+    """Return the reader of one run.
+
+    Parameters
+    ----------
+    question, resolved, pushed
+        What is asked.
+    targets, records
+        The caller's rows and the records that may answer.
+    """
+    return RowReader(
+        product=question.product,
+        resolved=resolved,
+        pushed=pushed,
+        keys=KeyColumns(targets, records),
+        call=ReadCall(
+            options=pushed.options,
+            advice=TOO_LARGE,
+            spending=Spending.of(question.options),
+        ),
+    )

@@ -10,7 +10,7 @@ import polars.selectors as cs
 from polars_rasteret.geo.boxes import cut_boxes
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.pairing.impossible_places import own_bounds, refuse_impossible
-from polars_rasteret.pairing.targets import lonlat_bounds, targets_of
+from polars_rasteret.pairing.targets import Targets, lonlat_bounds, targets_of
 from polars_rasteret.pairing.times import AT, at_intervals, widened
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.query.pushdown import Pushdown
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.resolved import Resolved
-    from polars_rasteret.geo.areas import Areas
-    from polars_rasteret.geo.points import Points
     from polars_rasteret.plan.time_match import Intervals
 
 
@@ -31,7 +29,7 @@ class TargetRows:
     """The caller's rows with their places and moments."""
 
     frame: pl.DataFrame
-    targets: Points | Areas
+    targets: Targets
     boxes: tuple[NDArray[np.float64], NDArray[np.int64]] | None
     """Boxes of the targets in longitude and latitude and the target of each; None where these are in coordinates of records."""
     at: Intervals | None
@@ -74,7 +72,7 @@ def located(question: Question, resolved: Resolved, pushed: Pushdown, frame: pl.
     bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
     if bounds is not None:
 
-        def every() -> Points | Areas:
+        def every() -> Targets:
             whole = question.targets.select(cs.by_name(*resolved.where.names)).collect()
             return targets_of(whole, resolved.where, as_points=as_points, what=question.verb)
 

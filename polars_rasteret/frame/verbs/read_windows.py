@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.arguments import (
-    check_choice,
-    check_fill,
-    checked_resolution,
-    checked_shape,
-    checked_unscale,
-)
+from polars_rasteret.arguments import check_choice, checked_unscale
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.question import ask, raster_dtypes
 from polars_rasteret.frame.query.source import PairedSource
-from polars_rasteret.pixels.resampling import check_resampling
+from polars_rasteret.pixels.window_options import checked_window_options
 from polars_rasteret.pixels.window_product import WindowProduct
-from polars_rasteret.pixels.window_reads import WindowOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,27 +38,25 @@ def read_windows(
     """Return the frame of ``.raster.read_windows``."""
     what = "read_windows"
     check_choice(what, "masked", masked, (False, True, "column"))
-    check_choice(what, "coverage", coverage, (None, "center", "all_touched"))
-    check_fill(what, fill_value)
-    size = checked_shape(what, shape)
-    pixel_size = checked_resolution(what, resolution, size)
-    instead = " instead of resolution" if pixel_size is not None else ""
-    for word, is_given in (("stack=True", stack), ("masked='column'", masked == "column")):
-        if is_given and size is None:
-            raise UsageError(f"{what}: {word} needs a known size: pass shape=(height, width){instead}")
     dtypes = raster_dtypes(what, lf, bands)
-    check_resampling(what, resampling, list(dtypes))
+    window = checked_window_options(
+        what,
+        shape=shape,
+        resolution=resolution,
+        grid=grid,
+        resampling=resampling,
+        fill_value=fill_value,
+        coverage=coverage,
+        bands=list(dtypes),
+    )
+    instead = " instead of resolution" if window.resolution is not None else ""
+    for word, is_given in (("stack=True", stack), ("masked='column'", masked == "column")):
+        if is_given and window.shape is None:
+            raise UsageError(f"{what}: {word} needs a known size: pass shape=(height, width){instead}")
     product = WindowProduct(
         bands=dtypes,
         unscale=checked_unscale(what, unscale, dtypes),
-        window=WindowOptions(
-            shape=size,
-            resolution=pixel_size,
-            grid=grid,
-            resampling=resampling,
-            coverage=coverage,
-            fill_value=fill_value,
-        ),
+        window=window,
         stack=stack,
         masked=masked,
         min_valid_fraction=pairing.min_valid_fraction,
