@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.pairing.paired_rows import PairedRows
-from polars_rasteret.pixels.neighbourhoods import add_reason
+from polars_rasteret.pixels.reading import add_reason
 from polars_rasteret.pixels.series import gathered, row_index
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.engine import dry_run_log
-from polars_rasteret.pixels.neighbourhoods import add_reason
+from polars_rasteret.pixels.reading import add_reason
 from polars_rasteret.pixels.valid_windows import PixelRows, accepted_pixels, refuse_pixels
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_points
 from polars_rasteret.pixels.raster_faults import placing_fault
+from polars_rasteret.pixels.reading import BandRows, add_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from polars_rasteret.engine import Spending
     from polars_rasteret.options import ReadOptions
-    from polars_rasteret.pixels.reading import BandRows
 
     Ints = NDArray[np.int64]
 
@@ -156,12 +156,3 @@ def read_patches(
         for window, reason in answer.errors.items():
             add_reason(errors, int(one.positions.rows[window // windows_per_row]), reason)
     return patches, errors
-
-
-def add_reason(errors: dict[int, str], row: int, reason: str) -> None:
-    """Add the reason why a row failed, unless the row has that reason already."""
-    told = errors.get(row)
-    if told is None:
-        errors[row] = reason
-    elif reason not in told:
-        errors[row] = f"{told}; {reason}"

@@ -14,10 +14,10 @@ import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, nearest_valid
 from polars_rasteret.engine import dry_run_log
-from polars_rasteret.pixels.neighbourhoods import Patch, PatchPositions, PatchRead, add_reason, read_patches
+from polars_rasteret.pixels.neighbourhoods import Patch, PatchPositions, PatchRead, read_patches
 from polars_rasteret.pixels.point_groups import PointGroup, PointGroups
 from polars_rasteret.pixels.raster_faults import tell_faults
-from polars_rasteret.pixels.reading import n_rows_of
+from polars_rasteret.pixels.reading import add_reasons, n_rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -136,8 +136,7 @@ class PointSampler:
         for name in dict.fromkeys([*names, *(() if self.valid_mask is None else self.valid_mask.bands)]):
             if faults := self.bands[name].faults:
                 asked = {row: faults[row] for row in np.intersect1d(list(faults), rows).tolist()}
-                for row, reason in tell_faults(asked, on_error=self.options.on_error).items():
-                    add_reason(self.errors, row, reason)
+                add_reasons(self.errors, tell_faults(asked, on_error=self.options.on_error))
 
     def _sampled(self, names: Sequence[str], rows: Ints) -> dict[str, PointValues]:
         sampling = self.sampling
@@ -211,8 +210,7 @@ class PointSampler:
             for name in group.names
         ]
         patches, errors = read_patches(reads, self.options, advice=_ADVICE, spending=self.spending)
-        for row, reason in errors.items():
-            add_reason(self.errors, row, reason)
+        add_reasons(self.errors, errors)
         given = iter(patches)
         return [{name: next(given) for name in group.names} for group in groups]
 

@@ -211,7 +211,7 @@ def read_bands(
     for band, answer in zip(bands, answers, strict=True):
         is_read = band.is_read
         is_read[list(answer.errors)] = False
-        join_reasons(errors, answer.errors)
+        add_reasons(errors, answer.errors)
         outside = _outside(band, shape) if band.unscale and fill_value is not None else None
         results.append(BandAnswer(rows=band, answer=answer, is_read=is_read, outside=outside, fill=fill_value))
     return results, errors
@@ -236,14 +236,23 @@ def faults_of(bands: Sequence[BandRows], options: ReadOptions, *more: Mapping[in
     """
     reasons: dict[int, str] = {}
     for faults in (*(band.faults for band in bands), *more):
-        join_reasons(reasons, tell_faults(faults, on_error=options.on_error))
+        add_reasons(reasons, tell_faults(faults, on_error=options.on_error))
     return reasons
 
 
-def join_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:
-    """Add the reasons of one band to those of all."""
+def add_reason(errors: dict[int, str], row: int, reason: str) -> None:
+    """Add why a row failed; the same reason is told once."""
+    told = errors.get(row)
+    if told is None:
+        errors[row] = reason
+    elif reason not in told:
+        errors[row] = f"{told}; {reason}"
+
+
+def add_reasons(errors: dict[int, str], more: Mapping[int, str]) -> None:
+    """Add the reasons of one band to those of all bands, row by row."""
     for row, reason in more.items():
-        errors[row] = f"{errors[row]}; {reason}" if row in errors else reason
+        add_reason(errors, row, reason)
 
 
 def _outside(band: BandRows, shape: tuple[int, int] | None) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.grids.reprojection import pixel_positions
 from polars_rasteret.pixels.answer_arrays import AnswerOut, answer_outs
-from polars_rasteret.pixels.reading import BandAnswer, answer_dtypes, check_fill_fits, faults_of, join_reasons
+from polars_rasteret.pixels.reading import BandAnswer, answer_dtypes, check_fill_fits, faults_of, add_reasons
 from polars_rasteret.pixels.source_reads import (
     axes_of,
     copy_reads,
@@ -79,7 +79,7 @@ def read_onto_grids(
     for at, (band, out) in enumerate(zip(bands, outs, strict=True)):
         is_read = band.sources.is_read.copy()
         is_read[list(writer.errors[at])] = False
-        join_reasons(errors, writer.errors[at])
+        add_reasons(errors, writer.errors[at])
         answers.append(
             BandAnswer(
                 rows=band.rows,
