@@ -148,10 +148,10 @@ def target_columns(
     if geometry is None:
         return TargetColumns(x=x, y=y, crs=passed_crs(crs, what=what))
     _check_geometry_dtype(geometry, schema[geometry], what)
-    return TargetColumns(geometry=geometry, crs=_settled_crs(geometry, schema[geometry], crs, what))
+    return TargetColumns(geometry=geometry, crs=_resolved_crs(geometry, schema[geometry], crs, what))
 
 
-def _settled_crs(name: str, dtype: pl.DataType, crs: Any, what: str) -> str | None:
+def _resolved_crs(name: str, dtype: pl.DataType, crs: Any, what: str) -> str | None:
     """Return the CRS of a geometry column from the argument and the dtype; None: the values may state the CRS."""
     if may_hold_srids(dtype) and crs is None:
         return geometry_crs(dtype)

@@ -123,7 +123,7 @@ class BatchedColumns(PlanObject):
             plan = plan.head(n_rows)
         ramps_up = any(set(part.meta.root_names()) & made for part in late)
         is_empty = True
-        frames = self._units(plan, wanted, conjunction(tuple(late)), ramps_up=ramps_up)
+        frames = self._batches(plan, wanted, conjunction(tuple(late)), ramps_up=ramps_up)
         for frame in with_empty_frames(frames) if ramps_up else frames:
             is_empty = False
             yield frame
@@ -144,7 +144,7 @@ class BatchedColumns(PlanObject):
         # A frame without columns has no rows.
         return plan.select(cs.by_name(*(needed or [next(iter(schema))])))
 
-    def _units(
+    def _batches(
         self, plan: pl.LazyFrame, wanted: Sequence[str], condition: pl.Expr | None, *, ramps_up: bool
     ) -> Iterator[pl.DataFrame]:
         schema, _, made = self._schemas
