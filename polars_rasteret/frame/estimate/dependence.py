@@ -7,7 +7,6 @@ dependent. Nothing is read.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,15 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.estimate.plan_expressions import FIRST_ROWS, VALUE_BY_VALUE, Look, PlanRows, looked_at
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
 from polars_rasteret.frame.query.plan_objects import PlanObject, numbered_objects, object_in
-from polars_rasteret.frame.query.plan_text import (
+from polars_rasteret.frame.query.plan_tree import (
     as_bytes,
     ends_early,
+    expression_tree,
     holds_ours,
     is_frame,
     output_names,
-    plan_text,
+    plan_tree,
     plans_in,
-    without_frames,
 )
 from polars_rasteret.frame.query.source import PairedSource
 
@@ -70,14 +69,13 @@ def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = Tru
         return PlanRows()
     with numbered_objects() as ours:
         try:
-            text = plan_text(lf)
+            tree = plan_tree(lf)
         except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"this query cannot be estimated, because Polars cannot serialize it: {error}. Functions and sources in "
                 "it must be picklable."
             ) from error
     walk = _Walk(found, ours)
-    tree = json.loads(without_frames(text))
     rows = walk.rows_of(tree)
     if rows.reads and walk.has_limit and ends_early(lf, pairs_read=walk.pairs_read):
         found.may_end_early = True
@@ -164,7 +162,7 @@ class _Walk:
     def _of_batched(self, source: BatchedColumns) -> PlanRows:
         rows = _looked_through(source.lf, self.found)
         with numbered_objects() as ours:
-            trees = [json.loads(plan_text(expr)) for expr in source.exprs]
+            trees = [expression_tree(expr) for expr in source.exprs]
         return _Walk(self.found, ours).with_columns(rows, trees)
 
     # -- steps --------------------------------------------------------------------------------------------------------

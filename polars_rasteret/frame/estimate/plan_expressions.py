@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
 from polars_rasteret.frame.query.plan_objects import PlanObject, object_in
-from polars_rasteret.frame.query.plan_text import as_bytes, named_columns
+from polars_rasteret.frame.query.plan_tree import as_bytes, named_columns
 from polars_rasteret.frame.query.source import PairedSource
 
 if TYPE_CHECKING:

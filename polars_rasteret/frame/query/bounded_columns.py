@@ -20,7 +20,7 @@ from polars_rasteret.errors import AnswerTooLargeError, RasteretError, UsageErro
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.query.batches import pieces, with_empty_frames
 from polars_rasteret.frame.query.plan_objects import PlanObject
-from polars_rasteret.frame.query.predicates import conjunction, holds_python, split_and
+from polars_rasteret.frame.query.predicates import conjunction, may_act_early, split_and
 from polars_rasteret.frame.query.row_wise import looks_at_other_rows
 from polars_rasteret.options import current_options
 from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, batch_bytes
@@ -114,9 +114,8 @@ class BatchedColumns(PlanObject):
         early: list[pl.Expr] = []
         late: list[pl.Expr] = []
         for part in split_and(predicate) if predicate is not None else []:
-            names = set(part.meta.root_names())
             # Polars limits first and filters what is left: with a limit, no part may act before it.
-            is_late = n_rows is not None or not names or names & made or holds_python(part)
+            is_late = n_rows is not None or not may_act_early(part, made)
             (late if is_late else early).append(part)
         plan = self._input(wanted, tuple(early))
         if n_rows is not None:

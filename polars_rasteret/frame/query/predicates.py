@@ -6,13 +6,14 @@ one row of nulls.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
+
+from polars_rasteret.frame.query.plan_tree import holds_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,21 +50,10 @@ def split_and(predicate: pl.Expr) -> list[pl.Expr]:
     return [predicate]
 
 
-def holds_python(expr: pl.Expr) -> bool:
-    """Return whether an expression calls Python functions; True for an expression that cannot be serialized."""
-    try:
-        tree = json.loads(expr.meta.serialize(format="json"))
-    except (pl.exceptions.PolarsError, ValueError, TypeError):
-        return True
-    return _has_key(tree, "AnonymousFunction")
-
-
-def _has_key(node: Any, key: str) -> bool:
-    if isinstance(node, dict):
-        return key in node or any(_has_key(value, key) for value in node.values())
-    if isinstance(node, list):
-        return any(_has_key(value, key) for value in node)
-    return False
+def may_act_early(part: pl.Expr, made: AbstractSet[str]) -> bool:
+    """Return whether a part can be decided before the columns `made` are there: it names only others, and runs no Python."""
+    names = set(part.meta.root_names())
+    return bool(names) and names.isdisjoint(made) and not holds_python(part)
 
 
 def rejects_null_row(predicate: pl.Expr, schema: Mapping[str, pl.DataType]) -> bool:

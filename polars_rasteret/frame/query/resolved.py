@@ -13,7 +13,7 @@ import polars.selectors as cs
 
 from polars_rasteret.frame.columns.read_error import READ_ERROR
 from polars_rasteret.frame.query.column_names import free_name, record_column_names
-from polars_rasteret.frame.query.plan_text import is_frame
+from polars_rasteret.frame.query.plan_tree import is_frame
 from polars_rasteret.frame.query.valid_expr import resolved_valid
 from polars_rasteret.grids.choosing import check_grid
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, may_hold_srids

@@ -6,15 +6,12 @@ Rows are read in batches, so an expression that uses other rows would only see t
 
 from __future__ import annotations
 
-import io
-import json
-import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.frame.query.plan_text import plan_text
+from polars_rasteret.frame.query.plan_tree import expression_of, expression_tree, function_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +65,7 @@ def looks_at_other_rows(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> str
     'col("a").mean()'
     """
     try:
-        tree = json.loads(plan_text(expr))
+        tree = expression_tree(expr)
     except (pl.exceptions.PolarsError, ValueError, TypeError, AttributeError) as error:
         return f"{str(expr)[:120]}, which cannot be looked into: {error}"
     found = _found_in(tree, schema)
@@ -109,16 +106,6 @@ def _found_in(node: Any, schema: Mapping[str, pl.DataType]) -> Any:
     return None
 
 
-def function_name(function: Any) -> str:
-    """Return the name of a function in a plan, such as ``"Shift"`` or ``"Boolean.IsIn"``."""
-    if isinstance(function, str):
-        return function
-    name, inner = next(iter(function.items()))
-    if name in {"Boolean", "StringExpr", "ListExpr", "ArrayExpr", "StructExpr"}:
-        return f"{name}.{function_name(inner)}"
-    return str(name)
-
-
 def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
     """Return whether a function, applied to columns and literals, is row-wise."""
     if name in _ROW_WISE:
@@ -129,7 +116,7 @@ def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
         return bool(body["function"] == _cum_sum_horizontal())
     inputs = [one if _kind(one) == "Literal" else {"Column": ""} for one in body["input"]]
     try:
-        return bool(_expression({"Function": {**body, "input": inputs}}).meta.is_row_separable())
+        return bool(expression_of({"Function": {**body, "input": inputs}}).meta.is_row_separable())
     except pl.exceptions.PolarsError:
         return False
 
@@ -143,7 +130,7 @@ def _is_set(name: str, inputs: list[Any], at: int, schema: Mapping[str, pl.DataT
     try:
         frame = pl.LazyFrame(schema=dict(schema))
         value, many = (
-            next(iter(frame.select(_expression(one)).collect_schema().values())) for one in (inputs[0], inputs[at])
+            next(iter(frame.select(expression_of(one)).collect_schema().values())) for one in (inputs[0], inputs[at])
         )
     except (pl.exceptions.PolarsError, StopIteration):
         return False
@@ -164,7 +151,7 @@ def _is_scalar_constant(node: Any) -> bool:
     if not _is_constant(node):
         return False
     try:
-        return pl.select(_expression(node)).height == 1
+        return pl.select(expression_of(node)).height == 1
     except pl.exceptions.PolarsError:
         return False
 
@@ -202,21 +189,15 @@ def _kinds_in(node: Any) -> Iterator[str]:
 @cache
 def _cum_sum_horizontal() -> Any:
     """Return the function node of Polars' own ``cum_sum_horizontal``, the only fold that is known to be row-wise."""
-    tree = json.loads(plan_text(pl.cum_sum_horizontal("a")))
+    tree = expression_tree(pl.cum_sum_horizontal("a"))
     while _kind(tree) == "Alias":
         tree = tree["Alias"][0]
     return tree["Function"]["function"]
 
 
-def _expression(node: Any) -> pl.Expr:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the text form is deprecated for storing expressions
-        return pl.Expr.deserialize(io.StringIO(json.dumps(node)), format="json")
-
-
 def _told(node: Any) -> str:
     try:
-        text = str(_expression(node))[:120]
+        text = str(expression_of(node))[:120]
     except pl.exceptions.PolarsError:
         text = _kind(node)
     return f"{text} (not declared is_elementwise=True)" if _kind(node) == "AnonymousFunction" else text

@@ -1,27 +1,74 @@
 """How does Polars write a plan as text, and which facts can be read from that text?
 
-The text form of a plan differs between versions of Polars. So callers must assume the worst of parts that they do not know.
+This is the one module that asks Polars for the JSON or the explanation of a plan, because no other public API shows what a plan
+holds. Both differ between versions of Polars: tests/frame/query/test_plan_tree.py keeps what is relied on, and callers
+assume the worst of steps that they do not know.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import warnings
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FRAME = '"df":['
 _ENDING = "slice["
 _PAIR = "python[raster pair]"
 
 
-def plan_text(plan: pl.LazyFrame | pl.Expr) -> str:
-    """Return a plan, or an expression, as JSON."""
+def plan_tree(lf: pl.LazyFrame) -> Any:
+    """Return a plan as a tree of steps, ``{kind: body}``, without the bytes of frames in memory.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError, TypeError, ValueError, AttributeError
+        When Polars cannot serialize the plan.
+    """
+    with _without_warning():
+        return json.loads(_without_frames(lf.serialize(format="json")))
+
+
+def expression_tree(expr: pl.Expr) -> Any:
+    """Return an expression as a tree of steps, ``{kind: body}``; raises as `plan_tree` does."""
+    with _without_warning():
+        return json.loads(expr.meta.serialize(format="json"))
+
+
+def expression_of(tree: Any) -> pl.Expr:
+    """Return the expression of a tree, or of a part of one."""
+    with _without_warning():
+        return pl.Expr.deserialize(io.StringIO(json.dumps(tree)), format="json")
+
+
+def holds_python(expr: pl.Expr) -> bool:
+    """Return whether an expression calls Python functions; True where Polars cannot serialize the expression."""
+    try:
+        tree = expression_tree(expr)
+    except (pl.exceptions.PolarsError, ValueError, TypeError):
+        return True
+    return _has_key(tree, "AnonymousFunction")
+
+
+def _has_key(node: Any, key: str) -> bool:
+    if isinstance(node, dict):
+        return key in node or any(_has_key(value, key) for value in node.values())
+    if isinstance(node, list):
+        return any(_has_key(value, key) for value in node)
+    return False
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the text form is deprecated for storing plans
-        if isinstance(plan, pl.LazyFrame):
-            return plan.serialize(format="json")
-        return plan.meta.serialize(format="json")
+        yield
 
 
 def is_frame(lf: pl.LazyFrame) -> bool:
@@ -30,7 +77,7 @@ def is_frame(lf: pl.LazyFrame) -> bool:
     return text.startswith("DF [") and "\n" not in text
 
 
-def without_frames(text: str) -> str:
+def _without_frames(text: str) -> str:
     """Return the text of a plan without the bytes of frames in memory, which are long and not needed here."""
     parts, start = [], 0
     while (at := text.find(_FRAME, start)) >= 0:
@@ -106,3 +153,13 @@ def ends_early(lf: pl.LazyFrame, *, pairs_read: bool) -> bool:
             if "python" in below.lower() and (pairs_read or not below.lower().lstrip().startswith(_PAIR)):
                 return True
     return False
+
+
+def function_name(function: Any) -> str:
+    """Return the name of a function in a plan, such as ``"Shift"`` or ``"Boolean.IsIn"``."""
+    if isinstance(function, str):
+        return function
+    name, inner = next(iter(function.items()))
+    if name in {"Boolean", "StringExpr", "ListExpr", "ArrayExpr", "StructExpr"}:
+        return f"{name}.{function_name(inner)}"
+    return str(name)
