@@ -46,20 +46,20 @@ def window_dtype(pixel: Any, size: tuple[int, int] | None) -> Any:
 
 
 def raster_selector() -> cs.Selector:
-    """Select every raster column."""
+    """Return a selector of all raster columns."""
     return cs.by_dtype([raster_dtype(dtype) for dtype in PIXEL_DTYPES.values()])
 
 
 def band_name(band: pl.Expr) -> str:
-    """Name a band by the column its expression gives."""
+    """Return the name of a band: that of the column which its expression returns."""
     return band.meta.output_name()
 
 
 def _pixel_dtype(band: pl.Expr) -> Any:
-    """Return the pixel dtype of a raster expression, before any data is there."""
+    """Return the pixel dtype of a raster expression, as a dtype expression that needs no data."""
     return pl.dtype_of(band).struct["nodata"]
 
 
 def _common_dtype(bands: Sequence[pl.Expr]) -> Any:
-    """Return the supertype of the pixel dtypes of some raster expressions, before any data is there."""
+    """Return the supertype of the pixel dtypes of raster expressions, as a dtype expression that needs no data."""
     return pl.dtype_of(pl.coalesce([band.struct.field("nodata") for band in bands]))

@@ -1,7 +1,7 @@
 """How is an elementwise expression over raster columns built?
 
-Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may sink filters, limits
-and column pruning below it.
+Each expression is ``map_batches(..., is_elementwise=True)``: a value depends on its row alone, so Polars may push filters, limits
+and column selection below the expression.
 """
 
 from __future__ import annotations

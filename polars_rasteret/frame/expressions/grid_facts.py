@@ -1,6 +1,6 @@
 """Which facts about its image does a raster value have, without reading a pixel?
 
-Extent, pixel size and overviews: all from the reference alone. Nothing is fetched here.
+Bounds, pixel size and overviews: all from the reference alone. Nothing is fetched here.
 """
 
 from __future__ import annotations

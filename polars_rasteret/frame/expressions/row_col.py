@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROW_COL = pl.Struct({"row": pl.Int64(), "col": pl.Int64()})
 
 _NOWHERE_PX = 2**51
-"""No grid reaches that far: such a pixel stands for a point without a place."""
+"""Pixel number of a point without a place; no grid is that large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
