@@ -18,7 +18,7 @@ from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.grids.reprojection import pixel_positions
 from polars_rasteret.pixels.answer_arrays import AnswerOut, answer_outs
-from polars_rasteret.pixels.reading import BandAnswer, answer_dtypes, check_fill_fits, faults_of, add_reasons
+from polars_rasteret.pixels.reading import BandAnswer, add_reasons, answer_dtypes, check_fill_fits, faults_of
 from polars_rasteret.pixels.source_reads import (
     axes_of,
     copy_reads,
