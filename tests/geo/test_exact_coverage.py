@@ -165,7 +165,7 @@ def test_weights_do_not_depend_on_order_or_other_zones(monkeypatch):
     order = rng.permutation(80)
     for at, weights in zip(order, weights_of(zones[order], [20] * 80, [20] * 80), strict=True):
         np.testing.assert_array_equal(weights, together[at])
-    monkeypatch.setattr("polars_rasteret.geo.coverage.exact._ZONES_PER_BATCH", 7)
+    monkeypatch.setattr("polars_rasteret.geo.coverage.batches._ZONES_PER_BATCH", 7)
     for one, other in zip(weights_of(zones, [20] * 80, [20] * 80), together, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -112,10 +112,13 @@ def test_no_zones_have_no_runs():
     assert len(runs) == 0
 
 
-def test_a_zone_does_not_depend_on_the_others():
+def test_a_zone_does_not_depend_on_the_others(monkeypatch):
     rng = np.random.default_rng(3)
     zones = np.array([random_polygon(rng, 25, 25) for _ in range(60)])
     _, together = masks_of(zones, [25] * 60, [25] * 60, Affine.identity(), all_touched=True)
     for at in (0, 7, 59):
         _, (alone,) = masks_of(zones[at : at + 1], [25], [25], Affine.identity(), all_touched=True)
         np.testing.assert_array_equal(alone, together[at])
+    monkeypatch.setattr("polars_rasteret.geo.coverage.batches._ZONES_PER_BATCH", 7)
+    _, in_batches = masks_of(zones, [25] * 60, [25] * 60, Affine.identity(), all_touched=True)
+    np.testing.assert_array_equal(in_batches, together)

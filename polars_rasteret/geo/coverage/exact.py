@@ -6,12 +6,13 @@ pixel, and everything to the right of it. What pieces say of a pixel is added, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, pixel_coordinates
+from polars_rasteret.geo.coverage.batches import runs_in_batches
 from polars_rasteret.geo.coverage.runs import Runs
 from polars_rasteret.geo.coverage.scanlines import Scanlines, spread
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-_ZONES_PER_BATCH = 10_000
-"""More zones at once take longer per zone: sorts leave the caches of the processor."""
 _SNAP = 1e-12
 """Weights this near to 0 and 1 are that: rounding must not make a pixel count, or count less."""
 _UNIT = 2.0**60
@@ -57,12 +56,7 @@ def exact_runs(outlines: Outlines, transform: Floats, height: Ints, width: Ints)
     1 0 1 0.5
     1 1 3 1.0
     """
-    batches = []
-    for first in range(0, outlines.n_zones, _ZONES_PER_BATCH):
-        stop = min(first + _ZONES_PER_BATCH, outlines.n_zones)
-        zones = slice(first, stop)
-        batches.append(_runs(outlines.zones(first, stop), transform[zones], height[zones], width[zones], first))
-    return Runs.joined(batches)
+    return runs_in_batches(_runs, outlines, transform, height, width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +85,7 @@ class _Pieces:
     """Share of its own pixel that lies to the right of the piece."""
 
 
-def _runs(outlines: Outlines, transform: Floats, height: Ints, width: Ints, first_zone: int) -> Runs:
+def _runs(outlines: Outlines, transform: Floats, height: Ints, width: Ints) -> Runs:
     """Return the runs of one batch of zones."""
     vertex_zone = outlines.zone_of_line[outlines.line_of_vertex]
     row, col = (_on_borders(one) for one in pixel_coordinates(transform[vertex_zone], outlines.x, outlines.y))
@@ -99,12 +93,11 @@ def _runs(outlines: Outlines, transform: Floats, height: Ints, width: Ints, firs
     # Small numbers have more digits behind the point; the difference itself is exact.
     edges = _edges(outlines, row - first_row[vertex_zone], col - first_col[vertex_zone], vertex_zone)
     runs = _accumulated(_pieces(edges, height - first_row, width - first_col), width - first_col)
-    return Runs(
-        zone=runs.zone + first_zone,
+    return replace(
+        runs,
         row=runs.row + first_row[runs.zone],
         col_start=runs.col_start + first_col[runs.zone],
         col_stop=runs.col_stop + first_col[runs.zone],
-        weight=runs.weight,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.geo.coverage.batches import runs_in_batches
 from polars_rasteret.geo.coverage.gdal_edges import edges_on_grids
 from polars_rasteret.geo.coverage.gdal_fill import filled
 from polars_rasteret.geo.coverage.gdal_touch import touched
@@ -17,12 +19,15 @@ if TYPE_CHECKING:
     from polars_rasteret.geo.coverage.outlines import Outlines
     from polars_rasteret.geo.coverage.runs import Runs
 
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
 
 def gdal_runs(
     outlines: Outlines,
-    transform: NDArray[np.float64],
-    height: NDArray[np.int64],
-    width: NDArray[np.int64],
+    transform: Floats,
+    height: Ints,
+    width: Ints,
     *,
     all_touched: bool,
 ) -> Runs:
@@ -48,6 +53,11 @@ def gdal_runs(
            [0, 1, 1, 0],
            [0, 1, 1, 0]])
     """
+    return runs_in_batches(partial(_runs, all_touched=all_touched), outlines, transform, height, width)
+
+
+def _runs(outlines: Outlines, transform: Floats, height: Ints, width: Ints, *, all_touched: bool) -> Runs:
+    """Return the runs of one batch of zones."""
     edges = edges_on_grids(outlines, transform)
     zone = outlines.zone
     runs = filled(edges, height[zone], width[zone])
