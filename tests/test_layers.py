@@ -384,7 +384,7 @@ def test_the_arrow_check_fails_on(name, source):
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("engine", "from polars_rasteret.fetch import scheduler\nfrom polars_rasteret.tiff.codec import x"),
+        ("engine", "from polars_rasteret.fetch import scheduler\nfrom polars_rasteret.tiff.codecs.tile_codec import x"),
         ("plan.tiles", "from polars_rasteret.geo.affine import x\nfrom polars_rasteret.plan import windows"),
         ("frame.verbs", "from polars_rasteret import engine, schema"),
         ("profile", "if TYPE_CHECKING:\n    from polars_rasteret.errors import UsageError"),
@@ -401,7 +401,9 @@ def test_the_arrow_check_passes(name, source):
 
 
 @pytest.mark.parametrize("source", ["import polars as pl", "from polars.io import x", "def f():\n    import polars"])
-@pytest.mark.parametrize("name", ["engine", "plan.tiles", "fetch.cache", "assemble.zonal", "geo.crs", "tiff.codec"])
+@pytest.mark.parametrize(
+    "name", ["engine", "plan.tiles", "fetch.cache", "assemble.zonal", "geo.crs", "tiff.codecs.tile_codec"]
+)
 def test_the_polars_check_fails_in(name, source):
     assert polars_violations(_module(name, source))
     assert polars_violations(_module("frame.verbs", source)) == []

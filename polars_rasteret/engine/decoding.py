@@ -21,7 +21,7 @@ from polars_rasteret.engine.interruption import interruptible
 from polars_rasteret.engine.progress import progress_bar
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.profile import record
-from polars_rasteret.tiff.codec import Scratch
+from polars_rasteret.tiff.codecs.tile_codec import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

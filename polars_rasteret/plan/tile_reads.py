@@ -17,7 +17,7 @@ from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.tiles import DistinctRows, Pieces, TileGrids, distinct_rows, pieces_of_windows, runs
 from polars_rasteret.plan.windows import PixelReference, WindowRead, pixel_offsets
-from polars_rasteret.tiff.codec import TileCodec
+from polars_rasteret.tiff.codecs.tile_codec import TileCodec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

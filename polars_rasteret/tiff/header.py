@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.tiff import tags, tile_table
 from polars_rasteret.tiff.band_tiles import BandTiles
+from polars_rasteret.tiff.codecs.inflate import LERC
 from polars_rasteret.tiff.directories import Entries, directories, file_head
 from polars_rasteret.tiff.gdal_metadata import BandNotes, band_notes, nodata_of
 from polars_rasteret.tiff.georeference import crs_of, transform_of
-from polars_rasteret.tiff.inflate import LERC
 from polars_rasteret.tiff.layout import ImageLayout, image_layout
 from polars_rasteret.tiff.masks import MASK, REDUCED, alpha_sample, mask_images
 from polars_rasteret.tiff.received_bytes import ByteRange, ReceivedBytes

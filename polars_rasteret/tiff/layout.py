@@ -13,10 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import colours, lerc, picture_codecs, tags
-from polars_rasteret.tiff.codec import BITS_REVERSED, INKS, MAX_TILE_BYTES
-from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LERC, LZMA, LZW, NAMES, NONE, PACKBITS, ZSTD
-from polars_rasteret.tiff.packed_bits import PACKED, widened_dtype
+from polars_rasteret.tiff import tags
+from polars_rasteret.tiff.codecs import colours, lerc
+from polars_rasteret.tiff.codecs import pictures as picture_codecs
+from polars_rasteret.tiff.codecs.inflate import (
+    ADOBE_DEFLATE,
+    DEFLATE,
+    JPEG,
+    LERC,
+    LZMA,
+    LZW,
+    NAMES,
+    NONE,
+    PACKBITS,
+    ZSTD,
+)
+from polars_rasteret.tiff.codecs.packed_bits import PACKED, widened_dtype
+from polars_rasteret.tiff.codecs.tile_codec import BITS_REVERSED, INKS, MAX_TILE_BYTES
 from polars_rasteret.tiff.tags import MAX_TABLE_BYTES
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff import tags
 from polars_rasteret.tiff.band_tiles import MAX_BYTE_STOP, Image
-from polars_rasteret.tiff.inflate import NONE
+from polars_rasteret.tiff.codecs.inflate import NONE
 from polars_rasteret.tiff.layout import ImageLayout, chopped_rows, is_chopped
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.inflate import DEFLATE, LZMA, ZSTD, Scratch, inflate
+from polars_rasteret.tiff.codecs.inflate import DEFLATE, LZMA, ZSTD, Scratch, inflate
 
 STRIPES = np.repeat(np.arange(100) % 2 * 255, 25).astype(np.uint8).tobytes()
 

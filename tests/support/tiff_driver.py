@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from polars_rasteret.tiff.band_tiles import BandTiles
-from polars_rasteret.tiff.codec import Scratch, TileCodec
+from polars_rasteret.tiff.codecs.tile_codec import Scratch, TileCodec
 from polars_rasteret.tiff.header import ByteRange, TiffFile, read_header
 from polars_rasteret.tiff.tile_table import unpack
 

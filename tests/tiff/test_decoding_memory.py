@@ -77,7 +77,7 @@ TILES = (
 import gc, lzma
 from dataclasses import replace
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.codec import Scratch, TileCodec
+from polars_rasteret.tiff.codecs.tile_codec import Scratch, TileCodec
 from polars_rasteret.tiff.band_tiles import BandTiles, Image
 
 rng = np.random.default_rng(1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.tiff.packed_bits import PACKED, widen, widened_dtype
+from polars_rasteret.tiff.codecs.packed_bits import PACKED, widen, widened_dtype
 
 
 @st.composite

@@ -17,8 +17,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.tiff.codecs.inflate import JPEG2000, JPEGXL, NAMES, PNG
 from polars_rasteret.tiff.header import TiffFile
-from polars_rasteret.tiff.inflate import JPEG2000, JPEGXL, NAMES, PNG
 from polars_rasteret.tiff.layout import UNSUPPORTED_COMPRESSIONS
 from tests.support.tiff_driver import Driver, Raster, sha256
 

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import inflate, picture_codecs
-from polars_rasteret.tiff.codec import Scratch, TileCodec
+from polars_rasteret.tiff.codecs import inflate
+from polars_rasteret.tiff.codecs import pictures as picture_codecs
+from polars_rasteret.tiff.codecs.tile_codec import Scratch, TileCodec
 from tests.support.tiff_driver import Driver, Raster
 
 ENCODERS = {

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.band_tiles import BandTiles, Image
-from polars_rasteret.tiff.codec import INKS, TileCodec
+from polars_rasteret.tiff.codecs.tile_codec import INKS, TileCodec
 from polars_rasteret.tiff.tile_flags import with_flag
 from polars_rasteret.tiff.tile_table import file_identity, pack, unpack
 

@@ -5,7 +5,7 @@ calls anything else corrupt. imagecodecs refuses such a code at the beginning of
 reads an entry of the table that was never written. Here that gives a byte; in other streams the entry points to foreign memory,
 and the process ends.
 
-Prints ``decoded`` or ``refused``. What this package does about it: ``polars_rasteret/tiff/lzw_check.py``.
+Prints ``decoded`` or ``refused``. What this package does about it: ``polars_rasteret/tiff/codecs/lzw_check.py``.
 """
 
 from __future__ import annotations

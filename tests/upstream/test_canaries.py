@@ -30,7 +30,7 @@ from packaging.version import Version
 
 HERE = Path(__file__).parent
 MENDED_IN = {
-    "imagecodecs": "2026.10.10",  # for `tiff.lzw_check`
+    "imagecodecs": "2026.10.10",  # for `tiff.codecs.lzw_check`
     "pyproj": "3.8",  # for `proj_thread`
 }
 """Releases without the fault; both need Python 3.12."""
@@ -78,7 +78,7 @@ def test_the_process_aborts_when_the_interpreter_ends_while_polars_runs_python()
 
 @pytest.mark.parametrize("codec", ["deflate", "zstd", "packbits"])
 def test_imagecodecs_gives_no_beginning_of_a_tile(codec):
-    """Mended: the marks and slacks of `tiff.inflate` can go.
+    """Mended: the marks and slacks of `tiff.codecs.inflate` can go.
 
     libdeflate has no streams: https://github.com/ebiggers/libdeflate/issues/73. The others could stop, but are not asked to.
     """
@@ -90,7 +90,7 @@ def test_imagecodecs_gives_no_beginning_of_a_tile(codec):
 
 
 def test_imagecodecs_goes_on_into_the_xz_stream_that_follows():
-    """Mended: `tiff.inflate` can decode LZMA with imagecodecs in place of the standard library."""
+    """Mended: `tiff.codecs.inflate` can decode LZMA with imagecodecs in place of the standard library."""
     streams = lzma.compress(b"tile") + lzma.compress(b"what follows")
     assert bytes(imagecodecs.lzma_decode(streams, out=100)) == b"tilewhat follows"
 

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.codec import Scratch, TileCodec
+from polars_rasteret.tiff.codecs.tile_codec import Scratch, TileCodec
 from tests.support.hostile.reading import Outcome
 from tests.support.hostile.tiles import fletcher32
 

@@ -16,9 +16,9 @@ import polars_rasteret as pr
 from polars_rasteret.errors import FileFormatError, RasteretError
 from polars_rasteret.testing import MemorySource
 from polars_rasteret.tiff.band_tiles import BandTiles, Image
-from polars_rasteret.tiff.codec import Scratch, TileCodec
+from polars_rasteret.tiff.codecs.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LZMA, ZSTD, inflate
+from polars_rasteret.tiff.codecs.tile_codec import Scratch, TileCodec
 from polars_rasteret.tiff.header import read_header
-from polars_rasteret.tiff.inflate import ADOBE_DEFLATE, DEFLATE, JPEG, LZMA, ZSTD, inflate
 from polars_rasteret.tiff.tile_table import pack, unpack
 from tests.support.hostile.fingerprint import fingerprint
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.inflate import DEFLATE, MOST_PER_BYTE, ZSTD, Bytes, Scratch, codecs
+from polars_rasteret.tiff.codecs.inflate import DEFLATE, MOST_PER_BYTE, ZSTD, Bytes, Scratch, codecs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

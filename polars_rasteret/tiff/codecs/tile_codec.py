@@ -13,9 +13,22 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import colours, lerc, picture_codecs
-from polars_rasteret.tiff.inflate import JPEG, JPEG2000, JPEGXL, LERC, NAMES, PNG, WEBP, Bytes, Scratch, codecs, inflate
-from polars_rasteret.tiff.packed_bits import PACKED, widen
+from polars_rasteret.tiff.codecs import colours, lerc
+from polars_rasteret.tiff.codecs import pictures as picture_codecs
+from polars_rasteret.tiff.codecs.inflate import (
+    JPEG,
+    JPEG2000,
+    JPEGXL,
+    LERC,
+    NAMES,
+    PNG,
+    WEBP,
+    Bytes,
+    Scratch,
+    codecs,
+    inflate,
+)
+from polars_rasteret.tiff.codecs.packed_bits import PACKED, widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

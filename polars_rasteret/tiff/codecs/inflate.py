@@ -32,7 +32,7 @@ import imagecodecs
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff import lzw_check
+from polars_rasteret.tiff.codecs import lzw_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.inflate import JPEG, JPEG2000, JPEGXL, NAMES, PNG, WEBP, Bytes, codecs
+from polars_rasteret.tiff.codecs.inflate import JPEG, JPEG2000, JPEGXL, NAMES, PNG, WEBP, Bytes, codecs
 
 if TYPE_CHECKING:
     import numpy as np
