@@ -124,6 +124,11 @@ class Areas:
         """Return all vertices, and the index of the vertex of each geometry in `index`; these must be points, not empty."""
         return self.vertices, self.first_vertex[index]
 
+    def without_area(self) -> Ints:
+        """Return the geometries that are points or lines."""
+        dimensions = shapely.get_dimensions(self._drawn)
+        return np.flatnonzero((dimensions >= 0) & (dimensions < 2) & ~shapely.is_empty(self._drawn))
+
     def outlines(self, crs: str, index: Ints) -> Outlines:
         """Return the rings and lines of the geometries `index` in `crs`, one zone each.
 

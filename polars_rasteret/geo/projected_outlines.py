@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.geo.antimeridian import unwrapped_x
+from polars_rasteret.geo.antimeridian import image_span, periods_to_image, unwrapped_x
 from polars_rasteret.geo.coverage.scanlines import spread
 from polars_rasteret.geo.crs import is_geographic, transform_xy, x_period
 
@@ -102,3 +102,18 @@ def _closed_at_poles(outlines: Outlines, period: float) -> Outlines:
         y=np.insert(y, where, np.stack([pole, pole, y[first[at]]], axis=1).ravel()),
         line_start=outlines.line_start + np.concatenate([[0], np.cumsum(longer)]),
     )
+
+
+def met_by_images(outlines: Outlines, transform: Floats, height: Ints, width: Ints, period: float) -> Outlines:
+    """Return outlines shifted to where their images meet them: whole turns of the Earth, where x repeats; once for each turn."""
+    west, east = image_span(transform, width, height)
+    zone = outlines.zone_of_line[outlines.line_of_vertex]
+    low, high = np.full(len(west), np.inf), np.full(len(west), -np.inf)
+    np.minimum.at(low, zone, outlines.x)
+    np.maximum.at(high, zone, outlines.x)
+    low, high = np.where(low > high, 0.0, low), np.where(low > high, 0.0, high)  # zones without an outline
+    first, last = periods_to_image(low, high, west, east, period)
+    image, turn = spread(first, last + 1)
+    copies = outlines.picked(image)
+    shift = period * turn[copies.zone_of_line[copies.line_of_vertex]]
+    return replace(copies, x=copies.x + shift, zone=image[copies.zone], n_zones=outlines.n_zones)

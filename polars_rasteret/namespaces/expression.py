@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polars_rasteret.options import OnError
 
     Method = Literal["nearest", "bilinear", "cubic"]
@@ -180,6 +182,55 @@ class RasterExpr:
             unscale=unscale,
             on_error=on_error,
             form="single",
+        )
+
+    def zonal_stats(
+        self,
+        geometry: Any,
+        stats: str | Sequence[str] = ("count", "mean"),
+        *,
+        crs: Any = None,
+        coverage: Literal["exact", "center", "all_touched"] = "exact",
+        unscale: bool = False,
+        on_error: OnError | None = None,
+    ) -> pl.Expr:
+        """Return statistics of the pixels of each row's raster in a polygon.
+
+        Parameters
+        ----------
+        geometry
+            A column of polygons, or a bbox struct column.
+        stats
+            Names of statistics, as in the verb ``zonal_stats``.
+        crs
+            CRS of the polygons; None: taken from GeoArrow metadata or EWKB, else an error.
+        coverage
+            ``"exact"``: each pixel counts by the share of it that the polygon covers. ``"center"`` and ``"all_touched"``: whole
+            pixels, as GDAL rasterises.
+        unscale
+            Whether the statistics are of ``value * scale + offset``.
+        on_error
+            As in `sample_points`.
+
+        Returns
+        -------
+        polars.Expr
+            Struct with a field for each statistic. Fields are null where the polygon does not meet the image.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_rasteret as pr
+        >>> scenes = pr.testing.example_scenes().head(1)
+        >>> box = pl.struct(xmin=500_005.0, ymin=4_999_980.0, xmax=500_020.0, ymax=5_000_000.0)
+        >>> statistics = pl.col("red").raster.zonal_stats(box, ["count", "mean", "max"], crs=32632)
+        >>> scenes.select(statistics).unnest("red").collect().row(0)
+        (3.0, 1032.6666666666667, 1065)
+        """
+        from polars_rasteret.frame.expressions import zonal_stats as zonal_expression
+
+        return zonal_expression.zonal_stats(
+            self._expr, geometry, stats, crs=crs, coverage=coverage, unscale=unscale, on_error=on_error
         )
 
     def with_metadata(self, *, nodata: Any = "keep", scale: Any = "keep", offset: Any = "keep") -> pl.Expr:

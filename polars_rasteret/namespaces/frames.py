@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import polars as pl
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.namespaces.area_verbs import AreaVerbs
 from polars_rasteret.namespaces.expression import RasterExpr
 from polars_rasteret.namespaces.questions import Questions
 from polars_rasteret.namespaces.verbs import Verbs
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @pl.api.register_lazyframe_namespace("raster")
-class RasterLazyFrame(Questions, Verbs):
+class RasterLazyFrame(Questions, Verbs, AreaVerbs):
     """Methods on a collection: a LazyFrame with raster columns."""
 
 

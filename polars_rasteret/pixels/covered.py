@@ -5,7 +5,6 @@ They are filled, or null, as pixels outside of the image are. A point covers its
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +12,9 @@ import numpy as np
 from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import window_transform
-from polars_rasteret.geo.antimeridian import image_span, periods_to_image
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
-from polars_rasteret.geo.coverage.scanlines import spread
 from polars_rasteret.geo.crs import NATIVE, x_period
+from polars_rasteret.geo.projected_outlines import met_by_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.geo.areas import Areas
-    from polars_rasteret.geo.coverage.outlines import Outlines
     from polars_rasteret.pixels.reading import BandAnswer
 
     Ints = NDArray[np.int64]
@@ -105,26 +102,9 @@ def _masks(band: BandAnswer, rows: Ints, areas: Areas, area: Ints, coverage: str
             )
         grid = transform[at], height[at], width[at]
         if areas.crs != NATIVE and one is not None and (period := x_period(one)) is not None:
-            outlines = _met_by_images(outlines, *grid, period)
+            outlines = met_by_images(outlines, *grid, period)
         runs = gdal_runs(outlines, *grid, all_touched=coverage == "all_touched")
         pixels = np.split(runs.masks(height[at], width[at]), np.cumsum(height[at] * width[at])[:-1])
         for number, mask in zip(at.tolist(), pixels, strict=True):
             masks[number] = mask
     return masks
-
-
-def _met_by_images(
-    outlines: Outlines, transform: NDArray[np.float64], height: Ints, width: Ints, period: float
-) -> Outlines:
-    """Return outlines shifted to where their images meet them: whole turns of the Earth, where x repeats; once for each turn."""
-    west, east = image_span(transform, width, height)
-    zone = outlines.zone_of_line[outlines.line_of_vertex]
-    low, high = np.full(len(west), np.inf), np.full(len(west), -np.inf)
-    np.minimum.at(low, zone, outlines.x)
-    np.maximum.at(high, zone, outlines.x)
-    low, high = np.where(low > high, 0.0, low), np.where(low > high, 0.0, high)  # zones without an outline
-    first, last = periods_to_image(low, high, west, east, period)
-    image, turn = spread(first, last + 1)
-    copies = outlines.picked(image)
-    shift = period * turn[copies.zone_of_line[copies.line_of_vertex]]
-    return replace(copies, x=copies.x + shift, zone=image[copies.zone], n_zones=outlines.n_zones)

@@ -88,6 +88,13 @@ def list_series(
     return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), _elements(values, is_valid)))
 
 
+def lists_of(name: str, elements: pl.Series, offset: NDArray[np.int64]) -> pl.Series:
+    """Return the run ``offset[i]:offset[i + 1]`` of some elements as the list of row i."""
+    import pyarrow as pa
+
+    return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), elements.to_arrow()))
+
+
 def struct_series(name: str, fields: Mapping[str, pl.Series], *, is_null: NDArray[np.bool_] | None = None) -> pl.Series:
     """Return a Struct column; where `is_null`, the whole value is null."""
     frame = pl.DataFrame([series.alias(field) for field, series in fields.items()])

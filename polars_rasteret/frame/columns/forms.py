@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["STACK", "Form", "in_form"]
 
-Form = Literal["single", "struct", "stack"]
-"""Form of an expression's column: one band unchanged, a Struct with a field per band, or an Array over bands."""
+Form = Literal["single", "struct", "stack", "fields"]
+"""Form of an expression's column: one band unchanged, a Struct with a field per band, an Array over bands, or a Struct with a
+field per output of one band."""
 
 
-def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray[np.bool_]) -> pl.Series:
+def in_form(columns: Mapping[str, pl.Series], form: Form, *, band: str, has_raster: NDArray[np.bool_]) -> pl.Series:
     """Return the column of an expression.
 
     Parameters
@@ -31,6 +32,8 @@ def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray
         One column per band; for windows that were read as a stack only that stack.
     form
         Form of the result.
+    band
+        Name of the first band, with which the names of its outputs begin.
     has_raster
         Rows in which any band has a raster; a stack is null in all other rows.
     """
@@ -38,6 +41,8 @@ def in_form(columns: Mapping[str, pl.Series], form: Form, *, has_raster: NDArray
         return next(iter(columns.values()))
     if form == "struct":
         return struct_series(STACK, columns)
+    if form == "fields":
+        return struct_series(band, {name.removeprefix(f"{band}_"): one for name, one in columns.items()})
     first = next(iter(columns.values()))
     return first if isinstance(first.dtype, pl.Array) else _stacked(columns, ~has_raster)
 

@@ -74,12 +74,12 @@ class ProductCallback(PlanObject):
         place.check(columns, self.crs, what=self.what)
         answer = product.read(
             asked_rows(columns, place.windows_of),
-            product.outputs.keys() & {*names, STACK},
+            product.outputs.keys() if self.form == "fields" else product.outputs.keys() & {*names, STACK},
             ReadCall(options=in_batches(self.options), advice=ADVICE, spending=self.spending),
         )
         warn_of_errors(answer.errors, self.what)
         has_raster = np.logical_or.reduce([column.reference_id >= 0 for column in columns])
-        result = in_form(answer.columns, self.form, has_raster=has_raster)
+        result = in_form(answer.columns, self.form, band=rasters[0].name, has_raster=has_raster)
         return result.cast(return_dtype) if self.form == "stack" and return_dtype is not None else result
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pairing.words import Pairing
     from polars_rasteret.pixels.product import Product
 
-_ARGUMENTS = {"sample_points": "points", "read_windows": "aois"}
+_ARGUMENTS = {"sample_points": "points", "read_windows": "aois", "zonal_stats": "zones"}
 
 
 @dataclass(frozen=True, kw_only=True)

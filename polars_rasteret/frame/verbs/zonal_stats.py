@@ -1,0 +1,50 @@
+"""How is ``.raster.zonal_stats`` asked?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polars_rasteret.arguments import check_choice, checked_unscale
+from polars_rasteret.frame.query.question import ask, raster_dtypes
+from polars_rasteret.frame.query.source import PairedSource
+from polars_rasteret.geo.zone_runs import COVERAGES
+from polars_rasteret.pixels.resampling import check_resampling
+from polars_rasteret.pixels.zones.zonal_product import ZonalProduct
+from polars_rasteret.pixels.zones.zone_statistics import checked_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from polars_rasteret.pairing.words import Pairing
+
+
+def zonal_stats(
+    lf: pl.LazyFrame,
+    zones: Any,
+    bands: str | Sequence[str] | None,
+    stats: Any,
+    pairing: Pairing,
+    *,
+    coverage: str,
+    grid: str,
+    resampling: Any,
+    unscale: bool | Sequence[str],
+) -> pl.LazyFrame:
+    """Return the frame of ``.raster.zonal_stats``."""
+    what = "zonal_stats"
+    check_choice(what, "coverage", coverage, COVERAGES)
+    statistics = checked_statistics(what, stats)
+    dtypes = raster_dtypes(what, lf, bands)
+    check_resampling(what, resampling, list(dtypes))
+    product = ZonalProduct(
+        bands=dtypes,
+        unscale=checked_unscale(what, unscale, dtypes),
+        statistics=statistics,
+        coverage=coverage,
+        grid=grid,
+        resampling=resampling,
+        min_valid_fraction=pairing.min_valid_fraction,
+    )
+    return PairedSource(ask(what, lf, zones, bands, product=product, pairing=pairing, grid=grid)).scan()

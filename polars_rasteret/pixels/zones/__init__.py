@@ -1,0 +1,1 @@
+"""What does a read give of the pixels in a zone?"""

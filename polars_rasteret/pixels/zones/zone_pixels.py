@@ -1,0 +1,105 @@
+"""How are the pixels of one unit of work read, on the grid of the zones or brought onto it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.grids.windows import Windows
+from polars_rasteret.pixels.aligned_bands import aligned_bands
+from polars_rasteret.pixels.reading import BandRows, read_bands
+from polars_rasteret.pixels.resampled import read_onto_grids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.pixels.product import ReadCall
+    from polars_rasteret.pixels.reading import BandAnswer
+    from polars_rasteret.pixels.zones.zone_groups import BandsTogether, GridZones
+    from polars_rasteret.pixels.zones.zone_tiles import TileCells
+    from polars_rasteret.pixels.zones.zone_units import ZoneTask
+
+    Booleans = NDArray[np.bool_]
+    Pixels = tuple[NDArray[Any], Booleans]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPixels:
+    """Pixels of one unit of work; windows are counted task by task, image by image."""
+
+    answers: Mapping[str, BandAnswer]
+    errors: Mapping[int, str]
+    """Reasons of failed windows."""
+
+    def cells(self, windows: range, cells: TileCells) -> dict[str, Pixels]:
+        """Return values and valid mask of the cells in some windows by band, shape (n_windows, n_cells)."""
+        return {name: _cells_of(one, windows, cells) for name, one in self.answers.items()}
+
+
+def read_unit(
+    unit: Sequence[ZoneTask],
+    together: BandsTogether,
+    zones: GridZones,
+    call: ReadCall,
+    onto: tuple[str, Mapping[str, str]] | None,
+) -> UnitPixels:
+    """Return the pixels of a unit.
+
+    Parameters
+    ----------
+    unit
+        Tiles and images that are read.
+    together, zones
+        Bands, and the references of the images.
+    call
+        Options, budget and advice of the read.
+    onto
+        The grid on which bands meet, and how each comes onto it; None: all have the grid of the zones.
+    """
+    image = np.concatenate([task.images for task in unit])
+    cells = [task.cells for task in unit]
+    boxes = np.array([(one.row_start, one.col_start, one.height, one.width) for one in cells])
+    boxes = np.repeat(boxes, [len(task.images) for task in unit], axis=0)
+    bands = []
+    for name, band in together.bands.items():
+        reference_id = zones.references[name][image]
+        windows = Windows(
+            grids=band.column.grids.taken(reference_id),
+            row_start=boxes[:, 0],
+            col_start=boxes[:, 1],
+            height=boxes[:, 2],
+            width=boxes[:, 3],
+            is_met=reference_id >= 0,
+        )
+        bands.append(BandRows(column=band.column, reference_id=reference_id, row=None, windows=windows))
+    how: dict[str, Any] = {"want_valid": True, "advice": call.advice, "spending": call.spending}
+    if onto is None:
+        answers, errors = read_bands(bands, call.options, **how)
+    else:
+        grid, methods = onto
+        aligned = aligned_bands(bands, grid=grid, shape=None, resolution=None, methods=methods)
+        answers, errors = read_onto_grids(aligned, call.options, **how)
+    return UnitPixels(answers={one.rows.name: one for one in answers}, errors=errors)
+
+
+def _cells_of(band: BandAnswer, windows: range, cells: TileCells) -> tuple[NDArray[Any], Booleans]:
+    """Return values and valid mask of the cells in each of some windows, shape (n_windows, n_cells)."""
+    found, n_images, window = band.answer, len(windows), windows.start
+    assert found.valid is not None
+    size = cells.height * cells.width
+    start, stop = int(found.offset[window]), int(found.offset[windows.stop])
+    if stop - start == n_images * size:
+        values = found.values[start:stop].reshape(n_images, size)[:, cells.index]
+        valid = found.valid[start:stop].reshape(n_images, size)[:, cells.index]
+    else:
+        values = np.zeros((n_images, len(cells.index)), found.values.dtype)
+        valid = np.zeros(values.shape, np.bool_)
+        for at in range(n_images):
+            pixels = slice(int(found.offset[window + at]), int(found.offset[window + at + 1]))
+            if pixels.stop > pixels.start:
+                values[at], valid[at] = found.values[pixels][cells.index], found.valid[pixels][cells.index]
+    return values, valid & band.is_read[windows.start : windows.stop, None]

@@ -1,0 +1,169 @@
+"""How are the pixels of many zones read, each tile once, and reduced to sums while they are in memory?
+
+Zones are cut at tile borders. A unit of work is a run of tiles, each cropped to the box that its zones want, for all images on
+that grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.geo.zone_runs import whole_coverage, zone_runs
+from polars_rasteret.pixels.reading import add_reasons, faults_of, n_rows_of
+from polars_rasteret.pixels.resampling import methods_by_band
+from polars_rasteret.pixels.zones.zone_groups import BandsTogether, bands_together
+from polars_rasteret.pixels.zones.zone_pixels import read_unit
+from polars_rasteret.pixels.zones.zone_tiles import ZoneTiles
+from polars_rasteret.pixels.zones.zone_units import units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.pixels.product import ReadCall
+    from polars_rasteret.pixels.reading import BandRows
+    from polars_rasteret.pixels.valid_mask import ValidMask
+    from polars_rasteret.pixels.zones.zone_groups import GridZones
+    from polars_rasteret.pixels.zones.zone_pixels import Pixels, UnitPixels
+    from polars_rasteret.pixels.zones.zone_statistics import ZoneSums
+    from polars_rasteret.pixels.zones.zone_units import ZoneTask
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+_UNIT_BYTES = 64_000_000
+"""Pixels of a unit of work, with their valid mask."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ZoneAnswer:
+    """Sums of all rows of a batch."""
+
+    sums: Mapping[str, ZoneSums]
+    """By band."""
+    first: Ints
+    """The row that has the sums of each row: zones and images that come twice are read once."""
+    weight: Floats
+    """Weight of the pixels of each row that are valid in any band."""
+    errors: dict[int, str]
+    """Reasons of failed rows (``on_error="null"``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneReads:
+    """The zones of one batch of rows."""
+
+    bands: Mapping[str, BandRows]
+    """Bands asked for and bands of a ``valid=`` expression, by name."""
+    names: Sequence[str]
+    """Bands that are reduced."""
+    coverage: str
+    """Rule of `geo.zone_runs.COVERAGES`."""
+    grid: str
+    """Grid on which bands meet where a mask needs them all."""
+    resampling: str | Mapping[str, str]
+    """How the bands `asked` come onto that grid."""
+    asked: Sequence[str]
+    valid_mask: ValidMask | None = None
+    """Mask of the pixels that count beside those that are not nodata."""
+    whole: bool = False
+    """Whether the coverage of whole zones is needed."""
+
+    def read(self, sums: Mapping[str, ZoneSums], call: ReadCall) -> ZoneAnswer:
+        """Return the sums of the pixels of all rows; `sums` are filled."""
+        n_rows, mask = n_rows_of(self.bands), self.valid_mask
+        used = [self.bands[name] for name in dict.fromkeys([*self.names, *(() if mask is None else mask.bands)])]
+        answer = ZoneAnswer(
+            sums=sums,
+            first=np.arange(n_rows, dtype=np.int64),
+            weight=np.zeros(n_rows),
+            errors=faults_of(used, call.options),
+        )
+        for together in bands_together(used, self.names, grid=self.grid, meets=mask is not None):
+            for zones in together.zones():
+                _GridReader(reads=self, together=together, zones=zones, call=call, answer=answer).read()
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GridReader:
+    """Reads and reduces the zones of one grid."""
+
+    reads: ZoneReads
+    together: BandsTogether
+    zones: GridZones
+    call: ReadCall
+    answer: ZoneAnswer
+
+    def read(self) -> None:
+        """Add the pixels of all zones to the sums."""
+        zones, reads, options = self.zones, self.reads, self.call.options
+        grid = self.together.grids.grid(zones.grid_row)
+        self.answer.first[zones.rows] = zones.first
+        if reads.whole:
+            whole = whole_coverage(zones.areas, zones.area, grid.crs, grid.transform, coverage=reads.coverage)[
+                zones.keys // zones.n_images
+            ]
+            for name in self.together.names:
+                self.answer.sums[name].whole[zones.row_of_key] = whole
+        size = grid.height, grid.width
+        runs = zone_runs(zones.areas, zones.area, grid.crs, grid.transform, size=size, coverage=reads.coverage)
+        tiles = ZoneTiles.of(runs, *zones.tile_size)
+        pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in self.together.bands.values())
+        allowed = max(min(_UNIT_BYTES, options.max_answer_bytes // 2), 1)
+        onto = None if reads.valid_mask is None else (reads.grid, methods_by_band(reads.resampling, reads.asked))
+        for unit in units(tiles, zones, pixel_bytes=pixel_bytes, allowed=allowed):
+            found = read_unit(unit, self.together, zones, self.call, onto)
+            if options.dry_run is None:
+                self._reduce_unit(unit, found)
+
+    def _reduce_unit(self, unit: Sequence[ZoneTask], found: UnitPixels) -> None:
+        """Add the pixels of one unit of work to the sums, and the reasons of failed windows to those of their rows."""
+        first = 0
+        for task in unit:
+            windows = range(first, first + len(task.images))
+            first = windows.stop
+            self._reduce(task, found.cells(windows, task.cells))
+            for at, window in enumerate(windows):
+                rows = [row for row in task.rows[:, at].tolist() if row >= 0]
+                if window in found.errors:
+                    add_reasons(self.answer.errors, dict.fromkeys(rows, found.errors[window]))
+                for name in self.together.names:
+                    is_asked = self.zones.references[name][task.images[at]] >= 0
+                    if is_asked and not found.answers[name].is_read[window]:
+                        self.answer.sums[name].is_failed[rows] = True
+
+    def _reduce(self, task: ZoneTask, pixels: Mapping[str, Pixels]) -> None:
+        """Add the pixels of one tile to the sums of its zones."""
+        cells, rows = task.cells, task.rows.T
+        cell_rows = np.repeat(rows, np.diff(cells.start, append=len(cells.index)), axis=1)
+        accepted = self._accepted(cell_rows, pixels)
+        some = np.zeros(cell_rows.shape, np.bool_)
+        for name in self.together.names:
+            values, valid = pixels[name]
+            valid = valid & accepted
+            some |= valid
+            band = self.together.bands[name]
+            if band.unscale:
+                scale, offset = band.scale_and_offset()
+                at = self.zones.image_row[task.images]
+                values = values * scale[at, None] + offset[at, None]
+            self.answer.sums[name].add(values, valid, cells.weight, cells.start, rows=rows, cell_rows=cell_rows)
+        weight = np.add.reduceat(np.where(some, cells.weight, 0.0), cells.start, axis=1)
+        self.answer.weight[rows[rows >= 0]] += weight[rows >= 0]
+
+    def _accepted(self, cell_rows: Ints, pixels: Mapping[str, Pixels]) -> Booleans:
+        """Return which cells the valid mask accepts, shape (n_images, n_cells)."""
+        mask = self.reads.valid_mask
+        if mask is None:
+            return np.ones((1, 1), np.bool_)
+        accepted = np.zeros(cell_rows.shape, np.bool_)
+        known = cell_rows >= 0
+        of_bands = {name: (pixels[name][0][known], pixels[name][1][known]) for name in mask.bands}
+        accepted[known] = mask.of_pixels(cell_rows[known], of_bands)
+        return accepted
