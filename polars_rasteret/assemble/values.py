@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.hrefs import shown
 from polars_rasteret.schema import lossless_supertype
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def check_lossless(native: np.dtype[Any], result: np.dtype[Any], *, label: str, 
     """
     if native != result and lossless_supertype([native, result]) != result:
         raise UsageError(
-            f"{label}: {href} holds {native} pixels, the column promises {result}, and that cast could lose values. "
+            f"{label}: {shown(href)} holds {native} pixels, the column promises {result}, and that cast could lose values. "
             f"Read it as a dtype that holds both, or index the file again."
         )
 

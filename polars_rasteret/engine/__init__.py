@@ -3,7 +3,7 @@
 ====================  ====================================================================================================
 `reading`             runs the stages: which tiles, their bytes, their pixels
 `decoding`            the pool of threads that decodes tiles while the caller waits
-`budget`              how much a read may fetch; `answer_size`: how much memory its answer may take
+`budget`              how much a read may fetch, and how much memory its answer may take
 `dry_run`             the reads that a dry run writes down instead of making them
 `interruption`        how our code ends early: Ctrl-C, the end of the interpreter, a fork
 `unpacked_tables`     tile tables that this process has unpacked already
@@ -13,8 +13,7 @@
 No Polars call belongs here: a Polars callback may be waiting for these threads.
 """
 
-from polars_rasteret.engine.answer_size import check_answer_size
-from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_budget
+from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import decoding_s
 from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_log
 from polars_rasteret.engine.reading import WindowAnswer, cost_of, read_windows

@@ -1,4 +1,6 @@
-"""How much may a read fetch, and which error does it raise when it would fetch more?
+"""How large may a read be, and which error refuses a larger one?
+
+A `Budget` limits what is fetched; `check_answer_size` limits the memory of the answer.
 
 An expression is called batch by batch, so it cannot know the whole cost; nor can a verb that reads until it finds a valid pixel.
 `Spending` adds up the requests that they really make (cached tiles are free), and refuses the one that would exceed the budget.
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from polars_rasteret.errors import BudgetError, UsageError
+from polars_rasteret.errors import AnswerTooLargeError, BudgetError, UsageError
 from polars_rasteret.fetch.sources.stores import origin, prices_for
 from polars_rasteret.hrefs import shown
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from polars_rasteret.options import ReadOptions
 
     Ints = NDArray[np.int64]
+
+_ONE_ROW = (
+    "a single row of it is larger than that. Ask for smaller windows or a coarser resolution=, or raise "
+    "pr.options(max_answer_bytes=...)"
+)
+_SMALL_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +182,39 @@ def admission(options: ReadOptions) -> Callable[[FileKey, int], None] | None:
     return admit
 
 
+def check_answer_size(n_bytes: float, max_bytes: int, *, n_rows: int, label: str = "", advice: str) -> None:
+    """Refuse an answer that is larger than allowed.
+
+    Parameters
+    ----------
+    n_bytes, max_bytes
+        Size of the answer, and the size that is allowed.
+    n_rows
+        Rows of the answer.
+    label
+        Names of the bands, for the message.
+    advice
+        The next step where the answer has several rows.
+
+    Raises
+    ------
+    AnswerTooLargeError
+        When the answer is larger; the message names both sizes.
+
+    Examples
+    --------
+    >>> check_answer_size(2_500_000, 1_000_000, n_rows=2, label="red", advice="ask for fewer rows")
+    Traceback (most recent call last):
+    ...
+    polars_rasteret.errors.AnswerTooLargeError: red: the answer would take 2.5 MB, ...; ask for fewer rows
+    """
+    if n_bytes > max_bytes:
+        raise AnswerTooLargeError(
+            f"{label}{': ' if label else ''}the answer would take {_size(n_bytes)}, more than max_answer_bytes "
+            f"({_size(max_bytes)}) allows at once; {_ONE_ROW if n_rows == 1 else advice}"
+        )
+
+
 _NEXT = "Read less, or raise the budget."
 
 
@@ -181,3 +222,7 @@ def _told(cost: Cost, budget: Budget) -> str:
     tiles = f"{cost.tiles:,} tiles in " if cost.tiles else ""
     words = f"{tiles}{cost.requests:,} requests, {cost.bytes:,} bytes"
     return words if budget.usd is None else f"{words}, {cost.usd:.6f} USD"
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= _SMALL_BYTES else f"{n_bytes:,.0f} bytes"

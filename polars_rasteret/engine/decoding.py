@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import nullcontext
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -146,14 +147,16 @@ class DecodeCall:
             A fault of ours on a decode thread; `KeyboardInterrupt` after Ctrl-C, on whatever thread waits.
         """
         told = told_bytes = 0
-        with progress_bar(self._n_tiles, progress=options.progress) as tell, interruptible() as check:
+        bar = progress_bar(self._n_tiles) if options.progress else nullcontext()
+        with bar as tell, interruptible() as check:
             while True:
                 with self._changed:
                     if self._n_left and not self._closed:
                         self._changed.wait(min(_WAKE_S, options.check_time()))
                     n_done, n_bytes = self._n_tiles - self._n_left, self._n_bytes
                     ended = self._closed or not self._n_left
-                tell(n_done - told, n_bytes - told_bytes)
+                if tell is not None:
+                    tell(n_done - told, n_bytes - told_bytes)
                 told, told_bytes = n_done, n_bytes
                 if ended:
                     break

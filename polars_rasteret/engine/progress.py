@@ -20,20 +20,13 @@ _n_bytes = 0
 
 
 @contextmanager
-def progress_bar(n_tiles: int, *, progress: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield ``tell(more_tiles, more_bytes)``, by which a read moves the bar; without `progress` it does nothing."""
-    if not progress:
-        yield _nothing
-        return
+def progress_bar(n_tiles: int) -> Iterator[Callable[[int, int], None]]:
+    """Yield ``tell(more_tiles, more_bytes)``, by which a read moves the bar."""
     _open(n_tiles)
     try:
         yield _tell
     finally:
         _close()
-
-
-def _nothing(_n_tiles: int, _n_bytes: int) -> None:
-    pass
 
 
 def _open(n_tiles: int) -> None:

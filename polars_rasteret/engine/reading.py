@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
-from polars_rasteret.engine.answer_size import check_answer_size
-from polars_rasteret.engine.budget import Budget, Cost, check_budget
+from polars_rasteret.engine.budget import Budget, Cost, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.engine.dry_run import dry_run_log
 from polars_rasteret.errors import UsageError
@@ -239,7 +238,7 @@ def _check_size(reads: Sequence[WindowRead], options: ReadOptions, advice: str) 
 def _check_dtypes(reads: Sequence[WindowRead]) -> None:
     for read in reads:
         for native, href in {one.tiles.dtype: one.href for one in read.references}.items():
-            check_lossless(native, read.dtype, label=read.label, href=shown(href))
+            check_lossless(native, read.dtype, label=read.label, href=href)
 
 
 def _fills(read: WindowRead) -> NDArray[Any]:

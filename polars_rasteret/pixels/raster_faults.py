@@ -103,7 +103,7 @@ def reference_of(
         tiles = unpacked(value.tiles)
         _check_numbers(value, tiles)
         if tiles.dtype != dtype:
-            check_lossless(tiles.dtype, dtype, label=name, href=shown(href))
+            check_lossless(tiles.dtype, dtype, label=name, href=href)
         nodata = None if value.nodata is None else dtype.type(value.nodata)
         assert value.band_index is not None
         return PixelReference(href=href, band_index=value.band_index, tiles=tiles, nodata=nodata), None

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from polars_rasteret.fetch.scheduling.speed import Speed
+from polars_rasteret.fetch.scheduling.pace import Speed
 
 
 @pytest.mark.parametrize("latency_s", [0.0003, 0.03, 0.4])

@@ -1,7 +1,7 @@
 """Which request may start now, and in which thread?
 
 Requests wait in lanes, one lane per call and source; lanes are served in turn. A request starts when a thread is free, its source
-has room for one more (`throttle`), and its bytes fit under the limit of bytes in flight. Threads are started while requests wait
+has room for one more (`pace`), and its bytes fit under the limit of bytes in flight. Threads are started while requests wait
 for one, and end after a while without work.
 """
 
@@ -17,15 +17,15 @@ from weakref import WeakKeyDictionary
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import TransientFetchError
+from polars_rasteret.fetch.scheduling.pace import Throttle
 from polars_rasteret.fetch.scheduling.pending import Lane, Release, RequestState
-from polars_rasteret.fetch.scheduling.throttle import Throttle
 from polars_rasteret.options import process_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from polars_rasteret.fetch.scheduling.pace import Speed
     from polars_rasteret.fetch.scheduling.pending import Call, Request
-    from polars_rasteret.fetch.scheduling.speed import Speed
     from polars_rasteret.fetch.sources.byte_source import RangeReader
 
 _IDLE_S = 20.0

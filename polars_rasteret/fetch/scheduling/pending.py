@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polars_rasteret.errors import FetchError
-    from polars_rasteret.fetch.scheduling.cache import TileKey
-    from polars_rasteret.fetch.scheduling.throttle import Throttle
+    from polars_rasteret.fetch.scheduling.pace import Throttle
     from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
     Done = Callable[[], None]
     Deliver = Callable[[int, Any, Done], None]
     """The bytes of a tile, or the answer to `FetchTicket.ask`."""
     Fail = Callable[[int, FetchError], None]
+
+TileKey = tuple[int, int, int]
+"""Number that `TileLookup` gave to the file, byte_start, byte_stop."""
 
 
 class Call:

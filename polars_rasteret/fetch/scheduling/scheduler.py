@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.fetch.scheduling.pace import Speed
     from polars_rasteret.fetch.scheduling.pending import Deliver, Fail
-    from polars_rasteret.fetch.scheduling.speed import Speed
     from polars_rasteret.fetch.sources.byte_source import Answer
     from polars_rasteret.options import ReadOptions
 

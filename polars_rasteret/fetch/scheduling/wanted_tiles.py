@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.fetch.scheduling.cache import TileKey
-    from polars_rasteret.fetch.scheduling.pending import Call, PendingTile
+    from polars_rasteret.fetch.scheduling.pending import Call, PendingTile, TileKey
     from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
 
