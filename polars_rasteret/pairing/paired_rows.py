@@ -1,4 +1,4 @@
-"""Which target and which record does each row of the answer have, and which windows of its bands are read?"""
+"""Which target, which record and which windows does each row of an answer have, and which columns of both come with the row?"""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from polars_rasteret.grids.windows import no_windows, taken_windows
 from polars_rasteret.pixels.reading import BandRows
+from polars_rasteret.pixels.series import gathered, row_index
+from polars_rasteret.pixels.valid_mask import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.pairing.records import Records
     from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.valid_mask import ValidExpr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +77,39 @@ class PairedRows:
                 faults={row: records.told(int(self.record[row]), fault) for row, fault in faults.items()},
             )
         return asked
+
+
+class KeyColumns:
+    """Columns of the caller's frame and of the records, gathered for the rows of an answer."""
+
+    def __init__(self, targets: pl.DataFrame, records: Records) -> None:
+        self._targets, self._records = targets, records.columns
+
+    def frame(self, rows: PairedRows, names: AbstractSet[str]) -> pl.DataFrame:
+        """Return the named columns of the rows; record columns are null where there is no record."""
+        columns: dict[str, pl.Series] = {}
+        target, record = pl.Series(rows.target), row_index(rows.record)
+        is_whole = len(rows) == self._targets.height and bool((rows.target == np.arange(len(rows))).all())
+        for name in self._targets.columns:
+            if name in names:
+                columns[name] = self._targets[name] if is_whole else gathered(self._targets[name], target)
+        for name in self._records.columns:
+            if name in names and name not in columns:
+                columns[name] = gathered(self._records[name], record)
+        if not columns:  # a frame without columns has no height
+            return pl.DataFrame({"\0row": target})
+        return pl.DataFrame(columns)
+
+    def context(self, rows: PairedRows, valid: ValidExpr) -> pl.DataFrame:
+        """Return the columns that a ``valid=`` expression names, beside its bands."""
+        named = {CONTEXT + column: name for name, column in valid.records.items()}
+        return self.frame(rows, {*valid.targets, *named}).rename(named, strict=False)
+
+    def row_bytes(self, names: AbstractSet[str]) -> int:
+        """Return an estimate of the bytes of the named columns in one row."""
+        size = 8
+        for frame in (self._targets, self._records):
+            chosen = [name for name in frame.columns if name in names]
+            if chosen and frame.height:
+                size += int(frame[chosen].estimated_size()) // frame.height
+        return size

@@ -24,7 +24,7 @@ from polars_rasteret.geo.footprints import box_transforms, image_footprints, lon
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.geo.nesting import check_wkt
 from polars_rasteret.grids.extents import bounds_of_grids
-from polars_rasteret.pairing.bbox_filter import bbox_meets, has_no_box
+from polars_rasteret.pairing.record_boxes import bbox_meets, has_no_box
 from polars_rasteret.pairing.stated_crs import geometry_crs
 from polars_rasteret.pairing.targets import wkb_array
 from polars_rasteret.plan.pairs import boxes_near

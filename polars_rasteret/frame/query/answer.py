@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import polars.selectors as cs
 
-from polars_rasteret.frame.query.batched_reads import read_all, read_chosen
+from polars_rasteret.frame.query.batched_reads import read_all, row_reader
 from polars_rasteret.frame.query.budget import within_budget
 from polars_rasteret.frame.query.candidate_records import candidate_records
+from polars_rasteret.frame.query.chosen_reads import read_chosen
 from polars_rasteret.frame.query.pair_runs import pair_runs
-from polars_rasteret.frame.query.row_reader import row_reader
 from polars_rasteret.frame.query.target_rows import collect_targets, located
+from polars_rasteret.pairing.paired_rows import KeyColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +36,12 @@ def answer_frames(question: Question, resolved: Resolved, pushed: Pushdown) -> I
         return
     targets = located(question, resolved, pushed, frame)
     records = candidate_records(question, resolved, pushed, targets)
-    reader = row_reader(question, resolved, pushed, frame, records)
+    reader = row_reader(question, resolved, pushed, KeyColumns(frame, records))
     runs = pair_runs(question, pushed, targets, records, reader.keys)
     n_rows = pushed.n_rows
-    for rows, of_targets in within_budget(runs, reader, question):
+    if question.options.has_budget:
+        runs = within_budget(runs, reader, question)
+    for rows, of_targets in runs:
         if question.pairing.match == "all":
             yield from read_all(rows, reader, question.options.max_answer_bytes)
             continue

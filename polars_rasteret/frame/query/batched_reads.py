@@ -1,23 +1,104 @@
-"""How are rows read batch by batch, so that memory stays bounded?"""
+"""How are paired rows read into frames, batch by batch, so that memory stays bounded?
+
+A frame holds what the product reads for its rows, beside the caller's and the records' columns.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from polars_rasteret.engine import Spending
+from polars_rasteret.frame.columns.read_error import READ_ERROR, error_column
 from polars_rasteret.frame.query.batches import pieces
-from polars_rasteret.pairing.rounds import Rounds
+from polars_rasteret.pixels.product import Answer, Product, ReadCall
+from polars_rasteret.pixels.valid_mask import ValidMask
 from polars_rasteret.plan.batches import batch_bytes, batches_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
+    from polars_rasteret.frame.query.pushdown import Pushdown
     from polars_rasteret.frame.query.question import Question
-    from polars_rasteret.frame.query.row_reader import RowReader
-    from polars_rasteret.pairing.paired_rows import PairedRows
+    from polars_rasteret.frame.query.resolved import Resolved
+    from polars_rasteret.pairing.paired_rows import KeyColumns, PairedRows
+
+TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
+"""Next step for the message when a batch exceeds ``max_answer_bytes``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowReader:
+    """Reads rows of one run of a query."""
+
+    product: Product
+    resolved: Resolved
+    pushed: Pushdown
+    keys: KeyColumns
+    call: ReadCall
+
+    def read(self, rows: PairedRows, *, must_count: bool = False) -> Answer:
+        """Return what the product gives for the rows."""
+        valid = self.resolved.valid
+        return self.product.read(
+            rows.bands(),
+            self.pushed.outputs,
+            self.call,
+            valid_mask=None if valid is None else ValidMask(valid, self.keys.context(rows, valid)),
+            must_count=must_count,
+        )
+
+    def row_bytes(self, rows: PairedRows, outputs: frozenset[str]) -> NDArray[np.int64]:
+        """Return the bytes of each row where some outputs of the product are read."""
+        return self.product.row_bytes(rows.bands(), outputs, self.resolved.mask_bands)
+
+    def key_bytes(self) -> int:
+        """Return the bytes of the caller's and the record's columns of one row."""
+        return self.keys.row_bytes(self._key_names())
+
+    def frame(self, rows: PairedRows, columns: Mapping[str, pl.Series], errors: Mapping[int, str]) -> pl.DataFrame:
+        """Return the frame of rows that were read; it holds what the predicate on pixels needs, too."""
+        named = {name: natural for name, natural in self.resolved.values.items() if name in self.pushed.needed}
+        frame = self.keys.frame(rows, self._key_names())
+        if READ_ERROR in named.values():
+            columns = {**columns, READ_ERROR: error_column(errors, len(rows))}
+        return frame.with_columns([columns[natural].alias(name) for name, natural in named.items()])
+
+    def filtered(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows that pass the predicate on pixels, with the columns that Polars wants."""
+        if (condition := self.pushed.on_pixels) is not None:
+            frame = frame.lazy().filter(condition).collect()
+        return frame[self.pushed.wanted]
+
+    def _key_names(self) -> set[str]:
+        return {name for name in self.pushed.needed if name not in self.resolved.values}
+
+
+def row_reader(question: Question, resolved: Resolved, pushed: Pushdown, keys: KeyColumns) -> RowReader:
+    """Return the reader of one run.
+
+    Parameters
+    ----------
+    question, resolved, pushed
+        What is asked.
+    keys
+        The columns of the caller's rows and of the records that may answer.
+    """
+    return RowReader(
+        product=question.product,
+        resolved=resolved,
+        pushed=pushed,
+        keys=keys,
+        call=ReadCall(
+            options=pushed.options,
+            advice=TOO_LARGE,
+            spending=Spending.of(question.options),
+        ),
+    )
 
 
 def read_all(rows: PairedRows, reader: RowReader, max_answer_bytes: int) -> Iterator[pl.DataFrame]:
@@ -39,45 +120,3 @@ def _read_batch(rows: PairedRows, reader: RowReader) -> pl.DataFrame:
         return reader.filtered(reader.frame(rows, {}, {}))
     answer = reader.read(rows)
     return reader.filtered(reader.frame(rows, answer.columns, answer.errors))
-
-
-def read_chosen(
-    rows: PairedRows, of_targets: range, reader: RowReader, question: Question, n_rows: int | None
-) -> Iterator[tuple[pl.DataFrame, int]]:
-    """Yield the answers of one chosen record per target, and how many rows there were before the predicate.
-
-    Parameters
-    ----------
-    rows
-        All that may answer, by target, the best first.
-    of_targets
-        Targets that are to have a row.
-    reader, question
-        Of the query.
-    n_rows
-        The limit that is left.
-    """
-    pushed, product = reader.pushed, reader.product
-    outputs = {name: dtype for name, dtype in product.outputs.items() if name in pushed.values}
-    target_bytes = np.full(len(of_targets), reader.key_bytes(), np.int64)
-    # All bands say whether a row counts.
-    row_bytes = reader.row_bytes(rows, frozenset(product.outputs))
-    np.maximum.at(target_bytes, rows.target - of_targets.start, row_bytes)
-    ramps_up = pushed.ramps_up or n_rows is not None
-    for batch in batches_of(target_bytes, max_bytes=question.options.max_answer_bytes, ramps_up=ramps_up):
-        targets = np.arange(of_targets[batch.start], of_targets[batch.stop - 1] + 1, dtype=np.int64)
-        first, stop = np.searchsorted(rows.target, [targets[0], targets[-1] + 1])
-        rounds = Rounds(rows.taken(slice(int(first), int(stop))), targets, outputs)
-        while rounds.are_open:
-            some = rounds.next_rows()
-            rounds.close(some, reader.read(some, must_count=True))
-        chosen = rounds.chosen()
-        frame = reader.frame(chosen.rows, chosen.columns, chosen.errors)
-        if question.pairing.unmatched == "drop":
-            frame = frame.filter(chosen.rows.record >= 0)
-        if n_rows is not None:
-            frame = frame.head(n_rows)
-            n_rows -= frame.height
-        yield reader.filtered(frame), frame.height
-        if n_rows is not None and n_rows <= 0:
-            return

@@ -20,7 +20,7 @@ from polars_rasteret.errors import AnswerTooLargeError, RasteretError, UsageErro
 from polars_rasteret.fetch import process
 from polars_rasteret.frame.query.batches import pieces, with_empty_frames
 from polars_rasteret.frame.query.plan_objects import PlanObject
-from polars_rasteret.frame.query.predicates import conjunction, may_act_early, split_and
+from polars_rasteret.frame.query.pushdown import conjunction, may_act_early, split_and
 from polars_rasteret.frame.query.row_wise import looks_at_other_rows
 from polars_rasteret.options import current_options
 from polars_rasteret.plan.batches import RAMP_FACTOR, RAMP_START_ROWS, batch_bytes

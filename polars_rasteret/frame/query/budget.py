@@ -14,8 +14,8 @@ from polars_rasteret.options import DryRun
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from polars_rasteret.frame.query.batched_reads import RowReader
     from polars_rasteret.frame.query.question import Question
-    from polars_rasteret.frame.query.row_reader import RowReader
     from polars_rasteret.pairing.paired_rows import PairedRows
 
     Runs = Iterator[tuple[PairedRows, range]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.frame.query.predicates import conjunction, root_names
+from polars_rasteret.frame.query.pushdown import conjunction, root_names
 from polars_rasteret.pairing.pairs import candidate_pairs, covering_rows, with_unmatched
 from polars_rasteret.plan.pairs import target_runs
 from polars_rasteret.plan.time_match import ranked_pairs, within
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.query.pushdown import Pushdown
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.target_rows import TargetRows
-    from polars_rasteret.pairing.key_columns import KeyColumns
-    from polars_rasteret.pairing.paired_rows import PairedRows
+    from polars_rasteret.pairing.paired_rows import KeyColumns, PairedRows
     from polars_rasteret.pairing.records import Records
 
 _MAX_PAIRS = 2**23

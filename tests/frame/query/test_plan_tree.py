@@ -30,7 +30,7 @@ FRAME = pl.LazyFrame({"a": [1, 2], "b": [3, 4]})
 PACKAGE = Path(__file__).resolve().parents[3] / "polars_rasteret"
 ASKS_FOR_TEXT = {
     "frame.query.plan_tree": "the one reader of plans",
-    "pairing.bbox_filter": "a scan of Parquet, or none",
+    "pairing.record_boxes": "a scan of Parquet, or none",
 }
 
 

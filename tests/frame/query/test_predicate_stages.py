@@ -8,7 +8,7 @@ import itertools
 import polars as pl
 import pytest
 
-from polars_rasteret.frame.query.predicates import (
+from polars_rasteret.frame.query.pushdown import (
     SplitPredicate,
     conjunction,
     holds_python,
