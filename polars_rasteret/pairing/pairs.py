@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +61,7 @@ def covering_rows(
 ) -> PairedRows:
     """Return the pairs in which the target meets the image of at least one band."""
     target, record = pairs
-    shared = SharedWindows(lambda grids: product.windows(grids, targets, target))
+    shared = SharedWindows(partial(product.windows, targets=targets, target=target))
     rows = PairedRows(target=target, record=record, windows={}, records=records)
     is_met = np.zeros(len(target), np.bool_)
     windows = {}

@@ -1,6 +1,7 @@
 """How are windows read together with a ``valid=`` expression?
 
-Bands of the expression are read first, the others only in rows where the expression accepts a pixel.
+Bands of the expression are read first, the others only in rows where the expression accepts a pixel. The expression is evaluated
+pixel by pixel, on the grid that all bands of a row share.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import numpy as np
 
 from polars_rasteret.engine import dry_run_log
 from polars_rasteret.pixels.reading import add_reason
-from polars_rasteret.pixels.valid_windows import PixelRows, accepted_pixels, refuse_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,39 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.reading import BandAnswer
     from polars_rasteret.pixels.valid_mask import ValidMask
     from polars_rasteret.pixels.window_reads import WindowReads
+
+    Ints = NDArray[np.int64]
+    Booleans = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelRows:
+    """Pixels of all rows, one row after another."""
+
+    size: Ints
+    """Number of pixels of each row."""
+
+    def row_of_pixel(self) -> Ints:
+        """Return the row of each pixel."""
+        return np.repeat(np.arange(len(self.size)), self.size)
+
+    def has_pixels(self, band: BandAnswer) -> Booleans:
+        """Return for each pixel whether it is in the arrays of a band."""
+        return np.repeat(np.diff(band.answer.offset) > 0, self.size)
+
+    def valid_of(self, band: BandAnswer, stride: int | None) -> Booleans:
+        """Return which pixels of a band are valid; pixels that were not read are not valid."""
+        valid = np.zeros(int(self.size.sum()), np.bool_)
+        valid[self.has_pixels(band)] = _validity(band, stride).reshape(-1)
+        return valid & np.repeat(band.is_read, self.size)
+
+    def any_of_row(self, pixels: Booleans) -> Booleans:
+        """Return for each row whether any of its pixels is true."""
+        return self.count(pixels) > 0
+
+    def count(self, pixels: Booleans) -> Ints:
+        """Return the number of true pixels of each row."""
+        return np.bincount(self.row_of_pixel()[pixels], minlength=len(self.size)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +119,7 @@ def read_masked(
     is_kept[rows] = True
     accepted = accepted[np.repeat(is_kept, size)]
     for band in answers:
-        refuse_pixels(band, pixels, accepted, reads.stride(names))
+        _refuse_pixels(band, pixels, accepted, reads.stride(names))
     n_covered = pixels.size.copy()
     found = part.blank_uncovered(answers, names, call)
     n_covered[list(found)] = list(found.values())
@@ -117,7 +150,7 @@ def _accepted(
     if of_mask:
         names = [one.rows.column.name for one in of_mask]
         seen, errors = alone.read(names, call, want_valid=True, onto=of_mask)
-    return size, accepted_pixels(valid_mask, PixelRows(size=size), seen, alone.stride(mask_bands)), errors
+    return size, _accepted_pixels(valid_mask, PixelRows(size=size), seen, alone.stride(mask_bands)), errors
 
 
 def _counts(
@@ -134,3 +167,53 @@ def _counts(
     n_valid = pixels.count(some)
     # Divided, not multiplied: 55 of 100 pixels are 0.55, but 0.55 * 100 is more than 55.
     return (n_valid > 0) & (n_valid / np.maximum(n_covered, 1) >= min_valid_fraction)
+
+
+def _accepted_pixels(
+    valid_mask: ValidMask, rows: PixelRows, answers: Sequence[BandAnswer], stride: int | None
+) -> Booleans:
+    """Return which pixels the valid mask accepts.
+
+    Parameters
+    ----------
+    valid_mask
+        Valid mask of the batch.
+    rows
+        Pixels of the grids that the bands share.
+    answers
+        Answers of the bands that the expression names.
+    stride
+        As in `_refuse_pixels`.
+    """
+    bands = {}
+    for band in answers:
+        is_there = rows.has_pixels(band)
+        values = np.zeros(len(is_there), band.answer.values.dtype)
+        values[is_there] = band.answer.values[: int(is_there.sum())]
+        bands[band.rows.column.name] = (values, rows.valid_of(band, stride))
+    return valid_mask.of_pixels(rows.row_of_pixel(), bands)
+
+
+def _refuse_pixels(band: BandAnswer, rows: PixelRows, accepted: Booleans, stride: int | None) -> None:
+    """Set pixels that were not accepted to not valid, in place.
+
+    Parameters
+    ----------
+    band, rows, accepted
+        Answer of a band, the pixels of the grids, and which of them are accepted.
+    stride
+        Pixels from one row to the next in the arrays of the answer, when all rows have the same size; None: rows lie side by
+        side.
+    """
+    valid = _validity(band, stride)
+    np.logical_and(valid, accepted[rows.has_pixels(band)].reshape(valid.shape), out=valid)
+
+
+def _validity(band: BandAnswer, stride: int | None) -> Booleans:
+    """Return the valid mask of a band's pixels, as a view: in a stack, pixels of other bands lie between them."""
+    answer = band.answer
+    assert answer.valid is not None
+    if stride is None:
+        return answer.valid[: answer.offset[-1]]
+    size = np.diff(answer.offset)
+    return np.ndarray((len(size), int(size[0]) if len(size) else 0), np.bool_, answer.valid, strides=(stride, 1))

@@ -236,7 +236,8 @@ def faults_of(bands: Sequence[BandRows], options: ReadOptions, *more: Mapping[in
     """
     reasons: dict[int, str] = {}
     for faults in (*(band.faults for band in bands), *more):
-        add_reasons(reasons, tell_faults(faults, on_error=options.on_error))
+        if faults:
+            add_reasons(reasons, tell_faults(faults, on_error=options.on_error))
     return reasons
 
 

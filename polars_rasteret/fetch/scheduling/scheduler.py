@@ -143,9 +143,8 @@ class Scheduler:
         Raises
         ------
         UsageError
-            For hrefs that no source reads, ranges that end before they begin, or in a forked child.
+            For hrefs that no source reads, ranges that end before they begin, and files in a forked child.
         """
-        process.check()
         call = Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries)
         ticket = FetchTicket(self, call)
         tiles = WantedTiles.resolved(files, file_id, byte_start, byte_stop)
