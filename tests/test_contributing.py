@@ -18,14 +18,25 @@ ROOT = Path(__file__).resolve().parents[1]
 AREAS = {"25 pixels": (500_100, 4_999_800, 500_150, 4_999_850), "none": (0, 0, 10, 10)}
 
 
+MODULES = (
+    "polars_rasteret.pixels.pixel_count",
+    "polars_rasteret.frame.expressions.pixel_count",
+    "polars_rasteret.frame.verbs.pixel_count",
+)
+"""Where the guide says that its blocks go."""
+
+
 @pytest.fixture
 def example(monkeypatch):
-    """Names that the Python blocks of the guide define."""
-    module = types.ModuleType("example_of_contributing")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    for code in re.findall(r"^```python\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL):
+    """Give the Python blocks of the guide as the modules that they become: the product, the expression, the verb."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
+    modules = []
+    for name, code in zip(MODULES, blocks, strict=True):
+        module = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
         exec(compile(code, "CONTRIBUTING.md", "exec"), vars(module))
-    return module
+        modules.append(module)
+    return modules
 
 
 def areas() -> pl.DataFrame:
@@ -37,7 +48,7 @@ def areas() -> pl.DataFrame:
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 def test_the_expression_counts_pixels(example, engine):
     pairs = pr.testing.example_scenes().raster.pair(areas(), crs=32632)
-    counted = pairs.select("area", n=example.pixel_count(pl.col("red"), "geometry", crs=32632))
+    counted = pairs.select("area", n=example[1].pixel_count(pl.col("red"), "geometry", crs=32632))
     assert counted.collect(engine=engine).rows() == [("25 pixels", 25)] * 2
     assert pr.estimate(counted).tiles == 2
 
@@ -45,7 +56,7 @@ def test_the_expression_counts_pixels(example, engine):
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 def test_the_verb_counts_pixels_and_prunes(example, engine):
     scenes = pr.testing.example_scenes()
-    counted = example.pixel_counts(scenes, areas(), ["red", "nir"], Pairing(crs=32632))
+    counted = example[2].pixel_count(scenes, areas(), ["red", "nir"], Pairing(crs=32632))
     chosen = counted.filter(pl.col("record_id") == "first").select("area", "nir")
     assert chosen.collect(engine=engine).rows() == [("25 pixels", 25)]
     assert counted.filter(pl.col("red") > 24).collect(engine=engine).height == 2
