@@ -12,7 +12,7 @@ arrows of import pointing up the list only::
     assemble/    pure: decoded pixels into answers, resampling kernels, nodata and casts
     engine/      windows in, pixels out: the only package that knows all stages
     grids/       pixel grids: choosing one, windows on grids, reprojection
-    pixels/      points, windows and neighbourhoods of raster columns; valid masks
+    pixels/      what is read: raster values, points, windows, zones; valid masks
     pairing/     which records answer which rows
     frame/       the Polars faces: expressions, verbs, predicates, batches, estimates
     collection/  opening, writing and querying collections

@@ -17,7 +17,7 @@ from engines.interface import Context, Run
 from engines.ours import collection_path, prepare, profile_notes
 from polars_rasteret.engine import WindowRead, read_windows
 from polars_rasteret.options import current_options
-from polars_rasteret.pixels.raster_column import raster_column
+from polars_rasteret.pixels.rasters.raster_column import raster_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """Where do raster values lie, by their grid fields alone?
 
 Tiles are not unpacked, so bounds of a hundred thousand values can be computed in every query. Values without a valid place have
-NaN bounds here; `pixels.raster_faults` explains their faults when they are read.
+NaN bounds here; `pixels.rasters.raster_faults` explains their faults when they are read.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from polars_rasteret.geo.crs import NATIVE, is_geographic
 from polars_rasteret.geo.points import Points
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pairing.targets import lonlat_bounds
-from polars_rasteret.pixels.raster_faults import NO_SIDECARS
+from polars_rasteret.pixels.rasters.raster_faults import NO_SIDECARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.geo.areas import Areas
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
 _MOST_LATITUDE = 90 + 1e-6
 

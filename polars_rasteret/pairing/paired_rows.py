@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.pairing.records import Records
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.rasters.raster_column import RasterColumn
     from polars_rasteret.pixels.valid_mask import ValidExpr
 
 

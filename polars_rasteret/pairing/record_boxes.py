@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.errors import RasteretError
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
 # Footprints are made of straight pieces between points of the image edge; the true edge may bulge out by a sliver.
 _PAD_SHARE = 1e-3

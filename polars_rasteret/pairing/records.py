@@ -24,8 +24,8 @@ from polars_rasteret.pairing.record_boxes import (
     near_records,
 )
 from polars_rasteret.pairing.times import may_lie_in, record_intervals, record_times
-from polars_rasteret.pixels.raster_column import RasterColumn, raster_columns_of
-from polars_rasteret.pixels.raster_faults import check_fields
+from polars_rasteret.pixels.rasters.raster_column import RasterColumn, raster_columns_of
+from polars_rasteret.pixels.rasters.raster_faults import check_fields
 from polars_rasteret.schema import is_nearly_raster_dtype, raster_columns
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.grids.answer_grids import AnswerGrids
-    from polars_rasteret.pixels.points import PointValues
+    from polars_rasteret.pixels.points.point_sampler import PointValues
+    from polars_rasteret.pixels.points.sampling import Sampling
     from polars_rasteret.pixels.reading import BandAnswer, BandRows
-    from polars_rasteret.pixels.sampling import Sampling
 
 
 def point_column(band: BandAnswer, name: str) -> pl.Series:

@@ -18,7 +18,7 @@ from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.grids.windows import taken_windows
 from polars_rasteret.hrefs import shown
 from polars_rasteret.pixels.answer_arrays import answer_outs
-from polars_rasteret.pixels.raster_faults import tell_faults
+from polars_rasteret.pixels.rasters.raster_faults import tell_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.options import ReadOptions
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.pixels.neighbourhoods import Patch
+    from polars_rasteret.pixels.points.neighbourhoods import Patch
 
 CONTEXT = "\0context "
 """Prefix of record columns that only the expression needs."""

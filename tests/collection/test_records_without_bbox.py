@@ -10,7 +10,7 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.geo import bounds_cache
-from polars_rasteret.pixels import raster_column as references
+from polars_rasteret.pixels.rasters import raster_column as references
 from polars_rasteret.testing import make_cog
 from tests.support.engines import ENGINES
 

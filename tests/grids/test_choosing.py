@@ -9,7 +9,7 @@ import pytest
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.choosing import check_grid, grid_bands
-from polars_rasteret.pixels.raster_column import raster_columns_of
+from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
 
 UTM, DEGREES, FEET = 32632, 4326, 2263
 

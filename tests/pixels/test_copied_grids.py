@@ -19,12 +19,12 @@ from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
 from polars_rasteret.grids.windows import SharedWindows, Windows, taken_windows, windows_of_areas, windows_of_points
 from polars_rasteret.options import current_options
-from polars_rasteret.pixels import covered
-from polars_rasteret.pixels.aligned_bands import aligned_bands, are_answers, may_be_resampled
-from polars_rasteret.pixels.covered import blank_uncovered
-from polars_rasteret.pixels.raster_column import raster_columns_of
+from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import BandRows, read_bands, window_reads
-from polars_rasteret.pixels.resampled import read_onto_grids
+from polars_rasteret.pixels.windows import covered
+from polars_rasteret.pixels.windows.aligned_bands import aligned_bands, are_answers, may_be_resampled
+from polars_rasteret.pixels.windows.covered import blank_uncovered
+from polars_rasteret.pixels.windows.resampled import read_onto_grids
 
 PREFIX = "memory://copied-grids/"
 FINE, COARSE, ASIDE = (10.0, 0, 600_000, 0, -10.0, 5_000_000), (20.0, 0, 600_000, 0, -20.0, 5_000_000), (

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_rasteret.pixels.distinct_values import distinct_rows
+from polars_rasteret.pixels.rasters.distinct_values import distinct_rows
 
 TEXTS = [None, "", "short", "a text of more than twelve letters", "a text of more than twelve lettres"]
 FLOATS = [0.0, -0.0, float("nan"), float("inf"), 1.5]

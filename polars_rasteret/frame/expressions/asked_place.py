@@ -16,7 +16,7 @@ from polars_rasteret.geo.antimeridian import eastward_boxes
 
 if TYPE_CHECKING:
     from polars_rasteret.frame.expressions.places import Place
-    from polars_rasteret.pixels.window_options import WindowOptions
+    from polars_rasteret.pixels.windows.window_options import WindowOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.options import ReadOptions
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
 NO_CRS = "crs is not given. Pass crs=4326 for longitude and latitude, or crs='native' for each raster's own system"
 

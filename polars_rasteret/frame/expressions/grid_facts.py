@@ -15,7 +15,7 @@ from polars_rasteret.frame.expressions.elementwise import normalized_crs
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.footprints import image_bounds
 from polars_rasteret.grids.extents import bounds_in_own_crs
-from polars_rasteret.pixels.raster_column import RasterColumn, raster_column
+from polars_rasteret.pixels.rasters.raster_column import RasterColumn, raster_column
 from polars_rasteret.pixels.series import struct_series
 from polars_rasteret.schema import BBOX
 

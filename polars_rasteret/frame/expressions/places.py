@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.pixels.product import Product
-    from polars_rasteret.pixels.raster_column import RasterColumn
+    from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
     WindowsOf = Callable[[PixelGrids], Windows]
 

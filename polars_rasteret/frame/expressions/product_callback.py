@@ -18,7 +18,7 @@ from polars_rasteret.frame.expressions.elementwise import asked_rows, in_batches
 from polars_rasteret.frame.query.plan_objects import PlanObject
 from polars_rasteret.options import current_options
 from polars_rasteret.pixels.product import ReadCall
-from polars_rasteret.pixels.raster_column import raster_columns_of
+from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import warn_of_errors
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from polars_rasteret.frame.expressions.dtypes import band_name, form_dtype, wind
 from polars_rasteret.frame.expressions.elementwise import check_unscale, mapped
 from polars_rasteret.frame.expressions.product_callback import product_callback
 from polars_rasteret.grids.choosing import FINEST, check_grid
-from polars_rasteret.pixels.window_options import checked_window_options
-from polars_rasteret.pixels.window_product import WindowProduct
+from polars_rasteret.pixels.windows.window_options import checked_window_options
+from polars_rasteret.pixels.windows.window_product import WindowProduct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from polars_rasteret.grids.windows import windows_of_points
 from polars_rasteret.pairing.impossible_places import warn_if_impossible
 from polars_rasteret.pairing.stated_crs import crs_of_geometry
 from polars_rasteret.pairing.targets import points_of_columns, points_of_geometry
-from polars_rasteret.pixels.raster_column import raster_column
+from polars_rasteret.pixels.rasters.raster_column import raster_column
 from polars_rasteret.pixels.series import struct_series
 
 if TYPE_CHECKING:

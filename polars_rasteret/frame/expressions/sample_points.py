@@ -12,8 +12,8 @@ from polars_rasteret.frame.expressions.dtypes import form_dtype, raster_selector
 from polars_rasteret.frame.expressions.elementwise import NO_CRS, check_unscale, known_crs, mapped, normalized_crs
 from polars_rasteret.frame.expressions.places import CoordinateColumns, GeometryColumn
 from polars_rasteret.frame.expressions.product_callback import product_callback
-from polars_rasteret.pixels.point_product import PointProduct
-from polars_rasteret.pixels.sampling import checked_sampling
+from polars_rasteret.pixels.points.point_product import PointProduct
+from polars_rasteret.pixels.points.sampling import checked_sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

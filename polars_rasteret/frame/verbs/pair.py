@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.frame.query.question import ask, raster_dtypes
 from polars_rasteret.frame.query.source import PairedSource
-from polars_rasteret.pixels.references import RasterReferences
+from polars_rasteret.pixels.rasters.references import RasterReferences
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,8 +8,8 @@ from polars_rasteret.arguments import check_choice, checked_unscale
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.question import ask, raster_dtypes
 from polars_rasteret.frame.query.source import PairedSource
-from polars_rasteret.pixels.window_options import checked_window_options
-from polars_rasteret.pixels.window_product import WindowProduct
+from polars_rasteret.pixels.windows.window_options import checked_window_options
+from polars_rasteret.pixels.windows.window_product import WindowProduct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from polars_rasteret.frame.columns.long_layout import long_layout, long_records,
 from polars_rasteret.frame.query.question import ask, raster_dtypes, whose_frame
 from polars_rasteret.frame.query.source import PairedSource
 from polars_rasteret.pairing.words import DEFAULT_RECORD_COLUMNS
-from polars_rasteret.pixels.point_product import PointProduct
-from polars_rasteret.pixels.sampling import checked_sampling
+from polars_rasteret.pixels.points.point_product import PointProduct
+from polars_rasteret.pixels.points.sampling import checked_sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

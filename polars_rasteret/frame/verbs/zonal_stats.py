@@ -8,7 +8,7 @@ from polars_rasteret.arguments import check_choice, checked_unscale
 from polars_rasteret.frame.query.question import ask, raster_dtypes
 from polars_rasteret.frame.query.source import PairedSource
 from polars_rasteret.geo.zone_runs import COVERAGES
-from polars_rasteret.pixels.resampling import check_resampling
+from polars_rasteret.pixels.windows.resampling import check_resampling
 from polars_rasteret.pixels.zones.zonal_product import ZonalProduct
 from polars_rasteret.pixels.zones.zone_statistics import checked_statistics
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.grids.windows import Windows
-from polars_rasteret.pixels.aligned_bands import aligned_bands
 from polars_rasteret.pixels.reading import BandRows, read_bands
-from polars_rasteret.pixels.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.aligned_bands import aligned_bands
+from polars_rasteret.pixels.windows.resampled import read_onto_grids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

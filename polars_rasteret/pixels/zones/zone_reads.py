@@ -13,7 +13,7 @@ import numpy as np
 
 from polars_rasteret.geo.zone_runs import whole_coverage, zone_runs
 from polars_rasteret.pixels.reading import add_reasons, faults_of, n_rows_of
-from polars_rasteret.pixels.resampling import methods_by_band
+from polars_rasteret.pixels.windows.resampling import methods_by_band
 from polars_rasteret.pixels.zones.zone_groups import BandsTogether, bands_together
 from polars_rasteret.pixels.zones.zone_pixels import read_unit
 from polars_rasteret.pixels.zones.zone_tiles import ZoneTiles

@@ -10,8 +10,8 @@ import polars as pl
 
 from polars_rasteret.grids.windows import windows_of_points
 from polars_rasteret.pixels.answer_columns import point_column, point_dtype, sampled_columns
-from polars_rasteret.pixels.point_groups import PointGroups
-from polars_rasteret.pixels.points import PointSampler
+from polars_rasteret.pixels.points.point_groups import PointGroups
+from polars_rasteret.pixels.points.point_sampler import PointSampler
 from polars_rasteret.pixels.product import Answer
 from polars_rasteret.pixels.reading import BandRows, n_rows_of, read_bands
 from polars_rasteret.schema import numpy_dtype
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
+    from polars_rasteret.pixels.points.sampling import Sampling
     from polars_rasteret.pixels.product import Bands, ReadCall, Reads, Targets
-    from polars_rasteret.pixels.sampling import Sampling
     from polars_rasteret.pixels.valid_mask import ValidMask
 
 

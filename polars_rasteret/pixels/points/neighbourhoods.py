@@ -16,7 +16,7 @@ from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import windows_of_points
-from polars_rasteret.pixels.raster_faults import placing_fault
+from polars_rasteret.pixels.rasters.raster_faults import placing_fault
 from polars_rasteret.pixels.reading import BandRows, add_reason
 
 if TYPE_CHECKING:

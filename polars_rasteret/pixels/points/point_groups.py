@@ -13,7 +13,7 @@ import numpy as np
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, kernel_start
 from polars_rasteret.grids.choosing import grid_bands
 from polars_rasteret.grids.pixel_grid import first_on_same_grid
-from polars_rasteret.pixels.neighbourhoods import PatchPositions, PatchRead
+from polars_rasteret.pixels.points.neighbourhoods import PatchPositions, PatchRead
 from polars_rasteret.pixels.reading import BandRows, n_rows_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import WindowRead
-    from polars_rasteret.pixels.sampling import Sampling
+    from polars_rasteret.pixels.points.sampling import Sampling
 
     Ints = NDArray[np.int64]
 

@@ -19,7 +19,7 @@ from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
 from polars_rasteret.grids.reprojection import pixel_positions
 from polars_rasteret.pixels.answer_arrays import AnswerOut, answer_outs
 from polars_rasteret.pixels.reading import BandAnswer, add_reasons, answer_dtypes, check_fill_fits, faults_of
-from polars_rasteret.pixels.source_reads import (
+from polars_rasteret.pixels.windows.source_reads import (
     axes_of,
     copy_reads,
     joined_copies,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.engine import Spending
     from polars_rasteret.options import ReadOptions
-    from polars_rasteret.pixels.aligned_bands import AlignedBand
+    from polars_rasteret.pixels.windows.aligned_bands import AlignedBand
 
 
 def read_onto_grids(

@@ -14,7 +14,7 @@ from polars_rasteret.grids.windows import (
     windows_on_grids,
     with_own_grid,
 )
-from polars_rasteret.pixels.resampling import check_resampling
+from polars_rasteret.pixels.windows.resampling import check_resampling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class WindowOptions:
     """The grid that all bands of a row share, as in `grids.choosing`; None: each band keeps its own."""
     resampling: str | Mapping[str, str] = "nearest"
     coverage: str | None = None
-    """Which pixels an area covers, as in `pixels.covered`; None: all pixels of its window."""
+    """Which pixels an area covers, as in `pixels.windows.covered`; None: all pixels of its window."""
     fill_value: float | None = None
 
     @property

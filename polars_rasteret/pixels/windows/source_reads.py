@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.engine import WindowAnswer
-    from polars_rasteret.pixels.aligned_bands import AlignedBand
+    from polars_rasteret.pixels.windows.aligned_bands import AlignedBand
 
 
 def source_reads(bands: Sequence[AlignedBand], *, want_valid: bool) -> list[WindowRead]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.grids.answer_grids import answer_grids
-from polars_rasteret.pixels.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
-from polars_rasteret.pixels.covered import blank_uncovered
 from polars_rasteret.pixels.reading import n_rows_of, read_bands, taken_bands, window_reads
-from polars_rasteret.pixels.resampled import read_onto_grids
-from polars_rasteret.pixels.resampling import methods_by_band
-from polars_rasteret.pixels.source_reads import source_reads
+from polars_rasteret.pixels.windows.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
+from polars_rasteret.pixels.windows.covered import blank_uncovered
+from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampling import methods_by_band
+from polars_rasteret.pixels.windows.source_reads import source_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.answer_grids import AnswerGrids
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandAnswer, BandRows
-    from polars_rasteret.pixels.window_options import WindowOptions
+    from polars_rasteret.pixels.windows.window_options import WindowOptions
 
 _MOST_PIXELS = 2**36
 """Pixels that a window counts as at most. A larger one is refused when it is read; sums of many must not overflow before."""

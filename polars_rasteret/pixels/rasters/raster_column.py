@@ -13,8 +13,14 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.grids.pixel_grid import GridTable
-from polars_rasteret.pixels.distinct_values import distinct_rows
-from polars_rasteret.pixels.raster_faults import RasterValue, check_fields, placing_fault, reference_of, spans_pixels
+from polars_rasteret.pixels.rasters.distinct_values import distinct_rows
+from polars_rasteret.pixels.rasters.raster_faults import (
+    RasterValue,
+    check_fields,
+    placing_fault,
+    reference_of,
+    spans_pixels,
+)
 from polars_rasteret.schema import numpy_dtype, pixel_dtype
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.pixels.answer_columns import grid_columns, window_columns, window_outputs, window_stack_dtype
-from polars_rasteret.pixels.masked_windows import read_masked
 from polars_rasteret.pixels.product import Answer
 from polars_rasteret.pixels.series import GRID_OUTPUTS, gathered, row_index
 from polars_rasteret.pixels.stacks import STACK
-from polars_rasteret.pixels.window_reads import WindowReads
+from polars_rasteret.pixels.windows.masked_windows import read_masked
+from polars_rasteret.pixels.windows.window_reads import WindowReads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.windows import Windows
     from polars_rasteret.pixels.product import Bands, ReadCall, Reads, Targets
     from polars_rasteret.pixels.valid_mask import ValidMask
-    from polars_rasteret.pixels.window_options import WindowOptions
+    from polars_rasteret.pixels.windows.window_options import WindowOptions
 
 _ROW_BYTES = 128
 """Bytes of a row without its pixels."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandAnswer
     from polars_rasteret.pixels.valid_mask import ValidMask
-    from polars_rasteret.pixels.window_reads import WindowReads
+    from polars_rasteret.pixels.windows.window_reads import WindowReads
 
     Ints = NDArray[np.int64]
     Booleans = NDArray[np.bool_]

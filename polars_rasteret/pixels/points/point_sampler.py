@@ -14,9 +14,9 @@ import numpy as np
 
 from polars_rasteret.assemble.neighbours import KERNEL_SIZE, interpolated, nearest_valid
 from polars_rasteret.engine import dry_run_log
-from polars_rasteret.pixels.neighbourhoods import Patch, PatchPositions, PatchRead, read_patches
-from polars_rasteret.pixels.point_groups import PointGroup, PointGroups
-from polars_rasteret.pixels.raster_faults import tell_faults
+from polars_rasteret.pixels.points.neighbourhoods import Patch, PatchPositions, PatchRead, read_patches
+from polars_rasteret.pixels.points.point_groups import PointGroup, PointGroups
+from polars_rasteret.pixels.rasters.raster_faults import tell_faults
 from polars_rasteret.pixels.reading import add_reasons, n_rows_of
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.pixels.points.sampling import Sampling
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandRows
-    from polars_rasteret.pixels.sampling import Sampling
     from polars_rasteret.pixels.valid_mask import ValidMask
 
     Ints = NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""What does a read give of the pixels at and around a point?"""

@@ -1,0 +1,1 @@
+"""Which pixels does a raster value refer to, and what is wrong with it?"""
