@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import subprocess
@@ -89,3 +90,13 @@ def test_a_query_passes_through_the_modules_of_its_journey(title, journey):
     command = [sys.executable, str(ROOT / "benchmarks" / "journeys.py"), "--list", journey]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert named - {line for line in done.stdout.splitlines() if not line.startswith(" ")} == set()
+
+
+def test_no_test_module_imports_another_one():
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            found += [f"{path.relative_to(ROOT)}: {one}" for one in names if re.search(r"(^|\.)test_", one)]
+    assert found == [], "what tests share stands in tests/support"
