@@ -56,6 +56,7 @@ class Bucket:
 
     def close(self) -> None:
         self.set_checks(10**9)  # moto keeps this for the process: other tests have users of their own
+        self.s3.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -79,6 +80,7 @@ class Bucket:
         policy = {"Version": "2012-10-17", "Statement": [allowed]}
         iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.dumps(policy))
         key = iam.create_access_key(UserName="reader")["AccessKey"]
+        iam.close()
         self.options = {
             "aws_endpoint_url": self.endpoint,
             "aws_allow_http": "true",
