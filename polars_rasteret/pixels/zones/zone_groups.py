@@ -148,10 +148,9 @@ class GridZones:
 
 def _numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
     """Return the first entry of each distinct combination of numbers, and the combination of each entry, dense from 0."""
-    code = np.zeros(len(columns[0]), np.int64)
+    first, number = np.zeros(0, np.int64), np.zeros(len(columns[0]), np.int64)
     for column in columns:
         low = int(column.min(initial=0))
-        code = code * (int(column.max(initial=0)) - low + 1) + (column - low)
-        code = np.unique(code, return_inverse=True)[1].astype(np.int64)
-    _, first, number = np.unique(code, return_index=True, return_inverse=True)
+        code = number * (int(column.max(initial=0)) - low + 1) + (column - low)
+        _, first, number = np.unique(code, return_index=True, return_inverse=True)
     return first, number.astype(np.int64)
