@@ -34,6 +34,7 @@ RANK = {
     "grids": 4,
     "pixels": 5,
     "pairing": 6,
+    "cubes": 7,
     "frame": 7,
     "collection": 8,
     "ingest": 9,
@@ -50,6 +51,7 @@ STRANGERS = {
     "plan": {"fetch", "assemble"},
     "fetch": {"plan", "assemble", "tiff"},
     "assemble": {"plan", "fetch"},
+    "cubes": {"frame"},
     "export": {"cli"},
     "ingest": {"cli"},
 }

@@ -1,0 +1,1 @@
+"""How do records on many pixel grids become a cube of time, rows and columns on one grid?"""
