@@ -1,3 +1,26 @@
-"""Imports the package before pytest collects its modules: one collected alone would hide ``pr.options`` behind its own name."""
+"""Imports the package before pytest collects its modules: one collected alone would hide ``pr.options`` behind its own name.
+
+Modules that import an optional library are left out where that library is missing.
+"""
+
+from importlib.util import find_spec
+
+import pytest
 
 import polars_rasteret  # noqa: F401 - imported for its effect
+
+NEEDS = {"torch": "torch_samples", "torchgeo": "torchgeo_dataset"}
+collect_ignore = [
+    f"polars_rasteret/chips/{module}.py" for library, module in NEEDS.items() if find_spec(library) is None
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip examples of docstrings that import a library which is missing."""
+    missing = [library for library in NEEDS if find_spec(library) is None]
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            code = "".join(example.source for example in item.dtest.examples)
+            for library in missing:
+                if f"import {library}" in code or f"from {library}" in code:
+                    item.add_marker(pytest.mark.skip(reason=f"{library} is not installed"))

@@ -41,8 +41,8 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
-    """Return ``(height, width)`` in pixels, or None for None; raise `UsageError` when `shape` is not that."""
+def checked_shape(what: str, shape: Any, *, word: str = "shape") -> tuple[int, int] | None:
+    """Return ``(height, width)`` in pixels, or None for None; raise `UsageError` when the argument `word` is not that."""
     if shape is None:
         return None
     try:
@@ -51,7 +51,7 @@ def checked_shape(what: str, shape: Any) -> tuple[int, int] | None:
         height = width = None
     whole = (int, np.integer)
     if not (isinstance(height, whole) and isinstance(width, whole) and height > 0 and width > 0):
-        raise UsageError(f"{what}: shape={shape!r}; expected (height, width) in pixels, both 1 or more")
+        raise UsageError(f"{what}: {word}={shape!r}; expected (height, width) in pixels, both 1 or more")
     return int(height), int(width)
 
 

@@ -39,6 +39,7 @@ RANK = {
     "collection": 8,
     "ingest": 9,
     "catalog": 9,
+    "chips": 10,
     "export": 10,
     "cli": 10,
     "namespaces": 11,

@@ -15,6 +15,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.namespaces.area_verbs import AreaVerbs
 from polars_rasteret.namespaces.expression import RasterExpr
 from polars_rasteret.namespaces.questions import Questions
+from polars_rasteret.namespaces.training import Training
 from polars_rasteret.namespaces.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @pl.api.register_lazyframe_namespace("raster")
-class RasterLazyFrame(Questions, Verbs, AreaVerbs):
+class RasterLazyFrame(Questions, Verbs, AreaVerbs, Training):
     """Methods on a collection: a LazyFrame with raster columns."""
 
 

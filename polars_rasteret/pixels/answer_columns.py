@@ -138,10 +138,22 @@ def grid_columns(grids: AnswerGrids) -> dict[str, pl.Series]:
     }
 
 
-def valid_column(band: BandAnswer, name: str, shape: tuple[int, int]) -> pl.Series:
-    """Return which pixels of windows of one shape are valid; null where nothing was read."""
-    assert band.answer.valid is not None
-    return array_series(name, band.answer.valid, shape, is_null=~band.is_read)
+def valid_columns(bands: Sequence[BandAnswer], shape: tuple[int, int], *, stack: bool) -> dict[str, pl.Series]:
+    """Return which pixels of windows of one shape are valid, per band; null where nothing was read.
+
+    With `stack`, the bands were read into one array, unless they are unscaled.
+    """
+    columns = {}
+    for at, band in enumerate(bands):
+        valid = band.answer.valid
+        assert valid is not None
+        if stack and not any(one.rows.unscale for one in bands):
+            whole = bands[0].answer.valid
+            assert whole is not None
+            valid = whole.reshape(len(band.is_read), len(bands), shape[0] * shape[1])[:, at].reshape(-1)
+        name = f"{band.rows.column.name}_valid"
+        columns[name] = array_series(name, valid, shape, is_null=~band.is_read)
+    return columns
 
 
 def stacked_column(bands: Sequence[BandAnswer], name: str, shape: tuple[int, int], *, masked: bool) -> pl.Series:
@@ -242,5 +254,5 @@ def window_columns(
     else:
         columns = {name: window_array_column(one, name, shape, masked=has_nulls) for name, one in named.items()}
     if masked == "column":
-        columns.update({f"{name}_valid": valid_column(one, f"{name}_valid", shape) for name, one in named.items()})
+        columns.update(valid_columns(answers, shape, stack=stack))
     return columns

@@ -303,3 +303,18 @@ def test_windows_of_areas_are_the_smallest_that_hold_them(unmatched, engine, in_
             a, _, c, _, e, f = grid.transform[:6]
             assert row[band]["transform"] == pytest.approx([a, 0, c + a * window[2], 0, e, f + e * window[0]])
             assert row[band]["crs"] == grid.crs
+
+
+@pytest.mark.parametrize("unscale", [False, ["nir"]])
+def test_a_stack_has_the_valid_mask_of_each_of_its_bands(unscale):
+    # Red counts up from 1000, row by row of 64; nir is three times red.
+    scenes = pr.testing.example_scenes().head(1)
+    scenes = scenes.with_columns(
+        pl.col("red").raster.with_metadata(nodata=1065), pl.col("nir").raster.with_metadata(nodata=3000)
+    )
+    place = pl.DataFrame({"x": [500_015.0], "y": [4_999_985.0]})
+    stack = {"shape": (3, 3), "crs": 32632, "stack": True, "masked": "column", "unscale": unscale}
+    row = scenes.raster.read_windows(place, ["red", "nir"], **stack).collect().row(0, named=True)
+    assert row["red_valid"] == [[True, True, True], [True, False, True], [True, True, True]]
+    assert row["nir_valid"] == [[False, True, True], [True, True, True], [True, True, True]]
+    assert np.array(row["pixels"])[:, 1, 1].tolist() == [1065, 3195]
