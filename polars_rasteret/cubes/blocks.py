@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.cubes.layers import raw_or_unscaled, read_layers
+from polars_rasteret.cubes.candidates import candidates_of
+from polars_rasteret.cubes.cells import small_cells, tile_borders, tile_cells
+from polars_rasteret.cubes.layers import CubeRead, raw_or_unscaled
+from polars_rasteret.cubes.masked_layers import read_masked_layers
+from polars_rasteret.cubes.mosaics import mosaic_of
+from polars_rasteret.cubes.stack import CHOOSING_MOSAICS
+from polars_rasteret.engine import dry_run_log
+from polars_rasteret.errors import UsageError
 from polars_rasteret.pixels.reading import add_reason
+from polars_rasteret.plan.batches import batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.cubes.candidates import Candidates
     from polars_rasteret.cubes.stack import Stack
+
+    Ints = NDArray[np.int64]
+    Booleans = NDArray[np.bool_]
 
 Window = tuple[int, int, int, int]
 """``row_start, row_stop, col_start, col_stop`` on the common grid."""
@@ -28,13 +40,17 @@ class Block:
     values: dict[str, NDArray[Any]]
     """By band, in `Stack.dtype`; shape (n_steps, height, width). `Stack.fill` where nothing is valid."""
     valid: dict[str, NDArray[np.bool_]]
-    """By band, like `values`: which pixels a record fills."""
+    """By band, like `values`: which pixels have a value of a record. Counts have one everywhere."""
     errors: dict[int, str] = field(default_factory=dict)
     """With ``on_error="null"``, the reasons of failed reads by record of the stack. Other records fill these pixels."""
 
 
-def read_block(stack: Stack, bands: Sequence[str], steps: Sequence[int] | NDArray[np.int64], window: Window) -> Block:
-    """Read a block of a cube.
+def read_block(stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints, window: Window) -> Block:
+    """Read a block of a cube: the pixels of some bands and steps in a window of the common grid.
+
+    Only tiles that the window needs are read, of all bands and steps together where memory allows. ``first_valid`` and
+    ``last_valid`` read the next record of a step only where pixels are left open, tile by tile. Where ``valid=`` is false, a
+    record fills no band. Else each band is filled by itself, so two bands of a pixel may come from different records.
 
     Parameters
     ----------
@@ -46,27 +62,178 @@ def read_block(stack: Stack, bands: Sequence[str], steps: Sequence[int] | NDArra
         Time steps, in any order.
     window
         ``row_start, row_stop, col_start, col_stop`` on the common grid.
+
+    Raises
+    ------
+    UsageError
+        For a window that is not within the common grid, and for what cannot be resampled.
+    BudgetError, FetchError, FileFormatError
+        As the engine raises them; with ``on_error="null"`` failures are in `Block.errors`.
     """
-    images = stack.images
-    row_start, row_stop, col_start, col_stop = window
-    shape = (len(steps), row_stop - row_start, col_stop - col_start)
-    values = {name: np.full(shape, stack.fill(name), stack.dtype(name)) for name in bands}
-    valid = {name: np.zeros(shape, np.bool_) for name in bands}
-    errors: dict[int, str] = {}
-    for at, step in enumerate(np.asarray(steps).tolist()):
-        records = np.arange(len(stack.step))[stack.records_of(step)]
-        rows = records, np.tile(np.array(window, np.int64), (len(records), 1))
-        layers, reasons = read_layers(
-            stack, images, rows, {name: np.ones(len(records), np.bool_) for name in bands}, stack.options.begun()
-        )
-        for row, reason in reasons.items():
-            add_reason(errors, int(records[row]), reason)
-        for name in bands:
-            for row, record in enumerate(records.tolist()):
-                if (pixels := layers[name].row(row)) is None:
+    return _BlockReader(stack, bands, steps, window).read()
+
+
+class _BlockReader:
+    """Reads one block."""
+
+    def __init__(self, stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints, window: Window) -> None:
+        _check_window(stack, window)
+        self.stack, self.bands, self.window = stack, tuple(bands), window
+        self.images, self.options = stack.images, stack.options.begun()
+        self.call = CubeRead(stack, self.images, self.options)
+        self.steps = np.asarray(steps, np.int64).reshape(-1)
+        shape = (len(self.steps), window[1] - window[0], window[3] - window[2])
+        # A dry run knows no pixel. Zeros that nobody touches take no memory.
+        self.values = {
+            name: np.full(shape, stack.fill(name), stack.dtype(name))
+            if self.options.dry_run is None
+            else np.zeros(shape, stack.dtype(name))
+            for name in self.bands
+        }
+        self.valid = {name: np.zeros(shape, np.bool_) for name in self.bands}
+        self.errors: dict[int, str] = {}
+
+    def read(self) -> Block:
+        names = dict.fromkeys([*self.bands, *self.stack.mask_bands])
+        self.pixel_bytes = sum(self.stack.pixel_dtype(name).itemsize + 1 for name in names)
+        if self.values and all(one.size for one in self.values.values()):
+            if self.stack.mosaic in CHOOSING_MOSAICS:
+                self._read_chosen()
+            else:
+                self._read_all()
+        if self.stack.mosaic == "count":
+            for valid in self.valid.values():
+                valid[...] = True
+        return Block(values=self.values, valid=self.valid, errors=self.errors)
+
+    def _read_chosen(self) -> None:
+        """Fill the block round by round: each place that is open asks its next record."""
+        cells = np.array([self.window], np.int64)
+        found = candidates_of(self.stack, self.images, self.bands, self.steps, cells)
+        borders = tile_borders(self.images, np.unique(found.record), self.window)
+        if self.stack.mask_bands or np.diff(found.start).max(initial=0) > 1:
+            cells = tile_cells(self.window, borders)
+        cells = np.concatenate([self._small_cells(tuple(cell), borders, 1) for cell in cells.tolist()])
+        if len(cells) > 1:
+            found = candidates_of(self.stack, self.images, self.bands, self.steps, cells)
+        if self.options.dry_run is not None:
+            is_upper = bool(np.diff(found.start).max(initial=0) > 1)
+            self._log_all(found, cells, is_upper=is_upper)
+            return
+        at, stop = found.start[:-1].copy(), found.start[1:]
+        is_open = dict.fromkeys(self.bands, at < stop)
+        places = np.flatnonzero(at < stop)
+        while len(places):
+            for part in self._batches(cells[places % len(cells)]):
+                self._fill(places[part], found.record[at[places[part]]], cells, is_open)
+            at[places] += 1
+            left = np.any([one[places] for one in is_open.values()], axis=0)
+            places = places[left & (at[places] < stop[places])]
+
+    def _fill(self, places: Ints, records: Ints, cells: Ints, is_open: dict[str, Booleans]) -> None:
+        """Fill what is open in some places, from one record each."""
+        number, cell = np.divmod(places, len(cells))
+        windows = cells[cell]
+        targets = [self._target(step, window) for step, window in zip(number.tolist(), windows.tolist(), strict=True)]
+
+        def leaves_any(band: str, row: int, accepted: Booleans) -> bool:
+            valid = self.valid[band][targets[row]]
+            return bool((accepted.reshape(valid.shape) & ~valid).any())
+
+        wanted = {name: is_open[name][places] for name in self.bands}
+        layers, reasons = read_masked_layers(self.call, (records, windows), wanted, leaves_any)
+        self._note(reasons, records)
+        for name, layer in layers.items():
+            values, valid = self.values[name], self.valid[name]
+            for row, target in enumerate(targets):
+                if not wanted[name][row] or (pixels := layer.row(row)) is None:
                     continue
-                found = pixels[1].reshape(shape[1:]) & ~valid[name][at]
-                read = raw_or_unscaled(stack, images, name, record, pixels[0]).reshape(shape[1:])
-                values[name][at][found] = read[found]
-                valid[name][at] |= found
-    return Block(values=values, valid=valid, errors=errors)
+                filled = valid[target]
+                new = pixels[1].reshape(filled.shape)
+                raw = raw_or_unscaled(self.call, name, int(records[row]), pixels[0])
+                # Nothing is filled yet in the first round: the mask is that of the record.
+                np.copyto(values[target], raw.reshape(filled.shape), where=new & ~filled, casting="same_kind")
+                filled |= new
+                is_open[name][places[row]] = not filled.all()
+
+    def _read_all(self) -> None:
+        """Reduce all records of each step, in windows and runs of steps that the memory allows."""
+        whole = np.array([self.window], np.int64)
+        found = candidates_of(self.stack, self.images, self.bands, self.steps, whole)
+        borders = tile_borders(self.images, np.unique(found.record), self.window)
+        extra = 8 if self.stack.mosaic == "median" else 0
+        cells = self._small_cells(self.window, borders, int(np.diff(found.start).max(initial=1)), extra)
+        found = candidates_of(self.stack, self.images, self.bands, self.steps, cells)
+        if self.options.dry_run is not None:
+            self._log_all(found, cells, is_upper=False)
+            return
+        count = np.diff(found.start)
+        window = cells[np.arange(len(count)) % len(cells)]
+        size = (window[:, 1] - window[:, 0]) * (window[:, 3] - window[:, 2]) * (self.pixel_bytes + extra)
+        for part in batches_of(size * count, max_bytes=self.options.max_answer_bytes, ramps_up=False):
+            entries = slice(int(found.start[part.start]), int(found.start[part.stop]))
+            if entries.start < entries.stop:
+                self._reduce(found.place[entries], found.record[entries], cells)
+
+    def _reduce(self, places: Ints, records: Ints, cells: Ints) -> None:
+        every = dict.fromkeys(self.bands, np.ones(len(records), np.bool_))
+        layers, reasons = read_masked_layers(
+            self.call,
+            (records, cells[places % len(cells)]),
+            every,
+            lambda *args: bool(args[2].any()),
+        )
+        self._note(reasons, records)
+        first = np.flatnonzero(np.diff(places, prepend=-1))
+        for start, stop in zip(first.tolist(), [*first[1:].tolist(), len(places)], strict=True):
+            number, cell = divmod(int(places[start]), len(cells))
+            target = self._target(number, cells[cell].tolist())
+            for name, layer in layers.items():
+                stacked = [
+                    (raw_or_unscaled(self.call, name, int(records[row]), pixels[0]), pixels[1])
+                    for row in range(start, stop)
+                    if (pixels := layer.row(row)) is not None
+                ]
+                if stacked:
+                    values, valid = (
+                        one.reshape(self.valid[name][target].shape) for one in mosaic_of(stacked, self.stack.mosaic)
+                    )
+                    np.copyto(self.values[name][target], values, where=valid, casting="same_kind")
+                    self.valid[name][target] = valid
+
+    def _log_all(self, found: Candidates, cells: Ints, *, is_upper: bool) -> None:
+        """Write down the reads of all records, as a dry run."""
+        assert self.options.dry_run is not None
+        if is_upper or self.stack.valid is not None:
+            dry_run_log(self.options.dry_run).name_records((), are_chosen=True)
+        place = found.place
+        for part in self._batches(cells[place % len(cells)]):
+            windows = cells[place[part] % len(cells)]
+            every = dict.fromkeys(self.bands, np.ones(len(windows), np.bool_))
+            read_masked_layers(self.call, (found.record[part], windows), every, lambda *_: True)
+
+    def _batches(self, windows: Ints) -> list[slice]:
+        """Return runs of rows whose windows the memory allows to read at once."""
+        size = (windows[:, 1] - windows[:, 0]) * (windows[:, 3] - windows[:, 2]) * self.pixel_bytes
+        return list(batches_of(size, max_bytes=self.options.max_answer_bytes, ramps_up=False))
+
+    def _small_cells(self, window: Window, borders: tuple[Ints, Ints], n_records: int, extra: int = 0) -> Ints:
+        """Return cells of a window, each so small that `n_records` of them may be in memory."""
+        most = self.options.max_answer_bytes / (self.pixel_bytes + extra) / max(n_records, 1)
+        return small_cells(window, borders, most)
+
+    def _target(self, step: int, window: Sequence[int]) -> tuple[int, slice, slice]:
+        """Return the place of a window in the arrays of the block."""
+        first_row, first_col = self.window[0], self.window[2]
+        rows = slice(window[0] - first_row, window[1] - first_row)
+        return step, rows, slice(window[2] - first_col, window[3] - first_col)
+
+    def _note(self, reasons: dict[int, str], records: Ints) -> None:
+        for row, reason in reasons.items():
+            add_reason(self.errors, int(records[row]), reason)
+
+
+def _check_window(stack: Stack, window: Window) -> None:
+    grid, (row_start, row_stop, col_start, col_stop) = stack.grid, window
+    if not (0 <= row_start <= row_stop <= grid.height and 0 <= col_start <= col_stop <= grid.width):
+        raise UsageError(f"window {window} is not within the common grid of {grid.height} x {grid.width} pixels")

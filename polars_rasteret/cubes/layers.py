@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 _ADVICE = "read fewer bands or steps at once, or raise pr.options(max_answer_bytes=...)"
 
 
+@dataclass(frozen=True, slots=True)
+class CubeRead:
+    """One read of a cube: the stack, its images, and the options that are in force."""
+
+    stack: Stack
+    images: StackImages
+    options: ReadOptions
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
     """Pixels of one band in rows of records and windows."""
@@ -53,24 +62,18 @@ class Layers:
 
 
 def read_layers(
-    stack: Stack,
-    images: StackImages,
-    rows: tuple[Ints, Ints],
-    wanted: Mapping[str, Booleans],
-    options: ReadOptions,
+    read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str, Booleans]
 ) -> tuple[dict[str, Layers], dict[int, str]]:
     """Read the pixels of records in windows, for some bands at once.
 
     Parameters
     ----------
-    stack, images
-        The stack, and its images.
+    read
+        The read that these rows belong to.
     rows
         Record of each row, shape (n,), and its window on the common grid, shape (n, 4).
     wanted
         Per band to read, which rows are wanted.
-    options
-        Options of the read.
 
     Returns
     -------
@@ -79,18 +82,18 @@ def read_layers(
     errors
         Reasons of failures by row, with ``on_error="null"``.
     """
-    bands = aligned_layers(stack, images, rows, wanted)
+    bands = aligned_layers(read, rows, wanted)
     height, width = rows[1][:, 1] - rows[1][:, 0], rows[1][:, 3] - rows[1][:, 2]
     is_regular = len(height) > 0 and bool((height == height[0]).all() and (width == width[0]).all())
     # Windows of one size are written right into their places; rows that are not wanted then take memory as well.
     is_regular &= all(one.sources.is_read.all() for one in bands)
     answers, errors = read_onto_grids(
         bands,
-        options,
+        read.options,
         want_valid=True,
         advice=_ADVICE,
         shape=(int(height[0]), int(width[0])) if is_regular else None,
-        spending=stack.spending,
+        spending=read.stack.spending,
     )
     layers = {}
     for name, band in zip(wanted, answers, strict=True):
@@ -99,9 +102,7 @@ def read_layers(
     return layers, errors
 
 
-def aligned_layers(
-    stack: Stack, images: StackImages, rows: tuple[Ints, Ints], wanted: Mapping[str, Booleans]
-) -> list[AlignedBand]:
+def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str, Booleans]) -> list[AlignedBand]:
     """Return some bands with the windows of images that are read for rows of records and windows.
 
     Raises
@@ -109,6 +110,7 @@ def aligned_layers(
     UsageError
         When a band's method needs axes parallel to those of the common grid, and an image's are not.
     """
+    stack, images = read.stack, read.images
     record, window = rows
     zero = np.zeros(len(record), np.int64)
     common = images.common.taken(zero)
@@ -138,7 +140,7 @@ def aligned_layers(
         reference_id, faults = column.readable(reference_id, windows)
         faults = {row: fault for row, fault in faults.items() if is_wanted[row]}
         band = BandRows(column=column, reference_id=reference_id, row=record, windows=windows, faults=faults)
-        sources = source_windows(band, answers, method)
+        sources = source_windows(band, answers, method, level=_levels(images, name, reference_id))
         if method not in METHODS_AT_POSITIONS and sources.is_reprojected.any():
             label = band.label(int(np.flatnonzero(sources.is_reprojected)[0]))
             raise UsageError(
@@ -149,10 +151,15 @@ def aligned_layers(
     return bands
 
 
-def raw_or_unscaled(stack: Stack, images: StackImages, band: str, record: int, values: NDArray[Any]) -> NDArray[Any]:
+def _levels(images: StackImages, band: str, reference_id: Ints) -> Ints:
+    levels = images.levels[band]
+    return np.where(reference_id >= 0, levels[reference_id], 0) if len(levels) else np.zeros_like(reference_id)
+
+
+def raw_or_unscaled(read: CubeRead, band: str, record: int, values: NDArray[Any]) -> NDArray[Any]:
     """Return pixels as they are; as Float64 ``value * scale + offset`` where the cube unscales the band."""
-    if band not in stack.unscale:
+    if band not in read.stack.unscale:
         return values
-    scale, offset = images.scales[band]
+    scale, offset = read.images.scales[band]
     unscaled: NDArray[Any] = values * scale[record] + offset[record]
     return unscaled

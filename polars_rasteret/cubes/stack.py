@@ -88,7 +88,7 @@ class Stack:
     def images(self) -> StackImages:
         """The images of all records, unpacked in this process, and their places on the common grid."""
         names = dict.fromkeys([*self.bands, *self.mask_bands])
-        return StackImages.of(self.grid, {name: self.rasters[name].alias(name) for name in names})
+        return StackImages.of(self.grid, {name: self.rasters[name].alias(name) for name in names}, self.resampling)
 
     @cached_property
     def spending(self) -> Spending | None:

@@ -15,7 +15,9 @@ from polars_rasteret.geo.affine import map_coordinates, pixel_coordinates
 from polars_rasteret.geo.antimeridian import x_near_image
 from polars_rasteret.geo.crs import NATIVE, transform_xy, x_period
 from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
+from polars_rasteret.grids.reprojection import pixels_per_pixel
 from polars_rasteret.pixels.rasters.raster_column import RasterColumn, raster_column
+from polars_rasteret.plan.overviews import overview_levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,15 +26,16 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import PixelReference
     from polars_rasteret.grids.pixel_grid import PixelGrid
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
 _ALONG_SIDE = 33
-"""Points along each side of an image whose outline is projected."""
-_MARGIN_PX = 2.0
-"""Pixels that a box reaches beyond an outline: sides bend between the points, and kernels reach beyond them."""
+"""Points along each side of an image that are projected, inside of the image, too: a pole may lie there."""
+_MARGIN_PX, _MARGIN_SHARE = 2.0, 0.05
+"""By how much an image may be larger than the box of these points: pixels, and share of the box."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,23 +53,36 @@ class StackImages:
         """Scale and offset of each record, by band."""
         return {name: column.scale_and_offset() for name, column in self.columns.items()}
 
+    levels: Mapping[str, Ints]
+    """Per band, the level that each reference is read from: 0 is full resolution, then the overviews. It follows from image and
+    common grid alone, never from the window that is read."""
+
     @classmethod
-    def of(cls, grid: PixelGrid, rasters: Mapping[str, pl.Series]) -> Self:
-        """Return the images of raster columns on a grid."""
+    def of(cls, grid: PixelGrid, rasters: Mapping[str, pl.Series], methods: Mapping[str, str]) -> Self:
+        """Return the images of raster columns on a grid; `methods` are resampling methods, nearest where there is none."""
         table = GridTable()
         sides = np.array([grid.width], np.int64), np.array([grid.height], np.int64)
         common = table.add([grid.crs], np.array([grid.transform], np.float64), *sides)
         targets_in = grid.crs or NATIVE
         columns = {name: raster_column(one, targets_in=targets_in, table=table) for name, one in rasters.items()}
-        known: dict[int, Floats] = {}
-        boxes = {}
+        known: dict[int, tuple[Floats, Floats]] = {}
+        boxes, levels = {}, {}
         for name, column in columns.items():
             for at, one in enumerate(column.grids.grid_id.tolist()):
                 if one not in known:
-                    known[one] = _box(column.grids.grid(at), grid)
+                    image = column.grids.grid(at)
+                    box = _box(image, grid)
+                    known[one] = box, pixels_per_pixel(image, grid, box)
             each = [known[one] for one in column.grids.grid_id.tolist()]
-            boxes[name] = np.array(each, np.float64).reshape(-1, 4)
-        return cls(columns=columns, common=common, boxes=boxes)
+            boxes[name] = np.array([box for box, _ in each], np.float64).reshape(-1, 4)
+            levels[name] = np.array(
+                [
+                    _level(one, ratio, grid, methods.get(name, "nearest"))
+                    for one, (_, ratio) in zip(column.references, each, strict=True)
+                ],
+                np.int64,
+            )
+        return cls(columns=columns, common=common, boxes=boxes, levels=levels)
 
     def meets(self, band: str, record: Ints, window: Ints) -> NDArray[np.bool_]:
         """Return for each record and window of the common grid whether the record's image may have a pixel there.
@@ -84,17 +100,19 @@ class StackImages:
         if not len(self.boxes[band]):
             return np.zeros(len(record), np.bool_)
         box = self.boxes[band][reference]
-        met = (box[:, 0] < window[:, 1]) & (box[:, 1] > window[:, 0]) & (box[:, 2] < window[:, 3])
-        result: NDArray[np.bool_] = met & (box[:, 3] > window[:, 2]) & (reference >= 0)
+        with np.errstate(invalid="ignore"):
+            margin = _MARGIN_PX + _MARGIN_SHARE * (box[:, [1, 3]] - box[:, [0, 2]])
+            start, stop = box[:, [0, 2]] - margin, box[:, [1, 3]] + margin
+        met = (start < window[:, [1, 3]]) & (stop > window[:, [0, 2]])
+        result: NDArray[np.bool_] = met.all(axis=1) & (reference >= 0)
         return result
 
 
 def _box(image: PixelGrid, grid: PixelGrid) -> Floats:
     """Return the box of an image in pixels of a grid; everything where a part of its outline has no place there."""
     everything = np.array([-np.inf, np.inf, -np.inf, np.inf])
-    part = np.linspace(0.0, 1.0, _ALONG_SIDE)
-    row = np.concatenate([part * 0, part * 0 + 1, part, part]) * image.height
-    col = np.concatenate([part, part, part * 0, part * 0 + 1]) * image.width
+    part = np.linspace(0.0, 1.0, 2 if image.crs == grid.crs else _ALONG_SIDE)
+    row, col = (one.ravel() for one in np.meshgrid(part * image.height, part * image.width, indexing="ij"))
     transform = np.array(grid.transform)
     if not np.isfinite(image.transform).all():
         return everything
@@ -111,6 +129,18 @@ def _box(image: PixelGrid, grid: PixelGrid) -> Floats:
         if not np.array_equal(near, x):  # the image may lie on both sides of the antimeridian
             return everything
     down, across = pixel_coordinates(transform, x, y)
-    return np.array(
-        [down.min() - _MARGIN_PX, down.max() + _MARGIN_PX, across.min() - _MARGIN_PX, across.max() + _MARGIN_PX]
+    return np.array([down.min(), down.max(), across.min(), across.max()])
+
+
+def _level(reference: PixelReference, ratio: Floats, grid: PixelGrid, method: str) -> int:
+    """Return the level of a reference that is about as fine as the common grid, as GDAL chooses it."""
+    if not (ratio > 1).any():
+        return 0
+    size = np.array([[grid.height], [grid.width]], np.int64)
+    levels = overview_levels(
+        [(image.height, image.width) for image in reference.tiles.images],
+        (size[0] * ratio[0], size[1] * ratio[1]),
+        (size[0], size[1]),
+        is_nearest=method == "nearest",
     )
+    return int(levels[0])

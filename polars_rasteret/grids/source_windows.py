@@ -77,15 +77,20 @@ class _Levels:
     copy_step: Ints
 
 
-def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str) -> SourceWindows:
+def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str, *, level: Ints | None = None) -> SourceWindows:
     """Return the windows that one band reads for the answers of all rows.
 
-    Rows whose answer and band are on different grids, one of them without georeferencing, have faults.
+    Rows whose answer and band are on different grids, one of them without georeferencing, have faults. `level` is the level that
+    each row is read from; None: the level that suits the row's answer.
     """
     grids = band.grids
     answer_size = np.maximum(np.stack([answers.height, answers.width], axis=1), 1)
     placed = placement(band, grids, answers, answer_size)
-    levels = _levels(band, answers, placed, answer_size, method)
+    levels = (
+        _levels(band, answers, placed, answer_size, method)
+        if level is None
+        else _given_levels(band, placed, np.where(placed.is_read, level, 0))
+    )
     _read_copies(band, grids, placed, levels)
     scale = placed.image_size / levels.size
     scaled = placed.extent / np.repeat(scale, 2, axis=1)
@@ -130,6 +135,15 @@ def _levels(band: BandOnGrids, answers: AnswerGrids, placed: Placement, answer_s
             is_nearest=method == "nearest",
         )
         size[rows] = np.array(sizes, np.int64)[level[rows]]
+    return _Levels(level=level, size=size, copy_step=np.zeros(len(size), np.int64))
+
+
+def _given_levels(band: BandOnGrids, placed: Placement, level: Ints) -> _Levels:
+    size = placed.image_size.copy()
+    coarse = np.flatnonzero(level > 0)
+    for one in np.unique(band.reference_id[coarse]).tolist():
+        rows = coarse[band.reference_id[coarse] == one]
+        size[rows] = np.array(band.level_sizes(one), np.int64)[level[rows]]
     return _Levels(level=level, size=size, copy_step=np.zeros(len(size), np.int64))
 
 

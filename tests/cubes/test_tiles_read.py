@@ -1,0 +1,117 @@
+"""Does a block read no more tiles than its pixels need?"""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import polars as pl
+import pytest
+
+import polars_rasteret as pr
+from polars_rasteret.cubes.blocks import read_block
+from polars_rasteret.cubes.stack import Stack
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from polars_rasteret.grids.pixel_grid import PixelGrid
+from polars_rasteret.options import ReadOptions
+from tests.support.recorded import SIZE, TILE, TILE_BYTES, Store, noise, tiff
+
+N_DATES = 4
+N_TILES = (SIZE // TILE) ** 2
+GRID = PixelGrid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Four dates, the first of which is nine tenths clear: clouds cover two of its sixteen tiles, in part."""
+    store = Store()
+    records = []
+    for date in range(N_DATES):
+        mask = np.ones((1, SIZE, SIZE), np.uint8)
+        if date == 0:
+            mask[0, :TILE, 50:200] = 9
+        red = noise(date)
+        records.append(
+            {
+                "id": str(date),
+                "href_red": store.put(f"{date}-red.tif", tiff(red, nodata=0)),
+                "href_scl": store.put(f"{date}-scl.tif", tiff(mask)),
+            }
+        )
+    scenes = pr.build_from_table(
+        pl.DataFrame(records), bands={"red": "href_red", "scl": "href_scl"}, on_error="raise"
+    ).collect()
+    yield store, scenes
+    store.close()
+
+
+def stack_of(scenes: pl.DataFrame, *, steps=(0,) * N_DATES, **how) -> Stack:
+    return Stack(
+        grid=GRID,
+        rasters={name: scenes[name] for name in ("red", "scl")},
+        bands=("red",),
+        step=np.array(steps),
+        n_steps=max(steps) + 1,
+        **how,
+    )
+
+
+def tiles_read(store: Store, band: str) -> float:
+    tile_bytes = TILE_BYTES if band == "red" else TILE_BYTES // 2
+    return sum(stop - start for href, start, stop in store.requests if href.endswith(f"{band}.tif")) / tile_bytes
+
+
+def read(world, stack: Stack, window=(0, SIZE, 0, SIZE)):
+    store, _ = world
+    clear_cache()
+    store.clear()
+    return read_block(stack, ["red"], range(stack.n_steps), window)
+
+
+CLEAR = pl.col("scl") < 8
+
+
+def test_a_window_of_one_step_reads_its_own_tiles_only(world):
+    store, scenes = world
+    stack = stack_of(scenes, steps=(0, 1, 2, 3))
+    clear_cache()
+    store.clear()
+    block = read_block(stack, ["red"], [2], (120, 130, 10, 100))
+    np.testing.assert_array_equal(block.values["red"][0], noise(2)[0, 120:130, 10:100])
+    assert store.names == {"2-red.tif"}
+    assert tiles_read(store, "red") == 2
+
+
+def test_a_mosaic_asks_the_next_record_only_for_tiles_that_are_not_filled(world):
+    store, scenes = world
+    block = read(world, stack_of(scenes, valid=CLEAR))
+    expected = np.where(
+        (np.arange(SIZE)[:, None] < TILE) & (np.abs(np.arange(SIZE) - 124.5) < 75), noise(1)[0], noise(0)[0]
+    )
+    np.testing.assert_array_equal(block.values["red"][0], expected)
+    assert block.valid["red"].all()
+    assert tiles_read(store, "scl") == tiles_read(store, "red") == N_TILES + 2
+    assert N_TILES + 2 <= N_DATES * N_TILES / 2
+
+
+def test_a_band_is_not_read_where_the_mask_leaves_no_pixel(world):
+    store, scenes = world
+    block = read(world, stack_of(scenes, steps=(0, 1, 2, 3), valid=pl.col("scl") > 8))
+    assert tiles_read(store, "scl") == N_DATES * N_TILES
+    assert tiles_read(store, "red") == 2
+    assert block.valid["red"].sum() == TILE * 150
+
+
+@pytest.mark.parametrize("mosaic", ["last_valid", "median"])
+def test_small_memory_reads_each_tile_once(world, mosaic):
+    store, scenes = world
+    read(world, stack_of(scenes, mosaic=mosaic, options=ReadOptions(max_answer_bytes=500_000, cache_bytes=0)))
+    assert tiles_read(store, "red") == N_TILES * (1 if mosaic == "last_valid" else N_DATES)
+
+
+def test_a_copy_from_a_pickle_reads_the_same(world):
+    _, scenes = world
+    stack = stack_of(scenes, valid=CLEAR, mosaic="last_valid")
+    before = read(world, stack)
+    after = read(world, pickle.loads(pickle.dumps(stack)))
+    np.testing.assert_array_equal(before.values["red"], after.values["red"])
