@@ -17,6 +17,8 @@ arrows of import pointing up the list only::
     frame/       the Polars faces: expressions, verbs, predicates, batches, estimates
     collection/  opening, writing and querying collections
     ingest/      files and tables into collections
+    export/      answers into NumPy, GeoPandas and Arrow
+    handles/     one record at hand, without a query
     namespaces/  registers ``.raster``
     testing/     public fakes and small files for tests and examples
 
@@ -47,9 +49,13 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.reading.list_collections import list_collections
     from polars_rasteret.collection.reading.scan import scan_collection
     from polars_rasteret.collection.writing.upkeep import compact, remove
+    from polars_rasteret.export.geodataframe import to_geopandas
+    from polars_rasteret.export.numpy_arrays import to_numpy
     from polars_rasteret.fetch.sources.byte_source import ByteSource
     from polars_rasteret.fetch.sources.stores import configure_store
     from polars_rasteret.frame.estimate.dry_run import Estimate, estimate
+    from polars_rasteret.handles.handle import RasterHandle
+    from polars_rasteret.handles.opening import open, open_async  # noqa: A004 - the public name
     from polars_rasteret.ingest.build_from_files import build_from_files
     from polars_rasteret.ingest.build_from_table import build_from_table
     from polars_rasteret.ingest.refresh import refresh
@@ -58,6 +64,7 @@ __all__ = [
     "ByteSource",
     "Description",
     "Estimate",
+    "RasterHandle",
     "bits",
     "build_from_files",
     "build_from_table",
@@ -67,6 +74,8 @@ __all__ = [
     "estimate",
     "list_collections",
     "normalized_difference",
+    "open",
+    "open_async",
     "options",
     "profile",
     "raster",
@@ -77,6 +86,8 @@ __all__ = [
     "scan_collection",
     "solar_day",
     "testing",
+    "to_geopandas",
+    "to_numpy",
     "weighted_mean",
 ]
 
@@ -92,9 +103,14 @@ _LAZY = {
     "configure_store": "polars_rasteret.fetch.sources.stores",
     "estimate": "polars_rasteret.frame.estimate.dry_run",
     "list_collections": "polars_rasteret.collection.reading.list_collections",
+    "open": "polars_rasteret.handles.opening",
+    "open_async": "polars_rasteret.handles.opening",
+    "RasterHandle": "polars_rasteret.handles.handle",
     "refresh": "polars_rasteret.ingest.refresh",
     "remove": "polars_rasteret.collection.writing.upkeep",
     "scan_collection": "polars_rasteret.collection.reading.scan",
+    "to_geopandas": "polars_rasteret.export.geodataframe",
+    "to_numpy": "polars_rasteret.export.numpy_arrays",
 }
 
 

@@ -41,6 +41,7 @@ RANK = {
     "catalog": 9,
     "chips": 10,
     "export": 10,
+    "handles": 10,
     "cli": 10,
     "namespaces": 11,
     "testing": 11,  # as something to import; what it may import itself is TESTING_MAY_IMPORT
@@ -69,6 +70,7 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "profile": "counts and times what every thread reports",
     "options": "process-wide options are set under a lock",
     "proj_thread": "PROJ runs on one thread of its own",
+    "handles": "the async twins of reads run on a pool of threads, so that an event loop is not blocked",
     "testing": "fakes that count under a lock and answer late on purpose",
 }
 """Part, or dotted module below the package, to the reason why it may import a clock or a thread."""

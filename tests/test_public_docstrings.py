@@ -18,7 +18,7 @@ NOT_ASKED = {
     "PR03": "parameters that belong together are described together",
     "PR04": "types stand in the signature",
 }
-GIVEN_BY_THE_PACKAGE = {pr.ByteSource, pr.Description, pr.Estimate}
+GIVEN_BY_THE_PACKAGE = {pr.ByteSource, pr.Description, pr.Estimate, pr.RasterHandle}
 """Classes that users receive or imitate: fields and methods are described where they stand, and functions show examples."""
 
 

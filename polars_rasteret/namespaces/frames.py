@@ -14,6 +14,7 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.namespaces.area_verbs import AreaVerbs
 from polars_rasteret.namespaces.expression import RasterExpr
+from polars_rasteret.namespaces.handles import Handles
 from polars_rasteret.namespaces.questions import Questions
 from polars_rasteret.namespaces.training import Training
 from polars_rasteret.namespaces.verbs import Verbs
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pl.api.register_lazyframe_namespace("raster")
-class RasterLazyFrame(Questions, Verbs, AreaVerbs, Training):
+class RasterLazyFrame(Questions, Verbs, AreaVerbs, Training, Handles):
     """Methods on a collection: a LazyFrame with raster columns."""
 
 

@@ -68,6 +68,13 @@ def aligned_bands(
         grids = [answer_grids([band], FINEST, shape=shape, resolution=resolution) for band in bands]
     else:
         grids = [answer_grids(bands, grid, shape=shape, resolution=resolution)] * len(bands)
+    return bands_on_grids(bands, grids, methods)
+
+
+def bands_on_grids(
+    bands: Sequence[BandRows], grids: Sequence[AnswerGrids], methods: Mapping[str, str]
+) -> list[AlignedBand]:
+    """Return each band with the given grids of its answers; as `aligned_bands`, which chooses the grids."""
     result = []
     for band, its_grids in zip(bands, grids, strict=True):
         method = methods.get(band.name, "nearest")

@@ -1,0 +1,87 @@
+"""Which pixel grid does an image get in another CRS, where the caller names only the CRS?
+
+It is the grid that GDAL suggests (`gdalwarp`, a WarpedVRT): north up, square pixels, the diagonal of the image as many pixels
+long as before. Pixels do not belong here.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, hypot
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.affine import map_coordinates
+from polars_rasteret.geo.crs import is_known, transform_xy, x_period
+from polars_rasteret.grids.pixel_grid import PixelGrid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_STEPS = 20
+"""Parts of each side whose ends are transformed, as in GDAL."""
+_LARGEST = 2**31
+
+
+def default_grid(image: PixelGrid, crs: str, resolution: tuple[float, float] | None, *, label: str) -> PixelGrid:
+    """Return the grid of an image in another CRS.
+
+    Parameters
+    ----------
+    image
+        Grid of the image.
+    crs
+        Normalized CRS of the new grid.
+    resolution
+        Size of a pixel in x and y; None: as GDAL suggests.
+    label
+        Words that name the image in a message.
+
+    Raises
+    ------
+    UsageError
+        When the image is not georeferenced, or has no place in `crs`.
+    """
+    if not (is_known(image.crs) and np.isfinite(image.transform).all()):
+        raise UsageError(f"target_crs: {label} has no CRS or no transform, so it has no place in another CRS")
+    along = np.arange(_STEPS + 1) / _STEPS
+    row, col = (one.ravel() for one in np.meshgrid(along * image.height, along * image.width, indexing="ij"))
+    is_edge = (row == 0) | (row == image.height) | (col == 0) | (col == image.width)
+    x, y = _moved(image, crs, row, col)
+    has_place = np.isfinite(x) & np.isfinite(y)
+    if not has_place.any():
+        raise UsageError(f"target_crs: {label} has no place in {crs}; choose a CRS that covers it")
+    # Inner points count only where an edge has no place in the CRS.
+    use = is_edge if has_place[is_edge].all() else has_place
+    west, east, south, north = x[use].min(), x[use].max(), y[use].min(), y[use].max()
+    first, last = 0, len(row) - 1
+    if has_place[first] and has_place[last]:
+        diagonal = hypot(x[last] - x[first], y[last] - y[first])
+    else:
+        diagonal = hypot(east - west, north - south)
+    size = diagonal / hypot(image.width, image.height)
+    width, height = floor((east - west) / size + 0.5), floor((north - south) / size + 0.5)
+    size_x = size_y = float(size)
+    if resolution is not None:
+        size_x, size_y = resolution
+        width, height = ceil(width * size / size_x), ceil(height * size / size_y)
+    width, height = (int(min(max(side, 1), _LARGEST)) for side in (width, height))
+    return PixelGrid(crs, (size_x, 0.0, float(west), 0.0, -size_y, float(north)), width, height)
+
+
+def _moved(image: PixelGrid, crs: str, row: Floats, col: Floats) -> tuple[Floats, Floats]:
+    """Return pixel positions in another CRS; where its x repeats, they follow each other across the seam."""
+    assert image.crs is not None
+    x, y = transform_xy(image.crs, crs, *map_coordinates(np.array(image.transform), row, col))
+    period = x_period(crs)
+    if period is not None and np.isfinite(x).any():
+        middle = x[np.isfinite(x)][0]
+        with np.errstate(invalid="ignore"):
+            near = x - period * np.round((x - middle) / period)
+            # The whole Earth stays as it is: it has no seam to follow.
+            if np.nanmax(near) - np.nanmin(near) < np.nanmax(x) - np.nanmin(x):
+                x = near
+    return x, y
