@@ -7,6 +7,10 @@ from importlib.util import find_spec
 
 import pytest
 
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # pictures of doctests and tests open no window
+
 import polars_rasteret  # noqa: F401 - imported for its effect
 
 NEEDS = {"torch": "torch_samples", "torchgeo": "torchgeo_dataset"}

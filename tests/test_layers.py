@@ -42,6 +42,7 @@ RANK = {
     "chips": 10,
     "export": 10,
     "handles": 10,
+    "pictures": 10,
     "cli": 10,
     "namespaces": 11,
     "testing": 11,  # as something to import; what it may import itself is TESTING_MAY_IMPORT

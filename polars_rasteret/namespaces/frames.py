@@ -15,6 +15,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.namespaces.area_verbs import AreaVerbs
 from polars_rasteret.namespaces.expression import RasterExpr
 from polars_rasteret.namespaces.handles import Handles
+from polars_rasteret.namespaces.pictures import Pictures
 from polars_rasteret.namespaces.questions import Questions
 from polars_rasteret.namespaces.training import Training
 from polars_rasteret.namespaces.verbs import Verbs
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @pl.api.register_lazyframe_namespace("raster")
-class RasterLazyFrame(Questions, Verbs, AreaVerbs, Training, Handles):
+class RasterLazyFrame(Questions, Verbs, AreaVerbs, Training, Handles, Pictures):
     """Methods on a collection: a LazyFrame with raster columns."""
 
 
