@@ -3,15 +3,14 @@
 Modules that import an optional library are left out where that library is missing.
 """
 
+import os
 from importlib.util import find_spec
 
 import pytest
 
-import os
-
-os.environ.setdefault("MPLBACKEND", "Agg")  # pictures of doctests and tests open no window
-
 import polars_rasteret  # noqa: F401 - imported for its effect
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # pictures of tests and of docstrings open no window
 
 NEEDS = {"torch": "torch_samples", "torchgeo": "torchgeo_dataset"}
 collect_ignore = [
