@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.cubes.candidates import candidates_of
+from polars_rasteret.cubes.candidates import candidates_of, rounds
 from polars_rasteret.cubes.cells import small_cells, tile_borders, tile_cells
 from polars_rasteret.cubes.layers import CubeRead, raw_or_unscaled
 from polars_rasteret.cubes.masked_layers import read_masked_layers
@@ -77,7 +77,7 @@ class _BlockReader:
     """Reads one block."""
 
     def __init__(self, stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints, window: Window) -> None:
-        _check_window(stack, window)
+        check_window(stack, window)
         self.stack, self.bands, self.window = stack, tuple(bands), window
         self.images, self.options = stack.images, stack.options.begun()
         self.call = CubeRead(stack, self.images, self.options)
@@ -120,15 +120,10 @@ class _BlockReader:
             is_upper = bool(np.diff(found.start).max(initial=0) > 1)
             self._log_all(found, cells, is_upper=is_upper)
             return
-        at, stop = found.start[:-1].copy(), found.start[1:]
-        is_open = dict.fromkeys(self.bands, at < stop)
-        places = np.flatnonzero(at < stop)
-        while len(places):
+        is_open = {name: np.diff(found.start) > 0 for name in self.bands}
+        for places, records in rounds(found, is_open):
             for part in self._batches(cells[places % len(cells)]):
-                self._fill(places[part], found.record[at[places[part]]], cells, is_open)
-            at[places] += 1
-            left = np.any([one[places] for one in is_open.values()], axis=0)
-            places = places[left & (at[places] < stop[places])]
+                self._fill(places[part], records[part], cells, is_open)
 
     def _fill(self, places: Ints, records: Ints, cells: Ints, is_open: dict[str, Booleans]) -> None:
         """Fill what is open in some places, from one record each."""
@@ -233,7 +228,8 @@ class _BlockReader:
             add_reason(self.errors, int(records[row]), reason)
 
 
-def _check_window(stack: Stack, window: Window) -> None:
+def check_window(stack: Stack, window: Window) -> None:
+    """Raise `UsageError` when a window is not within the common grid."""
     grid, (row_start, row_stop, col_start, col_stop) = stack.grid, window
     if not (0 <= row_start <= row_stop <= grid.height and 0 <= col_start <= col_stop <= grid.width):
         raise UsageError(f"window {window} is not within the common grid of {grid.height} x {grid.width} pixels")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,3 +65,22 @@ def candidates_of(stack: Stack, images: StackImages, bands: Sequence[str], steps
     record, place = (np.concatenate([one[at] for one in found] or [np.zeros(0, np.int64)]) for at in (0, 1))
     start = np.searchsorted(place, np.arange(len(steps) * n_cells + 1)).astype(np.int64)
     return Candidates(record=record, start=start, n_cells=n_cells)
+
+
+def rounds(found: Candidates, is_open: Mapping[str, NDArray[np.bool_]]) -> Iterator[tuple[Ints, Ints]]:
+    """Yield places that are open, each with the next of its records, until all are closed or out of records.
+
+    Parameters
+    ----------
+    found
+        The records of each place.
+    is_open
+        Per band, which places still want pixels; the caller closes them as it fills them.
+    """
+    at, stop = found.start[:-1].copy(), found.start[1:]
+    places = np.flatnonzero(at < stop)
+    while len(places):
+        yield places, found.record[at[places]]
+        at[places] += 1
+        left = np.any([one[places] for one in is_open.values()], axis=0)
+        places = places[left & (at[places] < stop[places])]

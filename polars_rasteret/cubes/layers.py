@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Booleans = NDArray[np.bool_]
 
-_ADVICE = "read fewer bands or steps at once, or raise pr.options(max_answer_bytes=...)"
+ADVICE = "read fewer bands or steps at once, or raise pr.options(max_answer_bytes=...)"
+"""Next step for the message when a read would be too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def read_layers(
         bands,
         read.options,
         want_valid=True,
-        advice=_ADVICE,
+        advice=ADVICE,
         shape=(int(height[0]), int(width[0])) if is_regular else None,
         spending=read.stack.spending,
     )
@@ -140,7 +141,7 @@ def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str,
         reference_id, faults = column.readable(reference_id, windows)
         faults = {row: fault for row, fault in faults.items() if is_wanted[row]}
         band = BandRows(column=column, reference_id=reference_id, row=record, windows=windows, faults=faults)
-        sources = source_windows(band, answers, method, level=_levels(images, name, reference_id))
+        sources = source_windows(band, answers, method, images.reduction(name, reference_id))
         if method not in METHODS_AT_POSITIONS and sources.is_reprojected.any():
             label = band.label(int(np.flatnonzero(sources.is_reprojected)[0]))
             raise UsageError(
@@ -149,11 +150,6 @@ def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str,
             )
         bands.append(AlignedBand(rows=band, grids=answers, method=method, sources=sources))
     return bands
-
-
-def _levels(images: StackImages, band: str, reference_id: Ints) -> Ints:
-    levels = images.levels[band]
-    return np.where(reference_id >= 0, levels[reference_id], 0) if len(levels) else np.zeros_like(reference_id)
 
 
 def raw_or_unscaled(read: CubeRead, band: str, record: int, values: NDArray[Any]) -> NDArray[Any]:

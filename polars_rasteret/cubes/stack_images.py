@@ -16,6 +16,7 @@ from polars_rasteret.geo.antimeridian import x_near_image
 from polars_rasteret.geo.crs import NATIVE, transform_xy, x_period
 from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
 from polars_rasteret.grids.reprojection import pixels_per_pixel
+from polars_rasteret.grids.source_windows import Reduction
 from polars_rasteret.pixels.rasters.raster_column import RasterColumn, raster_column
 from polars_rasteret.plan.overviews import overview_levels
 
@@ -53,6 +54,8 @@ class StackImages:
         """Scale and offset of each record, by band."""
         return {name: column.scale_and_offset() for name, column in self.columns.items()}
 
+    steps: Mapping[str, Floats]
+    """Per band, the rows and columns of each reference that a pixel of the common grid spans, shape (n, 2)."""
     levels: Mapping[str, Ints]
     """Per band, the level that each reference is read from: 0 is full resolution, then the overviews. It follows from image and
     common grid alone, never from the window that is read."""
@@ -66,7 +69,7 @@ class StackImages:
         targets_in = grid.crs or NATIVE
         columns = {name: raster_column(one, targets_in=targets_in, table=table) for name, one in rasters.items()}
         known: dict[int, tuple[Floats, Floats]] = {}
-        boxes, levels = {}, {}
+        boxes, steps, levels = {}, {}, {}
         for name, column in columns.items():
             for at, one in enumerate(column.grids.grid_id.tolist()):
                 if one not in known:
@@ -75,6 +78,7 @@ class StackImages:
                     known[one] = box, pixels_per_pixel(image, grid, box)
             each = [known[one] for one in column.grids.grid_id.tolist()]
             boxes[name] = np.array([box for box, _ in each], np.float64).reshape(-1, 4)
+            steps[name] = np.array([step for _, step in each], np.float64).reshape(-1, 2)
             levels[name] = np.array(
                 [
                     _level(one, ratio, grid, methods.get(name, "nearest"))
@@ -82,7 +86,14 @@ class StackImages:
                 ],
                 np.int64,
             )
-        return cls(columns=columns, common=common, boxes=boxes, levels=levels)
+        return cls(columns=columns, common=common, boxes=boxes, steps=steps, levels=levels)
+
+    def reduction(self, band: str, reference_id: Ints) -> Reduction:
+        """Return how the images of some references are reduced; -1 for no reference."""
+        if not len(self.levels[band]):
+            return Reduction(level=np.zeros_like(reference_id), step=np.ones((len(reference_id), 2)))
+        # Any level will do without a reference: nothing is read.
+        return Reduction(level=self.levels[band][reference_id], step=self.steps[band][reference_id])
 
     def meets(self, band: str, record: Ints, window: Ints) -> NDArray[np.bool_]:
         """Return for each record and window of the common grid whether the record's image may have a pixel there.

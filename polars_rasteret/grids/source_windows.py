@@ -77,25 +77,39 @@ class _Levels:
     copy_step: Ints
 
 
-def source_windows(band: BandOnGrids, answers: AnswerGrids, method: str, *, level: Ints | None = None) -> SourceWindows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """How much coarser than its image each answer is, where answers must agree that are parts of one grid."""
+
+    level: Ints
+    """Level that each row is read from."""
+    step: Floats
+    """Rows and columns of full resolution that a pixel of the answer spans, shape (n, 2); used where axes are not parallel."""
+
+
+def source_windows(
+    band: BandOnGrids, answers: AnswerGrids, method: str, reduction: Reduction | None = None
+) -> SourceWindows:
     """Return the windows that one band reads for the answers of all rows.
 
-    Rows whose answer and band are on different grids, one of them without georeferencing, have faults. `level` is the level that
-    each row is read from; None: the level that suits the row's answer.
+    Rows whose answer and band are on different grids, one of them without georeferencing, have faults. Without `reduction` each
+    row is read from the level that suits its own answer.
     """
     grids = band.grids
     answer_size = np.maximum(np.stack([answers.height, answers.width], axis=1), 1)
     placed = placement(band, grids, answers, answer_size)
     levels = (
         _levels(band, answers, placed, answer_size, method)
-        if level is None
-        else _given_levels(band, placed, np.where(placed.is_read, level, 0))
+        if reduction is None
+        else _given_levels(band, placed, np.where(placed.is_read, reduction.level, 0))
     )
     _read_copies(band, grids, placed, levels)
     scale = placed.image_size / levels.size
     scaled = placed.extent / np.repeat(scale, 2, axis=1)
     scaled[:, 2:] += levels.copy_step[:, None]
     step = placed.pixels / scale / answer_size
+    if reduction is not None:
+        step = np.where(placed.is_reprojected[:, None], reduction.step / scale, step)
     is_answer = placed.is_read & ~placed.is_reprojected & (levels.level == 0) & (levels.copy_step == 0)
     is_answer &= (placed.pixels == answer_size).all(axis=1) & (placed.extent % 1 == 0).all(axis=1)
     axes = np.stack([scaled[:, 0], step[:, 0], scaled[:, 2], step[:, 1]], axis=1)

@@ -10,10 +10,12 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.cubes.blocks import read_block
+from polars_rasteret.cubes.pointwise import read_points
 from polars_rasteret.cubes.stack import Stack
+from polars_rasteret.engine import Budget, open_dry_run_log
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.grids.pixel_grid import PixelGrid
-from polars_rasteret.options import ReadOptions
+from polars_rasteret.options import DryRun, ReadOptions
 from tests.support.recorded import SIZE, TILE, TILE_BYTES, Store, noise, tiff
 
 N_DATES = 4
@@ -115,3 +117,69 @@ def test_a_copy_from_a_pickle_reads_the_same(world):
     before = read(world, stack)
     after = read(world, pickle.loads(pickle.dumps(stack)))
     np.testing.assert_array_equal(before.values["red"], after.values["red"])
+
+
+def test_single_places_read_their_own_tiles_only_and_the_next_record_only_where_one_is_open(world):
+    store, scenes = world
+    rows, cols = np.array([10, 11, 500, 300]), np.array([60, 70, 500, 300])
+    clear_cache()
+    store.clear()
+    found = read_points(stack_of(scenes, valid=CLEAR), ["red"], [0], rows, cols)
+    first, second = noise(0)[0, rows, cols], noise(1)[0, rows, cols]
+    np.testing.assert_array_equal(found.values["red"][0], [second[0], second[1], first[2], first[3]])
+    assert tiles_read(store, "scl") == 3 + 1
+    assert tiles_read(store, "red") == 2 + 1
+
+
+@pytest.mark.parametrize("places", ["window", "points"])
+@pytest.mark.parametrize("how", [{}, {"mosaic": "median"}, {"steps": (0, 1, 2, 3)}, {"valid": CLEAR}], ids=str)
+def test_a_dry_run_writes_down_what_is_read_or_says_that_it_is_an_upper_bound(world, how, places):
+    store, scenes = world
+    rows, cols = np.array([10, 11, 500, 300]), np.array([60, 70, 500, 300])
+
+    def read_with(options):
+        stack = stack_of(scenes, options=options, **how)
+        if places == "points":
+            return read_points(stack, ["red"], range(stack.n_steps), rows, cols)
+        return read_block(stack, ["red"], range(stack.n_steps), (100, 400, 0, 200))
+
+    store.clear()
+    with open_dry_run_log() as (name, log):
+        read_with(ReadOptions(dry_run=DryRun(log=name, read=0)))
+        cost = log.cost(Budget())
+    assert not store.requests
+    clear_cache()
+    read_with(ReadOptions())
+    read = sum(stop - start for _, start, stop in store.requests)
+    is_exact = how.get("mosaic") == "median" or "steps" in how
+    assert log.is_upper != is_exact
+    assert (cost.bytes, cost.requests) == (read, len(store.requests)) if is_exact else cost.bytes > read
+
+
+def test_a_failed_record_leaves_its_pixels_to_the_next_and_its_reason_is_told(world):
+    store, scenes = world
+    broken = store.prefix + "gone.tif"
+    red = (
+        scenes["red"]
+        .to_frame()
+        .select(
+            pl.col("red").struct.with_fields(
+                pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(broken)).otherwise(pl.field("href")).alias("href")
+            )
+        )
+    )
+    wrong = scenes.with_columns(red)
+    clear_cache()
+    block = read_block(stack_of(wrong, options=ReadOptions(on_error="null")), ["red"], [0], (0, 200, 0, 200))
+    np.testing.assert_array_equal(block.values["red"][0], noise(1)[0, :200, :200])
+    assert list(block.errors) == [0]
+    assert broken in block.errors[0]
+    found = read_points(stack_of(wrong, options=ReadOptions(on_error="null")), ["red"], [0], [5], [6])
+    assert found.values["red"][0, 0] == noise(1)[0, 5, 6]
+    assert list(found.errors) == [0]
+    for call in (
+        lambda stack: read_block(stack, ["red"], [0], (0, 200, 0, 200)),
+        lambda stack: read_points(stack, ["red"], [0], [5], [6]),
+    ):
+        with pytest.raises(pr.errors.FetchError, match=r"gone\.tif"):
+            call(stack_of(wrong))
