@@ -138,12 +138,13 @@ def _masked(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[An
 
 
 def _has_nulls(series: pl.Series) -> bool:
-    """Return whether a row, or any element of a row, is null."""
-    while isinstance(series.dtype, pl.Array):
-        if series.null_count():
+    """Return whether a row, or any element of a row, is null; nothing is copied."""
+    array = series.to_arrow()
+    for _ in series.dtype.shape:  # type: ignore[attr-defined]  # of an array
+        if array.null_count:
             return True
-        series = series.explode() if len(series) else series.clear().cast(series.dtype.inner)
-    return series.null_count() > 0
+        array = array.values
+    return bool(array.null_count)
 
 
 def _flat(series: pl.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:

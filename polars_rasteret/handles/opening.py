@@ -106,14 +106,18 @@ async def open_async(href_or_row: Any, **words: Any) -> RasterHandle:
 
 
 def iter_rasters(lf: pl.LazyFrame, bands: str | Sequence[str] | None = None) -> Iterator[RasterHandle]:
-    """Yield a handle of each record, in the order of the rows; only some rows are held at a time."""
+    """Return a handle of each record, one after another, in the order of the rows; only some rows are held at a time."""
     schema = lf.collect_schema()
     if not raster_columns(schema):
         raise UsageError(f"no column is a raster column; there are {', '.join(schema.names())}")
+    return _each(lf, None if bands is None else [bands] if isinstance(bands, str) else bands)
+
+
+def _each(lf: pl.LazyFrame, bands: Sequence[str] | None) -> Iterator[RasterHandle]:
     for frame in lf.collect_batches(chunk_size=_ROWS_AT_ONCE, maintain_order=True):
         for number in range(frame.height):
             row = frame[number : number + 1]
-            yield RasterHandle(row if bands is None else _with_bands(row, [bands] if isinstance(bands, str) else bands))
+            yield RasterHandle(row if bands is None else _with_bands(row, bands))
 
 
 def _row_of(row: Any) -> pl.DataFrame:
