@@ -4,6 +4,8 @@ Modules that import an optional library are left out where that library is missi
 """
 
 import os
+import warnings
+from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
@@ -16,6 +18,17 @@ NEEDS = {"torch": "torch_samples", "torchgeo": "torchgeo_dataset"}
 collect_ignore = [
     f"polars_rasteret/chips/{module}.py" for library, module in NEEDS.items() if find_spec(library) is None
 ]
+
+
+def pytest_sessionstart() -> None:
+    """Import TorchGeo where it is installed, before warnings are errors: its libraries warn when they are first imported."""
+    if find_spec("torchgeo") is not None:
+        from tests.support.torchvision_ops import make_importable
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            make_importable()
+            import_module("torchgeo.datasets")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

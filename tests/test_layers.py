@@ -69,6 +69,7 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "fetch": "the only effects: transport, scheduler, cache",
     "engine": "one decode pool",
     "profile": "counts and times what every thread reports",
+    "chips.parallel_blocks": "samples of TorchGeo have a grid each, and are read at the same time",
     "options": "process-wide options are set under a lock",
     "proj_thread": "PROJ runs on one thread of its own",
     "handles": "the async twins of reads run on a pool of threads, so that an event loop is not blocked",

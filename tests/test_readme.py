@@ -47,7 +47,8 @@ def test_every_snippet_runs_and_prints_what_readme_says(readme_folder):
     pairs = snippets()
     assert len(pairs) >= 6
     for code, expected in pairs:
-        if "torch" in code and find_spec("torch") is None:
+        needs = next((one for one in ("torchgeo", "torch") if one in code), None)
+        if needs is not None and find_spec(needs) is None:
             continue  # `.ci/run torch` runs it where PyTorch can be had
         output = printed(code, names)
         if expected is not None:

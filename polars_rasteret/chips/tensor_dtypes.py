@@ -34,10 +34,32 @@ def tensor_dtype(pixels: np.dtype[np.generic], *, is_image: bool) -> np.dtype[np
     >>> [str(tensor_dtype(np.dtype(one), is_image=True)) for one in ("uint8", "uint16", "uint32", "float32")]
     ['uint8', 'int32', 'int64', 'float32']
     """
-    if pixels.name == "uint64":
-        raise UsageError(
-            "to_torch: pixels are uint64, and no dtype in which PyTorch computes holds all of them; pass unscale=True for Float32"
-        )
+    _refuse_uint64(pixels)
     if not is_image and pixels.kind in "iu":
         return np.dtype(np.int64)
     return np.dtype(_WIDER.get(pixels.name, pixels.name))
+
+
+def geo_dtype(pixels: np.dtype[np.generic], *, is_image: bool) -> np.dtype[np.generic]:
+    """Return the dtype of a tensor of pixels as TorchGeo has them: images are floats, and classes are int64.
+
+    Images of 64-bit integers stay integers, because no float holds all of them. Parameters and errors are those of
+    `tensor_dtype`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [str(geo_dtype(np.dtype(one), is_image=True)) for one in ("uint8", "uint16", "int32", "int64")]
+    ['float32', 'float32', 'float64', 'int64']
+    """
+    _refuse_uint64(pixels)
+    if not is_image or pixels.name == "int64":
+        return tensor_dtype(pixels, is_image=is_image)
+    return np.dtype(np.float32) if pixels.itemsize < 4 or pixels.name == "float32" else np.dtype(np.float64)
+
+
+def _refuse_uint64(pixels: np.dtype[np.generic]) -> None:
+    if pixels.name == "uint64":
+        raise UsageError(
+            "pixels are uint64, and no dtype in which PyTorch computes holds all of them; pass unscale=True for Float32"
+        )

@@ -162,3 +162,110 @@ class Training:
             resampling=resampling,
             unscale=unscale,
         )
+
+    def to_torchgeo(
+        self,
+        bands: str | Sequence[str] | None = None,
+        *,
+        target_crs: Any = None,
+        resolution: float | tuple[float, float] | None = None,
+        is_image: bool = True,
+        time_series: bool = False,
+        label: str | None = None,
+        split: Any = None,
+        split_column: str = "split",
+        mosaic: Literal["first_valid", "last_valid", "min", "max", "mean", "median", "count"] = "first_valid",
+        valid: pl.Expr | None = None,
+        masked: bool = False,
+        fill_value: float | None = None,
+        grid: str = "finest",
+        resampling: Any = "nearest",
+        unscale: Unscale = False,
+        on_error: OnError | None = None,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> Any:
+        """Return the collection as a dataset of TorchGeo, for its samplers, and to combine with other datasets (``&``, ``|``).
+
+        The size of a sample is that of the sampler's queries. The samples of a batch are read at the same time, so
+        ``num_workers=0`` is fast; workers must be spawned. TorchGeo asks an ``IntersectionDataset`` or ``UnionDataset`` for one
+        sample at a time: give such a loader spawned workers, or put all bands into one collection.
+
+        Parameters
+        ----------
+        bands
+            Names of raster columns, in the order of the channels; None: all raster columns.
+        target_crs
+            CRS of the dataset; None: that of the images, if they have only one.
+        resolution
+            Size of a pixel, or ``(x, y)``, in units of the CRS. None: that of the images, by `grid`.
+        is_image
+            False: pixels are classes. The sample has ``mask`` for ``image``, int64, without the axis of a single band.
+        time_series
+            True: ``(T, C, H, W)``, a layer for each distinct time that the query finds. False: one mosaic of all.
+        label
+            Column of the collection with the label of a sample: that of the first record found.
+        split, split_column
+            Value that a column of the collection must have; None: every record.
+        mosaic
+            How the records of a layer become one, by time: the first valid pixel, ...
+        valid
+            Row-wise Boolean expression over bands and columns of the collection: where it is false, a pixel does not count.
+        masked
+            True: adds ``valid``, which is False where no record has a valid pixel.
+        fill_value
+            Value of these pixels; None: nodata, else NaN in floats and 0 in integers. A ``UnionDataset`` takes the maximum of
+            its datasets, so fill with the smallest value there.
+        grid
+            Which resolution the dataset has where images have several: ``"finest"``, ``"coarsest"`` or a band's.
+        resampling
+            A method as in `read_windows`, or a dict of methods by band (nearest for the others), for images that are not on the
+            grid of a query.
+        unscale
+            True or names of bands: ``value * scale + offset``.
+        on_error
+            ``"null"``: other records fill what cannot be read, and ``read_error`` has the reasons.
+        transforms
+            Function from a sample to a sample. Workers must be able to unpickle it: no lambda.
+
+        Returns
+        -------
+        torchgeo.datasets.GeoDataset
+            Indexed by ``[xmin:xmax:xres, ymin:ymax:yres, tmin:tmax]``. A sample is a dict of ``image`` ``(C, H, W)`` (float32, or
+            float64 for integers of 32 bits), ``crs``, ``bounds`` (the query) and ``record_id`` (a list).
+
+        Raises
+        ------
+        UsageError
+            Without TorchGeo, for words that are wrong, and for images of several CRSs without `target_crs`.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> from torchgeo.samplers import GridGeoSampler
+        >>> dataset = pr.testing.example_scenes().raster.to_torchgeo(["red", "nir"])
+        >>> queries = list(GridGeoSampler(dataset, size=32))
+        >>> len(queries), dataset[queries[0]]["image"].shape
+        (8, torch.Size([2, 32, 32]))
+        """
+        from polars_rasteret.chips.to_torchgeo import to_torchgeo as ask
+
+        return ask(
+            self._lf,
+            bands,
+            target_crs=target_crs,
+            resolution=resolution,
+            is_image=is_image,
+            time_series=time_series,
+            label=label,
+            split=split,
+            split_column=split_column,
+            mosaic=mosaic,
+            valid=valid,
+            masked=masked,
+            fill_value=fill_value,
+            grid=grid,
+            resampling=resampling,
+            unscale=unscale,
+            on_error=on_error,
+            transforms=transforms,
+        )

@@ -1,0 +1,211 @@
+"""How is ``.raster.to_torchgeo`` asked?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import polars.selectors as cs
+import shapely
+
+from polars_rasteret.arguments import check_choice, check_fill, checked_resolution, checked_unscale
+from polars_rasteret.chips.geo_records import GeoRecords
+from polars_rasteret.chips.tensor_dtypes import geo_dtype
+from polars_rasteret.cubes.stack import MOSAICS
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.query.question import raster_dtypes
+from polars_rasteret.frame.query.valid_expr import resolved_valid
+from polars_rasteret.geo.areas import Areas
+from polars_rasteret.geo.crs import normalize_crs
+from polars_rasteret.grids.choosing import COARSEST, check_grid
+from polars_rasteret.grids.extents import bounds_of_grids
+from polars_rasteret.options import current_options
+from polars_rasteret.pairing.times import record_intervals, record_times
+from polars_rasteret.pixels.reading import check_fill_fits
+from polars_rasteret.pixels.windows.resampling import check_resampling, methods_by_band
+from polars_rasteret.schema import numpy_dtype, pixel_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.chips.torchgeo_dataset import CollectionDataset
+    from polars_rasteret.options import OnError
+
+_WHAT = "to_torchgeo"
+_PER_SIDE = 32
+"""Edges into which a side of an image is cut before its bounds are taken in another CRS."""
+
+
+def to_torchgeo(
+    lf: pl.LazyFrame,
+    bands: str | Sequence[str] | None,
+    *,
+    target_crs: Any,
+    resolution: Any,
+    is_image: bool,
+    time_series: bool,
+    label: str | None,
+    split: Any,
+    split_column: str,
+    mosaic: str,
+    valid: pl.Expr | None,
+    masked: bool,
+    fill_value: float | None,
+    grid: str,
+    resampling: Any,
+    unscale: bool | Sequence[str],
+    on_error: OnError | None,
+    transforms: Callable[[dict[str, Any]], dict[str, Any]] | None,
+) -> CollectionDataset:
+    """Return the dataset of ``.raster.to_torchgeo``."""
+    if find_spec("torchgeo") is None:
+        raise UsageError('to_torchgeo needs TorchGeo, which is not installed: pip install "polars-rasteret[torchgeo]"')
+    from polars_rasteret.chips.torchgeo_dataset import CollectionDataset, GeoSampleForm
+
+    check_choice(_WHAT, "mosaic", mosaic, MOSAICS)
+    check_choice(_WHAT, "on_error", on_error, (None, "raise", "null"))
+    check_fill(_WHAT, fill_value)
+    schema = lf.collect_schema()
+    dtypes = raster_dtypes(_WHAT, lf, bands)
+    names = list(dtypes)
+    check_grid(_WHAT, grid, names)
+    check_resampling(_WHAT, resampling, names)
+    for word, name in (("label", label), ("split_column", None if split is None else split_column)):
+        if name is not None and name not in schema:
+            raise UsageError(f"{_WHAT}: {word}={name!r} is no column of the collection, which has {', '.join(schema)}")
+    if split is not None:
+        lf = lf.filter(pl.col(split_column) == split)
+    of_valid = (
+        None if valid is None else resolved_valid(_WHAT, valid, target_schema={}, record_schema=schema, outputs={})
+    )
+    context = () if of_valid is None else tuple(of_valid.records)
+    mask_bands = () if of_valid is None else of_valid.bands
+    kept = [
+        name for name in schema if name in {*names, *mask_bands, *context, "id", *([] if label is None else [label])}
+    ]
+    frame, times = _by_time(lf, schema, kept)
+    frame, place = _placed(frame, names)
+    times = times.taken(place)
+    crs, bounds = _places(frame, names, target_crs)
+    unscaled = checked_unscale(_WHAT, unscale, names)
+    for name, dtype in dtypes.items():
+        pixels = np.dtype(np.float32) if name in unscaled else numpy_dtype(pixel_dtype(dtype))
+        geo_dtype(pixels, is_image=is_image)  # refuses what no tensor holds
+        check_fill_fits(fill_value, pixels, name)
+    asked = checked_resolution(_WHAT, resolution, None)
+    records = GeoRecords(
+        frame=frame,
+        bands=tuple(names),
+        crs=crs,
+        resolution=_pixel_size(frame, names, crs, grid) if asked is None else asked,
+        bounds=bounds,
+        times=times,
+        is_series=time_series,
+        mosaic=mosaic,
+        resampling=methods_by_band(resampling, names),
+        valid=valid,
+        context=context,
+        mask_bands=mask_bands,
+        unscale=unscaled,
+        label=label,
+        options=current_options(on_error=on_error),
+    )
+    return CollectionDataset(
+        records, GeoSampleForm(is_image=is_image, masked=masked, fill_value=fill_value, transforms=transforms)
+    )
+
+
+def _by_time(lf: pl.LazyFrame, schema: Mapping[str, pl.DataType], kept: Sequence[str]) -> tuple[pl.DataFrame, Any]:
+    """Return the records by time, then id, and their times."""
+    datetime, start, end = record_times(schema)
+    hidden = ("\0datetime", "\0start", "\0end")
+    times = [one.alias(name) for one, name in zip((datetime, start, end), hidden, strict=True)]
+    frame = lf.select(cs.by_name(*kept), *times).collect()
+    if "id" in kept:
+        frame = frame.sort("id", nulls_last=True, maintain_order=True)
+    intervals = record_intervals(*(frame[name] for name in hidden))
+    order = np.lexsort((intervals.stop, intervals.start, ~intervals.is_known))
+    return frame.select(cs.by_name(*kept))[order], intervals.taken(order)
+
+
+def _placed(frame: pl.DataFrame, bands: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """Return the records that have an image of any band, and their rows."""
+    has_image = frame.select(
+        pl.any_horizontal(pl.col(band).struct.field("width") > 0 for band in bands).fill_null(value=False)
+    )
+    rows = np.flatnonzero(has_image.to_series().to_numpy())
+    if not len(rows):
+        raise UsageError(
+            f"{_WHAT}: no record has an image of {', '.join(bands)}; is the collection, or its split, empty?"
+        )
+    return frame[rows], rows
+
+
+def _places(frame: pl.DataFrame, bands: Sequence[str], target_crs: Any) -> tuple[str, NDArray[np.float64]]:
+    """Return the CRS of the dataset, and the bounds of each record in it."""
+    found: Counter[str] = Counter()
+    parts = []
+    for band in bands:
+        column = frame[band]
+        found.update(one for one in column.struct.field("crs").to_list() if one is not None)
+        parts.append((column.struct.field("crs").to_list(), bounds_of_grids(column, native=True)))
+    if target_crs is not None:
+        crs = normalize_crs(target_crs)
+    elif len(found) == 1:
+        crs = next(iter(found))
+    else:
+        told = ", ".join(f"{name} ({number} images)" for name, number in found.most_common()) or "none"
+        raise UsageError(
+            f"{_WHAT}: the images are in several CRSs, or in none: {told}; pass target_crs=, the CRS of the dataset"
+        )
+    bounds = np.full((frame.height, 4), np.nan)
+    for names, native in parts:
+        box = _in_crs(names, native, crs)
+        bounds = np.concatenate([np.fmin(bounds[:, :2], box[:, :2]), np.fmax(bounds[:, 2:], box[:, 2:])], axis=1)
+    if len(lost := np.flatnonzero(~np.isfinite(bounds).all(axis=1))):
+        name_or_row = frame["id"][int(lost[0])] if "id" in frame.columns else int(lost[0])
+        raise UsageError(
+            f"{_WHAT}: record {name_or_row!r} has no place in {crs}: its images have no CRS or no transform; leave it out"
+        )
+    return crs, bounds
+
+
+def _in_crs(names: Sequence[str | None], native: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    """Return bounds in `crs`, NaN where there are none."""
+    bounds = np.full(native.shape, np.nan)
+    for name in {one for one in names if one is not None}:
+        rows = np.array([at for at, one in enumerate(names) if one == name and np.isfinite(native[at]).all()], np.int64)
+        if name == crs or not len(rows):
+            bounds[rows] = native[rows]
+            continue
+        boxes = shapely.box(*native[rows].T)
+        sides = np.maximum(native[rows, 2] - native[rows, 0], native[rows, 3] - native[rows, 1])
+        wkb = np.empty(len(rows), object)
+        wkb[:] = list(shapely.to_wkb(shapely.segmentize(boxes, sides / _PER_SIDE)))
+        bounds[rows] = Areas(wkb, name).bounds_in(crs)
+    return bounds
+
+
+def _pixel_size(frame: pl.DataFrame, bands: Sequence[str], crs: str, grid: str) -> tuple[float, float]:
+    """Return the size of a pixel by ``grid=``, over all records."""
+    chosen = bands if grid not in bands else [grid]
+    sizes = set()
+    for band in chosen:
+        fields = frame[band].struct.unnest()
+        for name, transform in zip(fields["crs"].to_list(), fields["transform"].to_list(), strict=True):
+            if transform is None:
+                continue
+            if name != crs:
+                raise UsageError(
+                    f"{_WHAT}: target_crs={crs} is not the CRS of every image ({name}); pass resolution=, too"
+                )
+            a, b, _, d, e, _ = transform
+            sizes.add((float(np.hypot(a, d)), float(np.hypot(b, e))))
+    if not sizes:
+        raise UsageError(f"{_WHAT}: no image has a transform; pass resolution=")
+    return max(sizes) if grid == COARSEST else min(sizes)
