@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.cubes.candidates import candidates_of, rounds
+from polars_rasteret.cubes.candidates import candidates_of, left_open, rounds
 from polars_rasteret.cubes.cells import small_cells, tile_borders, tile_cells
+from polars_rasteret.cubes.kept_blocks import bands_in_same_tiles
 from polars_rasteret.cubes.layers import CubeRead, raw_or_unscaled
 from polars_rasteret.cubes.masked_layers import read_masked_layers
 from polars_rasteret.cubes.mosaics import mosaic_of
 from polars_rasteret.cubes.stack import CHOOSING_MOSAICS
 from polars_rasteret.engine import dry_run_log
 from polars_rasteret.errors import UsageError
-from polars_rasteret.pixels.reading import add_reason
+from polars_rasteret.pixels.reading import add_reason, add_reasons
 from polars_rasteret.plan.batches import batches_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,15 +71,69 @@ def read_block(stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints, 
     BudgetError, FetchError, FileFormatError
         As the engine raises them; with ``on_error="null"`` failures are in `Block.errors`.
     """
-    return _BlockReader(stack, bands, steps, window).read()
+    key = ("block", np.asarray(steps, np.int64).tobytes(), tuple(window))
+    n_pixels = len(steps) * (window[1] - window[0]) * (window[3] - window[2])
+    return read_together(
+        stack, bands, key, n_pixels, lambda asked, more: _BlockReader(stack, asked, more, steps, window).read()
+    )
+
+
+def read_together(
+    stack: Stack,
+    bands: Sequence[str],
+    key: Hashable,
+    n_pixels: int,
+    read: Callable[[Sequence[str], Sequence[str]], tuple[Block, Sequence[str]]],
+) -> Block:
+    """Read bands, and with them those that lie in the same tiles: a later read of these finds them.
+
+    Parameters
+    ----------
+    stack, bands
+        The stack, and the bands asked for.
+    key
+        Steps and place of the read.
+    n_pixels
+        Pixels of a band.
+    read
+        ``read(bands, more)``: the block of both, and those of `more` that are read in whole.
+    """
+    taken = {name: found for name in bands if (found := stack.kept.take((name, key))) is not None}
+    missing = [name for name in bands if name not in taken]
+    more: list[str] = []
+    if missing and stack.options.dry_run is None:
+        more = bands_in_same_tiles(stack.images, missing, stack.bands)
+        more = [name for name in more if name not in taken]
+        if n_pixels * sum(stack.dtype(name).itemsize + 1 for name in more) > stack.kept.max_bytes:
+            more = []
+    values, valid, errors = {}, {}, {}
+    if missing:
+        block, whole = read(missing, more)
+        values, valid, errors = block.values, block.valid, dict(block.errors)
+        for name in whole:
+            stack.kept.put((name, key), (values[name], valid[name], block.errors))
+    for name, (pixels, is_valid, reasons) in taken.items():
+        values[name], valid[name] = pixels, is_valid
+        add_reasons(errors, reasons)
+    return Block(
+        values={name: values[name] for name in bands}, valid={name: valid[name] for name in bands}, errors=errors
+    )
 
 
 class _BlockReader:
     """Reads one block."""
 
-    def __init__(self, stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints, window: Window) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        asked: Sequence[str],
+        more: Sequence[str],
+        steps: Sequence[int] | Ints,
+        window: Window,
+    ) -> None:
         check_window(stack, window)
-        self.stack, self.bands, self.window = stack, tuple(bands), window
+        self.stack, self.asked, self.more, self.window = stack, tuple(asked), tuple(more), window
+        self.bands = (*self.asked, *self.more)
         self.images, self.options = stack.images, stack.options.begun()
         self.call = CubeRead(stack, self.images, self.options)
         self.steps = np.asarray(steps, np.int64).reshape(-1)
@@ -93,7 +148,9 @@ class _BlockReader:
         self.valid = {name: np.zeros(shape, np.bool_) for name in self.bands}
         self.errors: dict[int, str] = {}
 
-    def read(self) -> Block:
+    def read(self) -> tuple[Block, list[str]]:
+        """Return the block, and the further bands that are read in whole."""
+        self.incomplete: set[str] = set()
         names = dict.fromkeys([*self.bands, *self.stack.mask_bands])
         self.pixel_bytes = sum(self.stack.pixel_dtype(name).itemsize + 1 for name in names)
         if self.values and all(one.size for one in self.values.values()):
@@ -104,7 +161,8 @@ class _BlockReader:
         if self.stack.mosaic == "count":
             for valid in self.valid.values():
                 valid[...] = True
-        return Block(values=self.values, valid=self.valid, errors=self.errors)
+        block = Block(values=self.values, valid=self.valid, errors=self.errors)
+        return block, [name for name in self.more if name not in self.incomplete]
 
     def _read_chosen(self) -> None:
         """Fill the block round by round: each place that is open asks its next record."""
@@ -121,9 +179,10 @@ class _BlockReader:
             self._log_all(found, cells, is_upper=is_upper)
             return
         is_open = {name: np.diff(found.start) > 0 for name in self.bands}
-        for places, records in rounds(found, is_open):
+        for places, records in rounds(found, is_open, self.asked):
             for part in self._batches(cells[places % len(cells)]):
                 self._fill(places[part], records[part], cells, is_open)
+        self.incomplete = left_open(found, is_open, self.asked)
 
     def _fill(self, places: Ints, records: Ints, cells: Ints, is_open: dict[str, Booleans]) -> None:
         """Fill what is open in some places, from one record each."""
@@ -132,8 +191,12 @@ class _BlockReader:
         targets = [self._target(step, window) for step, window in zip(number.tolist(), windows.tolist(), strict=True)]
 
         def leaves_any(band: str, row: int, accepted: Booleans) -> bool:
-            valid = self.valid[band][targets[row]]
-            return bool((accepted.reshape(valid.shape) & ~valid).any())
+            # Bands that are read for later cost no tile of their own.
+            for name in (band,) if band in self.asked else self.asked:
+                valid = self.valid[name][targets[row]]
+                if wanted[name][row] and (accepted.reshape(valid.shape) & ~valid).any():
+                    return True
+            return False
 
         wanted = {name: is_open[name][places] for name in self.bands}
         layers, reasons = read_masked_layers(self.call, (records, windows), wanted, leaves_any)

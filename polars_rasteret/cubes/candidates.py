@@ -67,7 +67,9 @@ def candidates_of(stack: Stack, images: StackImages, bands: Sequence[str], steps
     return Candidates(record=record, start=start, n_cells=n_cells)
 
 
-def rounds(found: Candidates, is_open: Mapping[str, NDArray[np.bool_]]) -> Iterator[tuple[Ints, Ints]]:
+def rounds(
+    found: Candidates, is_open: Mapping[str, NDArray[np.bool_]], asked: Sequence[str]
+) -> Iterator[tuple[Ints, Ints]]:
     """Yield places that are open, each with the next of its records, until all are closed or out of records.
 
     Parameters
@@ -76,11 +78,19 @@ def rounds(found: Candidates, is_open: Mapping[str, NDArray[np.bool_]]) -> Itera
         The records of each place.
     is_open
         Per band, which places still want pixels; the caller closes them as it fills them.
+    asked
+        Bands for which a further record is asked.
     """
     at, stop = found.start[:-1].copy(), found.start[1:]
     places = np.flatnonzero(at < stop)
     while len(places):
         yield places, found.record[at[places]]
         at[places] += 1
-        left = np.any([one[places] for one in is_open.values()], axis=0)
+        left = np.any([is_open[name][places] for name in asked], axis=0)
         places = places[left & (at[places] < stop[places])]
+
+
+def left_open(found: Candidates, is_open: Mapping[str, NDArray[np.bool_]], asked: Sequence[str]) -> set[str]:
+    """Return the bands for which `rounds` may have left records out, because the bands asked for were filled before."""
+    may_lack = (np.diff(found.start) > 1) & ~np.any([is_open[name] for name in asked], axis=0)
+    return {name for name, one in is_open.items() if name not in asked and (one & may_lack).any()}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.resample import ON_BORDER
-from polars_rasteret.cubes.blocks import Block, check_window
-from polars_rasteret.cubes.candidates import candidates_of, rounds
+from polars_rasteret.cubes.blocks import Block, check_window, read_together
+from polars_rasteret.cubes.candidates import candidates_of, left_open, rounds
 from polars_rasteret.cubes.layers import ADVICE, CubeRead, read_layers
 from polars_rasteret.cubes.masked_layers import mask_of
 from polars_rasteret.cubes.mosaics import mosaic_of
@@ -59,25 +59,34 @@ def read_points(stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints,
     UsageError, BudgetError, FetchError, FileFormatError
         As `read_block` raises them.
     """
-    return _PointReader(stack, bands, steps, rows, cols).read()
+    places = np.stack([np.asarray(rows, np.int64), np.asarray(cols, np.int64)])
+    key = ("points", np.asarray(steps, np.int64).tobytes(), places.tobytes())
+    n_pixels = len(steps) * places.shape[1]
+    return read_together(
+        stack, bands, key, n_pixels, lambda asked, more: _PointReader(stack, asked, more, steps, places).read()
+    )
 
 
 class _PointReader:
     """Reads pixels at some places of the common grid."""
 
-    def __init__(self, stack: Stack, bands: Sequence[str], steps: Sequence[int] | Ints, rows: Ints, cols: Ints) -> None:
-        row, col = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
+    def __init__(
+        self, stack: Stack, asked: Sequence[str], more: Sequence[str], steps: Sequence[int] | Ints, places: Ints
+    ) -> None:
+        row, col = places
         if len(row):
             check_window(stack, (int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1))
-        self.stack, self.bands = stack, tuple(bands)
+        self.stack, self.asked, self.more = stack, tuple(asked), tuple(more)
+        self.bands = (*self.asked, *self.more)
         self.call = CubeRead(stack, stack.images, stack.options.begun())
         self.steps = np.asarray(steps, np.int64).reshape(-1)
         self.cells = np.stack([row, row + 1, col, col + 1], axis=1)
         self.errors: dict[int, str] = {}
         self._known: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
 
-    def read(self) -> Block:
-        """Return the pixels of all steps and points."""
+    def read(self) -> tuple[Block, list[str]]:
+        """Return the pixels of all steps and points, and the further bands that are read in whole."""
+        self.incomplete: set[str] = set()
         n_places = len(self.steps) * len(self.cells)
         values = {name: np.full(n_places, self.stack.fill(name), self.stack.dtype(name)) for name in self.bands}
         valid = {name: np.zeros(n_places, np.bool_) for name in self.bands}
@@ -92,15 +101,16 @@ class _PointReader:
         if self.stack.mosaic == "count":
             valid = {name: np.ones(n_places, np.bool_) for name in self.bands}
         shape = len(self.steps), len(self.cells)
-        return Block(
+        block = Block(
             values={name: one.reshape(shape) for name, one in values.items()},
             valid={name: one.reshape(shape) for name, one in valid.items()},
             errors=self.errors,
         )
+        return block, [name for name in self.more if name not in self.incomplete]
 
     def _read_chosen(self, found: Candidates, values: dict[str, NDArray[Any]], valid: dict[str, Booleans]) -> None:
         is_open = {name: np.diff(found.start) > 0 for name in self.bands}
-        for places, records in rounds(found, is_open):
+        for places, records in rounds(found, is_open, self.asked):
             for part in self._parts(records):
                 its_places = places[part]
                 pixels = self._masked(
@@ -111,6 +121,7 @@ class _PointReader:
                     values[name][new] = raw[is_valid]
                     valid[name][new] = True
                     is_open[name][new] = False
+        self.incomplete = left_open(found, is_open, self.asked)
 
     def _read_all(self, found: Candidates, values: dict[str, NDArray[Any]], valid: dict[str, Booleans]) -> None:
         every, place = np.ones(len(found.record), np.bool_), found.place
@@ -155,7 +166,9 @@ class _PointReader:
             every = np.ones(len(records), np.bool_)
             known = self._pixels(records, places, dict.fromkeys(self.stack.mask_bands, every))
             accepted = mask_of(self.stack).of_pixels(records, known)
-            wanted = {name: which & accepted for name, which in wanted.items()}
+            asked = np.any([wanted[name] for name in self.asked], axis=0)
+            # Bands that are read for later cost no tile of their own.
+            wanted = {name: which & accepted & (asked if name in self.more else True) for name, which in wanted.items()}
             known = {name: (raw, is_valid & accepted) for name, (raw, is_valid) in known.items()}
         others = {name: which for name, which in wanted.items() if name not in known}
         known |= self._pixels(records, places, others) if others else {}

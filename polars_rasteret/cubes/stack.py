@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import exact_scalar, masking_value
+from polars_rasteret.cubes.kept_blocks import KeptBlocks
 from polars_rasteret.cubes.stack_images import StackImages
 from polars_rasteret.engine import Spending
 from polars_rasteret.errors import UsageError
-from polars_rasteret.options import ReadOptions
+from polars_rasteret.options import ReadOptions, process_options
 from polars_rasteret.schema import numpy_dtype, pixel_dtype
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class Stack:
         """The images of all records, unpacked in this process, and their places on the common grid."""
         names = dict.fromkeys([*self.bands, *self.mask_bands])
         return StackImages.of(self.grid, {name: self.rasters[name].alias(name) for name in names}, self.resampling)
+
+    @cached_property
+    def kept(self) -> KeptBlocks:
+        """Pixels that reads of this stack in this process have read for later reads, of at most ``cache_bytes``."""
+        return KeptBlocks(process_options().cache_bytes)
 
     @cached_property
     def spending(self) -> Spending | None:

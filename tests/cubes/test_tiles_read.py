@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -183,3 +184,76 @@ def test_a_failed_record_leaves_its_pixels_to_the_next_and_its_reason_is_told(wo
     ):
         with pytest.raises(pr.errors.FetchError, match=r"gone\.tif"):
             call(stack_of(wrong))
+
+
+@pytest.fixture(scope="module")
+def interleaved():
+    """Two dates whose three bands lie in the same tiles. The first date has holes: one in two bands, one in green alone."""
+    store = Store()
+    records = []
+    for date in range(2):
+        pixels = noise(date, n_bands=3)
+        if date == 0:
+            pixels[:2, :60, :40] = 0
+            pixels[1, 300:310] = 0
+        records.append({"id": str(date), "href": store.put(f"{date}.tif", tiff(pixels, interleave="pixel", nodata=0))})
+    bands = {name: ("href", at) for at, name in enumerate(("red", "green", "blue"))}
+    yield store, pr.build_from_table(pl.DataFrame(records), bands=bands, on_error="raise").collect()
+    store.close()
+
+
+@pytest.mark.parametrize("places", ["window", "points"])
+@pytest.mark.parametrize("steps", [(0, 1), (0, 0)])
+def test_bands_in_the_same_tiles_are_decoded_once_though_read_one_after_another(interleaved, steps, places):
+    store, scenes = interleaved
+    names = ("red", "green", "blue")
+    stack = Stack(
+        grid=GRID,
+        rasters={name: scenes[name] for name in names},
+        bands=names,
+        step=np.array(steps),
+        n_steps=max(steps) + 1,
+    )
+
+    def read_bands(bands, of=stack):
+        if places == "points":
+            return read_points(of, bands, range(of.n_steps), np.arange(0, SIZE, 5), np.arange(0, SIZE, 5) // 3)
+        return read_block(of, bands, range(of.n_steps), (0, SIZE, 0, SIZE))
+
+    together = read_bands(names, pickle.loads(pickle.dumps(stack)))
+    clear_cache()
+    store.clear()
+    n_tiles = []
+    for name in names:
+        with pr.profile() as profile:
+            block = read_bands([name])
+        n_tiles.append(profile.summary()["decoded_tiles"].item())
+        np.testing.assert_array_equal(block.values[name], together.values[name])
+        np.testing.assert_array_equal(block.valid[name], together.valid[name])
+    # Where green has a hole of its own, red did not ask the second date: green is read again, blue is not.
+    assert n_tiles[0] > 0
+    assert (n_tiles[1] > 0) == (steps == (0, 0))
+    assert n_tiles[2] == 0
+    assert store.most_often_asked() == 1
+
+
+def test_blocks_are_read_on_many_threads_at_once(world):
+    _, scenes = world
+    stack = stack_of(scenes, valid=CLEAR)
+    whole = read_block(stack, ["red"], [0], (0, SIZE, 0, SIZE)).values["red"]
+    windows = [(top, top + 64, left, left + 64) for top in range(0, SIZE, 64) for left in range(0, SIZE, 64)]
+    with ThreadPoolExecutor(8) as pool:
+        blocks = pool.map(lambda window: read_block(stack, ["red"], [0], window).values["red"], windows)
+    for (top, bottom, left, right), block in zip(windows, blocks, strict=True):
+        np.testing.assert_array_equal(block, whole[:, top:bottom, left:right])
+
+
+def test_a_stack_without_records_is_empty_everywhere(world):
+    _, scenes = world
+    stack = Stack(
+        grid=GRID, rasters={"red": scenes["red"].clear()}, bands=("red",), step=np.zeros(0, np.int64), n_steps=1
+    )
+    block = read_block(stack, ["red"], [0], (0, 5, 0, 6))
+    assert block.values["red"].shape == (1, 5, 6)
+    assert not block.valid["red"].any()
+    assert not read_points(stack, ["red"], [0], [1, 2], [3, 4]).valid["red"].any()
