@@ -101,7 +101,7 @@ def geodataframe(
     try:
         import geopandas as gpd
     except ImportError as error:
-        raise UsageError("GeoPandas is not installed; install it: pip install geopandas") from error
+        raise UsageError("GeoPandas is not installed; install it: pip install 'polars-rasteret[geopandas]'") from error
     return gpd.GeoDataFrame({**columns, geometry: gpd.GeoSeries(shapes, crs=crs)}, geometry=geometry)
 
 
