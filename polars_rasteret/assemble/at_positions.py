@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 
+_STRETCHED_FROM = 1 / 0.95
+"""Step from which on kernels are stretched: ``bUse4SamplesFormula`` in GDAL's warp kernel."""
+
+
 def values_at(
     source: Source,
     positions: tuple[Floats, Floats],
@@ -70,15 +74,15 @@ def values_at(
         return values, valid, inside
     assert source.valid is not None
     assert valid is not None
-    total, mixed = np.zeros(len(row)), np.zeros(len(row))
-    down = _taps(row, steps[0], source.first_row, source.values.shape[0], method)
-    across = _taps(col, steps[1], source.first_col, source.values.shape[1], method)
-    for at_row, row_weight in down:
-        for at_col, col_weight in across:
-            weight = row_weight * col_weight * source.valid[at_row, at_col]
-            total += weight
-            mixed += np.where(weight == 0, 0, source.values[at_row, at_col]) * weight
-    is_mixed = total > 0
+    # GDAL stretches kernels only where an axis is coarser by more than a twentieth.
+    is_stretched = max(steps) > _STRETCHED_FROM
+    steps = steps if is_stretched else (1.0, 1.0)
+    mixed, total, is_whole = _mixed(source, row, col, steps, method)
+    if method == "cubic" and not is_stretched and len(lacking := np.flatnonzero(~is_whole)):
+        # Where any of its 16 pixels is missing, GDAL takes four: negative weights need their counterparts.
+        mixed[lacking], total[lacking], _ = _mixed(source, row[lacking], col[lacking], steps, "bilinear")
+    # A null pixel stays null, as in GDAL's warp kernel: its neighbours do not grow into it.
+    is_mixed = (total > 0) & source.valid[near]
     mixed = share_out(mixed, total, is_mixed)
     blank = own if nodata is None else np.full(len(own), nodata, own.dtype)
     values[inside] = np.where(is_mixed, rounded(mixed, is_mixed, own.dtype, nodata), blank)
@@ -86,12 +90,31 @@ def values_at(
     return values, valid, inside
 
 
+def _mixed(
+    source: Source, row: Floats, col: Floats, steps: tuple[float, float], method: str
+) -> tuple[Floats, Floats, Booleans]:
+    """Return weighted sums of the pixels around positions, their weights, and whether no pixel with a weight is missing."""
+    assert source.valid is not None
+    total, mixed, is_whole = np.zeros(len(row)), np.zeros(len(row)), np.ones(len(row), np.bool_)
+    down = _taps(row, steps[0], source.first_row, source.values.shape[0], method)
+    across = _taps(col, steps[1], source.first_col, source.values.shape[1], method)
+    for at_row, row_weight, is_row in down:
+        for at_col, col_weight, is_col in across:
+            is_there = source.valid[at_row, at_col] & is_row & is_col
+            weight = row_weight * col_weight
+            is_whole &= is_there | (weight == 0)
+            weight *= is_there
+            total += weight
+            mixed += np.where(weight == 0, 0, source.values[at_row, at_col]) * weight
+    return mixed, total, is_whole
+
+
 def _taps(
     position: Floats, step: float, first: int, n_pixels: int, method: str
-) -> list[tuple[NDArray[np.int64], Floats]]:
+) -> list[tuple[NDArray[np.int64], Floats, Booleans]]:
     """Return the source pixels under the kernel of each position along one axis, first to last.
 
-    Each entry is one tap: an index into the source and a weight per position. The weight is 0 beyond the source.
+    Each entry is one tap: per position an index into the source, a weight, and whether the source has such a pixel.
     """
     reaching = float(reach(method, step))
     start = np.floor(position - reaching + 0.5).astype(np.int64)
@@ -102,5 +125,5 @@ def _taps(
         index = start + at
         weight = kernel((index + 0.5 - position) / max(step, 1.0))
         is_there = (index >= first) & (index < first + n_pixels)
-        taps.append((np.clip(index - first, 0, n_pixels - 1), np.where(is_there, weight, 0.0)))
+        taps.append((np.clip(index - first, 0, n_pixels - 1), weight, is_there))
     return taps

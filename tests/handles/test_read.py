@@ -166,6 +166,26 @@ def test_target_crs_is_the_image_that_gdal_would_warp_pixel_by_pixel(name, targe
         np.testing.assert_allclose(loaded["x"][0], transform.c + transform.a / 2, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "most"),
+    [
+        ("COG_u16_zstd_b128.tif", 4326, 0),
+        ("COG_u16_webmerc_lerc.tif", 4326, 0),
+        ("u16_rotated.tif", 3857, 0),
+        ("i16_scale_offset.tif", 4326, 1),  # rows become coarser: the kernel is stretched
+    ],
+)
+def test_interpolated_pixels_in_another_crs_are_those_of_gdal(name, target, most, real_file, in_rasterio):
+    handle = pr.open(real_file(name))
+    for method in ("bilinear", "cubic"):
+        how = {"crs": f"EPSG:{target}", "resampling": Resampling[method], "tolerance": 0}
+        with in_rasterio(real_file(name)) as dataset, WarpedVRT(dataset, **how) as warped:
+            want = warped.read(masked=True)
+        got = handle.read(target_crs=target, resampling=method, masked=True)
+        np.testing.assert_array_equal(np.ma.getmaskarray(got), np.ma.getmaskarray(want))
+        assert np.abs(got.astype(np.float64) - want.astype(np.float64)).max() <= most
+
+
 def test_a_resolution_in_another_crs_is_that_of_the_pixels(real_file, in_rasterio):
     path, resolution = real_file("int8_deflate_p2.tif"), (0.0007, 0.0005)
     with in_rasterio(path) as dataset:
