@@ -17,8 +17,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.question import ask
 from polars_rasteret.frame.query.resolved import resolve
 from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.pairing.listed_places import as_lazy_frame
 from polars_rasteret.pairing.record_boxes import bbox_near
-from polars_rasteret.pairing.targets import as_lazy_frame, lonlat_bounds, targets_of
+from polars_rasteret.pairing.targets import lonlat_bounds, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,8 +15,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.export.window_values import each_window, has_sizes, is_windows, unpacked_bands
 from polars_rasteret.geo.crs import LONLAT, NATIVE
 from polars_rasteret.geo.geometry import parsed
+from polars_rasteret.pairing.geometry_columns import float_array, wkb_array
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, passed_crs
-from polars_rasteret.pairing.targets import float_array, target_columns, wkb_array
+from polars_rasteret.pairing.targets import target_columns
 from polars_rasteret.schema import raster_columns
 
 if TYPE_CHECKING:

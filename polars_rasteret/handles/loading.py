@@ -16,7 +16,7 @@ from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.handles.datasets import dataset_of
 from polars_rasteret.handles.places import geometries_of, places_of
 from polars_rasteret.handles.record_pixels import read_record
-from polars_rasteret.pairing.targets import wkb_array
+from polars_rasteret.pairing.geometry_columns import wkb_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,12 +13,12 @@ import polars as pl
 import shapely
 
 from polars_rasteret.arguments import is_number
-from polars_rasteret.collection.queries.spatial import shapely_geometry
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.area_windows import area_windows
 from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.geo.geometry_values import shapely_geometry
 from polars_rasteret.grids.windows import (
     windows_of_areas,
     windows_of_images,
@@ -26,8 +26,9 @@ from polars_rasteret.grids.windows import (
     with_own_grid,
     written_windows,
 )
+from polars_rasteret.pairing.listed_places import as_lazy_frame
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, passed_crs
-from polars_rasteret.pairing.targets import areas_of_geometry, as_lazy_frame, target_columns
+from polars_rasteret.pairing.targets import areas_of_geometry, target_columns
 
 if TYPE_CHECKING:
     from polars_rasteret.grids.pixel_grid import PixelGrids

@@ -21,8 +21,8 @@ from polars_rasteret.ingest.records import BandFiles, check_band_names, records_
 from polars_rasteret.ingest.resumable_build import RecordPlan, build_into
 from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.ingest.times import times_of_column
+from polars_rasteret.pairing.geometry_columns import wkb_array
 from polars_rasteret.pairing.stated_crs import geometry_crs
-from polars_rasteret.pairing.targets import wkb_array
 from polars_rasteret.schema import BBOX, RECORD_COLUMNS, TIME
 
 if TYPE_CHECKING:

@@ -58,7 +58,9 @@ class AreaVerbs:
         Parameters
         ----------
         aois
-            A frame with coordinate, geometry or bbox columns, a GeoDataFrame, an Arrow table, or a list of shapely geometries.
+            A frame with coordinate, geometry or bbox columns, a GeoDataFrame, or any Arrow, pandas or DuckDB table;
+            or geometries, one or a list: shapely, WKB, GeoJSON dicts (in longitude and latitude, by RFC 7946),
+            or boxes ``(xmin, ymin, xmax, ymax)``.
         bands
             Names of raster columns; None: all raster columns.
         shape
@@ -178,7 +180,9 @@ class AreaVerbs:
         Parameters
         ----------
         zones
-            A frame with polygons or boxes, a GeoDataFrame, an Arrow table, or a list of shapely polygons.
+            A frame with polygons or boxes, a GeoDataFrame, or any Arrow, pandas or DuckDB table;
+            or polygons, one or a list: shapely, WKB, GeoJSON dicts (in longitude and latitude, by RFC 7946),
+            or boxes ``(xmin, ymin, xmax, ymax)``.
         bands
             Names of raster columns; None: all raster columns.
         stats

@@ -46,7 +46,9 @@ class Verbs:
         Parameters
         ----------
         targets
-            A frame with coordinate or geometry columns, a GeoDataFrame, an Arrow table, or a list of shapely geometries.
+            A frame with coordinate or geometry columns, a GeoDataFrame, or any Arrow, pandas or DuckDB table;
+            or geometries, one or a list: shapely, WKB, GeoJSON dicts (in longitude and latitude, by RFC 7946),
+            or boxes ``(xmin, ymin, xmax, ymax)``.
         x, y, geometry, crs
             Columns with the places of the targets, and their CRS; coordinate columns are inferred from the usual names.
         at, tolerance
@@ -130,7 +132,8 @@ class Verbs:
         Parameters
         ----------
         points
-            A frame with coordinate or geometry columns, a GeoDataFrame, an Arrow table, or a list of shapely points.
+            A frame with coordinate or geometry columns, a GeoDataFrame, or any Arrow, pandas or DuckDB table;
+            or points, one or a list: shapely, WKB, GeoJSON dicts (in longitude and latitude, by RFC 7946).
         bands
             Names of raster columns; None: all raster columns.
         x, y, geometry, crs

@@ -37,14 +37,26 @@ def passed_crs(crs: Any, *, what: str) -> str:
 
 
 def geometry_crs(dtype: pl.DataType) -> str | None:
-    """Return the normalized CRS in a column's GeoArrow metadata; None without one."""
+    """Return the normalized CRS in a column's GeoArrow metadata; None without one.
+
+    Raises
+    ------
+    UsageError
+        When the metadata says that edges are not straight lines, as on a sphere.
+    """
     if not isinstance(dtype, pl.BaseExtension) or not dtype.ext_name().startswith("geoarrow."):
         return None
     metadata = dtype.ext_metadata()
     try:
-        crs = json.loads(metadata).get("crs") if metadata else None
+        stated = json.loads(metadata) if metadata else {}
     except ValueError:
-        crs = None
+        stated = {}
+    crs, edges = stated.get("crs"), stated.get("edges")
+    if edges not in {None, "planar"}:
+        raise UsageError(
+            f"the GeoArrow metadata of a geometry column says edges={edges!r}; expected planar edges. Add vertices along "
+            "the edges, and drop this word from the metadata"
+        )
     return None if crs is None else normalize_crs(crs)
 
 

@@ -1,27 +1,25 @@
 """Where are the caller's points and areas, and in which CRS?
 
-Any kind of table becomes a LazyFrame, and coordinate columns or a geometry column become `Points` or `Areas`.
+Coordinate columns or a geometry column become `Points` or `Areas`. How anything of the caller becomes a frame is told elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import shapely
 
 from polars_rasteret.arguments import first_line
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.bounds_cache import cached_bounds
 from polars_rasteret.geo.crs import LONLAT
 from polars_rasteret.geo.footprints import box_transforms
 from polars_rasteret.geo.geometry import are_points, points_of
 from polars_rasteret.geo.points import Points
+from polars_rasteret.pairing.geometry_columns import BBOX_FIELDS, float_array, is_bbox_dtype, wkb_array
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, geometry_crs, may_hold_srids, passed_crs
 
 if TYPE_CHECKING:
@@ -37,42 +35,6 @@ Targets = Points | Areas
 
 COMPUTED = "\0computed "
 """Prefix of the columns that hold values of the caller's expressions."""
-
-BBOX_FIELDS = (("xmin", "ymin", "xmax", "ymax"), ("minx", "miny", "maxx", "maxy"))
-
-
-def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
-    """Return the LazyFrame of a table in any of the accepted forms.
-
-    Parameters
-    ----------
-    data
-        A LazyFrame, DataFrame, GeoDataFrame (through ``to_arrow()``), anything with ``__arrow_c_stream__``, or a list
-        of shapely geometries (one column ``geometry``).
-    what
-        Name of the argument, for messages.
-    """
-    if isinstance(data, pl.LazyFrame):
-        return data
-    if isinstance(data, pl.DataFrame):
-        return data.lazy()
-    if hasattr(data, "to_frame") and hasattr(data, "geometry") and not hasattr(data, "columns"):  # a GeoSeries
-        data = data.to_frame("geometry")
-    if hasattr(data, "to_arrow") and hasattr(data, "geometry"):  # a GeoDataFrame: its own stream drops the CRS
-        return pl.DataFrame(data.to_arrow(index=False)).lazy()
-    if hasattr(data, "__arrow_c_stream__"):
-        return pl.DataFrame(data).lazy()
-    if isinstance(data, shapely.Geometry):
-        data = [data]
-    if isinstance(data, Sequence | np.ndarray) and not isinstance(data, str | bytes):
-        geometries = list(data)
-        if all(one is None or isinstance(one, shapely.Geometry) for one in geometries):
-            wkb = [None if one is None else shapely.to_wkb(one, include_srid=True) for one in geometries]
-            return pl.LazyFrame({"geometry": pl.Series(wkb, dtype=pl.Binary)})
-    raise UsageError(
-        f"{what} is a {type(data).__name__}; expected a LazyFrame, a DataFrame, a GeoDataFrame, an Arrow table, or a list of "
-        "shapely geometries"
-    )
 
 
 def named_places(
@@ -196,76 +158,9 @@ def _check_geometry_dtype(name: str, dtype: pl.DataType, what: str) -> None:
         )
 
 
-def is_bbox_dtype(dtype: Any) -> bool:
-    """Return whether a dtype is a struct of four bounds."""
-    return isinstance(dtype, pl.Struct) and any(
-        {field.name for field in dtype.fields} >= set(names) for names in BBOX_FIELDS
-    )
-
-
-def wkb_array(series: pl.Series, crs: str) -> NDArray[np.object_]:
-    """Return a geometry column as an object array of WKB bytes; None where it is null.
-
-    Parameters
-    ----------
-    series
-        The geometry column.
-    crs
-        CRS of the geometries; in a geographic CRS a bbox with xmin > xmax crosses the antimeridian.
-
-    Raises
-    ------
-    UsageError
-        When the column is neither WKB, GeoArrow nor a bbox struct.
-    """
-    dtype = series.dtype
-    if isinstance(dtype, pl.BaseExtension) and dtype.ext_name().startswith("geoarrow."):
-        if dtype.ext_storage() == pl.Binary:
-            series = series.ext.storage()
-        else:
-            import geoarrow.pyarrow as ga  # registers the extension types with Arrow
-
-            try:
-                series = pl.Series(series.name, ga.as_wkb(series.to_arrow()).storage)
-            except RuntimeError as error:
-                raise UsageError(
-                    f"geometry column {series.name!r} ({dtype.ext_name()}) holds something that is no geometry: {error}"
-                ) from error
-    elif is_bbox_dtype(dtype):
-        return np.asarray(shapely.to_wkb(_boxes(series, crs)), dtype=object)
-    if series.dtype != pl.Binary:
-        raise UsageError(
-            f"geometry column {series.name!r} is {dtype}; expected WKB or EWKB (Binary), a geoarrow extension type, or a bbox "
-            f"struct ({', '.join(BBOX_FIELDS[0])})"
-        )
-    result = np.empty(len(series), dtype=object)
-    result[:] = series.to_list()
-    return result
-
-
-def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
-    fields = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # is_bbox_dtype has said so
-    names = next(names for names in BBOX_FIELDS if fields >= set(names))
-    sides = series.struct.unnest()
-    bounds = np.stack([float_array(sides[name]) for name in names], axis=1)
-    boxes = np.full(len(bounds), None, dtype=object)
-    finite = np.isfinite(bounds).all(axis=1)
-    boxes[finite] = shapely.box(*eastward_boxes(bounds[finite], crs).T)
-    return boxes
-
-
-def float_array(series: pl.Series) -> NDArray[np.float64]:
-    """Return numbers as float64, NaN where null."""
-    series = series.alias(series.name.removeprefix(COMPUTED))
-    try:
-        numbers = series.cast(pl.Float64)
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"coordinate column {series.name!r} is {series.dtype}; expected numbers") from error
-    return numbers.to_numpy()
-
-
 def points_of_columns(x: pl.Series, y: pl.Series, crs: str) -> Points:
     """Return points from two coordinate columns."""
+    x, y = (one.alias(one.name.removeprefix(COMPUTED)) for one in (x, y))
     return Points(float_array(x), float_array(y), crs)
 
 

@@ -22,11 +22,11 @@ from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
 from polars_rasteret.geo.footprints import box_transforms, image_footprints, lonlat_rings
 from polars_rasteret.geo.geometry import parsed
-from polars_rasteret.geo.nesting import check_wkt
+from polars_rasteret.geo.geometry_values import shapely_geometry
 from polars_rasteret.grids.extents import bounds_of_grids
+from polars_rasteret.pairing.geometry_columns import wkb_array
 from polars_rasteret.pairing.record_boxes import bbox_meets, has_no_box
 from polars_rasteret.pairing.stated_crs import geometry_crs
-from polars_rasteret.pairing.targets import wkb_array
 from polars_rasteret.plan.pairs import boxes_near
 from polars_rasteret.schema import raster_columns
 
@@ -138,45 +138,6 @@ def _are_several(value: Any) -> bool:
     if isinstance(value, str | bytes | bytearray | memoryview) or not isinstance(value, Sequence | np.ndarray):
         return False
     return len(value) > 0 and not any(isinstance(one, int | float | np.number) for one in value)
-
-
-def shapely_geometry(value: Any) -> Any:
-    """Return a shapely geometry made from one, from WKB, EWKB or WKT, or from anything with ``__geo_interface__`` (or that dict).
-
-    Raises
-    ------
-    UsageError
-        When the value is none of these.
-    """
-    if isinstance(value, shapely.Geometry):
-        return value
-    try:
-        if isinstance(value, bytes | bytearray | memoryview):
-            return parsed([bytes(value)])[0]
-        if isinstance(value, str):
-            check_wkt(value)
-            return shapely.from_wkt(value)
-        mapping = getattr(value, "__geo_interface__", value)
-        if isinstance(mapping, dict) and "type" in mapping:
-            return _from_mapping(mapping)
-    except UsageError:
-        raise
-    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError, RecursionError, NotImplementedError) as error:
-        raise UsageError(f"the geometry cannot be understood: {error}") from error
-    raise UsageError(
-        f"got a {type(value).__name__}; expected a shapely geometry, WKB, something with __geo_interface__, or "
-        "(minx, miny, maxx, maxy)"
-    )
-
-
-def _from_mapping(mapping: dict[str, Any]) -> Any:
-    from shapely.geometry import shape
-
-    if mapping["type"] == "Feature":
-        return shape(mapping["geometry"])
-    if mapping["type"] == "FeatureCollection":
-        return shapely.union_all([shape(feature["geometry"]) for feature in mapping["features"]])
-    return shape(mapping)
 
 
 def _box_of(value: Any) -> tuple[float, float, float, float] | None:

@@ -13,8 +13,9 @@ import polars.selectors as cs
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.columns.read_error import READ_ERROR
 from polars_rasteret.geo.crs import LONLAT, NATIVE
+from polars_rasteret.pairing.listed_places import as_lazy_frame
 from polars_rasteret.pairing.stated_crs import srids_of
-from polars_rasteret.pairing.targets import COMPUTED, as_lazy_frame, points_of_geometry
+from polars_rasteret.pairing.targets import COMPUTED, points_of_geometry
 from polars_rasteret.pixels.stacks import stack_dtype
 from polars_rasteret.schema import numpy_dtype, polars_dtype
 

@@ -12,8 +12,9 @@ from polars_rasteret.arguments import checked_bands
 from polars_rasteret.fetch import process
 from polars_rasteret.grids.choosing import FINEST
 from polars_rasteret.options import ReadOptions, current_options
+from polars_rasteret.pairing.listed_places import as_lazy_frame
 from polars_rasteret.pairing.records import checked_raster_columns
-from polars_rasteret.pairing.targets import as_lazy_frame, named_places
+from polars_rasteret.pairing.targets import named_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
