@@ -186,6 +186,47 @@ def loaded(call, names, image, recorded):
     np.testing.assert_array_equal(array[0], masked_window(image, names["field"])[0][0])
 
 
+def single_file(want):
+    """Check the array of one file; `want` is given its pixels in the window of the field, and whether each is covered."""
+
+    def check(call, names, image, recorded):
+        values, _ = masked_window(image, names["field"])
+        found = run(call, names)
+        expected = want(image, values[0], values[0] > 0)  # no pixel of these is 0
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.uint8
+        assert np.ma.isMaskedArray(found) == np.ma.isMaskedArray(expected)
+        if np.ma.isMaskedArray(expected):
+            np.testing.assert_array_equal(found.mask, expected.mask)
+
+    return check
+
+
+def decimated(call, names, image, recorded):
+    np.testing.assert_array_equal(run(call, names), image.read(1, out_shape=(50, 40)))
+
+
+def window_of_box(image, values, is_covered):
+    row, col = masked_place(image)
+    return image.read(1)[row : row + values.shape[0], col : col + values.shape[1]]
+
+
+def masked_place(image):
+    field = shapely.box(-116.3817612529528, 32.9717231160389, -116.38170382192204, 32.97177199566637)
+    x, y = transform_xy("EPSG:4326", image.crs, *np.array(field.exterior.coords).T)
+    window = rasterio.features.geometry_window(image, [shapely.Polygon(zip(x, y, strict=True))])
+    return window.row_off, window.col_off
+
+
+def own_source(call, names, image, recorded):
+    run(call, names)
+    try:
+        opened = names["pr"].open("vault://naip/image.tif")
+        np.testing.assert_array_equal(opened.read(), image.read())
+    finally:
+        names["pr"].configure_store("vault://naip/")
+
+
 def handle_points(call, names, image, recorded):
     assert run(call, names)["R"].to_list() == [74, 96]
 
@@ -318,6 +359,14 @@ CHECKS = {
     "accessor.intersects(field)": equals(True),
     'accessor.load_bands([field], ["R"])': loaded,
     "accessor.sample_points(...)": handle_points,
+    "parse_cog_header(url)": metadata,
+    "read_cog(url, metadata, geom_array=...)": single_file(lambda image, values, is_covered: values),
+    'read_cog(mode="window", bounds=...)': single_file(window_of_box),
+    'read_cog(mode="full")': single_file(lambda image, values, is_covered: image.read(1)),
+    "read_cog(out_shape=(50, 40))": decimated,
+    "read_cog(fill_value=7)": single_file(lambda image, values, is_covered: np.where(is_covered, values, np.uint8(7))),
+    "read_cog(filled=False)": single_file(lambda image, values, is_covered: np.ma.MaskedArray(values, ~is_covered)),
+    "COGReader(backend=own)": own_source,
     "to_torchgeo_dataset(chip_size=64)": tiled,
     "geometries=": sample(n=1, shape=(2, 16, 16)),
     "is_image=False": sample(n=1, shape=(16, 16), key="mask"),
