@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import masking_value
+from polars_rasteret.cubes.cf_attributes import axis_attributes, spatial_ref_attributes
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.crs import is_geographic
-from polars_rasteret.proj_thread import on_proj_thread
 
 if TYPE_CHECKING:
     import xarray
 
     from polars_rasteret.handles.record_pixels import RecordPixels
+
+
+_NEVER_NULL = {"_FillValue": None}
+"""Encoding of coordinates: xarray would write a fill value, which comes back as an attribute."""
 
 
 def dataset_of(found: RecordPixels, row: int, *, masked: bool, record: dict[str, Any]) -> xarray.Dataset:
@@ -29,7 +32,7 @@ def dataset_of(found: RecordPixels, row: int, *, masked: bool, record: dict[str,
     found, row
         Pixels of a record, and the index of the answer.
     masked
-        Whether null pixels become NaN, in Float32; else values are as in the file, and ``_FillValue`` is an attribute.
+        Whether null pixels become NaN, in Float32 or Float64; else values are as in the file, and ``_FillValue`` is an attribute.
     record
         Columns ``id`` and ``datetime`` of the record.
 
@@ -55,16 +58,17 @@ def dataset_of(found: RecordPixels, row: int, *, masked: bool, record: dict[str,
         reference = band.rows.column.references[int(band.rows.reference_id[row])]
         nodata = None if band.rows.unscale else masking_value(reference.tiles, reference.nodata)
         if masked:
-            values = np.where(found.valid(row)[at], values, np.float32("nan")).astype(np.float32, copy=False)
-            encoding["_FillValue"] = np.float32("nan")
+            # Float32 holds every value of 16 bits; wider ones become Float64.
+            dtype = np.result_type(values.dtype, np.float32)
+            values = np.where(found.valid(row)[at], values.astype(dtype, copy=False), dtype.type(np.nan))
+            encoding["_FillValue"] = dtype.type(np.nan)
         elif nodata is not None:
             attributes["_FillValue"] = nodata
         variables[band.rows.name] = xr.Variable(("y", "x"), values, attributes, encoding)
-    transform = " ".join(repr(one) for one in (c, a, b, f, d, e))
     coordinates: dict[str, Any] = {
-        "spatial_ref": ((), 0, {**_crs_attributes(crs), "GeoTransform": transform}),
-        "y": ("y", f + e * (np.arange(height) + 0.5), _axis_attributes(crs, "y")),
-        "x": ("x", c + a * (np.arange(width) + 0.5), _axis_attributes(crs, "x")),
+        "spatial_ref": ((), 0, spatial_ref_attributes(crs, (a, b, c, d, e, f))),
+        "y": ("y", f + e * (np.arange(height) + 0.5), axis_attributes(crs, "y"), _NEVER_NULL),
+        "x": ("x", c + a * (np.arange(width) + 0.5), axis_attributes(crs, "x"), _NEVER_NULL),
     }
     if (time := record.get("datetime")) is not None:
         naive = time if time.tzinfo is None else time.astimezone(dt.UTC).replace(tzinfo=None)
@@ -72,25 +76,3 @@ def dataset_of(found: RecordPixels, row: int, *, masked: bool, record: dict[str,
     if record.get("id") is not None:
         coordinates["record_id"] = ((), np.array(record["id"], dtype=object))
     return xr.Dataset(variables, coordinates)
-
-
-def _crs_attributes(crs: str | None) -> dict[str, Any]:
-    """Return the attributes of ``spatial_ref``: those of CF, and ``crs_wkt``, which rioxarray and odc-geo read."""
-    if crs is None:
-        return {}
-
-    def attributes() -> dict[str, Any]:
-        import pyproj
-
-        return dict(pyproj.CRS.from_user_input(crs).to_cf())
-
-    return on_proj_thread(attributes)
-
-
-def _axis_attributes(crs: str | None, axis: str) -> dict[str, str]:
-    if crs is None:
-        return {"axis": axis.upper()}
-    if is_geographic(crs):
-        name, unit = ("longitude", "degrees_east") if axis == "x" else ("latitude", "degrees_north")
-        return {"axis": axis.upper(), "standard_name": name, "units": unit}
-    return {"axis": axis.upper(), "standard_name": f"projection_{axis}_coordinate"}

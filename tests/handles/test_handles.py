@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import pickle
 import threading
+import warnings
 from pathlib import Path
 
 import geopandas as gpd
@@ -289,6 +290,22 @@ def test_a_dataset_has_the_attributes_that_rioxarray_reads(scenes):
     )
     assert masked["red"].dtype == np.float32
     assert masked["red"].isnull().any()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_dataset_comes_back_from_zarr_as_it_was(scenes, tmp_path, version, masked):
+    pytest.importorskip("zarr")
+    xarray = pytest.importorskip("xarray")
+    handle = next(scenes.raster.iter_rasters())
+    area = shapely.Point(500_105, 4_999_905).buffer(30)
+    (dataset,) = handle.load(area, as_="xarray", crs=CRS, coverage="center", masked=masked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Zarr, which has no specification for strings
+        dataset.to_zarr(tmp_path / "one.zarr", zarr_format=version, consolidated=False)
+        words = {"engine": "zarr", "decode_coords": "all", "consolidated": False}
+        back = xarray.open_dataset(tmp_path / "one.zarr", mask_and_scale=masked, **words).load()
+    xarray.testing.assert_identical(back, dataset)
 
 
 class Meeting(MemorySource):
