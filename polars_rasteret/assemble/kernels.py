@@ -109,4 +109,4 @@ KERNELS = {
 """By name, as in rasterio."""
 METHODS = tuple(KERNELS)
 METHODS_AT_POSITIONS = tuple(name for name, one in KERNELS.items() if one.weight is not None or name == "nearest")
-"""Methods that need positions of target pixels only, not their shapes: those that can reproject."""
+"""Methods that need positions of target pixels only, not their shapes."""

@@ -205,8 +205,9 @@ def _taps(method: str, axis: Axis, part: slice, first: int) -> Taps:
     if kernel is not None:
         centre = (target + 0.5) * axis.step + axis.start
         reaching = reach(method, axis.step)
-        start = np.floor(centre - reaching + 0.5)
-        stop = np.trunc(centre + reaching + 0.5)
+        # A kernel that ends on a border but for rounding has the same taps wherever its window begins.
+        start = np.floor(centre - reaching + 0.5 + _NEARLY)
+        stop = np.trunc(centre + reaching + 0.5 + _NEARLY)
     else:
         left, right = axis.start + target * axis.step, axis.start + (target + 1) * axis.step
         start, stop = np.trunc(left + _NEARLY), np.ceil(right - _NEARLY)
@@ -278,29 +279,33 @@ def _weighted(image: Floats, taps: Taps) -> Floats:
 
 
 def _most_frequent(values: NDArray[Any], valid: Booleans, down: Taps, across: Taps) -> tuple[NDArray[Any], Booleans]:
-    """Return the most frequent valid value under each target pixel, and a valid mask.
-
-    Of equally frequent values the one that reaches that count first wins, in reading order (row by row).
-    """
-    n_taps = down.pixel.shape[1] * across.pixel.shape[1]
+    """Return the most frequent valid value under each target pixel, and a valid mask."""
     row = np.repeat(down.pixel, across.pixel.shape[1], axis=1)[:, None, :]
     col = np.tile(across.pixel, (1, down.pixel.shape[1]))[None, :, :]
     is_used = np.repeat(down.is_used, across.pixel.shape[1], axis=1)[:, None, :]
     is_used = is_used & np.tile(across.is_used, (1, down.pixel.shape[1]))[None, :, :] & valid[row, col]
-    found = values[row, col]
+    return most_frequent(values[row, col], is_used)
+
+
+def most_frequent(found: NDArray[Any], is_used: Booleans) -> tuple[NDArray[Any], Booleans]:
+    """Return the most frequent of the used values along the last axis, and where any value is used.
+
+    Of equally frequent values the one that reaches that count first wins, in order.
+    """
+    n_taps = found.shape[-1]
     # Sorted by value, the used pixels first. A pixel's place in the run of its value counts the value up to that pixel.
-    order = np.argsort(found, axis=2, kind="stable")
-    order = np.take_along_axis(order, np.argsort(~np.take_along_axis(is_used, order, 2), axis=2, kind="stable"), 2)
-    ranked, used = np.take_along_axis(found, order, 2), np.take_along_axis(is_used, order, 2)
+    order = np.argsort(found, axis=-1, kind="stable")
+    order = np.take_along_axis(order, np.argsort(~np.take_along_axis(is_used, order, -1), axis=-1, kind="stable"), -1)
+    ranked, used = np.take_along_axis(found, order, -1), np.take_along_axis(is_used, order, -1)
     is_first = np.ones(ranked.shape, np.bool_)
-    is_first[:, :, 1:] = ranked[:, :, 1:] != ranked[:, :, :-1]
+    is_first[..., 1:] = ranked[..., 1:] != ranked[..., :-1]
     place = np.arange(n_taps)
-    count = np.where(used, place - np.maximum.accumulate(np.where(is_first, place, 0), axis=2) + 1, 0)
+    count = np.where(used, place - np.maximum.accumulate(np.where(is_first, place, 0), axis=-1) + 1, 0)
     # The first in reading order whose count is the greatest.
-    score = np.where(count == count.max(axis=2, keepdims=True), order, n_taps)
-    best = score.argmin(axis=2)[:, :, None]
-    chosen: NDArray[Any] = np.take_along_axis(ranked, best, 2)[:, :, 0]
-    return chosen, np.asarray(is_used.any(axis=2))
+    score = np.where(count == count.max(axis=-1, keepdims=True), order, n_taps)
+    best = score.argmin(axis=-1)[..., None]
+    chosen: NDArray[Any] = np.take_along_axis(ranked, best, -1)[..., 0]
+    return chosen, np.asarray(is_used.any(axis=-1))
 
 
 def rounded(mixed: NDArray[Any], is_mixed: Booleans, dtype: np.dtype[Any], nodata: Any) -> NDArray[Any]:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.assemble.kernels import METHODS_AT_POSITIONS
-from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.grids.answer_grids import AnswerGrids
 from polars_rasteret.grids.source_windows import source_windows
@@ -104,13 +102,7 @@ def read_layers(
 
 
 def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str, Booleans]) -> list[AlignedBand]:
-    """Return some bands with the windows of images that are read for rows of records and windows.
-
-    Raises
-    ------
-    UsageError
-        When a band's method needs axes parallel to those of the common grid, and an image's are not.
-    """
+    """Return some bands with the windows of images that are read for rows of records and windows."""
     stack, images = read.stack, read.images
     record, window = rows
     zero = np.zeros(len(record), np.int64)
@@ -142,12 +134,6 @@ def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str,
         faults = {row: fault for row, fault in faults.items() if is_wanted[row]}
         band = BandRows(column=column, reference_id=reference_id, row=record, windows=windows, faults=faults)
         sources = source_windows(band, answers, method, images.reduction(name, reference_id))
-        if method not in METHODS_AT_POSITIONS and sources.is_reprojected.any():
-            label = band.label(int(np.flatnonzero(sources.is_reprojected)[0]))
-            raise UsageError(
-                f"{label} is in another CRS, or turned against the grid of the cube: resampling={method!r} cannot do that; "
-                f"use one of {', '.join(METHODS_AT_POSITIONS)}"
-            )
         bands.append(AlignedBand(rows=band, grids=answers, method=method, sources=sources))
     return bands
 

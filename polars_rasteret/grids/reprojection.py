@@ -33,7 +33,9 @@ _SAMPLES = 9
 """Places along each side of a grid where its pixels are measured."""
 
 
-def pixel_positions(answers: AnswerGrids, row: int, image: PixelGrid) -> tuple[Floats, Floats]:
+def pixel_positions(
+    answers: AnswerGrids, row: int, image: PixelGrid, *, corners: bool = False
+) -> tuple[Floats, Floats]:
     """Return the position of each pixel centre of an answer in an image.
 
     Parameters
@@ -42,13 +44,16 @@ def pixel_positions(answers: AnswerGrids, row: int, image: PixelGrid) -> tuple[F
         Grids of the answers, and the row of one answer.
     image
         Grid of the image.
+    corners
+        True: the positions of the corners of all pixels instead, shape (height + 1, width + 1).
 
     Returns
     -------
     (row, col) : float64, shape (height, width)
         Positions in pixels of full resolution; not finite for a centre without a place in the image's CRS.
     """
-    height, width = int(answers.height[row]), int(answers.width[row])
+    height, width = int(answers.height[row]) + corners, int(answers.width[row]) + corners
+    within = 0.0 if corners else 0.5
     result = np.empty((height, width)), np.empty((height, width))
 
     def positions(down: Floats, across: Floats) -> tuple[Floats, Floats]:
@@ -59,8 +64,8 @@ def pixel_positions(answers: AnswerGrids, row: int, image: PixelGrid) -> tuple[F
     while parts:
         top, bottom, left, right = parts.pop()
         place = slice(top, bottom), slice(left, right)
-        down: Floats = np.arange(top, bottom, dtype=np.float64) + 0.5
-        across: Floats = np.arange(left, right, dtype=np.float64) + 0.5
+        down: Floats = np.arange(top, bottom, dtype=np.float64) + within
+        across: Floats = np.arange(left, right, dtype=np.float64) + within
         if down.size * across.size > _LEAST_INTERPOLATED:
             found = _interpolated(positions, down, across)
             if found is None:  # projections may fold here, or longitudes jump

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.assemble.kernels import reach
+from polars_rasteret.assemble.kernels import METHODS_AT_POSITIONS, reach
 from polars_rasteret.assemble.resample import Axis, source_spans
 from polars_rasteret.grids.answer_placement import placement
 from polars_rasteret.grids.world_copies import N_COPIES, columns_per_period, meets_copies, wraps_around
@@ -198,6 +198,8 @@ def _spans(  # noqa: PLR0917 - one argument per step before
         step = axes[:, first + 1]
         start, stop = source_spans(method, Axis(axes[:, first], step, answer_size[:, side], n_source))
         reaching = reach(method, step)
+        if method not in METHODS_AT_POSITIONS:
+            reaching = reaching * 2  # pixels that lie askew reach further than along their sides
         own_start = np.floor(scaled[:, first] - reaching) - 1
         own_stop = np.floor(scaled[:, first + 1] + reaching) + 2
         start = np.where(placed.is_reprojected, np.clip(own_start, 0, levels.size[:, side]), start)

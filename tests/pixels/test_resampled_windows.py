@@ -330,8 +330,34 @@ def test_bands_of_other_crs_and_turned_ones_are_looked_up_pixel_by_pixel(turned)
             inside = (row >= 0) & (row < 240) & (col >= 0) & (col < 240)
             wanted = np.where(inside, values[row.clip(0, 239), col.clip(0, 239)], 0)
             np.testing.assert_array_equal(got[name][at].to_numpy(), wanted)
-    with pytest.raises(UsageError, match="resampling='average' cannot"):
-        turned.raster.read_windows(points, ["here", "zone"], shape=(4, 4), crs=32632, resampling="average").collect()
+
+
+@pytest.mark.parametrize("method", ["average", "mode"])
+def test_means_and_modes_of_turned_bands_are_those_of_gdals_warper(turned, method):
+    values, transform, _ = whole(turned, "slant")
+    box = (LEFT + 500.0, TOP - 2_500.0, LEFT + 1_500.0, TOP - 1_300.0)
+    frame = turned.with_columns(pl.col("slant"), pl.col("here").raster.with_metadata(nodata=0))
+    got = frame.raster.read_windows(
+        [shapely.box(*box)], ["here", "slant"], resolution=50, grid="here", crs=32632, resampling=method
+    )
+    expected = np.zeros((24, 20), np.uint16)
+    where = {"src_crs": "EPSG:32632", "dst_crs": "EPSG:32632", "src_transform": transform}
+    reproject(
+        values,
+        expected,
+        **where,
+        dst_transform=Affine(50, 0, box[0], 0, -50, box[3]),
+        resampling=Resampling[method],
+        src_nodata=0,
+        dst_nodata=0,
+        XSCALE=1,
+        YSCALE=1,
+    )
+    found = np.array(got.collect()["slant"].to_list()[0]["pixels"]).reshape(24, 20)
+    assert (expected > 0).mean() > 0.5
+    off = np.abs(found.astype(int) - expected)[(found > 0) & (expected > 0)]
+    assert off.size > 200
+    assert off.max() <= (1 if method == "average" else 0)
 
 
 def whole(frame: pl.LazyFrame, name: str):

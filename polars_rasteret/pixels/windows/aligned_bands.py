@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.assemble.kernels import METHODS_AT_POSITIONS
-from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.answer_grids import AnswerGrids, answer_grids
 from polars_rasteret.grids.choosing import FINEST
 from polars_rasteret.grids.pixel_grid import first_equal
@@ -58,11 +56,6 @@ def aligned_bands(
         As in `answer_grids`; without `grid`, each band keeps its own grid.
     methods
         Resampling method by band; nearest for bands without an entry.
-
-    Raises
-    ------
-    UsageError
-        When the method of a band needs parallel axes, and the answer's axes are not parallel to the band's.
     """
     if grid is None:
         grids = [answer_grids([band], FINEST, shape=shape, resolution=resolution) for band in bands]
@@ -79,12 +72,6 @@ def bands_on_grids(
     for band, its_grids in zip(bands, grids, strict=True):
         method = methods.get(band.name, "nearest")
         sources = source_windows(band, its_grids, method)
-        if method not in METHODS_AT_POSITIONS and sources.is_reprojected.any():
-            label = band.label(int(np.flatnonzero(sources.is_reprojected)[0]))
-            raise UsageError(
-                f"{label} is in another CRS, or turned against the grid it is brought onto: resampling={method!r} cannot do "
-                f"that; use one of {', '.join(METHODS_AT_POSITIONS)}"
-            )
         result.append(AlignedBand(rows=band, grids=its_grids, method=method, sources=sources))
     return result
 

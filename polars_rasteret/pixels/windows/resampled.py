@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from polars_rasteret.assemble.at_positions import values_at
 from polars_rasteret.assemble.resample import Source, resampled
+from polars_rasteret.assemble.under_pixels import reprojected_values
 from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
@@ -210,10 +210,11 @@ class _AnswerWriter:
         if sources.is_reprojected[row]:
             level = tuple(sources.level_size[row].tolist())
             grid = column.grids.grid(reference)
-            positions = pixel_positions(band.grids, row, grid)
-            values, valid, inside = values_at(
+            scale = level[0] / grid.height, level[1] / grid.width
+            values, valid, inside = reprojected_values(
                 source,
-                (positions[0] * (level[0] / grid.height), positions[1] * (level[1] / grid.width)),
+                _scaled(pixel_positions(band.grids, row, grid), scale),
+                lambda: _scaled(pixel_positions(band.grids, row, grid, corners=True), scale),
                 (float(sources.axes[row, 1]), float(sources.axes[row, 3])),
                 level,
                 method=band.method,
@@ -233,3 +234,9 @@ class _AnswerWriter:
             out.valid[place] = valid.reshape(-1)
         if (outside := self.outside[at]) is not None:
             outside[place] = ~inside.reshape(-1)
+
+
+def _scaled(
+    positions: tuple[NDArray[np.float64], NDArray[np.float64]], scale: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return positions[0] * scale[0], positions[1] * scale[1]
