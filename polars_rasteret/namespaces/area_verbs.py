@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -149,7 +149,7 @@ class AreaVerbs:
     def zonal_stats(
         self,
         zones: Any,
-        bands: str | Sequence[str] | None = None,
+        bands: str | Sequence[str] | Mapping[str, str | pl.Expr] | None = None,
         stats: str | Sequence[str] = ("count", "mean"),
         *,
         coverage: Literal["exact", "center", "all_touched"] = "exact",
@@ -184,7 +184,9 @@ class AreaVerbs:
             or polygons, one or a list: shapely, WKB, GeoJSON dicts (in longitude and latitude, by RFC 7946),
             or boxes ``(xmin, ymin, xmax, ymax)``.
         bands
-            Names of raster columns; None: all raster columns.
+            Names of raster columns; None: all raster columns. Or a dict from names of your own to bands and formulas, such as
+            ``{"ndvi": pr.normalized_difference("B08", "B04")}``: statistics are of the formula's value in each pixel. A formula
+            is a row-wise expression over bands. Its pixel is null where one of its bands is, or where it gives null or NaN.
         stats
             Names of statistics. Weights are the covered shares of pixels; null pixels are left out. ``"count"`` is the sum of
             weights. ``"sum"``, ``"mean"``, ``"var"``, ``"std"`` are weighted, for the population. ``"min"``, ``"max"``.
@@ -200,9 +202,9 @@ class AreaVerbs:
         min_valid_fraction
             With `match`: share, 0 to 1, of the zone that must be valid in some band for a record to count. None: any valid pixel.
         grid, resampling
-            With `valid`: the grid on which the bands of a record meet, and how they come onto it.
+            With `valid` or a dict of `bands`: the grid on which the bands of a record meet, and how they come onto it.
         unscale
-            True or names of bands: statistics of ``value * scale + offset``.
+            True or names of bands: statistics of ``value * scale + offset``; formulas get these values.
         x, y, geometry, crs, match, at, tolerance, unmatched, record_columns, suffix, on_error, maintain_order, budget_bytes
             As in `sample_points`.
 
@@ -210,8 +212,9 @@ class AreaVerbs:
         -------
         polars.LazyFrame
             One row per zone and covering record: the caller's columns, record columns, and ``{band}_{statistic}``. ``min``,
-            ``max``, ``majority`` and ``minority`` have the pixel dtype, ``variety`` is UInt32, ``fractions`` a List of Structs of
-            ``value`` and ``fraction``; the others are Float64. ``"quantile(0.9)"`` is ``{band}_q90``. Without a valid pixel
+            ``max``, ``majority`` and ``minority`` have the dtype of the pixels or of the formula, ``variety`` is UInt32,
+            ``fractions`` a List of Structs of ``value`` and ``fraction``; the others are Float64.
+            ``"quantile(0.9)"`` is ``{band}_q90``. Without a valid pixel
             ``count``, ``sum``, ``variety`` and ``valid_fraction`` are 0, ``fractions`` is empty, and the others are null.
 
         Examples
@@ -248,6 +251,112 @@ class AreaVerbs:
             zones,
             bands,
             stats,
+            words,
+            coverage=coverage,
+            grid=grid,
+            resampling=resampling,
+            unscale=unscale,
+        )
+
+    def pixels(
+        self,
+        zones: Any,
+        bands: str | Sequence[str] | Mapping[str, str | pl.Expr] | None = None,
+        *,
+        coverage: Literal["exact", "center", "all_touched"] = "exact",
+        x: str | pl.Expr | None = None,
+        y: str | pl.Expr | None = None,
+        geometry: str | pl.Expr | None = None,
+        crs: Any = None,
+        match: Match = "all",
+        at: Any = None,
+        tolerance: str | dt.timedelta | None = None,
+        valid: pl.Expr | None = None,
+        min_valid_fraction: float | None = None,
+        unmatched: Unmatched = "drop",
+        record_columns: Any = ("id", "datetime"),
+        suffix: str = "_right",
+        on_error: OnError | None = None,
+        maintain_order: bool = True,
+        budget_bytes: int | None = None,
+        grid: str = "finest",
+        resampling: Any = "nearest",
+        unscale: Unscale = False,
+    ) -> pl.LazyFrame:
+        """Return the pixels of each record in each zone, one row per pixel.
+
+        A zone of any size may go to a sink: its pixels are read and handed on a part at a time.
+
+        Parameters
+        ----------
+        zones
+            A frame with polygons or boxes, a GeoDataFrame, an Arrow table, or a list of shapely polygons.
+        bands
+            Names of raster columns; None: all raster columns. Or a dict from names of your own to bands and formulas, as in
+            `zonal_stats`.
+        coverage
+            Which pixels are in a zone and how much they weigh, as in `zonal_stats`.
+        valid
+            As in `sample_points`, for each pixel; where it is not true, the values are null.
+        match, min_valid_fraction
+            As in `zonal_stats`. With `match` all pixels of a zone and a record are in memory at once.
+        unmatched
+            ``"null"``: a zone without a record, and a zone without a pixel in its record, has one row of nulls.
+        grid, resampling
+            The grid on which the bands of a record meet, and how they come onto it.
+        unscale
+            True or names of bands: ``value * scale + offset`` as Float64; formulas get these values.
+        x, y, geometry, crs, at, tolerance, record_columns, suffix, on_error, maintain_order, budget_bytes
+            As in `sample_points`.
+
+        Returns
+        -------
+        polars.LazyFrame
+            The caller's columns without the geometry, record columns, then ``raster_crs``, ``x`` and ``y`` (Float64, the centre
+            in that CRS), ``row`` and ``col`` (Int64, on the grid of the image), ``coverage`` (Float64, share of the pixel
+            that counts), and the values in the dtype of the pixels or formulas; a null pixel is null. Rows are in order of zones,
+            records, rows and columns.
+
+        Raises
+        ------
+        UsageError
+            For points and lines, for formulas that look at other pixels, and for a band named as one of these columns.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> import shapely
+        >>> field = [shapely.box(500_005, 4_999_990, 500_020, 5_000_000)]
+        >>> pixels = pr.testing.example_scenes().raster.pixels(field, ["red"], crs=32632)
+        >>> pixels.select("record_id", "x", "coverage", "red").head(2).collect().rows()
+        [('first', 500005.0, 0.5, 1000), ('first', 500015.0, 1.0, 1001)]
+        >>> pixels.group_by("record_id", maintain_order=True).agg(pr.weighted_mean("red").round(2)).collect().rows()
+        [('first', 1000.67), ('second', 2000.67)]
+        """
+        from polars_rasteret.frame.verbs.pixels import pixels as read
+        from polars_rasteret.pairing.words import Pairing
+
+        words = Pairing(
+            x=x,
+            y=y,
+            geometry=geometry,
+            crs=crs,
+            match=match,
+            at=at,
+            tolerance=tolerance,
+            valid=valid,
+            min_valid_fraction=min_valid_fraction,
+            unmatched=unmatched,
+            record_columns=record_columns,
+            suffix=suffix,
+            on_error=on_error,
+            maintain_order=maintain_order,
+            budget_bytes=budget_bytes,
+        )
+        return read(
+            self._lf,
+            zones,
+            bands,
             words,
             coverage=coverage,
             grid=grid,

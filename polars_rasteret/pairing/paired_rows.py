@@ -47,6 +47,10 @@ class PairedRows:
         windows = dict(zip(self.windows, taken_windows(list(self.windows.values()), at), strict=True))
         return PairedRows(target=self.target[at], record=self.record[at], windows=windows, records=self.records)
 
+    def repeated(self, at: NDArray[np.int64]) -> PairedRows:
+        """Return target and record of some rows, in any order and any number; without windows, for nothing more is read."""
+        return PairedRows(target=self.target[at], record=self.record[at], windows={}, records=self.records)
+
     def reference_id(self, column: RasterColumn) -> NDArray[np.int64]:
         """Return the index of each row's reference in one raster column; -1 without a record or a raster."""
         if not len(self.records):

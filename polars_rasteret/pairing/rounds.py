@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Chosen record and pixels of each target, one row per target."""
+    """Chosen record and pixels of each target: one row per target, or several where a row of the answer has several entries."""
 
     rows: PairedRows
     columns: dict[str, pl.Series]
@@ -56,6 +56,8 @@ class Rounds:
         self._place = np.full(len(targets), -1, np.int64)
         """Index of each target's row among the rows of `_parts`; -1 for an open row."""
         self._parts: list[dict[str, pl.Series]] = []
+        self._entries: list[NDArray[np.int64]] = []
+        """Place of the target of each entry of `_parts`, where answers have any number of entries."""
         self._n_found = 0
         self._errors: dict[int, str] = {}
 
@@ -71,24 +73,43 @@ class Rounds:
     def close(self, rows: PairedRows, answer: Answer) -> None:
         """Close the rows of `next_rows` whose answer counts: it has a valid pixel."""
         assert answer.counts is not None
-        for row, reason in answer.errors.items():
+        for entry, reason in answer.errors.items():
+            row = entry if answer.row is None else int(answer.row[entry])
             add_reason(self._errors, int(self._open[row]), reason)
         closed = np.flatnonzero(answer.counts)
         self._record[self._open[closed]] = rows.record[closed]
         self._place[self._open[closed]] = self._n_found + np.arange(len(closed))
         self._n_found += len(closed)
-        index = pl.Series(closed)
+        if answer.row is None:
+            index = pl.Series(closed)
+        else:
+            entries = np.flatnonzero(answer.counts[answer.row])
+            self._entries.append(self._open[answer.row[entries]])
+            index = pl.Series(entries)
         self._parts.append({name: gathered(answer.columns[name], index) for name in self._outputs})
         self._next[self._open] += 1
         self._open = self._open[~answer.counts]
         self._open = self._open[self._next[self._open] < self._stop[self._open]]
 
     def chosen(self) -> Chosen:
-        """Return one row per target; without a record where no record counted."""
-        at = row_index(self._place)
+        """Return the rows of each target; one without a record where no record counted."""
+        target, place = np.arange(len(self._targets)), self._place
+        if self._entries:
+            found_of = np.concatenate(self._entries)
+            without = np.flatnonzero(self._record < 0)
+            target = np.concatenate([found_of, without])
+            order = np.argsort(target, kind="stable")
+            place = np.concatenate([np.arange(len(found_of)), np.full(len(without), -1)])[order]
+            target = target[order]
+        at = row_index(place)
         columns = {}
         for name, dtype in self._outputs.items():
             found = pl.concat([part[name] for part in self._parts]) if self._parts else pl.Series([], dtype=dtype)
             columns[name] = gathered(found, at).alias(name)
-        rows = PairedRows(target=self._targets, record=self._record, windows={}, records=self._candidates.records)
-        return Chosen(rows=rows, columns=columns, errors=self._errors)
+        records = self._candidates.records
+        rows = PairedRows(target=self._targets[target], record=self._record[target], windows={}, records=records)
+        errors = self._errors
+        if self._entries:
+            is_told = np.isin(target, list(errors))
+            errors = {at: errors[int(target[at])] for at in np.flatnonzero(is_told).tolist()}
+        return Chosen(rows=rows, columns=columns, errors=errors)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     import numpy as np
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     Reads = list[WindowRead]
 
 
+LEAST_ENTRY_BYTES = 64
+"""Bytes of one of many rows at least, as `Product.row_bytes` counts them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Columns of a product for a batch of rows."""
@@ -42,6 +46,9 @@ class Answer:
     """Reasons of failed rows (``on_error="null"``)."""
     counts: NDArray[np.bool_] | None = None
     """Whether each row has a pixel that is not null; None when this was not asked for."""
+    row: NDArray[np.int64] | None = None
+    """Row of the batch of each entry of `columns`, ascending, where a row has any number of entries (`Product.many_rows`).
+    `errors` are then counted by entry, `counts` by row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,16 @@ class Product(Protocol):
     @property
     def costs_vary(self) -> bool:
         """Whether pixel values decide what is read, so that `certain_reads` are only a part of all reads."""
+        ...
+
+    @property
+    def many_rows(self) -> bool:
+        """Whether a row becomes any number of rows of the answer; such a product is a `ManyRows`."""
+        ...
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether only a dry run says what `read` reads for certain: windows say too much. A valid mask changes nothing."""
         ...
 
     def windows(self, grids: PixelGrids, targets: Targets, target: NDArray[np.int64]) -> Windows:
@@ -135,4 +152,14 @@ class Product(Protocol):
         must_count
             Whether ``counts`` is needed. All bands of the question are then read where ``counts`` depends on them.
         """
+        ...
+
+
+class ManyRows(Product, Protocol):
+    """A product that makes any number of rows of one."""
+
+    def parts(
+        self, bands: Bands, wanted: AbstractSet[str], call: ReadCall, *, valid_mask: ValidMask | None = None
+    ) -> Iterator[Answer]:
+        """Yield the wanted columns in order, some entries at a time; parameters as in `read`."""
         ...

@@ -45,7 +45,9 @@ def batch_bytes(row_bytes: NDArray[np.int64], max_answer_bytes: int) -> int:
     return max(max_answer_bytes // _BATCHES_AT_ONCE, 1)
 
 
-def batches_of(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) -> Iterator[slice]:
+def batches_of(
+    row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool, first_rows: int = RAMP_START_ROWS
+) -> Iterator[slice]:
     """Yield the batches that rows are cut into.
 
     Parameters
@@ -56,6 +58,8 @@ def batches_of(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) 
         Bytes of one batch at most; a single larger row is a batch of its own.
     ramps_up
         Whether batches start small and grow.
+    first_rows
+        Rows of the first batch when batches start small.
 
     Yields
     ------
@@ -69,7 +73,7 @@ def batches_of(row_bytes: NDArray[np.int64], *, max_bytes: int, ramps_up: bool) 
     [(0, 2), (2, 4), (4, 5)]
     """
     end = np.cumsum(row_bytes)
-    n_rows, start, limit = len(row_bytes), 0, RAMP_START_ROWS
+    n_rows, start, limit = len(row_bytes), 0, first_rows
     while start < n_rows:
         before = int(end[start - 1]) if start else 0
         stop = max(int(np.searchsorted(end, before + max_bytes, side="right")), start + 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars.selectors as cs
 
-from polars_rasteret.frame.query.batched_reads import read_all, row_reader
+from polars_rasteret.frame.query.batched_reads import read_all, read_many, row_reader
 from polars_rasteret.frame.query.budget import within_budget
 from polars_rasteret.frame.query.candidate_records import candidate_records
 from polars_rasteret.frame.query.chosen_reads import read_chosen
@@ -42,10 +42,16 @@ def answer_frames(question: Question, resolved: Resolved, pushed: Pushdown) -> I
     if question.options.has_budget:
         runs = within_budget(runs, reader, question)
     for rows, of_targets in runs:
-        if question.pairing.match == "all":
-            yield from read_all(rows, reader, question.options.max_answer_bytes)
+        max_bytes, reads_all = question.options.max_answer_bytes, question.pairing.match == "all"
+        if reads_all and not question.many_rows:
+            yield from read_all(rows, reader, max_bytes)
             continue
-        for answer, n_answered in read_chosen(rows, of_targets, reader, question, n_rows):
+        frames = (
+            read_many(rows, reader, max_bytes, n_rows)
+            if reads_all
+            else read_chosen(rows, of_targets, reader, question, n_rows)
+        )
+        for answer, n_answered in frames:
             n_rows = None if n_rows is None else n_rows - n_answered
             yield answer
         if n_rows is not None and n_rows <= 0:

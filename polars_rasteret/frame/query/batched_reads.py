@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from polars_rasteret.engine import Spending
 from polars_rasteret.frame.columns.read_error import READ_ERROR, error_column
 from polars_rasteret.frame.query.batches import pieces
-from polars_rasteret.pixels.product import Answer, Product, ReadCall
+from polars_rasteret.pixels.product import LEAST_ENTRY_BYTES, Answer, ManyRows, Product, ReadCall
 from polars_rasteret.pixels.valid_mask import ValidMask
 from polars_rasteret.plan.batches import batch_bytes, batches_of
 
@@ -43,14 +43,14 @@ class RowReader:
 
     def read(self, rows: PairedRows, *, must_count: bool = False) -> Answer:
         """Return what the product gives for the rows."""
-        valid = self.resolved.valid
         return self.product.read(
-            rows.bands(),
-            self.pushed.outputs,
-            self.call,
-            valid_mask=None if valid is None else ValidMask(valid, self.keys.context(rows, valid)),
-            must_count=must_count,
+            rows.bands(), self.pushed.outputs, self.call, valid_mask=self._valid_mask(rows), must_count=must_count
         )
+
+    def parts(self, rows: PairedRows) -> Iterator[Answer]:
+        """Yield what a product of many rows gives for the rows, some entries at a time."""
+        product: ManyRows = self.product  # type: ignore[assignment]  # by its `many_rows`
+        yield from product.parts(rows.bands(), self.pushed.outputs, self.call, valid_mask=self._valid_mask(rows))
 
     def row_bytes(self, rows: PairedRows, outputs: frozenset[str]) -> NDArray[np.int64]:
         """Return the bytes of each row where some outputs of the product are read."""
@@ -73,6 +73,10 @@ class RowReader:
         if (condition := self.pushed.on_pixels) is not None:
             frame = frame.lazy().filter(condition).collect()
         return frame[self.pushed.wanted]
+
+    def _valid_mask(self, rows: PairedRows) -> ValidMask | None:
+        valid = self.resolved.valid
+        return None if valid is None else ValidMask(valid, self.keys.context(rows, valid))
 
     def _key_names(self) -> set[str]:
         return {name for name in self.pushed.needed if name not in self.resolved.values}
@@ -120,3 +124,40 @@ def _read_batch(rows: PairedRows, reader: RowReader) -> pl.DataFrame:
         return reader.filtered(reader.frame(rows, {}, {}))
     answer = reader.read(rows)
     return reader.filtered(reader.frame(rows, answer.columns, answer.errors))
+
+
+def read_many(
+    rows: PairedRows, reader: RowReader, max_answer_bytes: int, n_rows: int | None
+) -> Iterator[tuple[pl.DataFrame, int]]:
+    """Yield the answers of every row where a row becomes many, and how many there were before the predicate.
+
+    Parameters
+    ----------
+    rows, reader
+        Of the query.
+    max_answer_bytes
+        Bytes of a batch.
+    n_rows
+        The limit that is left: batches are as small as it allows. Where Polars may stop early, the first batch is one row.
+    """
+    row_bytes = reader.row_bytes(rows, reader.pushed.outputs)
+    ramp = batches_of(row_bytes, max_bytes=max_answer_bytes, ramps_up=reader.pushed.ramps_up, first_rows=1)
+    start = 0
+    while start < len(rows):
+        if n_rows is None:
+            batch = next(ramp)
+        else:
+            allowed = min(max_answer_bytes, n_rows * LEAST_ENTRY_BYTES)
+            first = next(batches_of(row_bytes[start:], max_bytes=allowed, ramps_up=False))
+            batch = slice(start, start + first.stop)
+        start = batch.stop
+        some = rows.taken(batch)
+        for answer in reader.parts(some):
+            assert answer.row is not None
+            frame = reader.frame(some.repeated(answer.row), answer.columns, answer.errors)
+            if n_rows is not None:
+                frame = frame.head(n_rows)
+                n_rows -= frame.height
+            yield reader.filtered(frame), frame.height
+            if n_rows is not None and n_rows <= 0:
+                return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.engine import NO_COST, Budget, Cost, check_budget, cost_of, open_dry_run_log
-from polars_rasteret.frame.query.batched_reads import read_all
+from polars_rasteret.frame.query.batched_reads import read_all, read_many
 from polars_rasteret.options import DryRun
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ def within_budget(runs: Runs, reader: RowReader, question: Question) -> Runs:
     if budget is None or (reads_all and not reader.pushed.values) or reader.pushed.split.pixels:
         return runs
     known = list(runs)
-    if reads_all and reader.resolved.valid is None and not question.product.costs_vary:
+    is_planned = question.product.is_planned
+    if reads_all and (is_planned or (reader.resolved.valid is None and not question.product.costs_vary)):
         cost = _exact_cost(known, reader, question, budget)
+    elif is_planned:
+        cost = _exact_cost([(_first_of_each(rows), of_targets) for rows, of_targets in known], reader, question, budget)
     else:
         cost = NO_COST
         for rows, _ in known:
-            sure = rows if reads_all else rows.taken(np.unique(rows.target, return_index=True)[1])
+            sure = rows if reads_all else _first_of_each(rows)
             reads = question.product.certain_reads(sure.bands(), reader.pushed.outputs, reader.resolved.mask_bands)
             cost += cost_of(reads, question.options)
     check_budget(cost, budget)
@@ -49,10 +52,22 @@ def within_budget(runs: Runs, reader: RowReader, question: Question) -> Runs:
 
 def _exact_cost(runs: list[tuple[PairedRows, range]], reader: RowReader, question: Question, budget: Budget) -> Cost:
     """Return what the batches of the answer will fetch, by planning them as they will be read."""
+    max_bytes, n_rows = question.options.max_answer_bytes, reader.pushed.n_rows
     with open_dry_run_log() as (name, log):
         options = replace(reader.call.options, dry_run=DryRun(log=name, read=0))
         planner = replace(reader, call=replace(reader.call, options=options))
         for rows, _ in runs:
-            for _ in read_all(rows, planner, question.options.max_answer_bytes):
-                pass
+            if not question.many_rows:
+                for _ in read_all(rows, planner, max_bytes):
+                    pass
+                continue
+            for _, n_planned in read_many(rows, planner, max_bytes, n_rows):
+                n_rows = None if n_rows is None else n_rows - n_planned
+            if n_rows is not None and n_rows <= 0:
+                break
         return log.cost(budget)
+
+
+def _first_of_each(rows: PairedRows) -> PairedRows:
+    """Return the best row of each target."""
+    return rows.taken(np.unique(rows.target, return_index=True)[1])

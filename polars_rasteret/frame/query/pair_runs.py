@@ -54,7 +54,7 @@ def pair_runs(
             continue
         if unmatched == "null":
             rows = with_unmatched(rows, of_targets)
-        if n_rows is not None:
+        if n_rows is not None and not question.many_rows:
             rows = rows.taken(slice(0, n_rows))
             n_rows -= len(rows)
         yield _kept(rows, question, pushed, keys), of_targets

@@ -88,14 +88,15 @@ def pushdown(
         unmatched_rows=question.pairing.unmatched == "null",
     )
     if n_rows is not None:
-        # Polars limits first and filters what is left: no part may act before the limit.
+        # Polars limits first and filters what is left: no part may act before the limit, which is on rows of the answer.
+        is_late = is_chosen or question.many_rows
         late = (*split.targets, *split.records, *split.pairs)
         split = replace(
             split,
             targets=(),
             records=(),
-            pairs=() if is_chosen else late,
-            pixels=(*late, *split.pixels) if is_chosen else split.pixels,
+            pairs=() if is_late else late,
+            pixels=(*late, *split.pixels) if is_late else split.pixels,
         )
     wanted = list(resolved.schema) if with_columns is None else with_columns
     needed = {*wanted, *root_names(split.pairs), *root_names(split.pixels), *root_names(split.records)}

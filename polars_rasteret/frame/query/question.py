@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pairing.words import Pairing
     from polars_rasteret.pixels.product import Product
 
-_ARGUMENTS = {"sample_points": "points", "read_windows": "aois", "zonal_stats": "zones"}
+_ARGUMENTS = {"sample_points": "points", "read_windows": "aois", "zonal_stats": "zones", "pixels": "zones"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,12 @@ class Question:
     @property
     def one_row_each(self) -> bool:
         """Whether every target has exactly one row."""
-        return self.pairing.match != "all" and self.pairing.unmatched == "null"
+        return self.pairing.match != "all" and self.pairing.unmatched == "null" and not self.many_rows
+
+    @property
+    def many_rows(self) -> bool:
+        """Whether a target and a record have any number of rows."""
+        return self.product.many_rows
 
 
 def ask(

@@ -81,7 +81,10 @@ def resolve(question: Question) -> Resolved:
         target_schema, x=words.x, y=words.y, geometry=words.geometry, crs=words.crs, what=question.whose
     )
     _check_srids(question, where, target_schema)
-    schema = {name: dtype for name, dtype in target_schema.items() if not name.startswith(COMPUTED)}
+    left_out = where.geometry if question.many_rows else None  # it would be there once per pixel
+    schema = {
+        name: dtype for name, dtype in target_schema.items() if not name.startswith(COMPUTED) and name != left_out
+    }
     targets = tuple(schema)
     records: dict[str, str] = {}
     for column, wanted in record_column_names(question, record_schema).items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.arguments import check_choice, checked_unscale
-from polars_rasteret.frame.query.question import ask, raster_dtypes
+from polars_rasteret.arguments import check_choice
+from polars_rasteret.frame.query.formula_bands import asked_bands
+from polars_rasteret.frame.query.question import ask
 from polars_rasteret.frame.query.source import PairedSource
 from polars_rasteret.geo.zone_runs import COVERAGES
 from polars_rasteret.pixels.windows.resampling import check_resampling
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def zonal_stats(
     lf: pl.LazyFrame,
     zones: Any,
-    bands: str | Sequence[str] | None,
+    bands: Any,
     stats: Any,
     pairing: Pairing,
     *,
@@ -36,15 +37,16 @@ def zonal_stats(
     what = "zonal_stats"
     check_choice(what, "coverage", coverage, COVERAGES)
     statistics = checked_statistics(what, stats)
-    dtypes = raster_dtypes(what, lf, bands)
-    check_resampling(what, resampling, list(dtypes))
+    asked = asked_bands(what, lf, bands, unscale)
+    check_resampling(what, resampling, list(asked.dtypes))
     product = ZonalProduct(
-        bands=dtypes,
-        unscale=checked_unscale(what, unscale, dtypes),
+        bands=asked.dtypes,
+        unscale=asked.unscale,
+        formulas=asked.formulas,
         statistics=statistics,
         coverage=coverage,
         grid=grid,
         resampling=resampling,
         min_valid_fraction=pairing.min_valid_fraction,
     )
-    return PairedSource(ask(what, lf, zones, bands, product=product, pairing=pairing, grid=grid)).scan()
+    return PairedSource(ask(what, lf, zones, asked.names, product=product, pairing=pairing, grid=grid)).scan()

@@ -38,6 +38,8 @@ class PointProduct:
     unscale: frozenset[str] = frozenset()
     sampling: Sampling
     as_points: bool = True
+    many_rows: bool = False
+    is_planned: bool = False
     free_outputs: frozenset[str] = frozenset()
 
     @property

@@ -37,6 +37,8 @@ class RasterReferences:
     as_points: bool = False
     """False: areas are placed by their outline, and a point is the smallest area."""
     costs_vary: bool = False
+    many_rows: bool = False
+    is_planned: bool = False
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:

@@ -47,6 +47,8 @@ class WindowProduct:
     """Whether a window around a point is read only when the image holds the point. False: when the image holds any pixel of the
     window."""
     costs_vary: bool = False
+    many_rows: bool = False
+    is_planned: bool = False
 
     @property
     def as_points(self) -> bool | None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.points import Points
-from polars_rasteret.grids.windows import windows_of_areas
+from polars_rasteret.pixels.formulas import bands_of
 from polars_rasteret.pixels.product import Answer
 from polars_rasteret.pixels.reading import n_rows_of, window_reads
 from polars_rasteret.pixels.zones.zone_reads import ZoneReads
-from polars_rasteret.pixels.zones.zone_statistics import ZoneSums, numpy_value_dtype, statistic_columns, value_dtype
+from polars_rasteret.pixels.zones.zone_statistics import ZoneSums, statistic_columns, value_dtypes
+from polars_rasteret.pixels.zones.zone_windows import zone_windows
+from polars_rasteret.schema import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
+    from polars_rasteret.pixels.formulas import Formula
     from polars_rasteret.pixels.product import Bands, ReadCall, Reads, Targets
     from polars_rasteret.pixels.valid_mask import ValidMask
     from polars_rasteret.pixels.zones.zone_statistics import Statistic
@@ -40,6 +41,8 @@ class ZonalProduct:
     bands: Mapping[str, pl.DataType] = field(default_factory=dict)
     """Empty in an expression until a batch names them."""
     unscale: frozenset[str] = frozenset()
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
+    """What statistics are of, by name; empty where they are of the bands themselves."""
     statistics: tuple[Statistic, ...]
     coverage: str = "exact"
     grid: str = "finest"
@@ -47,26 +50,22 @@ class ZonalProduct:
     min_valid_fraction: float | None = None
     as_points: bool = False
     costs_vary: bool = False
+    many_rows: bool = False
+    is_planned: bool = True
     free_outputs: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> Mapping[str, pl.DataType]:
-        """Per band and statistic ``{band}_{statistic}``."""
+        """Per band or formula and statistic ``{name}_{statistic}``."""
         return {
-            f"{band}_{one.suffix}": one.dtype(value_dtype(dtype, unscaled=band in self.unscale))
-            for band, dtype in self.bands.items()
+            f"{name}_{one.suffix}": one.dtype(dtype)
+            for name, dtype in value_dtypes(self.bands, self.unscale, self.formulas).items()
             for one in self.statistics
         }
 
     def windows(self, grids: PixelGrids, targets: Targets, target: NDArray[np.int64]) -> Windows:
         """Return the pixels around each zone."""
-        assert not isinstance(targets, Points)
-        if len(wrong := targets.without_area()):
-            raise UsageError(
-                f"zonal_stats: row {wrong[0]} of the zones is a point or a line, which has no area; expected polygons. For "
-                "points use sample_points; for surroundings of points or lines pass their buffers"
-            )
-        return windows_of_areas(grids, targets, target)
+        return zone_windows("zonal_stats", grids, targets, target)
 
     def row_bytes(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> NDArray[np.int64]:
         """Return the bytes of the statistics of each row; units of work bound its pixels."""
@@ -79,7 +78,7 @@ class ZonalProduct:
 
     def certain_reads(self, bands: Bands, wanted: AbstractSet[str], mask_bands: Sequence[str] = ()) -> Reads:
         """Return the windows around the zones, of the bands wanted and of those of a mask."""
-        names = list(dict.fromkeys([*(mask_bands or self._chosen(wanted))]))
+        names = list(dict.fromkeys(mask_bands or bands_of(list(self._chosen(wanted)), self.formulas)))
         return window_reads([bands[name] for name in names], [None] * len(names), want_valid=True)
 
     def read(
@@ -93,7 +92,8 @@ class ZonalProduct:
     ) -> Answer:
         """Return the statistics wanted."""
         chosen = self._chosen(wanted)
-        names = list(self.bands) if must_count else list(chosen)
+        dtypes = value_dtypes(self.bands, self.unscale, self.formulas)
+        names = list(dtypes) if must_count else list(chosen)
         if not names:
             return Answer(columns={})
         scaled = {name: replace(band, unscale=name in self.unscale) for name, band in bands.items()}
@@ -103,7 +103,7 @@ class ZonalProduct:
         sums = {
             name: ZoneSums.nothing(
                 n_rows,
-                numpy_value_dtype(self.bands[name], unscaled=name in self.unscale),
+                numpy_dtype(dtypes[name]),
                 chosen.get(name, ()),
                 has_whole=needs_whole,
             )
@@ -112,6 +112,7 @@ class ZonalProduct:
         found = ZoneReads(
             bands=scaled,
             names=names,
+            formulas=self.formulas,
             coverage=self.coverage,
             grid=self.grid,
             resampling=self.resampling,
@@ -121,7 +122,8 @@ class ZonalProduct:
         ).read(sums, call)
         columns: dict[str, pl.Series] = {}
         for name, statistics in chosen.items():
-            is_answered = bands[name].is_read & ~sums[name].is_failed[found.first]
+            is_read = np.logical_and.reduce([bands[band].is_read for band in bands_of([name], self.formulas)])
+            is_answered = is_read & ~sums[name].is_failed[found.first]
             columns.update(statistic_columns(name, sums[name], statistics, is_answered=is_answered, first=found.first))
         counts = None
         if must_count:
@@ -131,10 +133,10 @@ class ZonalProduct:
         return Answer(columns=columns, errors=found.errors, counts=counts)
 
     def _chosen(self, wanted: AbstractSet[str]) -> dict[str, tuple[Statistic, ...]]:
-        """Return the statistics that are wanted, by band."""
+        """Return the statistics that are wanted, by band or formula."""
         chosen = {}
-        for band in self.bands:
-            statistics = tuple(one for one in self.statistics if f"{band}_{one.suffix}" in wanted)
+        for name in self.formulas or self.bands:
+            statistics = tuple(one for one in self.statistics if f"{name}_{one.suffix}" in wanted)
             if statistics:
-                chosen[band] = statistics
+                chosen[name] = statistics
         return chosen

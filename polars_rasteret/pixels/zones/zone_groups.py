@@ -32,13 +32,13 @@ def bands_together(
     Parameters
     ----------
     used
-        Bands that are reduced, and bands of a valid mask.
+        Bands that are reduced. Where all meet, all bands of the question: which grid is chosen depends on no column selection.
     names
-        Bands that are reduced.
+        Bands or formulas that are reduced.
     grid
         The grid on which all bands of a row meet.
     meets
-        Whether they do: a valid mask needs them all. Else each band keeps its own grid.
+        Whether they do: a valid mask or a formula needs them all. Else each band keeps its own grid.
     """
     grids = [band.windows.grids.where(band.is_read) if meets else band.windows.grids for band in used]
     if meets:

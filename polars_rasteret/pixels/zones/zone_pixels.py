@@ -11,9 +11,11 @@ from polars_rasteret.grids.windows import Windows
 from polars_rasteret.pixels.reading import BandRows, read_bands
 from polars_rasteret.pixels.windows.aligned_bands import aligned_bands
 from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampling import methods_by_band
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
 
     Booleans = NDArray[np.bool_]
     Pixels = tuple[NDArray[Any], Booleans]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onto:
+    """Where the bands of a row meet, and how each comes there."""
+
+    grid: str
+    resampling: str | Mapping[str, str]
+    asked: Sequence[str]
+    """Bands that `resampling` is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +57,9 @@ def read_unit(
     together: BandsTogether,
     zones: GridZones,
     call: ReadCall,
-    onto: tuple[str, Mapping[str, str]] | None,
+    *,
+    onto: Onto | None,
+    wanted: AbstractSet[str],
 ) -> UnitPixels:
     """Return the pixels of a unit.
 
@@ -58,7 +72,9 @@ def read_unit(
     call
         Options, budget and advice of the read.
     onto
-        The grid on which bands meet, and how each comes onto it; None: all have the grid of the zones.
+        Where bands meet; None: all have the grid of the zones.
+    wanted
+        Bands that are read; the others only say on which grid bands meet.
     """
     image = np.concatenate([task.images for task in unit])
     cells = [task.cells for task in unit]
@@ -78,10 +94,11 @@ def read_unit(
         bands.append(BandRows(column=band.column, reference_id=reference_id, row=None, windows=windows))
     how: dict[str, Any] = {"want_valid": True, "advice": call.advice, "spending": call.spending}
     if onto is None:
-        answers, errors = read_bands(bands, call.options, **how)
+        answers, errors = read_bands([one for one in bands if one.name in wanted], call.options, **how)
     else:
-        grid, methods = onto
-        aligned = aligned_bands(bands, grid=grid, shape=None, resolution=None, methods=methods)
+        methods = methods_by_band(onto.resampling, onto.asked)
+        aligned = aligned_bands(bands, grid=onto.grid, shape=None, resolution=None, methods=methods)
+        aligned = [one for one in aligned if one.rows.name in wanted]
         answers, errors = read_onto_grids(aligned, call.options, **how)
     return UnitPixels(answers={one.rows.name: one for one in answers}, errors=errors)
 

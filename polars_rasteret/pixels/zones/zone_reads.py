@@ -6,16 +6,16 @@ that grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polars_rasteret.geo.zone_runs import whole_coverage, zone_runs
+from polars_rasteret.pixels.formulas import bands_of
 from polars_rasteret.pixels.reading import add_reasons, faults_of, n_rows_of
-from polars_rasteret.pixels.windows.resampling import methods_by_band
 from polars_rasteret.pixels.zones.zone_groups import BandsTogether, bands_together
-from polars_rasteret.pixels.zones.zone_pixels import read_unit
+from polars_rasteret.pixels.zones.zone_pixels import Onto, read_unit
 from polars_rasteret.pixels.zones.zone_tiles import ZoneTiles
 from polars_rasteret.pixels.zones.zone_units import units
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.pixels.formulas import Formula
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandRows
     from polars_rasteret.pixels.valid_mask import ValidMask
@@ -45,7 +46,7 @@ class ZoneAnswer:
     """Sums of all rows of a batch."""
 
     sums: Mapping[str, ZoneSums]
-    """By band."""
+    """By band or formula."""
     first: Ints
     """The row that has the sums of each row: zones and images that come twice are read once."""
     weight: Floats
@@ -61,30 +62,44 @@ class ZoneReads:
     bands: Mapping[str, BandRows]
     """Bands asked for and bands of a ``valid=`` expression, by name."""
     names: Sequence[str]
-    """Bands that are reduced."""
+    """Bands or formulas that are reduced."""
     coverage: str
     """Rule of `geo.zone_runs.COVERAGES`."""
     grid: str
-    """Grid on which bands meet where a mask needs them all."""
+    """Grid on which bands meet where a mask or a formula needs them all."""
     resampling: str | Mapping[str, str]
     """How the bands `asked` come onto that grid."""
     asked: Sequence[str]
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
+    """What is reduced, by name; empty where it is the bands themselves."""
     valid_mask: ValidMask | None = None
     """Mask of the pixels that count beside those that are not nodata."""
     whole: bool = False
     """Whether the coverage of whole zones is needed."""
 
+    @property
+    def meet(self) -> bool:
+        """Whether the bands of a row meet on one grid."""
+        return self.valid_mask is not None or bool(self.formulas)
+
+    @property
+    def wanted(self) -> list[str]:
+        """Bands that are read."""
+        mask_bands = () if self.valid_mask is None else self.valid_mask.bands
+        return list(dict.fromkeys([*bands_of(list(self.names), self.formulas), *mask_bands]))
+
     def read(self, sums: Mapping[str, ZoneSums], call: ReadCall) -> ZoneAnswer:
         """Return the sums of the pixels of all rows; `sums` are filled."""
-        n_rows, mask = n_rows_of(self.bands), self.valid_mask
-        used = [self.bands[name] for name in dict.fromkeys([*self.names, *(() if mask is None else mask.bands)])]
+        n_rows = n_rows_of(self.bands)
+        read = [self.bands[name] for name in self.wanted]
+        used = list(self.bands.values()) if self.meet else read
         answer = ZoneAnswer(
             sums=sums,
             first=np.arange(n_rows, dtype=np.int64),
             weight=np.zeros(n_rows),
-            errors=faults_of(used, call.options),
+            errors=faults_of(read, call.options),
         )
-        for together in bands_together(used, self.names, grid=self.grid, meets=mask is not None):
+        for together in bands_together(used, self.names, grid=self.grid, meets=self.meet):
             for zones in together.zones():
                 _GridReader(reads=self, together=together, zones=zones, call=call, answer=answer).read()
         return answer
@@ -116,9 +131,10 @@ class _GridReader:
         tiles = ZoneTiles.of(runs, *zones.tile_size)
         pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in self.together.bands.values())
         allowed = max(min(_UNIT_BYTES, options.max_answer_bytes // 2), 1)
-        onto = None if reads.valid_mask is None else (reads.grid, methods_by_band(reads.resampling, reads.asked))
+        onto = Onto(grid=reads.grid, resampling=reads.resampling, asked=reads.asked) if reads.meet else None
+        wanted = set(reads.wanted)
         for unit in units(tiles, zones, pixel_bytes=pixel_bytes, allowed=allowed):
-            found = read_unit(unit, self.together, zones, self.call, onto)
+            found = read_unit(unit, self.together, zones, self.call, onto=onto, wanted=wanted)
             if options.dry_run is None:
                 self._reduce_unit(unit, found)
 
@@ -134,9 +150,10 @@ class _GridReader:
                 if window in found.errors:
                     add_reasons(self.answer.errors, dict.fromkeys(rows, found.errors[window]))
                 for name in self.together.names:
-                    is_asked = self.zones.references[name][task.images[at]] >= 0
-                    if is_asked and not found.answers[name].is_read[window]:
-                        self.answer.sums[name].is_failed[rows] = True
+                    for band in bands_of([name], self.reads.formulas):
+                        is_asked = self.zones.references[band][task.images[at]] >= 0
+                        if is_asked and not found.answers[band].is_read[window]:
+                            self.answer.sums[name].is_failed[rows] = True
 
     def _reduce(self, task: ZoneTask, pixels: Mapping[str, Pixels]) -> None:
         """Add the pixels of one tile to the sums of its zones."""
@@ -145,17 +162,28 @@ class _GridReader:
         accepted = self._accepted(cell_rows, pixels)
         some = np.zeros(cell_rows.shape, np.bool_)
         for name in self.together.names:
-            values, valid = pixels[name]
+            values, valid = self._values(name, task, pixels)
             valid = valid & accepted
             some |= valid
-            band = self.together.bands[name]
-            if band.unscale:
-                scale, offset = band.scale_and_offset()
-                at = self.zones.image_row[task.images]
-                values = values * scale[at, None] + offset[at, None]
             self.answer.sums[name].add(values, valid, cells.weight, cells.start, rows=rows, cell_rows=cell_rows)
         weight = np.add.reduceat(np.where(some, cells.weight, 0.0), cells.start, axis=1)
         self.answer.weight[rows[rows >= 0]] += weight[rows >= 0]
+
+    def _values(self, name: str, task: ZoneTask, pixels: Mapping[str, Pixels]) -> Pixels:
+        """Return values and valid mask of the cells in one band or formula, shape (n_images, n_cells)."""
+        if name in self.reads.formulas:
+            formula = self.reads.formulas[name]
+            return formula.of_pixels({band: self._unscaled(band, task, pixels) for band in formula.bands})
+        return self._unscaled(name, task, pixels)
+
+    def _unscaled(self, name: str, task: ZoneTask, pixels: Mapping[str, Pixels]) -> Pixels:
+        values, valid = pixels[name]
+        band = self.together.bands[name]
+        if band.unscale:
+            scale, offset = band.scale_and_offset()
+            at = self.zones.image_row[task.images]
+            values = values * scale[at, None] + offset[at, None]
+        return values, valid
 
     def _accepted(self, cell_rows: Ints, pixels: Mapping[str, Pixels]) -> Booleans:
         """Return which cells the valid mask accepts, shape (n_images, n_cells)."""

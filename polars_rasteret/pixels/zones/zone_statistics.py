@@ -17,10 +17,15 @@ from polars_rasteret.assemble.moments import Moments, moments_of
 from polars_rasteret.assemble.value_counts import ValueCounts, value_counts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.pixels.series import lists_of, scalar_series, struct_series
-from polars_rasteret.schema import numpy_dtype, pixel_dtype
+from polars_rasteret.schema import pixel_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
     from numpy.typing import NDArray
+
+    from polars_rasteret.pixels.formulas import Formula
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -236,11 +241,10 @@ def _fractions(
     return lists if is_answered.all() else lists.set(pl.Series(~is_answered), None)
 
 
-def value_dtype(raster: pl.DataType, *, unscaled: bool) -> pl.DataType:
-    """Return the dtype of the values of a raster column that statistics are of."""
-    return pl.Float64() if unscaled else pixel_dtype(raster)
-
-
-def numpy_value_dtype(raster: pl.DataType, *, unscaled: bool) -> np.dtype[Any]:
-    """Return the NumPy dtype of the values of a raster column that statistics are of."""
-    return numpy_dtype(value_dtype(raster, unscaled=unscaled))
+def value_dtypes(
+    bands: Mapping[str, pl.DataType], unscale: AbstractSet[str], formulas: Mapping[str, Formula]
+) -> dict[str, pl.DataType]:
+    """Return the dtypes of the values that statistics are of, by name: of formulas, or where there is none of raster columns."""
+    if formulas:
+        return {name: one.dtype for name, one in formulas.items()}
+    return {name: pl.Float64() if name in unscale else pixel_dtype(dtype) for name, dtype in bands.items()}

@@ -5,7 +5,7 @@ A tile that many zones share is read once, so zones are cut at tile borders. Not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 from polars_rasteret.geo.coverage.scanlines import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from polars_rasteret.geo.coverage.runs import Runs
@@ -72,6 +74,13 @@ class ZoneTiles:
 
     def __len__(self) -> int:
         return len(self.first) - 1
+
+    def strips(self, tile_height: int) -> Iterator[ZoneTiles]:
+        """Yield the tiles of one row of tiles after another, from the top."""
+        tile_row = self.row[self.first[:-1]] // tile_height
+        starts = np.flatnonzero(np.diff(tile_row, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(self)], strict=True):
+            yield replace(self, first=self.first[start : stop + 1])
 
     def cells(self, tile: int) -> TileCells:
         """Return the pixels of one tile."""
