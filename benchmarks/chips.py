@@ -1,7 +1,7 @@
 """How many chips per second reach a training loop, from us and from rasterio in DataLoader workers?
 
-Chips of 256 x 256 pixels and two bands lie anywhere in six scenes of the corpus; a batch has 32. Each way is a fresh process, and reads
-the same chips in the same order. *Steady* counts from the batch by which every worker has given two, so starting workers is
+Chips of 256 x 256 pixels and two bands lie anywhere in six scenes of the corpus; a batch has 32. Each way is a fresh process, and
+reads the same chips in the same order. *Steady* counts from the batch by which every worker has given two, so starting workers is
 left out; *first batch* has it, imports included. Every way must give the same pixels.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from corpus import RESOLUTION, SCENES, SIZE, default_data_dir, ensure_corpus
 from engines.rasterio_engine import GDAL_SETTINGS
-from fresh_process import repeat, summary
+from fresh_process import once, summary
 from servers import latency_proxy, static_server
 
 BANDS = ("B04", "B08")
@@ -121,8 +122,10 @@ def ours(url: str, asked: dict[str, Any], *, as_torchgeo: bool) -> tuple[Any, An
 
 
 def measure(way: str, url: str, n: int) -> dict[str, Any]:
+    import torch
     from torch.utils.data import DataLoader
 
+    torch.set_num_threads(1)  # sums of batches are no training: threads that wait for each other would be measured
     name, _, how = way.partition(", ")
     workers = int(how.split()[0]) if how.endswith("workers") and not how.startswith("no") else 0
     asked = chips(n)
@@ -145,6 +148,7 @@ def measure(way: str, url: str, n: int) -> dict[str, Any]:
         total += int(batch["image"].double().sum())
     begun = 2 * max(workers, 1)  # by then every worker has given two batches
     return {
+        "chips": n,
         "sum": total,
         "first batch s": moments[1] - moments[0],
         "ms per chip": 1e3 * (moments[-1] - moments[begun]) / ((len(moments) - 1 - begun) * BATCH),
@@ -154,7 +158,9 @@ def measure(way: str, url: str, n: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Chips for a training loop, beside rasterio in workers.")
     parser.add_argument("--data", type=Path, default=default_data_dir())
-    parser.add_argument("--chips", type=int, default=1024, help="512 or more: each of 4 workers gives two batches first")
+    parser.add_argument(
+        "--chips", type=int, default=1024, help="512 or more: each of 4 workers gives two batches first"
+    )
     parser.add_argument("--links", default="direct,30 ms")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="; ".join(WAYS), help="some ways, with semicolons between them")
@@ -165,22 +171,32 @@ def main() -> None:
         print(json.dumps(measure(way, url, arguments.chips)))
         return
     ensure_corpus(arguments.data)
+    ways = [way for way in WAYS if way in arguments.only.split("; ")]
     with static_server(arguments.data) as server, latency_proxy(server, min_ms=LATENCY_MS, max_ms=LATENCY_MS) as slow:
-        print("| link | way | steady, ms per chip | first batch s |\n|---|---|---:|---:|")
+        print("| link | way | steady, ms per chip | ours / it | first batch s |\n|---|---|---:|---:|---:|")
         for link, url in (("direct", server.url), ("30 ms", slow)):
-            if link not in arguments.links.split(","):
-                continue
-            sums = set()
-            for way in WAYS:
-                if way not in arguments.only.split("; "):
-                    continue
-                # A way that waits for each chip needs no more of them than it takes to see its pace.
-                n = min(arguments.chips, 256) if how_slow(way) else arguments.chips
-                rows = repeat(arguments.rounds, __file__, way, url, "--chips", str(n))
-                sums |= {(n, row["sum"]) for row in rows}
-                print(f"| {link} | {way} | {summary(rows, 'ms per chip')} | {summary(rows, 'first batch s')} |", flush=True)
-            if len(dict(sums)) < len(sums):
-                raise SystemExit(f"the ways do not give the same pixels: {sorted(sums)}")
+            if link in arguments.links.split(","):
+                report(link, url, ways, arguments.rounds, arguments.chips)
+
+
+def report(link: str, url: str, ways: list[str], n_rounds: int, n_chips: int) -> None:
+    """Measure every way once per round, so that what else the machine does meets all of them, and print a row for each."""
+    rows: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    for _ in range(n_rounds):
+        for way in ways:
+            # A way that waits for each chip needs no more of them than it takes to see its pace.
+            n = min(n_chips, 128) if how_slow(way) else n_chips
+            rows[way].append(once(__file__, way, url, "--chips", str(n)))
+    sums = {(row["chips"], row["sum"]) for its in rows.values() for row in its}
+    if len(dict(sums)) < len(sums):
+        raise SystemExit(f"the ways do not give the same pixels: {sorted(sums)}")
+    for way, its in rows.items():
+        pairs = zip(rows[ways[0]], its, strict=True)
+        ratio = statistics.median(ours["ms per chip"] / one["ms per chip"] for ours, one in pairs)
+        print(
+            f"| {link} | {way} | {summary(its, 'ms per chip')} | {ratio:.2f} | {summary(its, 'first batch s')} |",
+            flush=True,
+        )
 
 
 def how_slow(way: str) -> bool:
