@@ -75,7 +75,7 @@ class Pictures:
         on_error
             As in `sample_points`; with ``"null"`` a record that cannot be read has an empty picture.
         ax
-            Axes to draw on: of a map, or of the picture of one record. None: a new figure.
+            Axes to draw on: of a map, or of the picture of one record; no colour bar is added to it. None: a new figure.
 
         Returns
         -------

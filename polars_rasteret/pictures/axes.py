@@ -59,6 +59,7 @@ def map_axes(ax: Axes | None) -> Axes:
     ax.set_xlabel("longitude")
     ax.set_ylabel("latitude")
     ax.locator_params(nbins=5)
+    ax.ticklabel_format(useOffset=False)
     return ax
 
 

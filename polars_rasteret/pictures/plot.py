@@ -126,7 +126,7 @@ def _map(
     shapes = parsed(placed["geometry"].to_list())
     if not (~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)).any():
         raise UsageError("plot: no record has a place on the map: there are none, or none is georeferenced")
-    ax = map_axes(ax)
+    is_own, ax = ax is None, map_axes(ax)
     laid = []
     for one in found:
         for part in [] if one.crs is None else shapely.get_parts(shapes[one.row]):
@@ -136,7 +136,7 @@ def _map(
     image = None
     for (values, extent), its in zip(laid, limits, strict=True):
         image = _drawn(ax, values, its, look, extent=extent)
-    if image is not None and len(names) == 1 and not look.each:
+    if is_own and image is not None and len(names) == 1 and not look.each:
         ax.figure.colorbar(image, ax=ax, label=names[0], shrink=0.8)
     rings = [shapely.get_coordinates(shapely.get_exterior_ring(part)) for part in shapely.get_parts(shapes)]
     # Many outlines over each other stay readable when they are thin and nearly transparent.
@@ -193,7 +193,7 @@ def _panels(
             panel.set_title(_shortened(str(records[label][one.row])), fontsize=8)
         if np.isnan(one.values).any(axis=0).all():
             panel.text(0.5, 0.5, _NO_PIXEL, transform=panel.transAxes, ha="center", va="center", color="0.4")
-    if image is not None and found[0].values.shape[0] == 1 and not (look.each and len(found) > 1):
+    if ax is None and image is not None and found[0].values.shape[0] == 1 and not (look.each and len(found) > 1):
         axes[0].figure.colorbar(image, ax=list(axes), shrink=0.8)
     return axes
 

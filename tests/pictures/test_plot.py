@@ -240,6 +240,7 @@ def test_axes_given_are_drawn_on(store):
     left, right = figure.subplots(1, 2)
     assert scenes.raster.plot(ax=left) is left
     assert list(scenes.raster.plot("red", ax=right)) == [right]
+    assert figure.axes == [left, right]  # no colour bar takes their room
     assert plt.get_fignums() == []
 
 
