@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Booleans = NDArray[np.bool_]
 
+_SOURCE_SHARE = 0.8
+"""Share of the memory that the source pixels of a cell may take, without those around it."""
+
 Window = tuple[int, int, int, int]
 """``row_start, row_stop, col_start, col_stop`` on the common grid."""
 
@@ -277,8 +280,13 @@ class _BlockReader:
 
     def _small_cells(self, window: Window, borders: tuple[Ints, Ints], n_records: int, extra: int = 0) -> Ints:
         """Return cells of a window, each so small that `n_records` of them may be in memory."""
-        most = self.options.max_answer_bytes / (self.pixel_bytes + extra) / max(n_records, 1)
-        return small_cells(window, borders, most)
+        most = self.options.max_answer_bytes
+        # Source pixels of one record and band are in memory at a time, with what a kernel needs around them.
+        source_bytes = max(
+            self.images.most_source_pixels(name) * (self.stack.pixel_dtype(name).itemsize + 1) for name in self.bands
+        )
+        most_pixels = min(most / (self.pixel_bytes + extra) / max(n_records, 1), _SOURCE_SHARE * most / source_bytes)
+        return small_cells(window, borders, most_pixels)
 
     def _target(self, step: int, window: Sequence[int]) -> tuple[int, slice, slice]:
         """Return the place of a window in the arrays of the block."""

@@ -5,7 +5,7 @@ A `Stack` says it all in names, hrefs and options, so it can be pickled. Nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,13 @@ class Stack:
     def spending(self) -> Spending | None:
         """What all reads of this stack in this process have spent of its budget; None without a budget."""
         return Spending.of(self.options)
+
+    def with_options(self, options: ReadOptions) -> Stack:
+        """Return the stack with other options, such as those of a dry run. Images that are unpacked already are shared."""
+        other = replace(self, options=options)
+        if "images" in self.__dict__:
+            other.__dict__["images"] = self.images
+        return other
 
     def records_of(self, step: int) -> slice:
         """Return the records of a step."""

@@ -88,6 +88,15 @@ class StackImages:
             )
         return cls(columns=columns, common=common, boxes=boxes, steps=steps, levels=levels)
 
+    def most_source_pixels(self, band: str) -> float:
+        """Return how many pixels of an image are read at most for a pixel of the common grid."""
+        most = 1.0
+        for step, level, one in zip(self.steps[band], self.levels[band], self.columns[band].references, strict=True):
+            full, image = one.tiles.images[0], one.tiles.images[level]
+            share = image.height * image.width / max(full.height * full.width, 1)
+            most = max(most, float(step[0] * step[1]) * share)
+        return most
+
     def reduction(self, band: str, reference_id: Ints) -> Reduction:
         """Return how the images of some references are reduced; -1 for no reference."""
         if not len(self.levels[band]):

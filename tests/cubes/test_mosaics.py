@@ -190,3 +190,34 @@ def test_pixels_at_single_places_are_those_of_the_block(scenes, mosaic):
             np.testing.assert_allclose(places.values[band], whole.values[band][:, rows, cols], rtol=0, atol=off)
             assert places.values[band].dtype == stack.dtype(band)
         assert places.valid["red"].any()
+
+
+@pytest.mark.parametrize("mosaic", ["first_valid", "min", "mean"])
+def test_unscaled_records_are_compared_in_their_units_and_nan_leaves_a_pixel_open(mosaic):
+    store = Store()
+    rng = np.random.default_rng(1)
+    files = rng.uniform(-5, 5, (2, 64, 64)).astype(np.float32)
+    files[0, :40, :30] = np.nan
+    hrefs = [store.put(f"{at}.tif", tiff(one[None], tile=64)) for at, one in enumerate(files)]
+    table = pl.DataFrame({"id": ["a", "b"], "href": hrefs, "gain": [2.0, -0.5], "shift": [1.0, 3.0]})
+    scenes = pr.build_from_table(table, bands={"t": "href"}, on_error="raise").collect()
+    scenes = scenes.with_columns(pl.col("t").raster.with_metadata(scale=pl.col("gain"), offset=pl.col("shift")))
+    grid = PixelGrid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 70, 64)
+    how = {"grid": grid, "rasters": {"t": scenes["t"]}, "bands": ("t",), "step": np.zeros(2, int), "n_steps": 1}
+    for unscale in (frozenset(), frozenset({"t"})):
+        stack = Stack(**how, mosaic=mosaic, unscale=unscale)
+        block = read_block(stack, ["t"], [0], (0, 64, 0, 70))
+        layers = [one.astype(np.float64) for one in files]
+        if unscale:
+            layers = [one * gain + shift for one, gain, shift in zip(layers, (2, -0.5), (1, 3), strict=True)]
+        expected = {
+            "first_valid": np.where(np.isnan(layers[0]), layers[1], layers[0]),
+            "min": np.fmin(*layers),
+            "mean": np.nanmean(layers, axis=0),
+        }[mosaic]
+        assert block.values["t"].dtype == (np.float64 if mosaic == "mean" else np.float32)
+        np.testing.assert_array_equal(block.values["t"][0, :, :64], expected.astype(block.values["t"].dtype))
+        assert block.valid["t"][0, :, :64].all()
+        assert not block.valid["t"][0, :, 64:].any()
+        assert np.isnan(block.values["t"][0, :, 64:]).all()
+    store.close()

@@ -257,3 +257,32 @@ def test_a_stack_without_records_is_empty_everywhere(world):
     assert block.values["red"].shape == (1, 5, 6)
     assert not block.valid["red"].any()
     assert not read_points(stack, ["red"], [0], [1, 2], [3, 4]).valid["red"].any()
+
+
+def test_a_budget_is_that_of_all_reads_of_a_stack(world):
+    store, scenes = world
+    clear_cache()
+    stack = stack_of(scenes, steps=(0, 1, 2, 3), options=ReadOptions(budget_bytes=int(2.5 * TILE_BYTES)))
+    for step in (0, 1):
+        read_block(stack, ["red"], [step], (0, 10, 0, 10))
+    store.clear()
+    with pytest.raises(pr.errors.BudgetError, match="of which"):
+        read_block(stack, ["red"], [2], (0, 10, 0, 10))
+    assert not store.requests
+
+
+def test_a_coarse_grid_without_overviews_is_read_in_parts_that_the_memory_allows(world):
+    _, scenes = world
+    grid = PixelGrid("EPSG:32632", (80.0, 0.0, 500_000.0, 0.0, -80.0, 5_000_000.0), SIZE // 8, SIZE // 8)
+    stack = Stack(
+        grid=grid,
+        rasters={"red": scenes["red"]},
+        bands=("red",),
+        step=np.arange(N_DATES),
+        n_steps=N_DATES,
+        resampling={"red": "average"},
+        options=ReadOptions(max_answer_bytes=300_000),
+    )
+    block = read_block(stack, ["red"], [1], (0, SIZE // 8, 0, SIZE // 8))
+    mean = noise(1)[0].reshape(SIZE // 8, 8, SIZE // 8, 8).mean(axis=(1, 3))
+    np.testing.assert_allclose(block.values["red"][0], mean, rtol=0, atol=0.5)
