@@ -118,7 +118,7 @@ def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str,
         extent=window.astype(np.float64),
         is_unresampled=np.zeros(len(record), np.bool_),
     )
-    bands = []
+    bands: list[AlignedBand] = []
     for name, is_wanted in wanted.items():
         column, method = images.columns[name], stack.method(name)
         reference_id = column.reference_id[record]
@@ -133,9 +133,20 @@ def aligned_layers(read: CubeRead, rows: tuple[Ints, Ints], wanted: Mapping[str,
         reference_id, faults = column.readable(reference_id, windows)
         faults = {row: fault for row, fault in faults.items() if is_wanted[row]}
         band = BandRows(column=column, reference_id=reference_id, row=record, windows=windows, faults=faults)
-        sources = source_windows(band, answers, method, images.reduction(name, reference_id))
+        reduction = images.reduction(name, reference_id)
+        same = next((one for one in bands if one.method == method and _reads_the_same(one, band)), None)
+        if same is not None and not reduction.level.any() and not same.sources.level.any() and not same.sources.faults:
+            sources = same.sources
+        else:
+            sources = source_windows(band, answers, method, reduction)
         bands.append(AlignedBand(rows=band, grids=answers, method=method, sources=sources))
     return bands
+
+
+def _reads_the_same(one: AlignedBand, band: BandRows) -> bool:
+    """Return whether two bands lie on the same grids and are wanted in the same rows."""
+    grids = one.rows.windows.grids.grid_id, band.windows.grids.grid_id
+    return np.array_equal(*grids) and np.array_equal(one.rows.is_read, band.is_read)
 
 
 def raw_or_unscaled(read: CubeRead, band: str, record: int, values: NDArray[Any]) -> NDArray[Any]:

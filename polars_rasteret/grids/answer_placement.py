@@ -76,10 +76,13 @@ def placement(band: BandOnGrids, grids: PixelGrids, answers: AnswerGrids, answer
         period = columns_per_period(grids.taken(others))
         extent[others, 2:] += shift_to_image(extent[others], period, image_size[others, 1])[:, None]
     pixels = np.stack([extent[:, 1] - extent[:, 0], extent[:, 3] - extent[:, 2]], axis=1)
+    known: dict[tuple[object, ...], tuple[list[float], list[float]]] = {}  # many records lie on one grid
     for row in np.flatnonzero(is_reprojected).tolist():
-        extent[row], step = extent_and_step(
-            pixel_positions(answers, row, grids.grid(row)), (int(image_size[row, 0]), int(image_size[row, 1]))
-        )
+        key = (grids.grid_id[row], answers.crs[row], answers.transform[row].tobytes(), *answer_size[row].tolist())
+        if key not in known:
+            positions = pixel_positions(answers, row, grids.grid(row))
+            known[key] = extent_and_step(positions, (int(image_size[row, 0]), int(image_size[row, 1])))
+        extent[row], step = known[key]
         pixels[row] = step * answer_size[row]
     return Placement(
         is_read=is_read,

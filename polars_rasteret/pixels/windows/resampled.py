@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.windows.aligned_bands import AlignedBand
 
 
+_POSITIONS_BYTES = 64_000_000
+"""Bytes of positions of pixels that are kept for other bands and records on the same grids."""
+
+
 def read_onto_grids(
     bands: Sequence[AlignedBand],
     options: ReadOptions,
@@ -111,6 +115,8 @@ class _AnswerWriter:
     ) -> None:
         self.bands, self.outs, self.want_valid = bands, outs, want_valid
         self.errors: list[dict[int, str]] = [{} for _ in bands]
+        self.positions: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self.positions_bytes = 0
         self.outside: list[NDArray[np.bool_] | None] = []
         self.fills = []
         self.raw_fill: list[float | None] = []
@@ -213,7 +219,7 @@ class _AnswerWriter:
             scale = level[0] / grid.height, level[1] / grid.width
             values, valid, inside = reprojected_values(
                 source,
-                _scaled(pixel_positions(band.grids, row, grid), scale),
+                _scaled(self._positions(at, row), scale),
                 lambda: _scaled(pixel_positions(band.grids, row, grid, corners=True), scale),
                 (float(sources.axes[row, 1]), float(sources.axes[row, 3])),
                 level,
@@ -234,6 +240,22 @@ class _AnswerWriter:
             out.valid[place] = valid.reshape(-1)
         if (outside := self.outside[at]) is not None:
             outside[place] = ~inside.reshape(-1)
+
+    def _positions(self, at: int, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the positions of an answer's pixels; those of other bands and records on the same grids are the same."""
+        band = self.bands[at]
+        grids, column = band.grids, band.rows.column
+        reference = int(band.rows.reference_id[row])
+        size = int(grids.height[row]), int(grids.width[row])
+        key = (int(column.grids.grid_id[reference]), grids.crs[row], grids.transform[row].tobytes(), *size)
+        if key not in self.positions:
+            n_bytes = 16 * size[0] * size[1]
+            if self.positions_bytes + n_bytes > _POSITIONS_BYTES:
+                self.positions.clear()
+                self.positions_bytes = 0
+            self.positions[key] = pixel_positions(grids, row, column.grids.grid(reference))
+            self.positions_bytes += n_bytes
+        return self.positions[key]
 
 
 def _scaled(
