@@ -306,7 +306,10 @@ def turned() -> pl.LazyFrame:
             with memory.open(
                 **profile, transform=transform, nodata=0, tiled=True, blockxsize=64, blockysize=64
             ) as sink:
-                sink.write(rng.integers(1, 9_000, (240, 240)).astype(np.uint16), 1)
+                values = rng.integers(1, 9_000, (240, 240)).astype(np.uint16)
+                if name == "zone":
+                    values[60:180:9, 50:200] = 0
+                sink.write(values, 1)
             files[f"memory://turned/{name}.tif"] = bytes(memory.read())
     pr.configure_store("memory://turned/", store=pr.testing.MemorySource(files))
     table = pl.DataFrame({"id": ["one"], **{name: [f"memory://turned/{name}.tif"] for name in grids}})
@@ -373,6 +376,47 @@ def test_mixed_values_of_turned_bands_lie_between_their_neighbours(turned):
     difference = np.abs(mixed["slant"].to_numpy()[0].astype(int) - near)
     assert 0 < difference.max() < 9_000
     assert (difference == 0).mean() < 0.1
+
+
+@pytest.mark.parametrize("method", ["average", "mode", "bilinear", "cubic", "nearest"])
+@pytest.mark.parametrize("name", ["zone", "slant"])
+def test_bands_brought_onto_another_grid_are_those_of_the_warper(turned, name, method):
+    """As `rasterio.warp.reproject` of the whole image onto the grid of the answer.
+
+    Left alone, GDAL learns how coarse the answer is from the bounding boxes of its chunks: on turned grids it blurs.
+    """
+    factor = 1 if method in {"bilinear", "cubic", "nearest"} else 3.05
+    side = 600.0
+    box = pl.DataFrame(
+        {"geometry": [shapely.to_wkb(shapely.box(LEFT + 900, TOP - 900 - side, LEFT + 900 + side, TOP - 900))]}
+    )
+    words = {"crs": 32632, "resolution": 20 * factor, "grid": "here", "resampling": {name: method}}
+    got = turned.raster.read_windows(box, ["here", name], **words).collect()
+    here, one = got["here"].to_list()[0], got[name].to_list()[0]
+    size = one["height"], one["width"]
+    assert (here["height"], here["width"]) == size
+    values, transform, crs = whole(turned, name)
+    wanted = np.zeros(size, np.uint16)
+    reproject(
+        values,
+        wanted,
+        src_transform=transform,
+        src_crs=crs,
+        src_nodata=0,
+        dst_transform=Affine(*one["transform"]),
+        dst_crs="EPSG:32632",
+        dst_nodata=0,
+        resampling=Resampling[method],
+        tolerance=0,
+        XSCALE=1.0,
+        YSCALE=1.0,
+    )
+    pixels = np.array(one["pixels"]).reshape(size)
+    assert (wanted > 1).mean() > 0.8  # cubic weights overshoot the range of the dtype here and there
+    if method in {"nearest", "mode"}:
+        np.testing.assert_array_equal(pixels, wanted)
+    else:
+        assert np.abs(pixels.astype(int) - wanted).max() <= 1
 
 
 def test_a_box_on_a_turned_grid_is_resampled_along_that_grid(turned):
