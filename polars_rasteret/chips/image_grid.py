@@ -70,11 +70,12 @@ def windows_over_images(
 
 
 def _starts(size: int, window: int, stride: int) -> NDArray[np.int64]:
-    """Return where windows begin along one side of an image; the last is the first that reaches its end.
+    """Return where windows begin along one side of an image, up to the first that reaches its end; all begin inside.
 
     Examples
     --------
-    >>> _starts(10, 4, 4).tolist(), _starts(10, 4, 3).tolist(), _starts(3, 4, 4).tolist()
-    ([0, 4, 8], [0, 3, 6], [0])
+    >>> _starts(10, 4, 4).tolist(), _starts(10, 4, 3).tolist(), _starts(3, 4, 4).tolist(), _starts(10, 1, 6).tolist()
+    ([0, 4, 8], [0, 3, 6], [0], [0, 6])
     """
-    return np.arange(max(-((window - size) // stride), 0) + 1, dtype=np.int64) * stride
+    n_windows = max(-((window - size) // stride), 0) + 1
+    return np.arange(min(n_windows, -(-size // stride)), dtype=np.int64) * stride
