@@ -160,7 +160,8 @@ def pixels_per_pixel(image: PixelGrid, grid: PixelGrid, box: Floats) -> Floats:
     first, last = (lower, upper) if (inner[1] <= inner[0]).any() else inner
     places = first + (last - first) * np.linspace(0.05, 0.95, _SAMPLES)[:, None]
     row, col = (one.ravel() for one in np.meshgrid(places[:, 0], places[:, 1], indexing="ij"))
-    if not (np.isfinite(image.transform).all() and np.isfinite(grid.transform).all()):
+    is_placed = np.isfinite(image.transform).all() and np.isfinite(grid.transform).all()
+    if not is_placed or (image.crs != grid.crs and (image.crs is None or grid.crs is None)):
         return np.ones(2)
     own, below, beside = (
         np.stack(positions_of(grid.crs, *map_coordinates(np.array(grid.transform), row + down, col + across), image))
