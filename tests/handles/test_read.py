@@ -79,9 +79,9 @@ LOSSY = (
 """Parts of names of files whose pixels depend on the decoder, or that GDAL here cannot decode."""
 
 
-def test_every_bundled_file_equals_rasterio_beyond_its_edges(bundled_data, in_rasterio):
+def test_bundled_files_equal_rasterio_beyond_their_edges(bundled_data, in_rasterio):
     n_equal, n_unread = 0, []
-    for path in sorted(bundled_data.glob("tiff/*")) + sorted(bundled_data.glob("derived/*")):
+    for path in sorted(bundled_data.glob("tiff/*"))[::2] + sorted(bundled_data.glob("derived/*")):
         if any(word in path.name for word in LOSSY):
             continue
         try:
@@ -98,8 +98,8 @@ def test_every_bundled_file_equals_rasterio_beyond_its_edges(bundled_data, in_ra
             got = handle.read(window=(-2, dataset.height + 1, -1, dataset.width + 3))
             np.testing.assert_array_equal(got, want, err_msg=path.name)
             n_equal += 1
-    assert n_equal > 150
-    assert len(n_unread) < 30
+    assert n_equal > 80
+    assert len(n_unread) < 20
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_unscaled_values_and_fills_are_in_their_units(real_file, in_rasterio):
         ({"target_crs": "nowhere"}, "not understood"),
         ({"shape": (3, 3), "resolution": 10}, "both shape and resolution"),
         ({"target_crs": 4326, "bounds": (0, 0, 1, 1), "crs": "native"}, "pass the crs of the coordinates by name"),
-        ({"target_crs": 4326, "resampling": "average"}, "average"),
+        ({"target_crs": 4326, "resampling": "sharp"}, "resampling='sharp'; expected one of nearest"),
     ],
     ids=str,
 )  # fmt: skip
