@@ -63,8 +63,13 @@ def ids(frame):
 
 def run(call, names):
     line = LINES[call]
-    if "to_torch" in line and find_spec("torch") is None:
-        pytest.skip("torch is not installed")
+    for library in ("torch", "torchgeo"):
+        if f"to_{library}(" in line and find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    if "to_torchgeo(" in line:
+        from tests.support.torchvision_ops import make_importable
+
+        make_importable()
     return eval(compile(line, str(GUIDE), "eval"), names)
 
 
@@ -322,6 +327,28 @@ def tiled(call, names, image, recorded):
     np.testing.assert_array_equal(dataset[0]["image"].numpy(), image.read([1, 4])[:, :64, :64])
 
 
+def geo_dataset(call, names, image, recorded):
+    dataset = run(call, names)
+    bounds = image.bounds
+    query = slice(bounds.left, bounds.right), slice(bounds.bottom, bounds.top), slice(None, None)
+    np.testing.assert_array_equal(dataset[query]["image"].numpy(), image.read([1, 4]))
+
+
+def geo_dataset_elsewhere(call, names, image, recorded):
+    dataset = run(call, names)
+    assert dataset.crs.to_epsg() == 3857
+    assert dataset.res == (0.7, 0.7)
+    assert len(dataset) == 2
+    west, _, _, north = rasterio.warp.transform_bounds(image.crs, 3857, *image.bounds)
+    x, y = west + 70.0, north - 100.0
+    sample = dataset[x : x + 14.0, y : y + 14.0]
+    col = (np.arange(20) + 0.5) * 0.7
+    inside = transform_xy("EPSG:3857", image.crs, np.tile(x + col, 20), np.repeat(y + 14.0 - col, 20))
+    rows, cols = (np.floor(one).astype(int) for one in (~image.transform @ np.array(inside))[::-1])
+    expected = image.read([1, 4])[:, rows, cols].reshape(2, 20, 20)
+    assert (sample["image"].numpy() == expected).mean() > 0.99  # GDAL's places are off by a fraction of a pixel
+
+
 CHECKS = {
     "subset(cloud_cover_lt=20)": records("california"),
     "subset(date_range=(a, b))": records("california"),
@@ -368,6 +395,8 @@ CHECKS = {
     "read_cog(filled=False)": single_file(lambda image, values, is_covered: np.ma.MaskedArray(values, ~is_covered)),
     "COGReader(backend=own)": own_source,
     "to_torchgeo_dataset(chip_size=64)": tiled,
+    "to_torchgeo_dataset(bands)": geo_dataset,
+    "target_crs=3857": geo_dataset_elsewhere,
     "geometries=": sample(n=1, shape=(2, 16, 16)),
     "is_image=False": sample(n=1, shape=(16, 16), key="mask"),
     "allow_resample=True": sample(n=1, shape=(2, 8, 8)),
