@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.product import Answer, ReadCall
     from polars_rasteret.pixels.reading import BandRows
     from polars_rasteret.pixels.valid_mask import ValidMask
+    from polars_rasteret.pixels.zones.tile_pixels import ReadTile
     from polars_rasteret.pixels.zones.zone_groups import BandsTogether, GridZones
 
     Ints = NDArray[np.int64]
@@ -93,11 +94,13 @@ class PixelRowReads:
             first[zones.rows] = zones.first
             for strip in self._strips(together, zones, call, by_tile_row=n_rows == 1):
                 if n_rows > 1:
-                    found += strip
+                    found += [tile.pixels() for tile in strip]
                     continue
                 has_pixels[:] = True
-                for rows in _bands_of_rows(strip):
-                    yield from maker.pieces(TilePixels.joined([one.taken_rows(rows) for one in strip]))
+                tiles = list(strip)
+                for raster_rows in _pieces_of(tiles):
+                    yield from maker.pieces(TilePixels.joined([tile.pixels(raster_rows) for tile in tiles]))
+                del tiles  # free its memory while the next is read
         pixels = TilePixels.joined(found) if found else TilePixels.nothing(self.read_bands)
         has_pixels |= np.isin(first, np.unique(pixels.row))
         kept = np.ones(n_rows, np.bool_) if self.keeps_empty else np.isin(np.arange(n_rows), list(faults))
@@ -108,8 +111,8 @@ class PixelRowReads:
 
     def _strips(
         self, together: BandsTogether, zones: GridZones, call: ReadCall, *, by_tile_row: bool
-    ) -> Iterator[list[TilePixels]]:
-        """Yield the pixels of the zones of one grid, tile by tile: all at once, or one row of tiles after another."""
+    ) -> Iterator[Iterator[ReadTile]]:
+        """Yield the tiles of the zones of one grid: all at once, or one row of tiles after another."""
         grid, bands = together.grids.grid(zones.grid_row), self.read_bands
         if self.needs_whole:
             whole = whole_coverage(zones.areas, zones.area, grid.crs, grid.transform, coverage=self.coverage)
@@ -122,10 +125,10 @@ class PixelRowReads:
             yield read_tiles(strip, together, zones, call, onto=onto, bands=bands)
 
 
-def _bands_of_rows(strip: Sequence[TilePixels]) -> Iterator[range]:
+def _pieces_of(tiles: Sequence[ReadTile]) -> Iterator[range]:
     """Yield ranges of raster rows that hold about the pixels of one piece."""
-    start, stop = min(int(one.pixel_row.min()) for one in strip), max(int(one.pixel_row.max()) for one in strip) + 1
-    n_pixels = sum(len(one.row) for one in strip)
-    step = max(1, PIECE_PIXELS * (stop - start) // n_pixels)
+    cells = [tile.task.cells for tile in tiles]
+    start, stop = min(one.row_start for one in cells), max(one.row_start + one.height for one in cells)
+    step = max(1, PIECE_PIXELS * (stop - start) // sum(len(one.index) for one in cells))
     for first in range(start, stop, step):
         yield range(first, min(first + step, stop))

@@ -12,7 +12,7 @@ from polars_rasteret.pixels.zones.zone_pixels import read_unit
 from polars_rasteret.pixels.zones.zone_units import units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,52 +56,10 @@ class TilePixels:
         return cls(row=row, pixel_row=none, pixel_col=none, weight=np.zeros(len(row)), values=values)
 
     @classmethod
-    def of_task(
-        cls, task: ZoneTask, windows: range, unit: UnitPixels | None, bands: Mapping[str, BandRows]
-    ) -> TilePixels:
-        """Return the pixels of one tile in some images, for the zones and images that have a row.
-
-        Parameters
-        ----------
-        task, windows
-            The tile, and its windows in the unit.
-        unit
-            What was read; None: nothing, and all values are null.
-        bands
-            Bands whose values are kept.
-        """
-        cells = task.cells
-        n_cells = np.diff(cells.start, append=len(cells.index))
-        cell_rows = np.repeat(task.rows.T, n_cells, axis=1)
-        image, cell = np.nonzero(cell_rows >= 0)
-        found = {} if unit is None or not bands else unit.cells(windows, cells)
-        values: dict[str, Pixels] = {}
-        for name, band in bands.items():
-            if name in found:
-                values[name] = found[name][0][image, cell], found[name][1][image, cell]
-            else:
-                values[name] = np.zeros(len(cell), band.column.dtype), np.zeros(len(cell), np.bool_)
-        failed = {} if unit is None else {at: unit.errors[one] for at, one in enumerate(windows) if one in unit.errors}
-        reason = None
-        if failed:
-            code = np.full(len(windows), -1, np.int64)
-            code[list(failed)] = np.arange(len(failed))
-            reason = code[image]
-        return cls(
-            row=cell_rows[image, cell],
-            pixel_row=cells.row_start + cells.index[cell] // cells.width,
-            pixel_col=cells.col_start + cells.index[cell] % cells.width,
-            weight=cells.weight[cell],
-            values=values,
-            reason=reason,
-            reasons=list(failed.values()),
-        )
-
-    @classmethod
     def joined(cls, parts: Sequence[TilePixels]) -> TilePixels:
         """Return the pixels of several tiles in order of rows, raster rows and raster columns."""
         joined = cls._concatenated(parts)
-        return joined.taken(np.lexsort((joined.pixel_col, joined.pixel_row, joined.row)))
+        return joined.taken(_order(joined.row, joined.pixel_row, joined.pixel_col))
 
     @classmethod
     def _concatenated(cls, parts: Sequence[TilePixels]) -> TilePixels:
@@ -140,10 +98,6 @@ class TilePixels:
             reason=None if self.reason is None else self.reason[index],
         )
 
-    def taken_rows(self, rows: range) -> TilePixels:
-        """Return the pixels in some raster rows."""
-        return self.taken(np.flatnonzero((self.pixel_row >= rows.start) & (self.pixel_row < rows.stop)))
-
     def of_rows(self, first: Ints) -> TilePixels:
         """Return the pixels of each row where several have those of one: row ``i`` has those of row ``first[i]``; sorted."""
         if (first == np.arange(len(first))).all():
@@ -159,6 +113,55 @@ class TilePixels:
         return {int(at): self.reasons[self.reason[at]] for at in np.flatnonzero(self.reason >= 0)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTile:
+    """One tile that was read for zones, in some images."""
+
+    task: ZoneTask
+    windows: range
+    """Windows of the images in the unit."""
+    unit: UnitPixels | None
+    """What was read; None: nothing, and all values are null."""
+    bands: Mapping[str, BandRows]
+    """Bands that were read."""
+
+    def pixels(self, raster_rows: range | None = None) -> TilePixels:
+        """Return the pixels of the zones and images that have a row; of a single zone, maybe those of some raster rows."""
+        cells, rows = self.task.cells, self.task.rows
+        if raster_rows is not None:
+            assert len(cells.zone) == 1
+            ends = (np.array([raster_rows.start, raster_rows.stop]) - cells.row_start) * cells.width
+            some = slice(*np.searchsorted(cells.index, ends).tolist())
+            cells = replace(cells, index=cells.index[some], weight=cells.weight[some])
+        n_cells = np.diff(cells.start, append=len(cells.index))
+        cell_rows = np.repeat(rows.T, n_cells, axis=1)
+        image, cell = np.nonzero(cell_rows >= 0)
+        found = {} if self.unit is None else self.unit.cells(self.windows, cells)
+        values: dict[str, Pixels] = {}
+        for name, band in self.bands.items():
+            if name in found:
+                values[name] = found[name][0][image, cell], found[name][1][image, cell]
+            else:
+                values[name] = np.zeros(len(cell), band.column.dtype), np.zeros(len(cell), np.bool_)
+        errors = {} if self.unit is None else self.unit.errors
+        failed = {at: errors[one] for at, one in enumerate(self.windows) if one in errors}
+        reason = None
+        if failed:
+            code = np.full(len(self.windows), -1, np.int64)
+            code[list(failed)] = np.arange(len(failed))
+            reason = code[image]
+        down, across = np.divmod(cells.index[cell], cells.width)
+        return TilePixels(
+            row=cell_rows[image, cell],
+            pixel_row=cells.row_start + down,
+            pixel_col=cells.col_start + across,
+            weight=cells.weight[cell],
+            values=values,
+            reason=reason,
+            reasons=list(failed.values()),
+        )
+
+
 def read_tiles(
     tiles: ZoneTiles,
     together: BandsTogether,
@@ -167,8 +170,8 @@ def read_tiles(
     *,
     onto: Onto,
     bands: Mapping[str, BandRows],
-) -> list[TilePixels]:
-    """Return the pixels of each tile, read unit by unit; in a dry run all values are null.
+) -> Iterator[ReadTile]:
+    """Yield each tile, read unit by unit; in a dry run all values are null.
 
     Parameters
     ----------
@@ -181,7 +184,6 @@ def read_tiles(
     """
     pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in bands.values())
     allowed = max(min(_UNIT_BYTES, call.options.max_answer_bytes // 2), 1)
-    result = []
     for unit in units(tiles, zones, pixel_bytes=max(pixel_bytes, 1), allowed=allowed):
         found = read_unit(unit, together, zones, call, onto=onto, wanted=bands.keys()) if bands else None
         if call.options.dry_run is not None:
@@ -190,5 +192,12 @@ def read_tiles(
         for task in unit:
             windows = range(start, start + len(task.images))
             start = windows.stop
-            result.append(TilePixels.of_task(task, windows, found, bands))
-    return result
+            yield ReadTile(task=task, windows=windows, unit=found, bands=bands)
+
+
+def _order(row: Ints, pixel_row: Ints, pixel_col: Ints) -> Ints:
+    """Return the order of pixels by row, raster row and raster column. One number for all three sorts faster."""
+    height, width = int(pixel_row.max(initial=0)) + 2, int(pixel_col.max(initial=0)) + 2
+    if (int(row.max(initial=0)) + 1) * height * width >= 2**62:
+        return np.lexsort((pixel_col, pixel_row, row))
+    return np.argsort((row * height + pixel_row + 1) * width + pixel_col + 1, kind="stable")
