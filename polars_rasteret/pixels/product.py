@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Reads = list[WindowRead]
 
 
-LEAST_ENTRY_BYTES = 64
+LEAST_ENTRY_BYTES = 128
 """Bytes of one of many rows at least, as `Product.row_bytes` counts them."""
 
 

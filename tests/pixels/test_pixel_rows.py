@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
@@ -73,6 +75,52 @@ def test_rows_are_the_cells_in_order(world, coverage, engine):
     expected = cells(world, polygons, coverage)
     assert len(expected) > 5_000
     assert_frame_equal(found.drop("datetime"), expected, abs_tol=1e-9, rel_tol=1e-12)
+
+
+PARTS = {
+    "zone": pl.col("zone") > 3,
+    "record": pl.col("record_id") == "scene-1",
+    "either": (pl.col("zone") == 5) | (pl.col("record_id") == "scene-0"),
+    "place": pl.col("row") % 7 < 4,
+    "coverage": pl.col("coverage") < 1,
+    "value": pl.col("red") > 3,
+    "values": pl.col("nir").is_null() | (pl.col("clear") == 1),
+    "mixed": pl.col("red").cast(pl.Int64) + pl.col("zone") > 8,
+}
+
+
+@pytest.fixture(scope="module")
+def known(world):
+    polygons = zones(10, seed=11)
+    return frame_of(polygons), cells(world, polygons)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.lists(st.sampled_from(sorted(PARTS)), max_size=3, unique=True),
+    first=st.none() | st.sampled_from([1, 30, 2_000]),
+    limit_is_below=st.booleans(),
+    names=st.lists(st.sampled_from(["zone", "record_id", "x", "coverage", *BANDS]), min_size=1, unique=True),
+    max_answer_bytes=st.sampled_from([20_000, 300_000, 512_000_000]),
+    engine=st.sampled_from(ENGINES),
+)
+def test_what_is_asked_above_acts_as_on_the_rows(
+    world, known, parts, first, limit_is_below, names, max_answer_bytes, engine
+):
+    polygons, expected = known
+    with pr.options(max_answer_bytes=max_answer_bytes):
+        query = world.scenes.raster.pixels(polygons, crs=32632)
+
+    def asked(rows):
+        condition = [PARTS[one] for one in parts]
+        if first is not None and limit_is_below:
+            rows = rows.head(first).filter(*condition)
+        else:
+            rows = rows.filter(*condition)
+            rows = rows if first is None else rows.head(first)
+        return rows.select(names)
+
+    assert_frame_equal(asked(query).collect(engine=engine), asked(expected.lazy()).collect(), abs_tol=1e-9)
 
 
 @pytest.mark.parametrize("tile", [16, 96])
