@@ -12,7 +12,7 @@ import shapely
 
 from polars_rasteret.arguments import check_choice, checked_bands, is_number
 from polars_rasteret.collection.queries.extent import with_places
-from polars_rasteret.collection.queries.spatial import intersects
+from polars_rasteret.collection.queries.spatial import intersects, lonlat_geometry
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import normalize_crs
 from polars_rasteret.geo.geometry import parsed
@@ -88,7 +88,7 @@ def plot(
         lf = intersects(lf, area.bounds, area.crs)
     told = [name for name in dict.fromkeys((label, "geometry")) if name is not None and name in lf.collect_schema()]
     if not names:
-        return _map(lf.select(*told, *_places(lf)).collect(), [], [], look, label=label, ax=ax)
+        return _map(lf.select(*told, *_places(lf)).collect(), [], [], look, area=area, label=label, ax=ax)
     records = lf.select(*dict.fromkeys((*told, *names))).head(max_pictures + 1).collect()
     if records.height > max_pictures:
         raise UsageError(
@@ -104,7 +104,7 @@ def plot(
             "look at the outlines with .raster.plot()"
         )
     if on_map:
-        return _map(records, names, found, look, label=label, ax=ax)
+        return _map(records, names, found, look, area=area, label=label, ax=ax)
     if ax is not None and len(found) > 1:
         raise UsageError(f"plot: ax is one Axes, but there are {len(found)} pictures; pass on_map=True, or no ax")
     return _panels(records, found, look, label=label, columns=int(columns), ax=ax)
@@ -116,10 +116,11 @@ def _map(
     found: Sequence[Quicklook],
     look: _Look,
     *,
+    area: Area | None,
     label: str | None,
     ax: Axes | None,
 ) -> Axes:
-    """Draw the outlines of records, and their pictures below, in longitude and latitude."""
+    """Draw the outlines of records, and their pictures below, in longitude and latitude; with `area`, this part of the map."""
     from matplotlib.collections import PolyCollection
 
     placed = records if records.schema.get("geometry") == pl.Binary else with_places(records)
@@ -127,9 +128,10 @@ def _map(
     if not (~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)).any():
         raise UsageError("plot: no record has a place on the map: there are none, or none is georeferenced")
     is_own, ax = ax is None, map_axes(ax)
+    shown = shapes if area is None else shapely.intersection(shapes, lonlat_geometry(area.bounds, area.crs))
     laid = []
     for one in found:
-        for part in [] if one.crs is None else shapely.get_parts(shapes[one.row]):
+        for part in [] if one.crs is None else _polygons(shown[one.row]):
             box = shapely.bounds(part)
             laid.append((on_lonlat(one, box), (box[0], box[2], box[1], box[3])))
     limits = _limits([values for values, _ in laid], look) if laid else []
@@ -138,18 +140,25 @@ def _map(
         image = _drawn(ax, values, its, look, extent=extent)
     if is_own and image is not None and len(names) == 1 and not look.each:
         ax.figure.colorbar(image, ax=ax, label=names[0], shrink=0.8)
-    rings = [shapely.get_coordinates(shapely.get_exterior_ring(part)) for part in shapely.get_parts(shapes)]
+    rings = [shapely.get_coordinates(shapely.get_exterior_ring(part)) for part in _polygons(shapes)]
     # Many outlines over each other stay readable when they are thin and nearly transparent.
-    fill = (0.12, 0.37, 0.66, 0.0 if found else max(0.02, 0.2 / len(rings) ** 0.5))
+    fill = (0.12, 0.37, 0.66, 0.0 if found else max(0.02, 0.2 / max(len(rings), 1) ** 0.5))
     ax.add_collection(PolyCollection(rings, facecolors=[fill], edgecolors=_OUTLINE, linewidths=0.8))
-    total = np.asarray(shapely.total_bounds(shapes))
+    total = np.asarray(shapely.total_bounds(shown))
     frame_map(ax, total)
-    sides = shapely.bounds(shapes)
+    sides = shapely.bounds(shown)
     is_tiny = np.maximum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]) < _TINY * max(total[2:] - total[:2])
     ax.plot(*(sides[is_tiny][:, [0, 1]].T), ".", color=_OUTLINE, markersize=4)
     if label is not None and len(shapes) <= _MOST_LABELS:
-        _name_outlines(ax, shapes, [str(value) for value in records[label]], middle=(total[0] + total[2]) / 2)
+        _name_outlines(ax, shown, [str(value) for value in records[label]], middle=(total[0] + total[2]) / 2)
     return ax
+
+
+def _polygons(shapes: Any) -> NDArray[np.object_]:
+    """Return all polygons of some outlines."""
+    parts = shapely.get_parts(shapes)
+    polygons: NDArray[np.object_] = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
+    return polygons
 
 
 def _name_outlines(ax: Axes, shapes: NDArray[np.object_], labels: Sequence[str], *, middle: float) -> None:

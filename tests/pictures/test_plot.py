@@ -221,6 +221,36 @@ def test_bounds_show_their_window_of_the_records_that_meet_them(store):
     assert (*ax.get_xlim(), *ax.get_ylim()) == pytest.approx((501_000, 502_000, 4_997_000, 4_998_000))
 
 
+def test_bounds_on_the_map_show_that_part_in_all_its_pixels(store):
+    pixels = noise(1)
+    scenes = scene(store, cog(pixels), bands=["red"])
+    ax = scenes.raster.plot("red", on_map=True, bounds=(501_000, 4_997_000, 502_000, 4_998_000), crs=32632)
+    (image,) = ax.images
+    drawn = image.get_array()
+    assert drawn.shape == (100, 100)
+    west, east, south, north = image.get_extent()
+    x, y = rasterio.warp.transform("EPSG:4326", "EPSG:32632", [west, east], [south, north])
+    assert (
+        np.abs(np.array([*x, *y]) - [501_000, 502_000, 4_997_000, 4_998_000]).max() < 60
+    )  # the box is turned a little
+    # The middle of the map is the pixel of the record there.
+    x, y = rasterio.warp.transform(
+        "EPSG:4326", "EPSG:32632", [west + 50.5 / 100 * (east - west)], [north - 50.5 / 100 * (north - south)]
+    )
+    assert drawn[50, 50] == pixels[0, int((5_000_000 - y[0]) // 10), int((x[0] - 500_000) // 10)]
+    left, right = ax.get_xlim()
+    assert right - left < 1.2 * (east - west)
+
+
+def test_a_map_across_the_antimeridian_has_a_picture_on_either_side(store):
+    there = Affine(10, 0, 818_000, 0, -10, 10_000_000 - 1_800_000)
+    scenes = scene(store, cog(noise(1), transform=there, epsg=32760), bands=["red"])
+    ax = scenes.raster.plot("red", on_map=True, pixels=64)
+    (west, _, _, _), (_, east, _, _) = sorted(image.get_extent() for image in ax.images)
+    assert (west, east) == (-180, 180)
+    assert all(image.get_array().count() > 50 for image in ax.images)
+
+
 def test_a_record_that_cannot_be_read_has_an_empty_picture_when_errors_become_null(store):
     scenes = pr.build_from_files([store.put("a.tif", cog(noise())), store.put("b.tif", cog(noise()))], bands=BANDS)
     scenes = scenes.collect().lazy()
