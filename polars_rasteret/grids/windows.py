@@ -149,9 +149,10 @@ def windows_of_areas(
     extents = np.zeros((len(target), 4))
     height, width = grids.height, grids.width
     for crs, rows in _rows_by_crs(grids):
-        windows[rows], extents[rows] = area_windows(
-            areas, crs, target[rows], grids.transforms(rows), width[rows], height[rows]
-        )
+        some, at = _distinct_places(grids.grid_id[rows], target[rows], len(areas))
+        one = rows[some]
+        found = area_windows(areas, crs, target[one], grids.transforms(one), width[one], height[one])
+        windows[rows], extents[rows] = (column[at] for column in found)
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
     col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)
     is_met = (row_stop > row_start) & (col_stop > col_start)
@@ -166,6 +167,17 @@ def windows_of_areas(
         areas=areas,
         area=target,
     )
+
+
+def _distinct_places(
+    grid_id: NDArray[np.int64], target: NDArray[np.int64], n_areas: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return an entry of each distinct area and grid, and which of them each entry has: dates repeat grids."""
+    if len(target) <= n_areas:
+        every = np.arange(len(target), dtype=np.int64)
+        return every, every
+    _, first, place = np.unique(grid_id * n_areas + target, return_index=True, return_inverse=True)
+    return first, place
 
 
 def windows_on_grids(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.valid_mask import ValidMask
     from polars_rasteret.pixels.zones.zone_statistics import Statistic
 
-_STATISTIC_BYTES = 16
+_STATISTIC_BYTES = 9
 _VALUES_BYTES = 512
 """Of the counts of values of one row, a guess: they depend on the pixels."""
 

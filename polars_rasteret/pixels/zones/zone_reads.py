@@ -6,7 +6,7 @@ that grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-_UNIT_BYTES = 64_000_000
+_UNIT_BYTES = 24_000_000
 """Pixels of a unit of work, with their valid mask."""
+_CELLS_AT_ONCE = 1_000_000
+"""Cells of all images that are reduced together: each takes some 50 bytes meanwhile."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +146,11 @@ class _GridReader:
         for task in unit:
             windows = range(first, first + len(task.images))
             first = windows.stop
-            self._reduce(task, found.cells(windows, task.cells))
+            step = max(_CELLS_AT_ONCE // len(task.cells.index), 1)
+            for at in range(0, len(windows), step):
+                some = slice(at, at + step)
+                part = replace(task, rows=task.rows[:, some], images=task.images[some])
+                self._reduce(part, found.cells(windows[some], task.cells))
             for at, window in enumerate(windows):
                 rows = [row for row in task.rows[:, at].tolist() if row >= 0]
                 if window in found.errors:
