@@ -161,6 +161,35 @@ def test_a_valid_expression_makes_values_null_and_keeps_the_rows(world, engine):
     assert 0 < found["red"].count() < len(found)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bands_meet_on_the_grid_that_is_asked_for(engine):
+    world = ZoneWorld(n_scenes=1, dtype="float32")
+    image = world.images["scene-0", "red"]
+    blocks = np.where(image.valid, image.pixels, np.nan).reshape(48, 2, 48, 2).swapaxes(1, 2).reshape(48, 48, 4)
+    means = np.nanmean(blocks, axis=2)
+    clear = world.images["scene-0", "clear"]
+    zone = shapely.Point(WEST + 400, NORTH - 500).buffer(333)
+    words = {"crs": 32632, "grid": "clear", "resampling": {"red": "average"}, "valid": pl.col("clear") > 0}
+    bands = {"red": "red", "both": pl.col("red") * 2 + pl.col("clear")}
+    found = world.scenes.raster.pixels(frame_of([zone]), bands, **words).collect(engine=engine)
+    weights = clear.weights(zone, "exact")
+    row, col = np.nonzero(weights > 1e-9)
+    is_valid = (clear.pixels[row, col] > 0) & np.isfinite(means[row, col])
+    assert (found["row"].to_list(), found["col"].to_list()) == (row.tolist(), col.tolist())
+    assert found["x"].to_list() == (WEST + 20 * (col + 0.5)).tolist()
+    assert found["coverage"].to_numpy() == pytest.approx(weights[row, col], abs=1e-9)
+    assert found["red"].is_not_null().to_list() == is_valid.tolist()
+    assert found["red"].drop_nulls().to_numpy() == pytest.approx(means[row, col][is_valid], rel=1e-6)
+    both = means[row, col] * 2 + clear.pixels[row, col]
+    assert found["both"].drop_nulls().to_numpy() == pytest.approx(both[is_valid], rel=1e-6)
+    statistics = world.scenes.raster.zonal_stats(frame_of([zone]), bands, ["mean", "count"], **words).collect(
+        engine=engine
+    )
+    weight = weights[row, col][is_valid]
+    assert statistics["both_mean"][0] == pytest.approx(np.average(both[is_valid], weights=weight), rel=1e-6)
+    assert statistics["both_count"][0] == pytest.approx(weight.sum(), rel=1e-9)
+
+
 def test_unscaled_values_reach_columns_and_formulas(world):
     polygons = frame_of(zones(4, seed=8))
     scenes = world.scenes.with_columns(pl.col("red").raster.with_metadata(scale=-0.5, offset=3.0))
