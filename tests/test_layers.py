@@ -43,6 +43,7 @@ RANK = {
     "export": 10,
     "handles": 10,
     "pictures": 10,
+    "xarray_datasets": 10,
     "cli": 10,
     "namespaces": 11,
     "testing": 11,  # as something to import; what it may import itself is TESTING_MAY_IMPORT
@@ -73,6 +74,7 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "chips.parallel_blocks": "samples of TorchGeo have a grid each, and are read at the same time",
     "options": "process-wide options are set under a lock",
     "proj_thread": "PROJ runs on one thread of its own",
+    "xarray_datasets.lazy_arrays": "the async twin of a read, so that an event loop is not blocked",
     "handles": "the async twins of reads run on a pool of threads, so that an event loop is not blocked",
     "testing": "fakes that count under a lock and answer late on purpose",
 }

@@ -13,6 +13,7 @@ import polars as pl
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.namespaces.area_verbs import AreaVerbs
+from polars_rasteret.namespaces.cube_verbs import CubeVerbs
 from polars_rasteret.namespaces.expression import RasterExpr
 from polars_rasteret.namespaces.handles import Handles
 from polars_rasteret.namespaces.pictures import Pictures
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @pl.api.register_lazyframe_namespace("raster")
-class RasterLazyFrame(Questions, Verbs, AreaVerbs, Training, Handles, Pictures):
+class RasterLazyFrame(Questions, Verbs, AreaVerbs, CubeVerbs, Training, Handles, Pictures):
     """Methods on a collection: a LazyFrame with raster columns."""
 
 
