@@ -10,6 +10,7 @@ import pytest
 import shapely
 
 import polars_rasteret as pr
+from polars_rasteret.errors import BudgetError
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from tests.support.zone_world import ZoneWorld, zones
 
@@ -99,3 +100,22 @@ def test_an_estimate_of_the_query_above_is_exact(world, polygons, verb, above):
     asked = requests(world, query, "streaming")[1]
     assert estimate.bound == "exact"
     assert (estimate.requests, estimate.bytes) == (len(asked), sum(stop - start for _, start, stop in asked))
+
+
+@pytest.mark.parametrize("verb", ["zonal_stats", "pixels", "read_windows"])
+@pytest.mark.parametrize("unmatched", ["null", "drop"])
+def test_a_budget_of_chosen_records_is_for_what_a_limit_reads(world, verb, unmatched, engine):
+    small = [shapely.box(500_000 + x, 4_999_500, 500_090 + x, 4_999_590) for x in range(0, 900, 20)]
+    polygons = pl.DataFrame({"zone": range(len(small)), "geometry": shapely.to_wkb(small)})
+
+    def first(**words):
+        asked = getattr(world.scenes.raster, verb)(
+            polygons, ["red"], crs=32632, match="latest", unmatched=unmatched, **words
+        )
+        return asked.head(1)
+
+    expected, asked = requests(world, first(), engine)
+    n_bytes = sum(stop - start for _, start, stop in asked)
+    assert requests(world, first(budget_bytes=n_bytes), engine)[0].equals(expected)
+    with pytest.raises(BudgetError):
+        requests(world, first(budget_bytes=n_bytes - 1), engine)

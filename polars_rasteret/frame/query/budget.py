@@ -31,8 +31,11 @@ def within_budget(runs: Runs, reader: RowReader, question: Question) -> Runs:
     """
     budget = Budget.of(question.options)
     reads_all = question.pairing.match == "all"
-    # How far the read goes depends on the pixels where a predicate needs them.
-    if budget is None or (reads_all and not reader.pushed.values) or reader.pushed.split.pixels:
+    # How far the read goes depends on the pixels where a predicate needs them, and where a limit is on rows that pixels choose.
+    ends_by_pixels = bool(reader.pushed.split.pixels)
+    if reader.pushed.n_rows is not None and not reads_all:
+        ends_by_pixels |= question.pairing.unmatched == "drop" or question.many_rows
+    if budget is None or (reads_all and not reader.pushed.values) or ends_by_pixels:
         return runs
     known = list(runs)
     is_planned = question.product.is_planned
