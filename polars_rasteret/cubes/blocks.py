@@ -141,14 +141,19 @@ class _BlockReader:
         self.call = CubeRead(stack, self.images, self.options)
         self.steps = np.asarray(steps, np.int64).reshape(-1)
         shape = (len(self.steps), window[1] - window[0], window[3] - window[2])
-        # A dry run knows no pixel. Zeros that nobody touches take no memory.
+        # A dry run knows no pixel: one zero in all places takes no memory, however large the block.
         self.values = {
             name: np.full(shape, stack.fill(name), stack.dtype(name))
             if self.options.dry_run is None
-            else np.zeros(shape, stack.dtype(name))
+            else np.broadcast_to(np.zeros((), stack.dtype(name)), shape)
             for name in self.bands
         }
-        self.valid = {name: np.zeros(shape, np.bool_) for name in self.bands}
+        self.valid = {
+            name: np.zeros(shape, np.bool_)
+            if self.options.dry_run is None
+            else np.broadcast_to(np.zeros((), np.bool_), shape)
+            for name in self.bands
+        }
         self.errors: dict[int, str] = {}
 
     def read(self) -> tuple[Block, list[str]]:
@@ -161,7 +166,7 @@ class _BlockReader:
                 self._read_chosen()
             else:
                 self._read_all()
-        if self.stack.mosaic == "count":
+        if self.stack.mosaic == "count" and self.options.dry_run is None:
             for valid in self.valid.values():
                 valid[...] = True
         block = Block(values=self.values, valid=self.valid, errors=self.errors)

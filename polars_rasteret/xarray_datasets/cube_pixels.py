@@ -60,12 +60,11 @@ class CubePixels:
         """Read the pixels at indices along every axis; the shape of the answer has their lengths."""
         *areas, steps, rows, cols = index
         shape = tuple(len(one) for one in index)
-        values = np.full(shape, self._outside(), self.dtype)
-        if not values.size:
-            return values
+        if 0 in shape:
+            return np.zeros(shape, self.dtype)
         if self.covered is None:
-            values[...] = self._window(steps, rows, cols)
-            return values
+            return self._window(steps, rows, cols)
+        values = self._no_pixels(shape) if self._is_dry else np.full(shape, self._outside(), self.dtype)
         numbers = areas[0] if areas else np.zeros(1, np.int64)
         each = values if areas else values[None]
         for at, area in enumerate(numbers.tolist()):
@@ -77,6 +76,8 @@ class CubePixels:
             is_covered = self.covered.mask(area, rows[inner_rows], cols[inner_cols])
             if is_covered.any():
                 part = self._window(steps, rows[inner_rows], cols[inner_cols])
+                if self._is_dry:
+                    continue
                 part[:, ~is_covered] = self._outside()
                 each[at][np.ix_(np.arange(len(steps)), inner_rows, inner_cols)] = part
         return values
@@ -120,11 +121,14 @@ class CubePixels:
             found = self._points(each_step, places[0].ravel(), places[1].ravel())
             found = found.reshape(len(each_step), len(at_rows), len(at_cols))
             return found[np.ix_(step_at, row_at, col_at)]
-        values = np.empty((len(steps), len(rows), len(cols)), self.dtype)
+        shape = len(steps), len(rows), len(cols)
+        values = self._no_pixels(shape) if self._is_dry else np.empty(shape, self.dtype)
         for row_start, row_stop, its_rows in row_runs:
             for col_start, col_stop, its_cols in col_runs:
                 window = row_start, row_stop, col_start, col_stop
                 block = self._of(read_block(self.stack, [self.band], each_step, window))
+                if self._is_dry:
+                    continue
                 inner = np.ix_(step_at, rows[its_rows] - row_start, cols[its_cols] - col_start)
                 if len(row_runs) * len(col_runs) == 1 and _is_whole(rows, cols, window) and _is_range(step_at):
                     return block
@@ -141,12 +145,23 @@ class CubePixels:
             told = f"{self.record_ids[record]}: {reason}"
             if told not in self.read_errors:
                 self.read_errors.append(told)
+        if self._is_dry:
+            return self._no_pixels(block.valid[self.band].shape)
         if self.is_valid_mask:
             return block.valid[self.band]
         values = block.values[self.band]
         if values.dtype == self.dtype:
             return values
         return np.where(block.valid[self.band], values, np.nan).astype(self.dtype)
+
+    @property
+    def _is_dry(self) -> bool:
+        """Whether reads are written down and not made."""
+        return self.stack.options.dry_run is not None
+
+    def _no_pixels(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return the answer of a dry run: an array of any size that takes no memory."""
+        return np.broadcast_to(np.zeros((), self.dtype), shape)
 
     def _outside(self) -> Any:
         """Return what stands where no area covers a pixel."""

@@ -16,6 +16,7 @@ import xarray as xr
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from tests.support.recorded import Store, noise, tiff
 
 SIZE, TILE = 512, 128
@@ -300,3 +301,40 @@ def test_what_cannot_be_read_is_listed_and_no_step_disappears(archive):
 def test_wrong_words_are_told(archive, words, said):
     with pytest.raises(pr.errors.UsageError, match=said):
         archive[1].raster.to_xarray(**words)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "bound"),
+    [
+        ({"bands": ["red"]}, {"time": 1, "x": slice(0, 60), "y": slice(100, 200)}, "exact"),
+        ({}, {"time": slice(0, 2), "x": [0, 511], "y": slice(5, 9)}, "exact"),
+        (
+            {"bands": ["red"], "masked": True},
+            {"x": xr.DataArray([3, 300], dims="p"), "y": xr.DataArray([9, 9], dims="p")},
+            "exact",
+        ),
+        ({"bands": ["red"], "valid": pl.col("scl") > 5}, {"time": 0, "x": slice(0, 60), "y": slice(0, 60)}, "upper"),
+    ],
+)
+def test_an_estimate_of_a_part_of_a_cube_is_what_loading_it_reads(archive, words, key, bound):
+    store, scenes = archive
+    part = scenes.raster.to_xarray(**words).isel(key)
+    store.clear()
+    with pr.options(cache_bytes=100_000_000):
+        clear_cache()
+        cost = pr.estimate(part)
+        assert store.requests == []
+        assert cost.bound == bound
+        pickle.loads(pickle.dumps(part)).load()
+    if bound == "exact":
+        assert (cost.bytes, cost.requests) == (store.bytes, len(store.requests))
+    assert cost.bytes >= store.bytes > 0
+
+
+def test_an_estimate_of_a_cube_far_beyond_the_memory_takes_none(archive):
+    cube = archive[1].raster.to_xarray((0, 4_000_000, 1_000_000, 5_000_000), ["red"], crs=32632)
+    assert cube.nbytes > 5e10
+    cost = pr.estimate(cube)
+    assert (cost.tiles, cost.bytes) == (3 * 16, 3 * SIZE * SIZE * 2)
+    loaded = cube.isel(time=0, x=slice(0, 2), y=slice(0, 2)).load()
+    assert pr.estimate(loaded).bytes == 0

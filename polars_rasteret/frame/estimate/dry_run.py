@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +20,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
 from polars_rasteret.fetch.sources.stores import origin, prices_for
-from polars_rasteret.frame.estimate.dependence import dependence
+from polars_rasteret.frame.estimate.dependence import Dependence, dependence
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry, process_options
 from polars_rasteret.plan.cost import (
@@ -36,7 +37,7 @@ from polars_rasteret.plan.cost import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polars_rasteret.frame.estimate.dependence import Dependence
+    import xarray
 
 Bound = Literal["exact", "upper", "unknown"]
 
@@ -88,7 +89,7 @@ class Estimate(Facts):
         return pl.DataFrame({"what": list(facts), "value": list(facts.values())})
 
 
-def estimate(query: pl.LazyFrame) -> Estimate:
+def estimate(query: pl.LazyFrame | xarray.Dataset) -> Estimate:
     """Return the cost of a query's reads, without reading a pixel.
 
     The query is run without its reads: tables are scanned, filters and joins are done, and pixel values are null. So your own
@@ -97,7 +98,8 @@ def estimate(query: pl.LazyFrame) -> Estimate:
     Parameters
     ----------
     query
-        A query that ends in rows; not in a sink, which would write.
+        A query that ends in rows; not in a sink, which would write. Or a Dataset of ``to_xarray``, whole or what is left of it
+        after ``sel``: the cost of loading what is not in memory yet.
 
     Returns
     -------
@@ -120,9 +122,11 @@ def estimate(query: pl.LazyFrame) -> Estimate:
     (2, 2, 'exact')
     """
     if not isinstance(query, pl.LazyFrame):
+        if hasattr(query, "data_vars"):
+            return _estimate_of_dataset(query)
         raise UsageError(
-            f"estimate takes a LazyFrame, got a {type(query).__name__}; a DataFrame has been read already, so write .lazy() "
-            "before the read"
+            f"estimate takes a LazyFrame or an xarray.Dataset, got a {type(query).__name__}; a DataFrame has been read already, "
+            "so write .lazy() before the read"
         )
     process.check()
     depends = dependence(query)
@@ -143,6 +147,22 @@ def estimate(query: pl.LazyFrame) -> Estimate:
         cache_bytes = process_options().cache_bytes
         per_file = file_costs(log.reads, len(log.hrefs), cache_bytes=cache_bytes, is_upper=log.is_upper)
         return _estimate(log, per_file, depends)
+
+
+def _estimate_of_dataset(dataset: xarray.Dataset) -> Estimate:
+    """Return the cost of loading what a Dataset does not have in memory; each variable of a copy is asked for its values."""
+    process.check()
+    with open_dry_run_log() as (name, log):
+        numbers = itertools.count()
+        with pickled_dry(lambda: DryRun(log=name, read=next(numbers))):
+            copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - pickled the line before
+        with log.timed():
+            for variable in copy.variables.values():
+                _ = variable.values
+        per_file = file_costs(
+            log.reads, len(log.hrefs), cache_bytes=process_options().cache_bytes, is_upper=log.is_upper
+        )
+        return _estimate(log, per_file, Dependence(reads=True))
 
 
 def _forget(_: pl.DataFrame) -> None:
