@@ -9,37 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import polars as pl
 import xarray as xr
 from field_ndvi import CLEAR, scenes
 
-import polars_rasteret as pr
+import polars_rasteret  # noqa: F401 - registers .raster
 
 HERE = Path(__file__).resolve().parent
 BANDS = ["red", "nir"]
 
 
 def monthly_medians(collection: pl.LazyFrame) -> xr.Dataset:
-    """Return the median of the clear pixels of each month; 0, the nodata of the files, where a month has none."""
-    scene = next(collection.raster.iter_rasters())
-    (grid,) = scene.load([scene.bounds], BANDS, as_="xarray", crs="native")  # its coordinates, and the CRS
-    area = pl.DataFrame({"box": [dict(zip(("xmin", "ymin", "xmax", "ymax"), scene.bounds, strict=True))]})
-    windows = collection.raster.read_windows(
-        area, BANDS, geometry="box", crs=scene.crs, shape=(grid.sizes["y"], grid.sizes["x"]), masked=True, valid=CLEAR
-    )
-    pixels, rows = pr.to_numpy(windows, BANDS)
-    month = rows["datetime"].dt.truncate("1mo").dt.replace_time_zone(None)
-    times = month.unique().sort()
-    medians = np.ma.stack([np.ma.median(pixels[(month == time).to_numpy()], axis=0) for time in times])
-    filled = np.rint(medians.filled(0)).astype(np.uint16)
-    return xr.Dataset(
-        {
-            band: (("time", "y", "x"), filled[:, at], {"grid_mapping": "spatial_ref", "_FillValue": 0})
-            for at, band in enumerate(BANDS)
-        },
-        coords={"time": times.to_numpy()} | {name: grid[name].variable for name in ("y", "x", "spatial_ref")},
-    )
+    """Return the median of the clear pixels of each month, NaN where a month has none; nothing is read yet."""
+    return collection.raster.to_xarray(bands=BANDS, group_by="month", mosaic="median", valid=CLEAR)
 
 
 def draw(composite: xr.Dataset, collection: pl.LazyFrame, path: Path) -> None:
@@ -54,7 +36,7 @@ def draw(composite: xr.Dataset, collection: pl.LazyFrame, path: Path) -> None:
             date.raster.plot(**words, ax=axes[row, column])
             axes[row, column].set_title(date.select("datetime").collect().item().strftime("%Y-%m-%d"), fontsize=9)
         nir = composite["nir"].isel(time=column)
-        axes[2, column].imshow(np.ma.masked_equal(nir, 0), vmin=0, vmax=6000, cmap=words["cmap"])
+        axes[2, column].imshow(nir, vmin=0, vmax=6000, cmap=words["cmap"])
         axes[2, column].set_title(f"{month}, clear", fontsize=9)
     for ax in axes.flat:
         ax.set_xticks([])
@@ -71,7 +53,7 @@ def main(output: Path = HERE / "output") -> xr.Dataset:
     monthly_medians(collection).to_zarr(output / "monthly_composite.zarr", mode="w", zarr_format=2)
     composite = xr.open_zarr(output / "monthly_composite.zarr", mask_and_scale=False, decode_coords="all")
     draw(composite, collection, output / "monthly_composite.png")
-    filled = {str(time)[:7]: f"{float((one != 0).mean()):.0%}" for time, one in composite["nir"].groupby("time")}
+    filled = {str(time)[:7]: f"{float(one.notnull().mean()):.0%}" for time, one in composite["nir"].groupby("time")}
     print(f"{output.name}/monthly_composite.zarr: {dict(composite.sizes)}, clear pixels {filled}")
     return composite
 

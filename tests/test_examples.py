@@ -92,11 +92,10 @@ def test_the_composite_of_a_month_is_the_median_of_its_clear_pixels(example, tmp
     assert [str(time)[:10] for time in composite["time"].values] == [str(month) for month in by_month]
     n_holes = 0
     for at, layers in enumerate(by_month.values()):
-        expected = np.rint(np.ma.median(np.ma.stack(layers), axis=0).filled(0))
+        expected = np.ma.median(np.ma.stack(layers).astype(np.float64), axis=0).filled(np.nan)
         for number, band in enumerate(("red", "nir")):
-            assert composite[band].dtype == np.uint16
             np.testing.assert_array_equal(composite[band][at], expected[number])
-        n_holes += int((expected == 0).sum())
+        n_holes += int(np.isnan(expected).sum())
     assert n_holes > 0
     np.testing.assert_allclose(composite["x"][0], transform.c + transform.a / 2)
     np.testing.assert_allclose(composite["y"][0], transform.f + transform.e / 2)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import rasterio
+import rasterio.features
+import rasterio.warp
 import shapely
 from rasterio.enums import Resampling
 from rasterio.features import geometry_mask
@@ -122,6 +123,42 @@ def neighbourhood(call, names, image, recorded):
     for at, found in zip(zip(x, y, strict=True), frame["R_neighbourhood"].to_list(), strict=True):
         row, col = image.index(*at)
         np.testing.assert_array_equal(found, image.read(1)[row - 2 : row + 3, col - 2 : col + 3])
+
+
+def cube(call, names, image, recorded):
+    dataset = run(call, names)
+    expected, transform = masked_window(image, names["field"])
+    assert dataset["record_id"].values.tolist() == ["california"]
+    for number, band in enumerate(BANDS):
+        assert dataset[band].dtype == np.uint8
+        np.testing.assert_array_equal(dataset[band][0], expected[number])
+    np.testing.assert_allclose(dataset["x"][0], transform.c + transform.a / 2, rtol=0, atol=1e-6)
+    if recorded is not None:
+        for theirs in recorded["get_gdf"]:
+            np.testing.assert_array_equal(dataset[theirs["band"]][0], theirs["data"])
+
+
+def cube_of_areas(call, names, image, recorded):
+    dataset = run(call, names)
+    assert dataset["R"].dims == ("geometry", "time", "y", "x")
+    np.testing.assert_array_equal(dataset["R"][0, 0], masked_window(image, names["field"])[0][0])
+
+
+def cube_elsewhere(call, names, image, recorded):
+    dataset = run(call, names)
+    assert dataset["spatial_ref"].attrs["crs_wkt"].startswith('PROJCRS["WGS 84 / UTM zone 11N"')
+    assert dataset["R"].dtype == np.uint8
+    # NAD83 and WGS 84 lie on each other here, so the pixels are those of the image around the box.
+    assert set(np.unique(dataset["R"])) <= set(np.unique(image.read(1)[80:100, 115:140]))
+
+
+def cube_of_box(call, names, image, recorded):
+    dataset = run(call, names)
+    window = rasterio.features.geometry_window(
+        image, [shapely.box(*rasterio.warp.transform_bounds("EPSG:4326", image.crs, *names["box"], densify_pts=21))]
+    )
+    assert dataset["R"].shape[0] == 1
+    np.testing.assert_array_equal(dataset["R"][0], image.read(1, window=window))
 
 
 def gdf(call, names, image, recorded):
@@ -372,6 +409,12 @@ CHECKS = {
     'sample_points(match="latest")': latest,
     "sample_points(max_distance_pixels=2)": near,
     'sample_points(return_neighbourhood="always")': neighbourhood,
+    "get_xarray(field, bands)": cube,
+    "get_xarray(several areas)": cube_of_areas,
+    "get_xarray(target_crs=32611)": cube_elsewhere,
+    'xr_combine="combine_first"': cube_of_box,
+    'xr_combine="merge_override"': cube_of_box,
+    'xr_combine="merge"': cube_of_box,
     "get_gdf(box, bands)": gdf,
     "get_gdf(all_touched=True)": gdf_touched,
     "get_gdf(target_crs=32611)": warped,
