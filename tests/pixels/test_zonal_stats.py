@@ -329,3 +329,15 @@ def test_a_time_word_goes_with_zones(world):
     )
     found = world.scenes.raster.zonal_stats(polygons, ["red"], crs=32632, match="nearest", at="when").collect()
     assert found["record_id"].to_list() == ["scene-0", "scene-1"]
+
+
+def test_statistics_do_not_depend_on_how_many_cells_are_reduced_at_once(world, monkeypatch):
+    polygons, stats = zones(16, seed=4), ["count", "mean", "var", "min", "max", "median", "variety"]
+    query = world.scenes.raster.zonal_stats(frame_of(polygons), ["red"], stats, crs=32632, unmatched="drop")
+    whole = query.collect()
+    monkeypatch.setattr("polars_rasteret.pixels.zones.zone_reads._CELLS_AT_ONCE", 14)
+    cut = query.collect()
+    assert whole["red_count"].max() > 400  # cut sixty times
+    for name in (f"red_{one}" for one in stats):
+        for one, two in zip(cut[name], whole[name], strict=True):
+            assert one == (two if two is None else pytest.approx(two, rel=1e-12, abs=1e-12))

@@ -150,7 +150,7 @@ class ReadTile:
             code = np.full(len(self.windows), -1, np.int64)
             code[list(failed)] = np.arange(len(failed))
             reason = code[image]
-        down, across = np.divmod(cells.index[cell], cells.width)
+        down, across = np.divmod(cells.index[cell].astype(np.int64), cells.width)
         return TilePixels(
             row=cell_rows[image, cell],
             pixel_row=cells.row_start + down,

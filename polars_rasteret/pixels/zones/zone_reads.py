@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-_UNIT_BYTES = 24_000_000
-"""Pixels of a unit of work, with their valid mask."""
-_CELLS_AT_ONCE = 1_000_000
+_UNIT_BYTES = 64_000_000
+"""Pixels of a unit of work, with their valid mask; less where few bytes may be in flight."""
+_CELLS_AT_ONCE = 300_000
 """Cells of all images that are reduced together: each takes some 50 bytes meanwhile."""
 
 
@@ -139,6 +139,7 @@ class _GridReader:
             found = read_unit(unit, self.together, zones, self.call, onto=onto, wanted=wanted)
             if options.dry_run is None:
                 self._reduce_unit(unit, found)
+            del found  # not in memory while the next unit is read
 
     def _reduce_unit(self, unit: Sequence[ZoneTask], found: UnitPixels) -> None:
         """Add the pixels of one unit of work to the sums, and the reasons of failed windows to those of their rows."""
@@ -146,11 +147,12 @@ class _GridReader:
         for task in unit:
             windows = range(first, first + len(task.images))
             first = windows.stop
-            step = max(_CELLS_AT_ONCE // len(task.cells.index), 1)
-            for at in range(0, len(windows), step):
-                some = slice(at, at + step)
-                part = replace(task, rows=task.rows[:, some], images=task.images[some])
-                self._reduce(part, found.cells(windows[some], task.cells))
+            for of_zones, cells in task.cells.pieces(_CELLS_AT_ONCE // 2):
+                step = max(_CELLS_AT_ONCE // len(cells.index), 1)
+                for at in range(0, len(windows), step):
+                    some = slice(at, at + step)
+                    part = replace(task, cells=cells, rows=task.rows[of_zones, some], images=task.images[some])
+                    self._reduce(part, found.cells(windows[some], cells))
             for at, window in enumerate(windows):
                 rows = [row for row in task.rows[:, at].tolist() if row >= 0]
                 if window in found.errors:

@@ -36,10 +36,21 @@ class TileCells:
     """Zones in the tile, ascending."""
     start: Ints
     """First cell of each zone."""
-    index: Ints
+    index: NDArray[np.int32]
     """Pixel of each cell, row by row in the box."""
     weight: Floats
     """Weight of each cell."""
+
+    def pieces(self, n_cells: int) -> Iterator[tuple[slice, TileCells]]:
+        """Yield the cells some at a time, with the zones, of those of the tile, that have them."""
+        for first in range(0, len(self.index), n_cells):
+            stop = min(first + n_cells, len(self.index))
+            zones = slice(*np.searchsorted(self.start, [first, stop]).tolist())
+            if zones.start == len(self.start) or self.start[zones.start] > first:
+                zones = slice(zones.start - 1, zones.stop)
+            start = np.maximum(self.start[zones] - first, 0)
+            index, weight = self.index[first:stop], self.weight[first:stop]
+            yield zones, replace(self, zone=self.zone[zones], start=start, index=index, weight=weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +99,19 @@ class ZoneTiles:
         zone, row, col_start, col_stop = self.zone[some], self.row[some], self.col_start[some], self.col_stop[some]
         row_start, first_col = int(row.min()), int(col_start.min())
         width = int(col_stop.max()) - first_col
-        run, col = spread(col_start, col_stop)
         first_run = np.flatnonzero(np.diff(zone, prepend=-1))
         n_cells = col_stop - col_start
+        first_cell = np.cumsum(n_cells) - n_cells
+        # A tile has fewer than 2**31 pixels. Counted up in place: a large tile would take eight times the memory otherwise.
+        index = np.repeat(((row - row_start) * width + col_start - first_col - first_cell).astype(np.int32), n_cells)
+        index += np.arange(len(index), dtype=np.int32)
         return TileCells(
             row_start=row_start,
             col_start=first_col,
             height=int(row.max()) + 1 - row_start,
             width=width,
             zone=zone[first_run],
-            start=(np.cumsum(n_cells) - n_cells)[first_run],
-            index=(row[run] - row_start) * width + col - first_col,
-            weight=self.weight[some][run],
+            start=first_cell[first_run],
+            index=index,
+            weight=np.repeat(self.weight[some], n_cells),
         )

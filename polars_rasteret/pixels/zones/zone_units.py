@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.options import process_options
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,8 +40,9 @@ def units(tiles: ZoneTiles, zones: GridZones, *, pixel_bytes: int, allowed: int)
     pixel_bytes
         Of all bands of one pixel, with their valid masks.
     allowed
-        Bytes of a unit.
+        Bytes of a unit; fewer where few bytes may be in flight.
     """
+    allowed = max(min(allowed, process_options().max_bytes_in_flight // 2), 1)
     unit: list[ZoneTask] = []
     n_bytes = 0
     for tile in range(len(tiles)):
