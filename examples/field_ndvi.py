@@ -79,7 +79,7 @@ def draw(series: pl.DataFrame, collection: pl.LazyFrame, polygons: pl.DataFrame,
         hidden = one.filter((pl.col("clear") < ENOUGH) & pl.col("ndvi").is_not_null())
         right.plot(hidden["datetime"], hidden["ndvi"], "x", color=colour, alpha=0.5)
     left.set_title("near infrared, and the fields", fontsize=9)
-    right.set_title(f"mean NDVI (x: less than {ENOUGH:.0%} of the field is clear)", fontsize=9)
+    right.set_title(f"mean NDVI (x: less than {ENOUGH:.0%} clear); only 2021-06-04 is real", fontsize=9)
     right.legend(fontsize=8, ncols=2)
     right.tick_params(axis="x", rotation=30)
     figure.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""A composite without clouds for each month, as a Zarr store: twelve cloudy dates become six clear ones.
+"""A composite without clouds for each month, as a Zarr store: twelve cloudy dates become six months.
 
 Run it with ``python examples/monthly_composite.py``; it is offline, needs matplotlib, xarray and zarr, and writes into
 ``examples/output``. One date is a real image, the others are made from it: see ``examples/data/isle_of_wight``.
@@ -37,11 +37,14 @@ def draw(composite: xr.Dataset, collection: pl.LazyFrame, path: Path) -> None:
             axes[row, column].set_title(date.select("datetime").collect().item().strftime("%Y-%m-%d"), fontsize=9)
         nir = composite["nir"].isel(time=column)
         axes[2, column].imshow(nir, vmin=0, vmax=6000, cmap=words["cmap"])
-        axes[2, column].set_title(f"{month}, clear", fontsize=9)
+        axes[2, column].set_title(f"{month}, median", fontsize=9)
     for ax in axes.flat:
         ax.set_xticks([])
         ax.set_yticks([])
-    figure.suptitle("near infrared: the dates of each month, and the median of their clear pixels", fontsize=10)
+    figure.suptitle(
+        "near infrared: the dates of each month, and the median of their clear pixels (only 2021-06-04 is real)",
+        fontsize=10,
+    )
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
