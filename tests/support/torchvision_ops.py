@@ -9,8 +9,6 @@ import importlib
 import pickle
 import sys
 
-import torch
-
 _DECLARED = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",)
 _DECLARED += tuple(one.replace("nms", "qnms", 1) for one in _DECLARED)
 _libraries = []
@@ -25,6 +23,8 @@ def make_importable():
             raise
         for name in [one for one in sys.modules if one.startswith("torchvision")]:
             del sys.modules[name]
+        import torch  # here, so that the module can be collected without PyTorch
+
         library = torch.library.Library("torchvision", "DEF")
         for one in _DECLARED:
             library.define(one)
