@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from polars_rasteret.collection.storage.object_store import obstore_provider
 from polars_rasteret.engine import admission
 from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
 from polars_rasteret.fetch.sources.byte_source import FileKey, Terms
@@ -150,9 +149,7 @@ def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | N
     """Configure the buckets of some files, as ``configure_store`` would."""
     if storage_options is not None or credential_provider is not None:
         for bucket in sorted({"/".join(href.split("/")[:3]) for href in hrefs if _is_in_bucket(href)}):
-            configure_store(
-                f"{bucket}/", storage_options=storage_options, credential_provider=obstore_provider(credential_provider)
-            )
+            configure_store(f"{bucket}/", storage_options=storage_options, credential_provider=credential_provider)
 
 
 def _refuse_misuse(headers: Sequence[Header | Unreadable]) -> None:

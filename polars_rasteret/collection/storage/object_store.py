@@ -18,21 +18,15 @@ from polars_rasteret.collection.storage.untrusted_files import MAX_BYTES, too_la
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.redaction import reworded, store_words
 from polars_rasteret.fetch.sources.cloud import split_options
+from polars_rasteret.fetch.sources.credentials import shared_credentials
 from polars_rasteret.fetch.sources.obstore_source import unaskable
 from polars_rasteret.fetch.sources.stores import configured
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _WILD = re.compile(r"[*?\[]")
-_CREDENTIAL_NAMES = {
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "token",
-    "bearer_token": "token",
-}
-"""Names of credentials in Polars' providers, to their names in obstore's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +115,6 @@ def delete_objects(
         ) from reworded(error, store_words(error))
 
 
-def obstore_provider(provider: Any) -> Callable[[], Any] | None:
-    """Return a credential provider in the shape that obstore takes; Polars' providers return ``(credentials, expiry)``."""
-    if not callable(provider):
-        return None
-
-    def provide() -> Any:
-        given = provider()
-        if not isinstance(given, tuple):
-            return given
-        credentials, expiry = given
-        expires_at = None if expiry is None else dt.datetime.fromtimestamp(expiry, dt.UTC)
-        return {_CREDENTIAL_NAMES.get(name, name): value for name, value in credentials.items()} | {
-            "expires_at": expires_at
-        }
-
-    return provide
-
-
 def glob_pattern(path: str) -> re.Pattern[str]:
     """Return the regular expression of a glob, as in the shell: ``*`` stays in its folder, ``**`` does not."""
     made = ""
@@ -181,7 +157,7 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
     if str(config.get("aws_endpoint_url", config.get("endpoint_url", ""))).startswith("http://"):
         client["allow_http"] = True
     options: dict[str, Any] = {"config": config, "client_options": client}
-    provider = obstore_provider(credential_provider)
+    provider = shared_credentials(credential_provider)
     if provider is not None:
         options["credential_provider"] = provider
     open_store: Any = from_url

@@ -15,12 +15,13 @@ from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.redaction import store_words
+from polars_rasteret.fetch.sources.credentials import shared_credentials
 from polars_rasteret.fetch.sources.httpx_source import plain_client
 from polars_rasteret.fetch.sources.obstore_source import NO_RETRIES, ObstoreSource, client_options
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _S3, _GS, _AZ = frozenset({"s3", "s3a"}), frozenset({"gs"}), frozenset({"az", "azure", "adl", "abfs", "abfss"})
 BUCKET_SCHEMES = _S3 | _GS | _AZ
@@ -112,9 +113,7 @@ def bucket_key(href: str) -> str:
     return href.split("://", 1)[1].partition("/")[2]
 
 
-def cloud_source(
-    origin: str, options: Mapping[str, Any], credential_provider: Callable[[], Any] | None
-) -> ObstoreSource:
+def cloud_source(origin: str, options: Mapping[str, Any], credential_provider: Any) -> ObstoreSource:
     """Return the source of one bucket (``s3://bucket``, ``gs://bucket``, ``az://container``, ``abfss://container@account.host``).
 
     Raises
@@ -128,8 +127,8 @@ def cloud_source(
     if not _has_credentials(kind, config, credential_provider):
         config["skip_signature"] = True
     arguments: dict[str, Any] = {"config": config}
-    if credential_provider is not None:
-        arguments["credential_provider"] = credential_provider
+    if (shared := shared_credentials(credential_provider)) is not None:
+        arguments["credential_provider"] = shared
     make: Any
     if kind == "s3":
         make = obstore_store.S3Store
@@ -169,7 +168,7 @@ def cloud_source(
     return ObstoreSource(make_store, bucket_key)
 
 
-def _has_credentials(kind: str, config: Mapping[str, Any], credential_provider: Callable[[], Any] | None) -> bool:
+def _has_credentials(kind: str, config: Mapping[str, Any], credential_provider: Any) -> bool:
     if credential_provider is not None:
         return True
     if any(word in key.lower() for key in config for word in _CREDENTIAL_WORDS):

@@ -31,6 +31,7 @@ from polars_rasteret.fetch.sources.cloud import (
     httpx_client,
     split_options,
 )
+from polars_rasteret.fetch.sources.credentials import shared_credentials
 from polars_rasteret.fetch.sources.httpx_source import HttpSource, HttpxSource, decoded_path
 from polars_rasteret.fetch.sources.local_source import LocalSource, local_path
 from polars_rasteret.fetch.sources.obstore_source import (
@@ -71,7 +72,7 @@ class _Setting:
     prefix: str
     number: int
     storage_options: Mapping[str, Any]
-    credential_provider: Callable[[], Any] | None
+    credential_provider: Any
     store: Any
     client: httpx.Client | None
 
@@ -87,7 +88,7 @@ def configure_store(
     prefix: str,
     *,
     storage_options: Mapping[str, Any] | None = None,
-    credential_provider: Callable[[], Any] | None = None,
+    credential_provider: Any = None,
     store: Any = None,
     client: httpx.Client | None = None,
     usd_per_gb: float | None = None,
@@ -109,7 +110,8 @@ def configure_store(
         ``azure_storage_account_name``, ...; and for every scheme the client's ``proxy_url``, ``user_agent``, ``headers``,
         ``allow_invalid_certificates``. Timeouts and retries come from ``pr.options``, so keys about them are ignored.
     credential_provider
-        A callable that returns credentials, as obstore takes it; called again when they expire.
+        A callable that returns obstore's dictionary or Polars' ``(dictionary, expiry)``. It is asked again five minutes before
+        expiry, once for all threads. Or ``"auto"``: what the environment or the machine's own instance offers.
     store
         A ready obstore store (its own timeouts and retries apply below ours), or any object with
         ``get(href, byte_start, byte_stop, *, etag)``.
@@ -160,7 +162,7 @@ def configure_store(
         prefix=prefix,
         number=next(_numbers),
         storage_options=dict(storage_options or {}),
-        credential_provider=credential_provider,
+        credential_provider=shared_credentials(credential_provider) or credential_provider,
         store=store,
         client=client,
     )
@@ -196,7 +198,7 @@ def source_for(href: str) -> RangeReader:
     return resolve(href)[0]
 
 
-def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Callable[[], Any] | None]:
+def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Any]:
     """Return the configuration of an href, for listing the objects below it.
 
     Returns
