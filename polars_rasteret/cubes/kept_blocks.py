@@ -1,7 +1,7 @@
 """Which bands come out of the same tiles, and are kept for the reads that follow?
 
 A cube is loaded band by band. Where a file interleaves its bands, the tiles of one band hold the others, too: these are read with
-it, and kept until they are asked for. What is kept is bounded in bytes, and is handed out once.
+it, and kept until they are asked for. What is kept is bounded in bytes, without a cache, too, and is handed out once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     Pixels = tuple[NDArray[Any], NDArray[np.bool_], Mapping[int, str]]
     """Values, valid mask, and reasons of errors by record."""
+
+
+LEAST_KEPT_BYTES = 64_000_000
+"""What a cube may keep where ``cache_bytes`` is smaller: 2,000 x 2,000 pixels of five further bands of 16 bits."""
 
 
 class KeptBlocks:

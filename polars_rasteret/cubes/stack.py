@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import exact_scalar, masking_value
-from polars_rasteret.cubes.kept_blocks import KeptBlocks
+from polars_rasteret.cubes.kept_blocks import LEAST_KEPT_BYTES, KeptBlocks
 from polars_rasteret.cubes.stack_images import StackImages
 from polars_rasteret.engine import Spending
 from polars_rasteret.errors import UsageError
@@ -93,8 +93,9 @@ class Stack:
 
     @cached_property
     def kept(self) -> KeptBlocks:
-        """Pixels that reads of this stack in this process have read for later reads, of at most ``cache_bytes``."""
-        return KeptBlocks(process_options().cache_bytes)
+        """Pixels that reads of this stack in this process have read for later reads: at most ``cache_bytes``, or 64 MB."""
+        # Nobody who goes without a cache wants each interleaved tile fetched once per band.
+        return KeptBlocks(max(process_options().cache_bytes, LEAST_KEPT_BYTES))
 
     @cached_property
     def spending(self) -> Spending | None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
+from polars_rasteret.cubes.kept_blocks import KeptBlocks
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from tests.support.recorded import Store, noise, tiff
 
@@ -25,17 +26,27 @@ def scenes_of(rows, bands):
     return pr.build_from_table(table, bands=bands, on_error="raise").collect().lazy()
 
 
-def test_bands_in_the_same_tiles_are_read_once_though_xarray_loads_them_one_by_one(store):
+@pytest.mark.parametrize("cache_bytes", [0, 10_000_000])
+def test_bands_in_the_same_tiles_are_read_once_though_xarray_loads_them_one_by_one(store, cache_bytes):
     pixels = noise(1, height=SIZE, width=SIZE, n_bands=3)
     href = store.put("a.tif", tiff(pixels, tile=64, interleave="pixel", nodata=0))
     bands = {name: ("file", at) for at, name in enumerate(("red", "green", "blue"))}
     scenes = scenes_of([{"id": "a", "datetime": "2024-01-15T10:00:00Z", "file": href}], bands)
-    with pr.options(cache_bytes=10_000_000):
+    with pr.options(cache_bytes=cache_bytes):
         clear_cache()
         store.clear()
         cube = scenes.raster.to_xarray().load()
     assert store.bytes == 3 * SIZE * SIZE * 2
     np.testing.assert_array_equal([cube[name].values[0] for name in bands], pixels)
+
+
+def test_what_is_kept_for_other_bands_is_bounded_and_handed_out_once():
+    kept = KeptBlocks(3_000)
+    for name in "abcd":
+        kept.put(name, (np.zeros(500, np.uint8), np.ones(500, np.bool_), {}))
+    assert [kept.take(name) is not None for name in "abcdb"] == [False, True, True, True, False]
+    kept.put("large", (np.zeros(3_000, np.uint8), np.ones(3_000, np.bool_), {}))
+    assert kept.take("large") is None
 
 
 def test_a_pixel_that_is_zero_stays_where_no_nodata_value_is_declared_and_integers_stay_integers(store):
