@@ -1,8 +1,9 @@
 """How soon is a cube in memory, from us, odc-stac, rioxarray and lazycogs?
 
-Twelve dates of one footprint of the corpus. Each way is a fresh process. Before the clock it reads a small cube of another file, so
-imports and threads are there, and for us the headers are read, as an index is. The clock has the making of the lazy cube, and its
-pixels. Every way must give the same pixels. lazycogs needs an interpreter with Python 3.12 (``--lazycogs``); it runs this file there.
+Twelve dates of one footprint of the corpus. Each way is a fresh process. Before the clock it reads a small cube of another file,
+so imports and threads are there, and for us the headers are read, as an index is. The clock has the making of the lazy cube, and
+its pixels. Every way must give the same pixels. lazycogs needs an interpreter with Python 3.12 (``--lazycogs``), which then runs
+this file.
 """
 
 from __future__ import annotations

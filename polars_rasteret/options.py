@@ -72,8 +72,9 @@ class ReadOptions:
     max_bytes_in_flight: int = 256_000_000
     """Compressed bytes requested or waiting to be decoded, per process."""
     cache_bytes: int = 256_000_000
-    """Bytes of compressed tiles kept for later reads, per process; 0 turns the cache off. A lazy cube keeps as many decoded bytes, at
-    least 64 MB, of bands that share tiles with the band that is read, until they are asked for."""
+    """Bytes of compressed tiles kept for later reads, per process; 0 turns the cache off.
+
+    A lazy cube keeps as many decoded bytes, at least 64 MB, of bands that share tiles with the band that is read."""
     max_answer_bytes: int = 512_000_000
     """Bytes of one batch of an answer, keys included. A verb cuts its batches; Polars cuts those of an expression."""
     max_tile_bytes: int = 256_000_000

@@ -155,6 +155,10 @@ def pixels_per_pixel(image: PixelGrid, grid: PixelGrid, box: Floats) -> Floats:
     box
         ``row_start, row_stop, col_start, col_stop`` of the image in pixels of the grid; may be infinite.
     """
+    if image.crs == grid.crs:  # the same everywhere: no sample is needed
+        (a, b, _, d, e, _), (grid_a, grid_b, _, grid_d, grid_e, _) = image.transform, grid.transform
+        if not (b or d or grid_b or grid_d) and a and e and np.isfinite([a, e, grid_a, grid_e]).all():
+            return np.array([abs(grid_e / e), abs(grid_a / a)])
     lower, upper = np.zeros(2), np.array([grid.height, grid.width], np.float64)
     inner = np.clip(box[[0, 2]], lower, upper), np.clip(box[[1, 3]], lower, upper)
     first, last = (lower, upper) if (inner[1] <= inner[0]).any() else inner
