@@ -244,7 +244,7 @@ def test_a_cube_travels_as_hrefs_and_reads_in_dask_threads_and_event_loops(archi
     np.testing.assert_array_equal(asyncio.run(cube.isel(y=slice(3, 70)).load_async()).red.values, RED[:, 3:70])
 
 
-def test_several_crs_and_rotated_grids_are_refused_with_the_way_out(archive):
+def test_several_crs_are_refused_with_the_way_out(archive):
     store = Store()
     rows = []
     for at, epsg in enumerate((32632, 32632, 32633)):
