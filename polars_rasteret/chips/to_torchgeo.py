@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import polars.selectors as cs
-import shapely
 
 from polars_rasteret.arguments import check_choice, check_fill, checked_resolution, checked_unscale
 from polars_rasteret.chips.geo_records import GeoRecords
 from polars_rasteret.chips.tensor_dtypes import geo_dtype
+from polars_rasteret.cubes.record_places import bounds_of_records, only_crs
+from polars_rasteret.cubes.shared_lattice import common_lattice
 from polars_rasteret.cubes.stack import MOSAICS
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.question import raster_dtypes
 from polars_rasteret.frame.query.valid_expr import resolved_valid
-from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.crs import normalize_crs
-from polars_rasteret.grids.choosing import COARSEST, check_grid
-from polars_rasteret.grids.extents import bounds_of_grids
+from polars_rasteret.grids.choosing import check_grid
 from polars_rasteret.options import current_options
 from polars_rasteret.pairing.times import record_intervals, record_times
 from polars_rasteret.pixels.reading import check_fill_fits
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from polars_rasteret.options import OnError
 
 _WHAT = "to_torchgeo"
-_PER_SIDE = 32
-"""Edges into which a side of an image is cut before its bounds are taken in another CRS."""
 
 
 def to_torchgeo(
@@ -148,25 +144,10 @@ def _placed(frame: pl.DataFrame, bands: Sequence[str]) -> tuple[pl.DataFrame, ND
 
 def _places(frame: pl.DataFrame, bands: Sequence[str], target_crs: Any) -> tuple[str, NDArray[np.float64]]:
     """Return the CRS of the dataset, and the bounds of each record in it."""
-    found: Counter[str] = Counter()
-    parts = []
-    for band in bands:
-        column = frame[band]
-        found.update(one for one in column.struct.field("crs").to_list() if one is not None)
-        parts.append((column.struct.field("crs").to_list(), bounds_of_grids(column, native=True)))
-    if target_crs is not None:
-        crs = normalize_crs(target_crs)
-    elif len(found) == 1:
-        crs = next(iter(found))
-    else:
-        told = ", ".join(f"{name} ({number} images)" for name, number in found.most_common()) or "none"
-        raise UsageError(
-            f"{_WHAT}: the images are in several CRSs, or in none: {told}; pass target_crs=, the CRS of the dataset"
-        )
-    bounds = np.full((frame.height, 4), np.nan)
-    for names, native in parts:
-        box = _in_crs(names, native, crs)
-        bounds = np.concatenate([np.fmin(bounds[:, :2], box[:, :2]), np.fmax(bounds[:, 2:], box[:, 2:])], axis=1)
+    crs = only_crs(_WHAT, frame, bands) if target_crs is None else normalize_crs(target_crs)
+    if crs is None:
+        raise UsageError(f"{_WHAT}: the images have no CRS, and a dataset of TorchGeo needs one; leave them out")
+    bounds = bounds_of_records(frame, bands, crs)
     if len(lost := np.flatnonzero(~np.isfinite(bounds).all(axis=1))):
         name_or_row = frame["id"][int(lost[0])] if "id" in frame.columns else int(lost[0])
         raise UsageError(
@@ -175,37 +156,7 @@ def _places(frame: pl.DataFrame, bands: Sequence[str], target_crs: Any) -> tuple
     return crs, bounds
 
 
-def _in_crs(names: Sequence[str | None], native: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
-    """Return bounds in `crs`, NaN where there are none."""
-    bounds = np.full(native.shape, np.nan)
-    for name in {one for one in names if one is not None}:
-        rows = np.array([at for at, one in enumerate(names) if one == name and np.isfinite(native[at]).all()], np.int64)
-        if name == crs or not len(rows):
-            bounds[rows] = native[rows]
-            continue
-        boxes = shapely.box(*native[rows].T)
-        sides = np.maximum(native[rows, 2] - native[rows, 0], native[rows, 3] - native[rows, 1])
-        wkb = np.empty(len(rows), object)
-        wkb[:] = list(shapely.to_wkb(shapely.segmentize(boxes, sides / _PER_SIDE)))
-        bounds[rows] = Areas(wkb, name).bounds_in(crs)
-    return bounds
-
-
 def _pixel_size(frame: pl.DataFrame, bands: Sequence[str], crs: str, grid: str) -> tuple[float, float]:
-    """Return the size of a pixel by ``grid=``, over all records."""
-    chosen = bands if grid not in bands else [grid]
-    sizes = set()
-    for band in chosen:
-        fields = frame[band].struct.unnest()
-        for name, transform in zip(fields["crs"].to_list(), fields["transform"].to_list(), strict=True):
-            if transform is None:
-                continue
-            if name != crs:
-                raise UsageError(
-                    f"{_WHAT}: target_crs={crs} is not the CRS of every image ({name}); pass resolution=, too"
-                )
-            a, b, _, d, e, _ = transform
-            sizes.add((float(np.hypot(a, d)), float(np.hypot(b, e))))
-    if not sizes:
-        raise UsageError(f"{_WHAT}: no image has a transform; pass resolution=")
-    return max(sizes) if grid == COARSEST else min(sizes)
+    """Return the size of a pixel by ``grid=``, over all records; of images in other CRSs, as GDAL suggests."""
+    lattice = common_lattice(_WHAT, frame, bands, crs, grid=grid, resolution=None, may_turn=True)
+    return abs(lattice.size_x), abs(lattice.size_y)

@@ -197,7 +197,8 @@ class Training:
         target_crs
             CRS of the dataset; None: that of the images, if they have only one.
         resolution
-            Size of a pixel, or ``(x, y)``, in units of the CRS. None: that of the images, by `grid`.
+            Size of a pixel, or ``(x, y)``, in units of the CRS. None: that of the images, by `grid`; in another CRS, as GDAL
+            suggests.
         is_image
             False: pixels are classes. The sample has ``mask`` for ``image``, int64, without the axis of a single band.
         time_series

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import rasterio
 from rasterio.transform import Affine
-from rasterio.warp import Resampling, reproject
+from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 import polars_rasteret as pr
 from tests.support.recorded import noise, tiff
@@ -209,12 +209,22 @@ def test_several_crs_without_a_target_are_refused_with_their_counts(folder, tmp_
     (tmp_path / "z.tif").write_bytes(tiff(noise(1, n_bands=2), epsg=32633))
     mixed = pr.build_from_files([*sorted(map(str, folder.glob("*.tif"))), str(tmp_path / "z.tif")], bands=BANDS)
     with pytest.raises(
-        pr.errors.UsageError, match=r"EPSG:32632 \(6 images\), EPSG:32633 \(2 images\); pass target_crs="
+        pr.errors.UsageError, match=r"EPSG:32632 \(3 records\), EPSG:32633 \(1 records\); pass target_crs="
     ):
         mixed.raster.to_torchgeo()
-    with pytest.raises(pr.errors.UsageError, match="pass resolution="):
-        mixed.raster.to_torchgeo(target_crs=32632)
     assert len(mixed.raster.to_torchgeo(target_crs=32632, resolution=10)) == 4
+
+
+def test_pixels_in_another_crs_are_as_large_as_gdal_suggests_unless_resolution_says_otherwise(folder):
+    sizes = []
+    for path in folder.glob("*.tif"):
+        with rasterio.open(path) as file:
+            suggested, _, _ = calculate_default_transform(file.crs, "EPSG:3857", file.width, file.height, *file.bounds)
+        sizes.append((suggested.a, -suggested.e))
+    for grid, chosen in (("finest", min(sizes)), ("coarsest", max(sizes))):
+        assert collection(folder).raster.to_torchgeo("red", target_crs=3857, grid=grid).res == pytest.approx(
+            chosen, rel=1e-9
+        )
 
 
 def test_a_series_has_a_layer_for_each_time(folder):
