@@ -13,6 +13,7 @@ import rasterio.features
 import rasterio.warp
 import shapely
 from pyproj import Transformer
+from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 from rasterio.windows import Window
@@ -22,6 +23,7 @@ from tests.support.recorded import Store, noise
 
 SIZE = 96
 SOUTH_UP = Affine(10, 0, 500_000, 0, 10, 4_999_000)
+NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 TURNED = Affine(8, 6, 500_000, 6, -8, 5_000_000)
 
 
@@ -85,7 +87,7 @@ def test_south_up_images_keep_their_rows_and_windows_are_those_of_rasterio(store
 @pytest.mark.parametrize(("grid", "size"), [("finest", 10), ("coarsest", 20), ("red", 10), ("swir", 20)])
 def test_bands_of_two_resolutions_meet_on_the_grid_that_is_chosen(store, grid, size):
     red, swir = noise(1, height=SIZE, width=SIZE), noise(2, height=SIZE // 2, width=SIZE // 2)
-    fine, coarse = Affine(10, 0, 500_000, 0, -10, 5_000_000), Affine(20, 0, 500_000, 0, -20, 5_000_000)
+    fine, coarse = NORTH_UP, Affine(20, 0, 500_000, 0, -20, 5_000_000)
     cube = scenes_of(store, [{"red": geotiff(red, fine), "swir": geotiff(swir, coarse)}]).raster.to_xarray(grid=grid)
     assert cube_transform(cube)[0] == size
     for name, pixels, transform in (("red", red, fine), ("swir", swir, coarse)):
@@ -118,13 +120,12 @@ def test_bounds_across_the_antimeridian_have_the_images_of_both_sides(store):
 
 
 def test_areas_in_another_crs_with_rows_without_one_under_a_mask_and_a_median(store):
-    transform = Affine(10, 0, 500_000, 0, -10, 5_000_000)
     red = [noise(at, height=SIZE, width=SIZE) for at in range(3)]
     scl = [(noise(at + 9, height=SIZE, width=SIZE) % 12).astype(np.uint8) for at in range(3)]
     scenes = scenes_of(
         store,
         [
-            {"red": geotiff(a, transform), "scl": geotiff(b, transform, nodata=None)}
+            {"red": geotiff(a, NORTH_UP), "scl": geotiff(b, NORTH_UP, nodata=None)}
             for a, b in zip(red, scl, strict=True)
         ],
     )
@@ -144,7 +145,7 @@ def test_areas_in_another_crs_with_rows_without_one_under_a_mask_and_a_median(st
     assert cube.name.values.tolist() == ["none", "disc", "empty"]
     left, top = round((cube.x.values[0] - 5 - 500_000) / 10), round((5_000_000 - cube.y.values[0] - 5) / 10)
     part = np.s_[:, top : top + cube.sizes["y"], left : left + cube.sizes["x"]]
-    burnt = rasterio.features.rasterize([(disc, 1)], (SIZE, SIZE), transform=transform).astype(bool)[part[1:]]
+    burnt = rasterio.features.rasterize([(disc, 1)], (SIZE, SIZE), transform=NORTH_UP).astype(bool)[part[1:]]
     layers = np.where(np.concatenate(scl) > 3, np.concatenate(red), np.nan)[part]
     layers[layers == 0] = np.nan
     with warnings.catch_warnings():
@@ -154,17 +155,42 @@ def test_areas_in_another_crs_with_rows_without_one_under_a_mask_and_a_median(st
     assert np.isnan(cube.red.isel(geometry=[0, 2]).values).all()
 
 
+@pytest.mark.parametrize("kind", ["alpha", "mask"])
+def test_pixels_that_an_alpha_band_or_a_mask_hides_are_not_valid_in_a_cube(tmp_path, kind):
+    gray = np.random.default_rng(1).integers(1, 200, (64, 64)).astype(np.uint8)
+    shown = np.random.default_rng(2).random((64, 64)) > 0.4
+    with (
+        warnings.catch_warnings(),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            tmp_path / "gray.tif", "w", driver="GTiff", height=64, width=64, count=1 + (kind == "alpha"), dtype="uint8",
+            crs="EPSG:32632", transform=NORTH_UP, tiled=True, blockxsize=32, blockysize=32, photometric="MINISBLACK",
+        ) as file,
+    ):  # fmt: skip
+        file.write(gray, 1)
+        if kind == "alpha":
+            file.write(shown.astype(np.uint8) * 255, 2)
+            file.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+        else:
+            file.write_mask(shown)
+    scenes = pr.build_from_files([str(tmp_path / "gray.tif")], bands={"gray": 0}).collect().lazy()
+    cube = scenes.raster.to_xarray((500_055, 4_999_505, 500_505, 4_999_900), crs=32632)
+    part = np.s_[10:50, 5:51]
+    np.testing.assert_array_equal(cube.gray_valid.values[0], shown[part])
+    np.testing.assert_array_equal(cube.gray.values[0], np.where(shown, gray, 0)[part])
+    whole = scenes.raster.to_xarray(masked=True)
+    np.testing.assert_array_equal(whole.gray.values[0], np.where(shown, gray, np.nan).astype(np.float32))
+
+
 def test_bounds_outside_all_images_are_an_error_that_says_so(store):
-    scenes = scenes_of(
-        store, [{"red": geotiff(noise(1, height=32, width=32), Affine(10, 0, 500_000, 0, -10, 5_000_000))}]
-    )
+    scenes = scenes_of(store, [{"red": geotiff(noise(1, height=32, width=32), NORTH_UP)}])
     with pytest.raises(pr.errors.UsageError, match=r"no (image|record)"):
         scenes.raster.to_xarray((900_000, 4_000_000, 901_000, 4_001_000), crs="native")
 
 
 def test_a_spawned_process_reads_a_cube_that_it_is_handed(tmp_path):
     pixels = noise(1, height=32, width=32)
-    (tmp_path / "red.tif").write_bytes(geotiff(pixels, Affine(10, 0, 500_000, 0, -10, 5_000_000)))
+    (tmp_path / "red.tif").write_bytes(geotiff(pixels, NORTH_UP))
     cube = pr.build_from_files([str(tmp_path / "red.tif")], bands=["red"]).collect().lazy().raster.to_xarray()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         values = pool.apply_async(operator.attrgetter("values"), (cube.red,)).get(timeout=60)
@@ -172,8 +198,6 @@ def test_a_spawned_process_reads_a_cube_that_it_is_handed(tmp_path):
 
 
 def test_an_estimate_of_a_cube_in_chunks_is_not_nothing(store):
-    scenes = scenes_of(
-        store, [{"red": geotiff(noise(1, height=64, width=64), Affine(10, 0, 500_000, 0, -10, 5_000_000))}]
-    )
+    scenes = scenes_of(store, [{"red": geotiff(noise(1, height=64, width=64), NORTH_UP)}])
     cost = pr.estimate(scenes.raster.to_xarray(chunks={"y": 32}))
     assert cost.tiles == 4
