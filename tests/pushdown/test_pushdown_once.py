@@ -78,13 +78,24 @@ def test_threads_that_need_one_tile_fetch_it_once(store, scenes):
 
 def test_units_of_one_verb_fetch_a_tile_once(store, scenes, engine):
     shuffled = WHOLE.sample(fraction=1, shuffle=True, seed=1)
-    with pr.options(max_answer_bytes=10_000):
+    with pr.options(max_answer_bytes=1_000):
         query = scenes.raster.sample_points(shuffled, crs=32632)
     with pr.profile() as profile:
         frame = query.collect(engine=engine)
     assert frame["plot"].to_list() == shuffled["plot"].to_list()
     assert profile.summary()["decoded_tiles"].item() > N_TILES  # it was cut indeed
     assert store.most_often_asked() == 1
+
+
+def test_wide_columns_of_the_caller_make_no_tile_be_decoded_twice(store, scenes, engine):
+    wide = WHOLE.sample(fraction=1, shuffle=True, seed=1).with_columns(note=pl.lit("n" * 500))
+    with pr.options(max_answer_bytes=10_000):
+        query = scenes.raster.sample_points(wide, crs=32632)
+    with pr.profile() as profile:
+        frame = query.collect(engine=engine)
+    assert frame["plot"].to_list() == wide["plot"].to_list()
+    assert frame["note"].str.len_chars().unique().to_list() == [500]
+    assert profile.summary()["decoded_tiles"].item() == N_TILES
 
 
 def test_a_second_read_asks_for_nothing_unless_the_cache_is_off(store, scenes, engine):

@@ -8,17 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from polars_rasteret.engine import Spending
 from polars_rasteret.frame.columns.read_error import READ_ERROR, error_column
 from polars_rasteret.frame.query.batches import pieces
 from polars_rasteret.pixels.product import LEAST_ENTRY_BYTES, Answer, ManyRows, Product, ReadCall
 from polars_rasteret.pixels.valid_mask import ValidMask
-from polars_rasteret.plan.batches import batch_bytes, batches_of
+from polars_rasteret.plan.batches import WIDE_ROW_BYTES, batch_bytes, batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy as np
     import polars as pl
     from numpy.typing import NDArray
 
@@ -108,7 +109,13 @@ def row_reader(question: Question, resolved: Resolved, pushed: Pushdown, keys: K
 def read_all(rows: PairedRows, reader: RowReader, max_answer_bytes: int) -> Iterator[pl.DataFrame]:
     """Yield the answers of every row."""
     pushed = reader.pushed
-    row_bytes = reader.row_bytes(rows, pushed.outputs) + reader.key_bytes()
+    read_bytes = reader.row_bytes(rows, pushed.outputs)
+    row_bytes = read_bytes + reader.key_bytes()
+    if int(read_bytes.sum()) < WIDE_ROW_BYTES * len(read_bytes):
+        # Narrow values share tiles, which each batch reads again: columns of the caller must not make more batches.
+        for batch in batches_of(read_bytes, max_bytes=max_answer_bytes, ramps_up=pushed.ramps_up):
+            yield from _read_narrow(rows.taken(batch), reader, row_bytes[batch], max_answer_bytes)
+        return
     allowed = batch_bytes(row_bytes, max_answer_bytes)
     is_cut = allowed < max_answer_bytes
     for batch in batches_of(row_bytes, max_bytes=allowed, ramps_up=pushed.ramps_up):
@@ -117,6 +124,18 @@ def read_all(rows: PairedRows, reader: RowReader, max_answer_bytes: int) -> Iter
             yield from pieces(_read_batch(rows.taken(batch), reader), row_bytes[batch])
         else:
             yield _read_batch(rows.taken(batch), reader)
+
+
+def _read_narrow(
+    rows: PairedRows, reader: RowReader, row_bytes: NDArray[np.int64], max_answer_bytes: int
+) -> Iterator[pl.DataFrame]:
+    """Read all rows together, and yield frames of bounded bytes."""
+    answer = reader.read(rows) if reader.pushed.values else Answer(columns={})
+    for part in batches_of(row_bytes, max_bytes=max_answer_bytes, ramps_up=False):
+        columns = {name: column[part] for name, column in answer.columns.items()}
+        errors = {row - part.start: reason for row, reason in answer.errors.items() if part.start <= row < part.stop}
+        frame = reader.frame(rows.repeated(np.arange(part.start, part.stop)), columns, errors)
+        yield reader.filtered(frame)
 
 
 def _read_batch(rows: PairedRows, reader: RowReader) -> pl.DataFrame:

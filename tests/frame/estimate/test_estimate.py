@@ -174,7 +174,7 @@ def test_a_read_in_many_units_has_an_exact_bill(source, scenes, engine, max_answ
 
 
 def test_a_limit_above_many_units_is_an_upper_bound(source, scenes, engine):
-    with pr.options(max_answer_bytes=2_000):
+    with pr.options(max_answer_bytes=200):
         query = first_id(sampled(scenes, ["cog"])).head(3)
     bill = pr.estimate(query)
     assert bill.bound == "upper"
@@ -184,7 +184,7 @@ def test_a_limit_above_many_units_is_an_upper_bound(source, scenes, engine):
 
 
 def test_tiles_that_the_cache_cannot_keep_are_counted_each_time(source, scenes, engine):
-    with pr.options(cache_bytes=100_000, max_answer_bytes=2_000):
+    with pr.options(cache_bytes=100_000, max_answer_bytes=200):
         query = sampled(scenes, ["cog"])
         bill = pr.estimate(query)
         tiles, n_bytes = moved(query, source, engine)
