@@ -60,8 +60,10 @@ def area_windows(  # noqa: PLR0917 - one argument per column
         pieces = areas.pieces_in(crs, period)
         windows, extents = wrapped_windows(pieces, index, transform, width, height, period=period)
         has_place = np.isfinite(pieces.bounds[pieces.first[index]]).all(axis=1)
+        has_place &= ~areas.may_fold[index]
         off_earth = np.flatnonzero(~has_place & np.isfinite(areas.bounds[index]).all(axis=1))
         if len(off_earth):  # only a corner may be off the Earth; the part of the area on the image may have a place
+            extents[off_earth] = 0
             image = transform[off_earth], width[off_earth], height[off_earth]
             windows[off_earth] = _cut_windows(areas, crs, index[off_earth], *image)
         flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX)
@@ -74,7 +76,7 @@ def area_windows(  # noqa: PLR0917 - one argument per column
     is_plain = areas.is_box[index] if areas.vertices.is_in(crs) else np.zeros(len(index), np.bool_)
     is_point = areas.tolerance[index] == 0
     exists = np.isfinite(areas.bounds[index]).all(axis=1)
-    todo = np.flatnonzero(exists & ~is_inside & ~is_plain & ~is_point)
+    todo = np.flatnonzero(exists & ~is_inside & ~(is_plain & has_place) & ~is_point)
     if len(todo):
         cut = _cut_windows(areas, crs, index[todo], transform[todo], width[todo], height[todo])
         whole = _both(windows[todo], cut)

@@ -7,6 +7,7 @@ areas do not belong here: `area_windows`, and `wrapped_windows` where x wraps ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,16 @@ from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
 from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
 from polars_rasteret.geo.coverage.areal import areal
 from polars_rasteret.geo.coverage.outlines import outlines_of
-from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, is_geographic, longitude_period, transform_xy
+from polars_rasteret.geo.crs import (
+    LONLAT,
+    LONLAT_NAMES,
+    NATIVE,
+    is_geographic,
+    longitude_period,
+    metres_per_unit,
+    transform_xy,
+    x_period,
+)
 from polars_rasteret.geo.curved_edges import edge_extremes, edge_midpoints
 from polars_rasteret.geo.geometry import made_valid, parsed
 from polars_rasteret.geo.points import Points
@@ -37,6 +47,10 @@ _SEGMENTS_PER_SIDE = 20
 """Chords that follow an edge as long as the geometry, because the edge bends in another CRS."""
 _MAX_SEGMENTS_PER_SIDE = 200
 """Chords that follow such an edge of a narrow geometry, so that its short edges have two chords, and a midpoint between them."""
+
+
+_LARGE_METRES = 10_000_000.0
+"""Length of a side from which on an area in a projected CRS may lie anywhere on the Earth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +142,24 @@ class Areas:
         """Return the geometries that are points or lines."""
         dimensions = shapely.get_dimensions(self._drawn)
         return np.flatnonzero((dimensions >= 0) & (dimensions < 2) & ~shapely.is_empty(self._drawn))
+
+    @cached_property
+    def may_fold(self) -> Booleans:
+        """Whether an area is so large that its projected CRS may fold within it: its outline then says little elsewhere."""
+        if self.crs == NATIVE or x_period(self.crs) is not None:
+            return np.zeros(len(self), np.bool_)
+        with np.errstate(invalid="ignore", over="ignore"):
+            longest = (self.bounds[:, 2:] - self.bounds[:, :2]).max(axis=1, initial=0)
+            result: Booleans = longest * metres_per_unit(self.crs) > _LARGE_METRES
+        return result
+
+    def with_parts(self, index: Ints, at: Ints, parts: NDArray[np.object_], step: Floats) -> Areas:
+        """Return the areas of `index`, of which those at `at` are replaced by parts, whose edges are cut into steps."""
+        drawn, steps = self._drawn[index].copy(), self._step[index].copy()
+        drawn[at], steps[at] = parts, step
+        wkb = np.empty(len(drawn), object)
+        wkb[:] = list(shapely.to_wkb(drawn))
+        return Areas(wkb, self.crs, steps)
 
     def outlines(self, crs: str, index: Ints) -> Outlines:
         """Return the rings and lines of the geometries `index` in `crs`, one zone each.

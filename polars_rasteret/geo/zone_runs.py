@@ -11,6 +11,7 @@ from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage.exact import exact_runs
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
 from polars_rasteret.geo.crs import NATIVE, x_period
+from polars_rasteret.geo.near_image import outlines_on_grid
 from polars_rasteret.geo.projected_outlines import met_by_images
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def zone_runs(
     coverage
         One of `COVERAGES`.
     """
-    outlines = _outlines(areas, area, crs, coverage)
+    outlines = outlines_on_grid(areas, area, crs, transform, size, exact=coverage == "exact")
+    _check_places(outlines, crs, coverage)
     n_zones = len(area)
     transforms = np.broadcast_to(np.array(transform), (n_zones, 6))
     height, width = (np.full(n_zones, side, np.int64) for side in size)
@@ -60,7 +62,8 @@ def zone_runs(
 
 def whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], *, coverage: str) -> Floats:
     """Return how many pixels of a grid areas cover, the parts beside the image included; parameters as in `zone_runs`."""
-    outlines = _outlines(areas, area, crs, coverage)
+    outlines = (areas.areal_outlines if coverage == "exact" else areas.outlines)(crs or NATIVE, area)
+    _check_places(outlines, crs, coverage)
     transforms = np.broadcast_to(np.array(transform), (len(area), 6))
     zone = outlines.zone_of_line[outlines.line_of_vertex]
     row, col = pixel_coordinates(transforms[zone], outlines.x, outlines.y)
@@ -75,23 +78,14 @@ def whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequenc
     return np.bincount(runs.zone, weights=runs.weight * n_cells, minlength=len(area)).astype(np.float64)
 
 
-def _outlines(areas: Areas, area: Ints, crs: str | None, coverage: str) -> Outlines:
-    """Return the outlines of areas in the CRS of a grid.
-
-    Raises
-    ------
-    UsageError
-        When a part of an area has no place there.
-    """
-    outlines_in = areas.areal_outlines if coverage == "exact" else areas.outlines
-    outlines = outlines_in(crs or NATIVE, area)
+def _check_places(outlines: Outlines, crs: str | None, coverage: str) -> None:
+    """Raise `UsageError` when a part of an area has no place in the CRS of a grid."""
     has_place = np.isfinite(outlines.x) & np.isfinite(outlines.y)
     if not has_place.all():
         raise UsageError(
             f"coverage={coverage!r}: a part of a zone has no place in {crs}, the CRS of an image; cut the zone to the "
             "region of the images first"
         )
-    return outlines
 
 
 def _runs(outlines: Outlines, transform: Floats, height: Ints, width: Ints, coverage: str) -> Runs:

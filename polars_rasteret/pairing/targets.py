@@ -236,6 +236,7 @@ def lonlat_bounds(targets: Points | Areas) -> NDArray[np.float64]:
             bounds[beyond] = cached_bounds(
                 [targets.crs] * len(beyond), box_transforms(targets.bounds[beyond]), one, one
             )
+        bounds[targets.may_fold] = (-180.0, -90.0, 180.0, 90.0)
         return bounds
     x, y = targets.in_crs(LONLAT, np.arange(len(targets), dtype=np.int64))
     return np.stack([x, y, x, y], axis=1)

@@ -10,6 +10,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, pixel_coordinates
 from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
+from polars_rasteret.geo.near_image import outlines_on_grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,9 @@ class CoveredPixels:
             a, b, c, d, e, f = self._grid.transform
             corner = (a, b, c + a * col_start + b * row_start, d, e, f + d * col_start + e * row_start)
             height, width = (np.array([one], np.int64) for one in (row_stop - row_start, col_stop - col_start))
-            outlines = self._known_areas().outlines(self._grid.crs or self._crs, np.array([area], np.int64))
+            size = int(height[0]), int(width[0])
+            index, crs = np.array([area], np.int64), self._grid.crs or self._crs
+            outlines = outlines_on_grid(self._known_areas(), index, crs, corner, size, exact=False)
             if not (np.isfinite(outlines.x).all() and np.isfinite(outlines.y).all()):
                 raise UsageError(
                     f"to_xarray: a part of area {area} has no place in {self._grid.crs}; cut it to the region of the images"

@@ -14,6 +14,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
 from polars_rasteret.geo.crs import NATIVE, x_period
+from polars_rasteret.geo.near_image import outlines_on_grids
 from polars_rasteret.geo.projected_outlines import met_by_images
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _masks(band: BandAnswer, rows: Ints, areas: Areas, area: Ints, coverage: str
     masks: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)] * len(rows)
     for one in dict.fromkeys(crs.tolist()):
         at = np.array([number for number, other in enumerate(crs.tolist()) if other == one], np.int64)
-        outlines = areas.outlines(one or NATIVE, area[at])
+        grid = transform[at], height[at], width[at]
+        outlines = outlines_on_grids(areas, area[at], one, *grid)
         has_place = np.isfinite(outlines.x) & np.isfinite(outlines.y)
         if not has_place.all():
             lost = int(outlines.zone_of_line[outlines.line_of_vertex[~has_place]][0])
@@ -100,7 +102,6 @@ def _masks(band: BandAnswer, rows: Ints, areas: Areas, area: Ints, coverage: str
                 f"{column.name}: coverage={coverage!r}: a part of the area has no place in {one}, the CRS of "
                 f"{column.references[int(reference[at[lost]])].href}; cut the area to the region of the images first"
             )
-        grid = transform[at], height[at], width[at]
         if areas.crs != NATIVE and one is not None and (period := x_period(one)) is not None:
             outlines = met_by_images(outlines, *grid, period)
         runs = gdal_runs(outlines, *grid, all_touched=coverage == "all_touched")
