@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
+from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
 from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
 from polars_rasteret.geo.coverage.areal import areal
@@ -48,9 +49,12 @@ _SEGMENTS_PER_SIDE = 20
 _MAX_SEGMENTS_PER_SIDE = 200
 """Chords that follow such an edge of a narrow geometry, so that its short edges have two chords, and a midpoint between them."""
 
-
 _LARGE_METRES = 10_000_000.0
 """Length of a side from which on an area in a projected CRS may lie anywhere on the Earth."""
+_MOST_COORDINATE = 1e15
+"""Coordinates beyond have steps of tenths of a unit, and the products of larger ones overflow."""
+_MOST_TURNS = 100
+"""Turns around the Earth that longitudes may have; each is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +92,23 @@ class Areas:
     step
         Greatest distance between two vertices of the outline of each geometry, in units of `crs`. None: a twentieth of the
         geometry's longer side, less for narrow geometries.
+
+    Raises
+    ------
+    UsageError
+        When a value is not WKB, or coordinates are finite but too large to be places. The message has the index of the geometry.
     """
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None) -> None:
         drawn = geometries = parsed(wkb)
+        period = longitude_period(crs)
+        _check_reach(geometries, crs, period)
         is_finite = np.isfinite(shapely.bounds(geometries)).all(axis=-1)
         crossing = np.flatnonzero(is_finite & ~shapely.is_valid(geometries))
         if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
             geometries = geometries.copy()
             geometries[crossing] = made_valid(geometries[crossing], crossing)
-        if (period := longitude_period(crs)) is not None:
+        if period is not None:
             joined = joined_at_antimeridian(geometries, period)
             if joined is not geometries:
                 is_joined = [one is not other for one, other in zip(joined, geometries, strict=True)]
@@ -279,6 +290,25 @@ class Areas:
             is_box=is_box,
             tolerance=np.repeat(self.tolerance, n_pieces),
             shapes=shapes,
+        )
+
+
+def _check_reach(geometries: NDArray[np.object_], crs: str, period: float | None) -> None:
+    """Raise when coordinates of a geometry are finite, but so large that they are no places."""
+    bounds = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
+    with np.errstate(invalid="ignore", over="ignore"):
+        reach, width = np.abs(bounds).max(axis=1, initial=0), bounds[:, 2] - bounds[:, 0]
+    is_too_far = np.isfinite(reach) & (reach > _MOST_COORDINATE)
+    expected = f"coordinates within {_MOST_COORDINATE:g}"
+    if period is not None and not is_too_far.any():
+        is_too_far = np.isfinite(reach) & (width > _MOST_TURNS * period)
+        expected = f"at most {_MOST_TURNS} turns around the Earth"
+    if is_too_far.any():
+        at = int(np.flatnonzero(is_too_far)[0])
+        sides = ", ".join(f"{side:g}" for side in bounds[at].tolist())
+        raise UsageError(
+            f"geometry {at} reaches over ({sides}) in {crs[:80]}; expected {expected}. Is it in another CRS, or does a number "
+            "stand for no value? For all of an image pass the bounds of the image"
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 import shapely
 
 import polars_rasteret as pr
+from polars_rasteret.errors import UsageError
 from tests.support.recorded import Store, noise, tiff
 
 SIZE = 96
@@ -81,3 +82,29 @@ def test_far_reaching_zones_cover_the_pixels_in_them(scenes, name):
             (pixels,) = windows.filter(record_id=image)["red"].struct.field("pixels").to_list()
             assert sum(one is not None for one in pixels) == inside.sum()
             assert rows.filter(record_id=image)["len"].item() == inside.sum()
+
+
+@pytest.mark.parametrize("verb", ["zonal_stats", "read_windows", "pixels", "pair"])
+@pytest.mark.parametrize(
+    ("reach", "crs", "said"),
+    [
+        (1e300, 32632, "geometry 1 reaches over .*expected coordinates within 1e"),
+        (1.7e308, "native", "geometry 1 reaches over .*expected coordinates within 1e"),
+        (1e200, 4326, "geometry 1 reaches over .*expected coordinates within 1e"),
+        (1e9, 4326, "geometry 1 reaches over .*expected at most 100 turns around the Earth"),
+    ],
+)
+def test_coordinates_that_are_no_places_are_refused_with_their_row(scenes, verb, reach, crs, said):
+    table = pl.DataFrame({"geometry": shapely.to_wkb([shapely.box(0, 0, 1, 1), shapely.box(-reach, -1, reach, 1)])})
+    words = {"pair": {}, "zonal_stats": {"bands": "red", "stats": ["count"]}}.get(verb, {"bands": "red"})
+    with pytest.raises(UsageError, match=said):
+        getattr(scenes.raster, verb)(table, crs=crs, **words).collect()
+
+
+def test_one_row_in_another_crs_leaves_the_others_their_answers(scenes):
+    zone = shapely.box(9.0, 45.14, 9.01, 45.16)
+    table = pl.DataFrame({"geometry": shapely.to_wkb([shapely.box(500_000, 5e6, 500_020, 5_000_020), zone])})
+    found = scenes.raster.zonal_stats(table, "red", ["count"], crs=4326, unmatched="null").collect()
+    alone = scenes.raster.zonal_stats(table[1:], "red", ["count"], crs=4326).collect()
+    assert found["red_count"].to_list() == [None, *alone["red_count"]]
+    assert alone["red_count"].sum() > 0
