@@ -166,14 +166,20 @@ class _GridReader:
     def _reduce(self, task: ZoneTask, pixels: Mapping[str, Pixels]) -> None:
         """Add the pixels of one tile to the sums of its zones."""
         cells, rows = task.cells, task.rows.T
-        cell_rows = np.repeat(rows, np.diff(cells.start, append=len(cells.index)), axis=1)
+        cell_rows = None
+        if self.reads.valid_mask is not None or any(
+            self.answer.sums[one].counts is not None for one in self.together.names
+        ):
+            cell_rows = np.repeat(rows, np.diff(cells.start, append=len(cells.index)), axis=1)
         accepted = self._accepted(cell_rows, pixels)
-        some = np.zeros(cell_rows.shape, np.bool_)
+        some: Booleans | None = None
         for name in self.together.names:
             values, valid = self._values(name, task, pixels)
-            valid = valid & accepted
-            some |= valid
+            if accepted is not None:
+                valid = valid & accepted
+            some = valid if some is None else some | valid
             self.answer.sums[name].add(values, valid, cells.weight, cells.start, rows=rows, cell_rows=cell_rows)
+        assert some is not None  # there is a band at least
         weight = np.add.reduceat(np.where(some, cells.weight, 0.0), cells.start, axis=1)
         self.answer.weight[rows[rows >= 0]] += weight[rows >= 0]
 
@@ -193,11 +199,12 @@ class _GridReader:
             values = values * scale[at, None] + offset[at, None]
         return values, valid
 
-    def _accepted(self, cell_rows: Ints, pixels: Mapping[str, Pixels]) -> Booleans:
-        """Return which cells the valid mask accepts, shape (n_images, n_cells)."""
+    def _accepted(self, cell_rows: Ints | None, pixels: Mapping[str, Pixels]) -> Booleans | None:
+        """Return which cells the valid mask accepts, shape (n_images, n_cells); None without a mask: all."""
         mask = self.reads.valid_mask
         if mask is None:
-            return np.ones((1, 1), np.bool_)
+            return None
+        assert cell_rows is not None
         accepted = np.zeros(cell_rows.shape, np.bool_)
         known = cell_rows >= 0
         of_bands = {name: (pixels[name][0][known], pixels[name][1][known]) for name in mask.bands}

@@ -132,7 +132,7 @@ class ZoneSums:
         start: Ints,
         *,
         rows: Ints,
-        cell_rows: Ints,
+        cell_rows: Ints | None,
     ) -> None:
         """Add the pixels of some zones in some images.
 
@@ -143,12 +143,13 @@ class ZoneSums:
         rows
             Row of each zone in each image, shape (n_images, n_zones); -1 where there is none.
         cell_rows
-            Row of each cell in each image, shape (n_images, n_cells).
+            Row of each cell in each image, shape (n_images, n_cells); None where only moments are asked for.
         """
         has_row = np.flatnonzero(rows >= 0)
         self.moments.add(rows.ravel()[has_row], moments_of(values, valid, weight, start).taken(has_row))
         if self.counts is None:
             return
+        assert cell_rows is not None
         is_counted = valid & (cell_rows >= 0)
         weights = np.broadcast_to(weight, is_counted.shape)[is_counted]
         self.counts.append(value_counts(cell_rows[is_counted], values[is_counted], weights))
