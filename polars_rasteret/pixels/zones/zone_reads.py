@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _UNIT_BYTES = 64_000_000
 """Pixels of a unit of work, with their valid mask; less where few bytes may be in flight."""
-_CELLS_AT_ONCE = 300_000
+_CELLS_AT_ONCE = 150_000
 """Cells of all images that are reduced together: each takes some 50 bytes meanwhile."""
 
 
