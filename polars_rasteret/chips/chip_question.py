@@ -115,8 +115,9 @@ def chip_question(
     bands = list(product.bands)
     if frame is None:
         assert product.window.shape is not None
-        records = records.collect().with_row_index(RECORD).lazy()
-        windows = windows_over_images(records.collect(), bands, shape=product.window.shape, stride=stride, grid=grid)
+        images = records.collect().with_row_index(RECORD)
+        records = images.lazy()
+        windows = windows_over_images(images, bands, shape=product.window.shape, stride=stride, grid=grid)
         frame = windows.with_row_index(CHIP).lazy()
         names = {**names, RECORD: RECORD}
         pairing = replace(pairing, x="x", y="y", geometry=None, crs=NATIVE)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
 from polars_rasteret.arguments import check_choice, check_fill, checked_resolution, checked_unscale
 from polars_rasteret.chips.geo_records import GeoRecords
 from polars_rasteret.chips.tensor_dtypes import geo_dtype
+from polars_rasteret.collection.queries.imaged_records import imaged_records
 from polars_rasteret.cubes.record_places import bounds_of_records, only_crs
 from polars_rasteret.cubes.shared_lattice import common_lattice
 from polars_rasteret.cubes.stack import MOSAICS
@@ -21,7 +21,7 @@ from polars_rasteret.frame.query.valid_expr import resolved_valid
 from polars_rasteret.geo.crs import normalize_crs
 from polars_rasteret.grids.choosing import check_grid
 from polars_rasteret.options import current_options
-from polars_rasteret.pairing.times import record_intervals, record_times
+from polars_rasteret.pairing.records import id_ranks
 from polars_rasteret.pixels.reading import check_fill_fits
 from polars_rasteret.pixels.windows.resampling import check_resampling, methods_by_band
 from polars_rasteret.schema import numpy_dtype, pixel_dtype
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from polars_rasteret.chips.torchgeo_dataset import CollectionDataset
     from polars_rasteret.options import OnError
+    from polars_rasteret.plan.time_match import Intervals
 
 _WHAT = "to_torchgeo"
 
@@ -81,12 +82,7 @@ def to_torchgeo(
     )
     context = () if of_valid is None else tuple(of_valid.records)
     mask_bands = () if of_valid is None else of_valid.bands
-    kept = [
-        name for name in schema if name in {*names, *mask_bands, *context, "id", *([] if label is None else [label])}
-    ]
-    frame, times = _by_time(lf, schema, kept)
-    frame, place = _placed(frame, names)
-    times = times.taken(place)
+    frame, times = _by_time(lf, schema, names, [*mask_bands, *context, *([] if label is None else [label])])
     crs, bounds = _places(frame, names, target_crs)
     unscaled = checked_unscale(_WHAT, unscale, names)
     for name, dtype in dtypes.items():
@@ -116,30 +112,18 @@ def to_torchgeo(
     )
 
 
-def _by_time(lf: pl.LazyFrame, schema: Mapping[str, pl.DataType], kept: Sequence[str]) -> tuple[pl.DataFrame, Any]:
-    """Return the records by time, then id, and their times."""
-    datetime, start, end = record_times(schema)
-    hidden = ("\0datetime", "\0start", "\0end")
-    times = [one.alias(name) for one, name in zip((datetime, start, end), hidden, strict=True)]
-    frame = lf.select(cs.by_name(*kept), *times).collect()
-    if "id" in kept:
-        frame = frame.sort("id", nulls_last=True, maintain_order=True)
-    intervals = record_intervals(*(frame[name] for name in hidden))
-    order = np.lexsort((intervals.stop, intervals.start, ~intervals.is_known))
-    return frame.select(cs.by_name(*kept))[order], intervals.taken(order)
-
-
-def _placed(frame: pl.DataFrame, bands: Sequence[str]) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """Return the records that have an image of any band, and their rows."""
-    has_image = frame.select(
-        pl.any_horizontal(pl.col(band).struct.field("width") > 0 for band in bands).fill_null(value=False)
-    )
-    rows = np.flatnonzero(has_image.to_series().to_numpy())
-    if not len(rows):
+def _by_time(
+    lf: pl.LazyFrame, schema: Mapping[str, pl.DataType], bands: Sequence[str], others: Sequence[str]
+) -> tuple[pl.DataFrame, Intervals]:
+    """Return the records that have an image of any band, by time, then id, and their times."""
+    frame, times = imaged_records(lf, schema, bands, others)
+    if not frame.height:
         raise UsageError(
             f"{_WHAT}: no record has an image of {', '.join(bands)}; is the collection, or its split, empty?"
         )
-    return frame[rows], rows
+    by_id = id_ranks(frame["id"]) if "id" in frame.columns else np.arange(frame.height)
+    order = np.lexsort((by_id, times.stop, times.start, ~times.is_known))
+    return frame[order], times.taken(order)
 
 
 def _places(frame: pl.DataFrame, bands: Sequence[str], target_crs: Any) -> tuple[str, NDArray[np.float64]]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.pairing.records import id_ranks
+
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
@@ -62,7 +64,7 @@ def time_steps(
     """
     n_records = len(times)
     start = np.where(times.is_known, times.start, np.iinfo(np.int64).max)
-    order = np.lexsort((_ranks(ids, n_records), start))
+    order = np.lexsort((np.arange(n_records) if ids is None else id_ranks(ids), start))
     moments = start.astype("datetime64[us]")
     moments[~times.is_known] = np.datetime64("NaT")
     if keys is not None:
@@ -90,13 +92,3 @@ def time_steps(
     result = TimeSteps(order=order, step=steps, time=np.zeros(len(first), "datetime64[us]"))
     result.time[:] = shown[order[result.first_record]]
     return result
-
-
-def _ranks(ids: pl.Series | None, n_records: int) -> Ints:
-    """Return the rank of each record by id, nulls last; equal ids keep their order."""
-    if ids is None or not n_records:
-        return np.arange(n_records)
-    ranks = np.empty(n_records, np.int64)
-    order = ids.alias("id").to_frame().with_row_index("at").sort("id", nulls_last=True, maintain_order=True)["at"]
-    ranks[order.to_numpy()] = np.arange(n_records)
-    return ranks

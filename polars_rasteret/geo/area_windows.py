@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
+from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, pixel_coordinates
 from polars_rasteret.geo.antimeridian import split_at_antimeridian
 from polars_rasteret.geo.areas import Areas, reduced_runs
-from polars_rasteret.geo.crs import NATIVE, is_geographic, transform_xy, x_period
-from polars_rasteret.geo.footprints import boxes_meet_images, lonlat_rings, ring_fractions
+from polars_rasteret.geo.crs import NATIVE, is_geographic, x_period
+from polars_rasteret.geo.footprints import boxes_meet_images, image_polygons
 from polars_rasteret.geo.wrapped_windows import whole_where_nearly, wrapped_windows
 
 if TYPE_CHECKING:
@@ -125,20 +125,11 @@ def _cut_windows(  # noqa: PLR0917 - one argument per column
     height: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return the windows of the parts of the areas that lie on the images."""
-    col, row = ring_fractions()
-    x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
-    if not areas.vertices.is_in(crs):
-        moved = transform_xy(crs, areas.crs, x.ravel(), y.ravel())
-        x, y = moved[0].reshape(x.shape), moved[1].reshape(y.shape)
+    images = image_polygons(crs, areas.crs, transform, width, height)
     shapes = areas.geometries[index]
     if is_geographic(areas.crs):
-        images = lonlat_rings(x, y)[0]
         for at in np.flatnonzero((areas.bounds[index, 0] < -180) | (areas.bounds[index, 2] > 180)):
             shapes[at] = split_at_antimeridian(shapes[at])
-    else:
-        images = np.full(len(index), None, dtype=object)
-        known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-        images[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
     windows = np.stack([np.zeros_like(height), height, np.zeros_like(width), width], axis=1)
     has_image = ~shapely.is_missing(images)
     # Images without a place in the CRS of the areas are read whole where both meet on the Earth.

@@ -17,7 +17,15 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import map_coordinates
 from polars_rasteret.geo.antimeridian import geometry_bounds, split_at_antimeridian
 from polars_rasteret.geo.boxes import EPSILON, unwrap_bounds, wrap_bounds
-from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, LONLAT_NAMES, is_geographic, metres_per_unit, transform_xy
+from polars_rasteret.geo.crs import (
+    EARTH_RADIUS_M,
+    LONLAT,
+    LONLAT_NAMES,
+    NATIVE,
+    is_geographic,
+    metres_per_unit,
+    transform_xy,
+)
 from polars_rasteret.geo.limb import ends_at_limb, is_pieced, on_earth
 from polars_rasteret.geo.limb_footprints import limb_footprint
 
@@ -102,19 +110,51 @@ def image_bounds(
     if target_crs in LONLAT_NAMES:
         return image_footprints(crs, transform, width, height).bounds
     bounds = np.full((len(crs), 4), np.nan)
-    col, row = ring_fractions()
     for name in dict.fromkeys(one for one in crs if one is not None):
         chosen = np.array([one == name for one in crs]) & np.isfinite(transform).all(axis=1)
-        rows, cols = row * height[chosen, None], col * width[chosen, None]
-        x, y = map_coordinates(transform[chosen, None, :], rows, cols)
-        moved = transform_xy(name, target_crs, x.ravel(), y.ravel())
-        x, y = moved[0].reshape(x.shape), moved[1].reshape(y.shape)
+        x, y = _rings_in(name, target_crs, transform[chosen], width[chosen], height[chosen])
         if is_geographic(target_crs):
             bounds[chosen] = lonlat_rings(x, y)[1]
         else:
             found = np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
             bounds[chosen] = np.where(np.isfinite(found).all(axis=1)[:, None], found, np.nan)
     return bounds
+
+
+def image_polygons(
+    crs: str,
+    target_crs: str,
+    transform: NDArray[np.float64],
+    width: NDArray[np.int64],
+    height: NDArray[np.int64],
+) -> NDArray[np.object_]:
+    """Return the outlines of images of one CRS in another, shape (n,); None where a part of one has no place there.
+
+    With a `target_crs` of ``"native"`` they stay in their own coordinates.
+    """
+    x, y = _rings_in(crs, target_crs, transform, width, height)
+    if is_geographic(target_crs):
+        return lonlat_rings(x, y)[0]
+    polygons = np.full(len(x), None, dtype=object)
+    known = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+    polygons[known] = shapely.polygons(np.stack([x[known], y[known]], axis=2))
+    return polygons
+
+
+def _rings_in(
+    crs: str,
+    target_crs: str,
+    transform: NDArray[np.float64],
+    width: NDArray[np.int64],
+    height: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y of open rings around images, shape (n_images, 4 * `EDGE_STEPS`)."""
+    col, row = ring_fractions()
+    x, y = map_coordinates(transform[:, None, :], row * height[:, None], col * width[:, None])
+    if target_crs == NATIVE:
+        return x, y
+    moved_x, moved_y = transform_xy(crs, target_crs, x.ravel(), y.ravel())
+    return moved_x.reshape(x.shape), moved_y.reshape(y.shape)
 
 
 def box_transforms(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from polars_rasteret.geo.affine import map_coordinates
 from polars_rasteret.geo.antimeridian import split_at_antimeridian
 from polars_rasteret.geo.coverage.areal import areal
-from polars_rasteret.geo.crs import NATIVE, is_geographic, metres_per_unit, transform_xy
-from polars_rasteret.geo.footprints import lonlat_rings, ring_fractions
+from polars_rasteret.geo.crs import NATIVE, is_geographic, metres_per_unit
+from polars_rasteret.geo.footprints import image_polygons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,11 +111,9 @@ def _near(
 ) -> tuple[Ints, NDArray[np.object_], float]:
     """Return which areas reach far beyond an image, what of them is near, and the length of pieces of its edges."""
     bounds, is_lonlat = areas.bounds[index], is_geographic(areas.crs)
-    col, row = ring_fractions()
-    x, y = transform_xy(crs, areas.crs, *map_coordinates(transform, row * size[0], col * size[1]))
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    image = image_polygons(crs, areas.crs, transform[None], np.array([size[1]]), np.array([size[0]]))[0]
+    if image is None:
         return _NONE
-    image = lonlat_rings(x[None], y[None])[0][0] if is_lonlat else shapely.polygons(np.stack([x, y], axis=1))
     image = shapely.make_valid(image)
     side = float(np.sqrt(shapely.area(image)))
     far = max(_far(areas), _FAR_SIZES * side)

@@ -41,10 +41,8 @@ def dataset_of(found: RecordPixels, row: int, *, masked: bool, record: dict[str,
     UsageError
         When the grid is rotated, so that pixels have no x and y of their own.
     """
-    try:
-        import xarray as xr
-    except ImportError as error:
-        raise UsageError("xarray is not installed; install it: pip install xarray") from error
+    import xarray as xr  # here: it takes long to import, and other answers of a handle do not need it
+
     grids = found.grids
     a, b, c, d, e, f = grids.transform[row].tolist()
     if b or d:

@@ -26,7 +26,7 @@ from polars_rasteret.grids.windows import (
     with_own_grid,
     written_windows,
 )
-from polars_rasteret.pairing.listed_places import as_lazy_frame
+from polars_rasteret.pairing.listed_places import as_lazy_frame, is_box
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, passed_crs
 from polars_rasteret.pairing.targets import areas_of_geometry, target_columns
 
@@ -130,10 +130,7 @@ def geometries_of(what: str, geometries: Any) -> tuple[pl.DataFrame, str]:
         if found.geometry is None:
             raise UsageError(f"{what}: the table has coordinates {found.x}, {found.y}; expected a column of geometries")
         return frame, found.geometry
-    one_box = (
-        isinstance(geometries, list | tuple | np.ndarray) and len(geometries) == 4 and all(map(is_number, geometries))
-    )
-    is_one = one_box or isinstance(geometries, str | bytes | bytearray | memoryview | dict)
+    is_one = is_box(geometries) or isinstance(geometries, str | bytes | bytearray | memoryview | dict)
     several = [geometries] if is_one or hasattr(geometries, "__geo_interface__") else geometries
     try:
         each = [None if one is None else _shape(one) for one in several]
@@ -151,7 +148,7 @@ def _is_column(value: Any) -> bool:
 
 
 def _shape(value: Any) -> shapely.Geometry:
-    if isinstance(value, list | tuple | np.ndarray) and len(value) == 4 and all(map(is_number, value)):
+    if is_box(value):
         minx, miny, maxx, maxy = (float(side) for side in value)
         if not (minx <= maxx and miny <= maxy):
             raise UsageError(

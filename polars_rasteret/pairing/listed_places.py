@@ -111,7 +111,7 @@ def table_of_places(data: Any, *, what: str) -> pl.DataFrame | None:
     places = list(data)
     if not all(one is None or _is_one(one) for one in places):
         return None
-    if any(map(_is_box, places)):
+    if any(map(is_box, places)):
         return _of_boxes(places, what)
     if any(isinstance(one, Mapping) and one["type"] == "FeatureCollection" for one in places):
         raise UsageError(f"{what}: a list holds a FeatureCollection; expected Features or geometries, or it alone")
@@ -121,7 +121,8 @@ def table_of_places(data: Any, *, what: str) -> pl.DataFrame | None:
     return pl.DataFrame({GEOMETRY: _ewkb((_with_crs(one, {}, at, what) for at, one in enumerate(places)))})
 
 
-def _is_box(value: Any) -> bool:
+def is_box(value: Any) -> bool:
+    """Return whether a value is a box: four numbers."""
     return isinstance(value, list | tuple | np.ndarray) and len(value) == _N_SIDES and all(map(is_number, value))
 
 
@@ -130,14 +131,14 @@ def _is_one(value: Any) -> bool:
         return value.get("type") in _GEOJSON
     if isinstance(value, shapely.Geometry | bytes | bytearray | memoryview):
         return True
-    return _is_box(value) or (hasattr(value, "__geo_interface__") and not hasattr(value, "__len__"))
+    return is_box(value) or (hasattr(value, "__geo_interface__") and not hasattr(value, "__len__"))
 
 
 def _of_boxes(places: Sequence[Any], what: str) -> pl.DataFrame:
     for at, one in enumerate(places):
         if one is None:
             continue
-        if not _is_box(one):
+        if not is_box(one):
             raise UsageError(f"{what}: boxes are mixed with a {type(one).__name__} (place {at}); expected one kind")
         if float(one[1]) > float(one[3]):
             raise UsageError(f"{what}: box {at} is {tuple(one)}; expected (xmin, ymin, xmax, ymax) with ymin <= ymax")

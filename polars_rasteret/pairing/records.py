@@ -161,7 +161,7 @@ def collect_records(
     if not is_near.all():
         frame, sides = frame.filter(pl.Series(is_near)), sides[is_near]
     times = record_intervals(frame[_DATETIME], frame[_START], frame[_END])
-    precedence = _ranks(frame[_ID])
+    precedence = id_ranks(frame[_ID])
     order = np.lexsort((precedence, times.stop, times.start, ~times.is_known))
     if (np.diff(order) < 0).any():
         frame, sides, times, precedence = frame[order], sides[order], times.taken(order), precedence[order]
@@ -187,7 +187,7 @@ def collect_records(
     )
 
 
-def _ranks(ids: pl.Series) -> NDArray[np.int64]:
+def id_ranks(ids: pl.Series) -> NDArray[np.int64]:
     """Return the rank of each record by id, nulls last; records of equal ids keep their order."""
     ranks = np.empty(len(ids), np.int64)
     if len(ids):

@@ -12,10 +12,11 @@ import shapely
 from polars_rasteret.cubes.record_places import densified_areas
 from polars_rasteret.cubes.shared_lattice import united_bounds
 from polars_rasteret.errors import UsageError
+from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.crs import LONLAT, NATIVE, is_geographic
 from polars_rasteret.pairing.geometry_columns import wkb_array
-from polars_rasteret.pairing.listed_places import as_lazy_frame
+from polars_rasteret.pairing.listed_places import as_lazy_frame, is_box
 from polars_rasteret.pairing.stated_crs import passed_crs
 from polars_rasteret.pairing.targets import lonlat_bounds, target_columns, targets_of
 
@@ -42,6 +43,11 @@ class AskedPlaces:
     is_box: bool
     """Whether the only place is a box."""
 
+    @property
+    def own_bounds(self) -> NDArray[np.float64]:
+        """Bounds of each place as it was passed, shape (n, 4)."""
+        return np.asarray(shapely.bounds(shapely.from_wkb(self.wkb)), np.float64).reshape(-1, 4)
+
 
 def asked_places(bounds: Any, geometry: Any, crs: Any) -> AskedPlaces | None:
     """Return where a cube is asked for: a box, a geometry, or a table of areas; None for everywhere."""
@@ -53,10 +59,10 @@ def asked_places(bounds: Any, geometry: Any, crs: Any) -> AskedPlaces | None:
                 f"{_WHAT}: crs= says what bounds or geometry mean, and neither is given; did you mean target_crs=?"
             )
         return None
-    is_table = bounds is not None and not _is_box(bounds)
+    is_table = bounds is not None and not is_box(bounds)
     what = f"{_WHAT}: {'geometry' if bounds is None else 'bounds'}"
     given = geometry if bounds is None else bounds
-    if _is_box(given):
+    if is_box(given):
         return _box_place(given, crs, what)
     frame = as_lazy_frame(given, what=what).collect()
     if not is_table and frame.height != 1:
@@ -74,26 +80,18 @@ def asked_places(bounds: Any, geometry: Any, crs: Any) -> AskedPlaces | None:
     )
 
 
-def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, (tuple, list, np.ndarray))
-        and len(value) == 4
-        and all(isinstance(one, (int, float, np.integer, np.floating)) for one in value)
-    )
-
-
 def _box_place(box: Sequence[float], crs: Any, what: str) -> AskedPlaces:
-    minx, miny, maxx, maxy = (float(one) for one in box)
-    name = passed_crs(crs, what=what)
-    if name != NATIVE and is_geographic(name) and minx > maxx:
-        maxx += 360.0  # across the antimeridian
+    sides, name = np.array([box], np.float64), passed_crs(crs, what=what)
+    if name != NATIVE and is_geographic(name):
+        sides = eastward_boxes(sides, name)
+    minx, miny, maxx, maxy = sides[0].tolist()
     if not (np.isfinite([minx, miny, maxx, maxy]).all() and minx < maxx and miny < maxy):
         raise UsageError(f"{what}={tuple(box)}; expected (minx, miny, maxx, maxy) with minx < maxx and miny < maxy")
     wkb = np.empty(1, object)
     wkb[0] = shapely.to_wkb(shapely.box(minx, miny, maxx, maxy))
     lonlat = None
     if name != NATIVE:
-        lonlat = densified_areas(np.array([[minx, miny, maxx, maxy]]), name).bounds_in(LONLAT)
+        lonlat = densified_areas(sides, name).bounds_in(LONLAT)
     return AskedPlaces(wkb=wkb, crs=name, lonlat=lonlat, attributes=None, is_box=True)
 
 
@@ -104,14 +102,13 @@ def bounds_in(places: AskedPlaces | None, crs: str | None) -> tuple[float, float
     if places.crs == NATIVE or crs is None:
         if places.crs != NATIVE:
             raise UsageError(f"{_WHAT}: the images have no CRS; pass crs='native' for bounds in their own coordinates")
-        return united_bounds(np.asarray(shapely.bounds(shapely.from_wkb(places.wkb)), np.float64).reshape(-1, 4))
-    if places.is_box and places.crs != crs:
-        box = np.asarray(shapely.bounds(shapely.from_wkb(places.wkb)), np.float64).reshape(1, 4)
-        bounds = densified_areas(box, places.crs).bounds_in(crs)
-    elif places.is_box:
-        bounds = np.asarray(shapely.bounds(shapely.from_wkb(places.wkb)), np.float64).reshape(1, 4)
-    else:
+        return united_bounds(places.own_bounds)
+    if not places.is_box:
         bounds = Areas(places.wkb, places.crs).bounds_in(crs)
+    elif places.crs == crs:
+        bounds = places.own_bounds
+    else:
+        bounds = densified_areas(places.own_bounds, places.crs).bounds_in(crs)
     whole = united_bounds(bounds)
     if whole is None:
         raise UsageError(f"{_WHAT}: no place that is asked for has a place in {crs}, the CRS of the pixels")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, pixel_coordinates
+from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.areas import Areas
-from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
-from polars_rasteret.geo.near_image import outlines_on_grid
+from polars_rasteret.geo.zone_runs import zone_runs
+from polars_rasteret.grids.pixel_grid import GridTable
+from polars_rasteret.grids.windows import windows_of_areas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,18 +71,12 @@ class CoveredPixels:
     def _mask(self, area: int) -> Booleans:
         if area not in self._masks:
             row_start, row_stop, col_start, col_stop = self.box(area)
-            a, b, c, d, e, f = self._grid.transform
-            corner = (a, b, c + a * col_start + b * row_start, d, e, f + d * col_start + e * row_start)
-            height, width = (np.array([one], np.int64) for one in (row_stop - row_start, col_stop - col_start))
-            size = int(height[0]), int(width[0])
-            index, crs = np.array([area], np.int64), self._grid.crs or self._crs
-            outlines = outlines_on_grid(self._known_areas(), index, crs, corner, size, exact=False)
-            if not (np.isfinite(outlines.x).all() and np.isfinite(outlines.y).all()):
-                raise UsageError(
-                    f"to_xarray: a part of area {area} has no place in {self._grid.crs}; cut it to the region of the images"
-                )
-            runs = gdal_runs(outlines, np.array([corner]), height, width, all_touched=self._coverage == "all_touched")
-            self._masks[area] = runs.masks(height, width).reshape(int(height[0]), int(width[0]))
+            height, width = row_stop - row_start, col_stop - col_start
+            corner = window_transform(np.array(self._grid.transform), np.array([row_start]), np.array([col_start]))[0]
+            crs, index = self._grid.crs or self._crs, np.array([area], np.int64)
+            assert self._coverage is not None
+            runs = zone_runs(self._known_areas(), index, crs, corner, size=(height, width), coverage=self._coverage)
+            self._masks[area] = runs.masks(np.array([height]), np.array([width])).reshape(height, width)
         return self._masks[area]
 
     def _known_areas(self) -> Areas:
@@ -91,14 +85,9 @@ class CoveredPixels:
         return self._areas
 
     def _made_boxes(self) -> Ints:
-        grid = self._grid
-        bounds = self._known_areas().bounds_in(grid.crs or self._crs)
-        row, col = pixel_coordinates(np.array(grid.transform), bounds[:, [0, 2]], bounds[:, [1, 3]])
-        sides = []
-        for position, size in ((row, grid.height), (col, grid.width)):
-            has_place = np.isfinite(position).all(axis=1)
-            low, high = (np.where(has_place, one, 0.0) for one in (position.min(axis=1), position.max(axis=1)))
-            start = np.floor(low + BORDER_TOLERANCE_PX)
-            stop = np.maximum(np.ceil(high - BORDER_TOLERANCE_PX), start + has_place)
-            sides += [np.clip(start, 0, size), np.clip(stop, 0, size)]
-        return np.stack(sides, axis=1).astype(np.int64)
+        crs, transform, width, height = self._grid
+        sides = np.array([width], np.int64), np.array([height], np.int64)
+        grid = GridTable().add([crs], np.array([transform]), *sides).taken(np.zeros(len(self), np.int64))
+        windows = windows_of_areas(grid, self._known_areas(), np.arange(len(self)))
+        row_stop, col_stop = windows.row_start + windows.height, windows.col_start + windows.width
+        return np.stack([windows.row_start, row_stop, windows.col_start, col_stop], axis=1)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 import shapely
 
 from polars_rasteret.arguments import check_choice, checked_resolution, checked_unscale
+from polars_rasteret.collection.queries.imaged_records import imaged_records
 from polars_rasteret.collection.queries.spatial import intersecting
 from polars_rasteret.cubes.record_places import bounds_of_records, only_crs
 from polars_rasteret.cubes.shared_lattice import common_lattice, united_bounds
@@ -21,8 +21,8 @@ from polars_rasteret.frame.query.valid_expr import resolved_valid
 from polars_rasteret.geo.boxes import cut_boxes
 from polars_rasteret.geo.crs import NATIVE, is_geographic, normalize_crs
 from polars_rasteret.grids.choosing import check_grid
+from polars_rasteret.grids.extents import bounds_of_grids
 from polars_rasteret.options import current_options
-from polars_rasteret.pairing.times import record_intervals, record_times
 from polars_rasteret.pixels.windows.resampling import check_resampling, methods_by_band
 from polars_rasteret.xarray_datasets.asked_places import asked_places, bounds_in
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from polars_rasteret.options import OnError
 
 _WHAT = "to_xarray"
-_TIMES = ("\0datetime", "\0start", "\0end")
 
 
 def to_xarray(
@@ -59,10 +58,6 @@ def to_xarray(
     chunks: Any,
 ) -> xarray.Dataset:
     """Return the Dataset of ``.raster.to_xarray``."""
-    try:
-        import xarray  # noqa: F401
-    except ImportError as error:  # pragma: no cover - xarray is a dependency
-        raise UsageError("to_xarray needs xarray: pip install xarray") from error
     from polars_rasteret.xarray_datasets.dataset import CubeWords, dataset_of
 
     check_choice(_WHAT, "mosaic", mosaic, MOSAICS)
@@ -88,13 +83,7 @@ def to_xarray(
     if places is not None and places.lonlat is not None:
         lf = _near(lf, places.lonlat)
     key = group_by if group_by is not None and group_by not in GROUPS else None
-    kept = [one for one in schema if one in {*names, *mask_bands, *context, "id", *([key] if key else [])}]
-    datetime, start, end = record_times(schema)
-    times = [one.alias(name) for one, name in zip((datetime, start, end), _TIMES, strict=True)]
-    frame = lf.select(cs.by_name(*kept), *times).collect()
-    frame = frame.filter(
-        pl.any_horizontal(pl.col(name).struct.field("width") > 0 for name in names).fill_null(value=False)
-    )
+    frame, times = imaged_records(lf, schema, names, [*mask_bands, *context, *([] if key is None else [key])])
     if not frame.height:
         raise UsageError(
             f"{_WHAT}: no record has an image of {', '.join(names)} here; is the collection, or its part in these bounds, empty?"
@@ -122,11 +111,12 @@ def to_xarray(
             f"{_WHAT}: {len(lost)} records, such as {name!r}, have no place in {crs_of_grid}: their images have no transform, "
             "no CRS, or lie outside of it; leave them out, or pass another target_crs="
         )
-    frame = frame.filter(pl.Series(is_near))
+    near = np.flatnonzero(is_near)
+    frame, times = frame[near], times.taken(near)
     if not frame.height:
         raise UsageError(f"{_WHAT}: no image meets {tuple(whole)} in {crs_of_grid}; are bounds and crs= right?")
     steps = time_steps(
-        record_intervals(*(frame[name] for name in _TIMES)),
+        times,
         frame["id"] if "id" in frame.columns else None,
         group_by=group_by,
         keys=None if key is None else frame[key],
@@ -170,8 +160,6 @@ def _near(lf: pl.LazyFrame, lonlat: NDArray[np.float64]) -> pl.LazyFrame:
 
 def _longitudes(frame: pl.DataFrame, bands: Sequence[str]) -> NDArray[np.float64]:
     """Return the longitude of the middle of each record; NaN where it has none."""
-    from polars_rasteret.grids.extents import bounds_of_grids
-
     result = np.full(frame.height, np.nan)
     for band in bands:
         west, _, east, _ = bounds_of_grids(frame[band]).T

@@ -43,7 +43,9 @@ class RowReader:
     call: ReadCall
 
     def read(self, rows: PairedRows, *, must_count: bool = False) -> Answer:
-        """Return what the product gives for the rows."""
+        """Return what the product gives for the rows; nothing is read where no value of it is used."""
+        if not must_count and not self.pushed.values:
+            return Answer(columns={})
         return self.product.read(
             rows.bands(), self.pushed.outputs, self.call, valid_mask=self._valid_mask(rows), must_count=must_count
         )
@@ -130,7 +132,7 @@ def _read_narrow(
     rows: PairedRows, reader: RowReader, row_bytes: NDArray[np.int64], max_answer_bytes: int
 ) -> Iterator[pl.DataFrame]:
     """Read all rows together, and yield frames of bounded bytes."""
-    answer = reader.read(rows) if reader.pushed.values else Answer(columns={})
+    answer = reader.read(rows)
     for part in batches_of(row_bytes, max_bytes=max_answer_bytes, ramps_up=False):
         columns = {name: column[part] for name, column in answer.columns.items()}
         errors = {row - part.start: reason for row, reason in answer.errors.items() if part.start <= row < part.stop}
@@ -139,8 +141,6 @@ def _read_narrow(
 
 
 def _read_batch(rows: PairedRows, reader: RowReader) -> pl.DataFrame:
-    if not reader.pushed.values:
-        return reader.filtered(reader.frame(rows, {}, {}))
     answer = reader.read(rows)
     return reader.filtered(reader.frame(rows, answer.columns, answer.errors))
 
