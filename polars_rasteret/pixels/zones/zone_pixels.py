@@ -110,8 +110,9 @@ def _cells_of(band: BandAnswer, windows: range, cells: TileCells) -> tuple[NDArr
     size = cells.height * cells.width
     start, stop = int(found.offset[window]), int(found.offset[windows.stop])
     if stop - start == n_images * size:
-        values = found.values[start:stop].reshape(n_images, size)[:, cells.index]
-        valid = found.valid[start:stop].reshape(n_images, size)[:, cells.index]
+        # `take` along rows is several times as fast as an index in brackets.
+        values = np.take(found.values[start:stop].reshape(n_images, size), cells.index, axis=1)
+        valid = np.take(found.valid[start:stop].reshape(n_images, size), cells.index, axis=1)
     else:
         values = np.zeros((n_images, len(cells.index)), found.values.dtype)
         valid = np.zeros(values.shape, np.bool_)
