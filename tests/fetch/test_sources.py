@@ -344,3 +344,26 @@ def test_many_requests_over_loopback_give_every_tile(server):
     assert receiver.tiles == {i: DATA[a : a + 150] for i, a in enumerate(start.tolist())}
     assert len(server.requests) == 400
     assert server.most_running <= 32
+
+
+def test_a_connection_that_is_reset_before_it_is_asked_whose_it_is_is_closed_and_tried_again(server, monkeypatch):
+    """Where a server resets a new connection, its address can no longer be asked for: this is a failure that passes."""
+    from httpcore._backends.sync import SyncStream
+
+    asked, closed = [], []
+    honest, close = SyncStream.get_extra_info, SyncStream.close
+
+    def get_extra_info(stream, info):
+        if info == "server_addr":
+            asked.append(stream)
+            if len(asked) == 1:
+                raise OSError(107, "Transport endpoint is not connected")
+        return honest(stream, info)
+
+    monkeypatch.setattr(SyncStream, "get_extra_info", get_extra_info)
+    monkeypatch.setattr(SyncStream, "close", lambda stream: (closed.append(stream), close(stream)))
+    # A query in the address keeps obstore away, which would encode it anew.
+    assert one(FileKey(server.url("f.bin") + "?v=1")) == (DATA[10:500], None)
+    assert len(server.requests) == 1
+    assert asked[0] in closed
+    assert len(asked) > 1

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,10 @@ class HttpxSource(GetByRead):
             ) as response:
                 # Asked now: a stream that has been read to its end may be closed.
                 stream = None if self._check_peer is None else response.extensions.get("network_stream")
-                peer = None if stream is None else _peer(stream)
+                peer = None
+                if stream is not None:
+                    with suppress(OSError):  # the connection has ended since; what it gave may be whole
+                        peer = _peer(stream)
                 answer = _answer(href, byte_start, byte_stop, response, deadline)
                 answer.peer = peer
                 return answer
@@ -127,12 +131,18 @@ class HttpxSource(GetByRead):
     @staticmethod
     def _on_connect(href: str, check: Callable[[str, str], None]) -> Callable[[str, Mapping[str, Any]], None]:
         def trace(event: str, info: Mapping[str, Any]) -> None:
-            if event == "connection.connect_tcp.complete" and (peer := _peer(info["return_value"])) is not None:
-                try:
+            if event != "connection.connect_tcp.complete":
+                return
+            stream = info["return_value"]
+            try:
+                if (peer := _peer(stream)) is not None:
                     check(href, peer)
-                except FetchError:
-                    info["return_value"].close()
-                    raise
+            except FetchError:
+                stream.close()
+                raise
+            except OSError as error:  # it was reset before it could be asked whose it is; nobody else closes it
+                stream.close()
+                raise httpx.ConnectError(str(error)) from error
 
         return trace
 
@@ -147,6 +157,7 @@ class HttpxSource(GetByRead):
 
 
 def _peer(stream: Any) -> str | None:
+    """Return the address of a connection; raises `OSError` where the connection has ended."""
     address = stream.get_extra_info("server_addr")
     return str(address[0]) if isinstance(address, tuple) else None
 
