@@ -66,7 +66,7 @@ def time_steps(
     start = np.where(times.is_known, times.start, np.iinfo(np.int64).max)
     order = np.lexsort((np.arange(n_records) if ids is None else id_ranks(ids), start))
     moments = start.astype("datetime64[us]")
-    moments[~times.is_known] = np.datetime64("NaT")
+    moments[~times.is_known] = np.datetime64("NaT", "us")
     if keys is not None:
         key = keys.rank("dense").fill_null(0).cast(int).to_numpy().astype(np.int64)
         shown = moments
