@@ -133,7 +133,11 @@ def test_single_places_read_their_own_tiles_only_and_the_next_record_only_where_
 
 
 @pytest.mark.parametrize("places", ["window", "points"])
-@pytest.mark.parametrize("how", [{}, {"mosaic": "median"}, {"steps": (0, 1, 2, 3)}, {"valid": CLEAR}], ids=["plain", "median", "all steps", "valid"])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"mosaic": "median"}, {"steps": (0, 1, 2, 3)}, {"valid": CLEAR}],
+    ids=["plain", "median", "all steps", "valid"],
+)
 def test_a_dry_run_writes_down_what_is_read_or_says_that_it_is_an_upper_bound(world, how, places):
     store, scenes = world
     rows, cols = np.array([10, 11, 500, 300]), np.array([60, 70, 500, 300])
