@@ -64,7 +64,7 @@ class ReadOptions:
 
     The memory of all reads of a process is at most the sum of ``max_bytes_in_flight``, ``cache_bytes``, ``max_answer_bytes`` per
     batch, and twice ``max_tile_bytes`` per decode thread (one per core). Tile tables take another 128 MB, or the size of one
-    larger table.
+    larger table, and weights of zones 64 MB.
     """
 
     max_concurrency: int = 32

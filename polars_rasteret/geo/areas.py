@@ -6,6 +6,7 @@ areas do not belong here: `area_windows`, and `wrapped_windows` where x wraps ar
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ _LARGE_METRES = 10_000_000.0
 """Length of a side from which on an area in a projected CRS may lie anywhere on the Earth."""
 _MOST_COORDINATE = 1e15
 """Coordinates beyond have steps of tenths of a unit, and the products of larger ones overflow."""
+_DIGESTED_AT_ONCE = 10_000
 _MOST_TURNS = 100
 """Turns around the Earth that longitudes may have; each is looked at."""
 
@@ -171,6 +173,15 @@ class Areas:
         wkb = np.empty(len(drawn), object)
         wkb[:] = list(shapely.to_wkb(drawn))
         return Areas(wkb, self.crs, steps)
+
+    def digest(self, index: Ints) -> bytes:
+        """Return what stands for the outlines of the geometries `index`: equal areas in equal order have one digest."""
+        told = hashlib.blake2b(repr(self.crs).encode(), digest_size=32)
+        told.update(self._step[index].tobytes())
+        for first in range(0, len(index), _DIGESTED_AT_ONCE):
+            wkb = shapely.to_wkb(self._drawn[index[first : first + _DIGESTED_AT_ONCE]])
+            told.update(b"".join([b"\xff" if one is None else one for one in wkb]))
+        return told.digest()
 
     def outlines(self, crs: str, index: Ints) -> Outlines:
         """Return the rings and lines of the geometries `index` in `crs`, one zone each.

@@ -11,6 +11,7 @@ from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage.exact import exact_runs
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
 from polars_rasteret.geo.crs import NATIVE, x_period
+from polars_rasteret.geo.kept_weights import kept_runs, kept_totals
 from polars_rasteret.geo.near_image import outlines_on_grid
 from polars_rasteret.geo.projected_outlines import met_by_images
 
@@ -39,7 +40,7 @@ def zone_runs(
     size: tuple[int, int],
     coverage: str,
 ) -> Runs:
-    """Return the pixels of a grid that areas cover.
+    """Return the pixels of a grid that areas cover; see `kept_weights` for what is computed once.
 
     Parameters
     ----------
@@ -50,6 +51,13 @@ def zone_runs(
     coverage
         One of `COVERAGES`.
     """
+    key = "runs", areas.digest(area), crs, tuple(transform), size, coverage
+    return kept_runs(key, len(area), lambda: _zone_runs(areas, area, crs, transform, size=size, coverage=coverage))
+
+
+def _zone_runs(
+    areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], *, size: tuple[int, int], coverage: str
+) -> Runs:
     outlines = outlines_on_grid(areas, area, crs, transform, size, exact=coverage == "exact")
     _check_places(outlines, crs, coverage)
     n_zones = len(area)
@@ -62,6 +70,11 @@ def zone_runs(
 
 def whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], *, coverage: str) -> Floats:
     """Return how many pixels of a grid areas cover, the parts beside the image included; parameters as in `zone_runs`."""
+    key = "whole", areas.digest(area), crs, tuple(transform), coverage
+    return kept_totals(key, lambda: _whole_coverage(areas, area, crs, transform, coverage))
+
+
+def _whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], coverage: str) -> Floats:
     outlines = (areas.areal_outlines if coverage == "exact" else areas.outlines)(crs or NATIVE, area)
     _check_places(outlines, crs, coverage)
     transforms = np.broadcast_to(np.array(transform), (len(area), 6))
