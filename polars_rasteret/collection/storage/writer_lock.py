@@ -59,10 +59,12 @@ def only_writer(target: Path, *, is_file: bool, wait_s: float) -> Iterator[None]
         _tell_holder(path)
         yield
     finally:
-        # Removed while it is held: a writer that waits for the lock sees that its file has gone, and opens a new one.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        lock.release()
+        try:
+            # Removed while it is held: a writer that waits for the lock sees that its file has gone, and opens a new one.
+            with contextlib.suppress(OSError):
+                path.unlink()
+        finally:
+            lock.release()
 
 
 def taken(path: Path, *, wait_s: float = 0.0) -> filelock.BaseFileLock | None:
