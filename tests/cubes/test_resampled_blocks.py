@@ -21,6 +21,7 @@ from polars_rasteret.cubes.pointwise import read_points
 from polars_rasteret.cubes.stack import Stack
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.grids.pixel_grid import PixelGrid
+from tests.support.gdal_release import skip_newer
 from tests.support.recorded import Store
 
 LEFT, TOP = 736_500.0, 4_987_800.0
@@ -122,6 +123,8 @@ def warped(
 @pytest.mark.parametrize("method", ["nearest", "bilinear", "cubic", "average", "mode"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_resampled_block_is_that_of_gdals_warper(store, source, method, pixel):
+    if method == "mode":
+        skip_newer("ties of mode")
     transform = SOURCES[source]
     # How neighbours of nodata are mixed is RasterIO's way here, which the tests of windows compare.
     nodata = None if method in {"bilinear", "cubic"} else 0

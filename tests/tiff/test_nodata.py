@@ -16,6 +16,7 @@ from rasterio.io import MemoryFile
 import polars_rasteret as pr
 from polars_rasteret.assemble.values import masking_value, validity
 from polars_rasteret.tiff.tile_table import unpack
+from tests.support.gdal_release import skip_newer
 from tests.support.tiff_driver import Driver
 from tests.support.tiff_writer import ASCII, LONG, SHORT, tiff_of
 
@@ -104,6 +105,7 @@ def assert_masked_as_in_gdal(text: str, dtype: np.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pixels_are_masked_as_in_gdal(dtype):
+    skip_newer("nodata texts that the dtype cannot hold")
     for text in TEXTS:
         assert_masked_as_in_gdal(text, np.dtype(dtype))
 

@@ -17,6 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
 
 from polars_rasteret.errors import FileFormatError
+from tests.support.gdal_release import same_dtype
 from tests.support.tiff_driver import Driver, Raster
 
 UTM = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
@@ -81,8 +82,9 @@ def assert_reads_as_gdal(path, bands=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as file:
-            expected = file.read()
-            assert (tiff.height, tiff.width, tiff.n_bands, str(tiff.dtype)) == (*file.shape, file.count, file.dtypes[0])
+            dtype = same_dtype(file.dtypes[0])
+            expected = file.read(out_dtype=dtype)
+            assert (tiff.height, tiff.width, tiff.n_bands, str(tiff.dtype)) == (*file.shape, file.count, dtype)
             assert (tiff.transform or (1, 0, 0, 0, 1, 0)) == file.transform[:6]
             assert_same_nodata(tiff.nodata, file.nodata)
     for band in range(tiff.n_bands) if bands is None else bands:
