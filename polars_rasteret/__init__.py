@@ -16,6 +16,7 @@ arrows of import pointing up the list only::
     pairing/     which records answer which rows
     frame/       the Polars faces: expressions, verbs, predicates, batches, estimates
     collection/  opening, writing and querying collections
+    datasets/    the catalog of datasets
     ingest/      files and tables into collections
     export/      answers into NumPy, GeoPandas and Arrow
     handles/     one record at hand, without a query
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.reading.list_collections import list_collections
     from polars_rasteret.collection.reading.scan import scan_collection
     from polars_rasteret.collection.writing.upkeep import compact, remove
+    from polars_rasteret.datasets.descriptor import DatasetDescriptor
     from polars_rasteret.export.geodataframe import to_geopandas
     from polars_rasteret.export.numpy_arrays import to_numpy
     from polars_rasteret.fetch.sources.byte_source import ByteSource
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ByteSource",
+    "DatasetDescriptor",
     "Description",
     "Estimate",
     "RasterHandle",
@@ -97,6 +100,7 @@ _LAZY = {
     "build_from_files": "polars_rasteret.ingest.build_from_files",
     "build_from_table": "polars_rasteret.ingest.build_from_table",
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
+    "DatasetDescriptor": "polars_rasteret.datasets.descriptor",
     "Description": "polars_rasteret.collection.queries.describe",
     "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "compact": "polars_rasteret.collection.writing.upkeep",
