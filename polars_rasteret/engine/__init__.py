@@ -16,7 +16,7 @@ No Polars call belongs here: a Polars callback may be waiting for these threads.
 from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import decoding_s
 from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_log
-from polars_rasteret.engine.reading import WindowAnswer, cost_of, read_windows
+from polars_rasteret.engine.reading import StartedRead, WindowAnswer, begin_windows, cost_of, read_windows
 from polars_rasteret.engine.unpacked_tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
@@ -28,9 +28,11 @@ __all__ = [
     "Out",
     "PixelReference",
     "Spending",
+    "StartedRead",
     "WindowAnswer",
     "WindowRead",
     "admission",
+    "begin_windows",
     "check_answer_size",
     "check_budget",
     "cost_of",

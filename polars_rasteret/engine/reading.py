@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from polars_rasteret.engine.budget import Spending
     from polars_rasteret.fetch.scheduling.scheduler import FetchTicket
     from polars_rasteret.options import ReadOptions
+    from polars_rasteret.plan.masks import MaskRead
     from polars_rasteret.plan.windows import WindowRead
 
     Ints = NDArray[np.int64]
 
+_ADVICE = "ask for fewer windows at once, or use lf.raster.with_columns, which works in bounded units"
 _SMALL_WINDOW = 64
 """Mean pixels per window below which an answer is filled as a whole rather than window by window."""
 
@@ -58,12 +60,84 @@ class WindowAnswer:
     """Number of each failed window to its reason; only with ``on_error="null"``. All pixels of such a window are invalid."""
 
 
+class StartedRead:
+    """A read whose bytes are on their way, and are decoded as they arrive; made by `begin_windows`.
+
+    Whoever has it calls `answers` or `abandon`, so that no tile is waited for in vain.
+    """
+
+    __slots__ = ("_answers", "_call", "_fills", "_masks", "_options", "_reads", "_ticket", "_tile_reads")
+
+    def __init__(
+        self,
+        reads: Sequence[WindowRead],
+        options: ReadOptions,
+        tile_reads: TileReads,
+        answers: list[WindowAnswer],
+    ) -> None:
+        self._reads, self._options, self._tile_reads, self._answers = reads, options, tile_reads, answers
+        self._masks: Sequence[MaskRead] = ()
+        self._fills: list[NDArray[Any]] = []
+        self._call: DecodeCall | None = None
+        self._ticket: FetchTicket | None = None
+
+    def start(self, masks: Sequence[MaskRead], fills: list[NDArray[Any]], spending: Spending | None) -> None:
+        """Ask for the bytes of all tiles. After any exception the tiles are abandoned."""
+        started = time.perf_counter()
+        tile_reads, options = self._tile_reads, self._options
+        targets = [
+            Target(plan, answer.values, answer.valid, [masking_value(one.tiles, one.nodata) for one in plan.references])
+            for plan, answer in zip(tile_reads.plans, self._answers, strict=True)
+        ]
+        self._masks, self._fills = masks, fills
+        self._call = DecodeCall(tile_reads, targets, stop_at_failure=options.on_error == "raise")
+        try:
+            if len(tile_reads.file_id):
+                self._ticket = _asked(tile_reads, self._call, options, spending)
+            for read, tile in tile_reads.sparse:
+                targets[read].place_sparse(tile)
+        except BaseException:
+            self.abandon()
+            raise
+        finally:
+            record(wait_s=time.perf_counter() - started)
+
+    def abandon(self) -> None:
+        """Stop fetching and decoding; a read that has its answers is left alone."""
+        if self._call is not None:
+            self._call.close()
+        if self._ticket is not None:
+            self._ticket.abandon()
+
+    def answers(self) -> list[WindowAnswer]:
+        """Return the pixels of all reads, once they are there; see `read_windows` for the errors.
+
+        After any exception the remaining tiles are abandoned.
+        """
+        tile_reads, answers, reads, call = self._tile_reads, self._answers, self._reads, self._call
+        if call is None:  # a dry run
+            return answers
+        started = time.perf_counter()
+        try:
+            call.wait(self._options)
+            if call.failed and self._options.on_error == "raise":
+                raise _explained(tile_reads, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
+        except BaseException:
+            self.abandon()
+            raise
+        finally:
+            record(wait_s=time.perf_counter() - started)
+        for mask, seen in zip(self._masks, answers[len(reads) :], strict=True):
+            _hide(answers[mask.of], seen.values, mask.read, reads[mask.of])
+        answered = [*range(len(reads)), *(mask.of for mask in self._masks)]
+        for read, tile, error in (*tile_reads.broken, *call.failed):
+            of = answered[read]
+            _void_windows(tile_reads.plans[of], answers[of], tile_reads.plans[read], tile, error, self._fills[of])
+        return answers[: len(reads)]
+
+
 def read_windows(
-    reads: Sequence[WindowRead],
-    options: ReadOptions,
-    *,
-    advice: str = "ask for fewer windows at once, or use lf.raster.with_columns, which works in bounded units",
-    spending: Spending | None = None,
+    reads: Sequence[WindowRead], options: ReadOptions, *, advice: str = _ADVICE, spending: Spending | None = None
 ) -> list[WindowAnswer]:
     """Read the windows of all `reads`; a tile that several of them want is fetched and decoded once.
 
@@ -89,6 +163,13 @@ def read_windows(
     FetchError, FileFormatError
         The first failure, with ``options.on_error == "raise"``.
     """
+    return begin_windows(reads, options, advice=advice, spending=spending).answers()
+
+
+def begin_windows(
+    reads: Sequence[WindowRead], options: ReadOptions, *, advice: str = _ADVICE, spending: Spending | None = None
+) -> StartedRead:
+    """Begin what `read_windows` does, and return while bytes arrive and are decoded; parameters and errors are the same."""
     started = time.perf_counter()
     options = options.begun()
     options.check_time()
@@ -102,57 +183,23 @@ def read_windows(
         dry_run_log(options.dry_run).add(
             tile_reads, options.dry_run, files=_files(tile_reads, options), group=_grouping(options), options=options
         )
-        return [_dry_answer(plan) for plan in tile_reads.plans[: len(reads)]]
+        return StartedRead(reads, options, tile_reads, [_dry_answer(plan) for plan in tile_reads.plans[: len(reads)]])
     if spending is None and (budget := Budget.of(options)) is not None:
         check_budget(_cost(tile_reads, options), budget)
     fills = [_fills(plan.read) for plan in tile_reads.plans]
     answers = [_blank_answer(plan, fill) for plan, fill in zip(tile_reads.plans, fills, strict=True)]
-    targets = [
-        Target(plan, answer.values, answer.valid, [masking_value(one.tiles, one.nodata) for one in plan.references])
-        for plan, answer in zip(tile_reads.plans, answers, strict=True)
-    ]
     record(plan_s=time.perf_counter() - started)
     if tile_reads.broken and options.on_error == "raise":
         raise _explained(tile_reads, *tile_reads.broken[0])
-    failed = _fetch_and_decode(tile_reads, targets, options, spending)
-    for mask, seen in zip(masks, answers[len(reads) :], strict=True):
-        _hide(answers[mask.of], seen.values, mask.read, reads[mask.of])
-    answered = [*range(len(reads)), *(mask.of for mask in masks)]
-    for read, tile, error in (*tile_reads.broken, *failed):
-        of = answered[read]
-        _void_windows(tile_reads.plans[of], answers[of], tile_reads.plans[read], tile, error, fills[of])
-    return answers[: len(reads)]
+    begun = StartedRead(reads, options, tile_reads, answers)
+    begun.start(masks, fills, spending)
+    return begun
 
 
 def cost_of(reads: Sequence[WindowRead], options: ReadOptions) -> Cost:
     """Return the cost of `read_windows` with an empty cache; nothing is fetched."""
     plans = plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])
     return _cost(tile_reads_of(plans, max_tile_bytes=options.max_tile_bytes), options)
-
-
-def _fetch_and_decode(
-    tile_reads: TileReads, targets: Sequence[Target], options: ReadOptions, spending: Spending | None
-) -> Sequence[tuple[int, int, Exception]]:
-    """Fill the targets and return the tiles that failed. After any exception the remaining tiles are abandoned."""
-    started = time.perf_counter()
-    call = DecodeCall(tile_reads, targets, stop_at_failure=options.on_error == "raise")
-    ticket = None
-    try:
-        if len(tile_reads.file_id):
-            ticket = _asked(tile_reads, call, options, spending)
-        for read, tile in tile_reads.sparse:
-            targets[read].place_sparse(tile)
-        call.wait(options)
-        if call.failed and options.on_error == "raise":
-            raise _explained(tile_reads, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
-    except BaseException:
-        call.close()
-        if ticket is not None:
-            ticket.abandon()
-        raise
-    finally:
-        record(wait_s=time.perf_counter() - started)
-    return call.failed
 
 
 def _files(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.engine import WindowRead, read_windows
+from polars_rasteret.engine import StartedRead, WindowRead, begin_windows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.grids.windows import taken_windows
@@ -199,6 +199,32 @@ def read_bands(
     errors
         Reasons by row, with ``on_error="null"``.
     """
+    return begin_bands(
+        bands,
+        options,
+        dtypes=dtypes,
+        fill_value=fill_value,
+        want_valid=want_valid,
+        advice=advice,
+        shape=shape,
+        stack=stack,
+        spending=spending,
+    ).answers()
+
+
+def begin_bands(
+    bands: Sequence[BandRows],
+    options: ReadOptions,
+    *,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    fill_value: float | None = None,
+    want_valid: bool,
+    advice: str,
+    shape: tuple[int, int] | None = None,
+    stack: bool = False,
+    spending: Spending | None = None,
+) -> StartedBands:
+    """Begin what `read_bands` does, and return while bytes arrive and are decoded; parameters are the same."""
     errors = faults_of(bands, options)
     outs: list[Out | None] = [None] * len(bands)
     if shape is not None:
@@ -206,15 +232,34 @@ def read_bands(
         how = {"stack": stack, "want_valid": want_valid, "options": options, "advice": advice}
         outs = [one.part(0) for one in answer_outs(answer_dtypes(bands, dtypes), sizes, is_regular=True, **how)]  # type: ignore[arg-type]
     reads = window_reads(bands, outs, dtypes=dtypes, fill_value=fill_value, want_valid=want_valid)
-    answers = read_windows(reads, options, advice=advice, spending=spending)
-    results = []
-    for band, answer in zip(bands, answers, strict=True):
-        is_read = band.is_read
-        is_read[list(answer.errors)] = False
-        add_reasons(errors, answer.errors)
-        outside = _outside(band, shape) if band.unscale and fill_value is not None else None
-        results.append(BandAnswer(rows=band, answer=answer, is_read=is_read, outside=outside, fill=fill_value))
-    return results, errors
+    read = begin_windows(reads, options, advice=advice, spending=spending)
+    return StartedBands(bands=bands, read=read, errors=errors, shape=shape, fill_value=fill_value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedBands:
+    """Windows of bands whose bytes are on their way; made by `begin_bands`."""
+
+    bands: Sequence[BandRows]
+    read: StartedRead
+    errors: dict[int, str]
+    shape: tuple[int, int] | None
+    fill_value: float | None
+
+    def abandon(self) -> None:
+        """Stop reading; nothing happens where all is read."""
+        self.read.abandon()
+
+    def answers(self) -> tuple[list[BandAnswer], dict[int, str]]:
+        """Return the pixels of each band, and reasons by row, once they are there."""
+        errors, fill_value, results = self.errors, self.fill_value, []
+        for band, answer in zip(self.bands, self.read.answers(), strict=True):
+            is_read = band.is_read
+            is_read[list(answer.errors)] = False
+            add_reasons(errors, answer.errors)
+            outside = _outside(band, self.shape) if band.unscale and fill_value is not None else None
+            results.append(BandAnswer(rows=band, answer=answer, is_read=is_read, outside=outside, fill=fill_value))
+        return results, errors
 
 
 def answer_dtypes(bands: Sequence[BandRows], dtypes: Mapping[str, np.dtype[Any]] | None) -> list[np.dtype[Any]]:

@@ -6,7 +6,7 @@ and resampled. Which windows these are must not be decided here.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from polars_rasteret.assemble.resample import Source, resampled
 from polars_rasteret.assemble.under_pixels import reprojected_values
 from polars_rasteret.assemble.values import fill_value as value_outside
 from polars_rasteret.assemble.values import masking_value
-from polars_rasteret.engine import WindowAnswer, WindowRead, read_windows
+from polars_rasteret.engine import StartedRead, WindowAnswer, WindowRead, begin_windows
 from polars_rasteret.grids.reprojection import pixel_positions
 from polars_rasteret.pixels.answer_arrays import AnswerOut, answer_outs
 from polars_rasteret.pixels.reading import BandAnswer, add_reasons, answer_dtypes, check_fill_fits, faults_of
@@ -30,7 +30,7 @@ from polars_rasteret.pixels.windows.source_reads import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,9 +59,34 @@ def read_onto_grids(
 
     Parameters and returned values are those of `read_bands`. Null pixels take no part, as `assemble.kernels` says.
     """
+    return begin_onto_grids(
+        bands,
+        options,
+        dtypes=dtypes,
+        fill_value=fill_value,
+        want_valid=want_valid,
+        advice=advice,
+        shape=shape,
+        stack=stack,
+        spending=spending,
+    ).answers()
+
+
+def begin_onto_grids(
+    bands: Sequence[AlignedBand],
+    options: ReadOptions,
+    *,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    fill_value: float | None = None,
+    want_valid: bool,
+    advice: str,
+    shape: tuple[int, int] | None = None,
+    stack: bool = False,
+    spending: Spending | None = None,
+) -> StartedOntoGrids:
+    """Begin what `read_onto_grids` does, and return while the bytes of the first batch arrive; parameters are the same."""
     rows = [band.rows for band in bands]
     errors = faults_of(rows, options, *(band.sources.faults for band in bands))
-    is_regular = shape is not None
     outs = answer_outs(
         answer_dtypes(rows, dtypes),
         [
@@ -70,31 +95,62 @@ def read_onto_grids(
             else np.where(one.sources.is_read, one.grids.height * one.grids.width, 0)
             for one in bands
         ],
-        is_regular=is_regular,
+        is_regular=shape is not None,
         stack=stack,
         want_valid=want_valid,
         options=options,
         advice=advice,
     )
     writer = _AnswerWriter(bands, outs, fill_value, want_valid=want_valid)
-    for part, some in source_batches(bands, want_valid=want_valid, max_bytes=options.max_answer_bytes):
-        writer.read(part, some, options, advice, spending)
-    answers = []
-    for at, (band, out) in enumerate(zip(bands, outs, strict=True)):
-        is_read = band.sources.is_read.copy()
-        is_read[list(writer.errors[at])] = False
-        add_reasons(errors, writer.errors[at])
-        answers.append(
-            BandAnswer(
-                rows=band.rows,
-                answer=WindowAnswer(values=out.values, valid=out.valid, offset=out.offset(), errors=writer.errors[at]),
-                is_read=is_read,
-                grids=band.grids,
-                outside=writer.outside[at],
-                fill=fill_value,
+    batches = source_batches(bands, want_valid=want_valid, max_bytes=options.max_answer_bytes)
+
+    def begun() -> Iterator[_StartedPart]:
+        for part, some in batches:
+            yield writer.begin(part, some, options, advice, spending)
+
+    later = begun()
+    return StartedOntoGrids(writer=writer, errors=errors, first=next(later, None), later=later)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedOntoGrids:
+    """Windows on the grids of their answers, of which the bytes of a first batch are on their way."""
+
+    writer: _AnswerWriter
+    errors: dict[int, str]
+    first: _StartedPart | None
+    later: Iterator[_StartedPart]
+    """Begins the other batches, one after another."""
+
+    def abandon(self) -> None:
+        """Stop reading; nothing happens where all is read."""
+        if self.first is not None:
+            self.first.read.abandon()
+
+    def answers(self) -> tuple[list[BandAnswer], dict[int, str]]:
+        """Return the pixels of each band, and reasons by row, once they are there."""
+        writer, answers = self.writer, []
+        one = self.first
+        while one is not None:
+            writer.finish(one)
+            one = next(self.later, None)
+        for at, (band, out) in enumerate(zip(writer.bands, writer.outs, strict=True)):
+            is_read = band.sources.is_read.copy()
+            is_read[list(writer.errors[at])] = False
+            add_reasons(self.errors, writer.errors[at])
+            answers.append(
+                BandAnswer(
+                    rows=band.rows,
+                    answer=WindowAnswer(
+                        values=out.values, valid=out.valid, offset=out.offset(), errors=writer.errors[at]
+                    ),
+                    is_read=is_read,
+                    grids=band.grids,
+                    outside=writer.outside[at],
+                    fill=writer.fill,
+                )
             )
-        )
-    return answers, errors
+        return answers, self.errors
 
 
 class _ReadPart(NamedTuple):
@@ -107,13 +163,24 @@ class _ReadPart(NamedTuple):
     """Copy of the image, of those that an answer is made of; None: the answer is made of one window."""
 
 
+class _StartedPart(NamedTuple):
+    """A batch of rows whose bytes are on their way."""
+
+    start: int
+    """First row."""
+    reads: list[WindowRead]
+    parts: list[_ReadPart]
+    read: StartedRead
+    is_dry: bool
+
+
 class _AnswerWriter:
     """Reads batches of rows and writes them into the arrays of the answers."""
 
     def __init__(
         self, bands: Sequence[AlignedBand], outs: Sequence[AnswerOut], fill: float | None, *, want_valid: bool
     ) -> None:
-        self.bands, self.outs, self.want_valid = bands, outs, want_valid
+        self.bands, self.outs, self.fill, self.want_valid = bands, outs, fill, want_valid
         self.errors: list[dict[int, str]] = [{} for _ in bands]
         self.positions: dict[tuple[object, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self.positions_bytes = 0
@@ -135,10 +202,10 @@ class _AnswerWriter:
             wants_outside = band.rows.unscale and fill is not None
             self.outside.append(np.zeros(len(out.values), np.bool_) if wants_outside else None)
 
-    def read(
+    def begin(
         self, part: slice, some: Sequence[int], options: ReadOptions, advice: str, spending: Spending | None
-    ) -> None:
-        """Read a run of rows of some bands."""
+    ) -> _StartedPart:
+        """Begin to read a run of rows of some bands."""
         reads: list[WindowRead] = []
         parts: list[_ReadPart] = []
         for at in some:
@@ -155,17 +222,22 @@ class _AnswerWriter:
             for copy, read in copy_reads(band, part, want_valid=want_valid):
                 reads.append(read)
                 parts.append(_ReadPart(at, copy=copy))
-        answers = read_windows(reads, options, advice=advice, spending=spending)
-        if options.dry_run is not None:
+        started = begin_windows(reads, options, advice=advice, spending=spending)
+        return _StartedPart(part.start, reads, parts, started, options.dry_run is not None)
+
+    def finish(self, begun: _StartedPart) -> None:
+        """Write the pixels of a batch of rows once they are there."""
+        answers, start = begun.read.answers(), begun.start
+        if begun.is_dry:
             return
         copies: dict[tuple[int, int], list[tuple[int, Source]]] = {}
-        for read, answer, (at, is_answer, of_copy) in zip(reads, answers, parts, strict=True):
+        for read, answer, (at, is_answer, of_copy) in zip(begun.reads, answers, begun.parts, strict=True):
             for window, reason in answer.errors.items():
-                self.errors[at][part.start + window] = reason
+                self.errors[at][start + window] = reason
             for window in np.flatnonzero(read.reference_id >= 0).tolist():
                 if window in answer.errors:
                     continue
-                row = part.start + window
+                row = start + window
                 if is_answer:
                     if read.out is None:
                         self._write_answer(at, row, window, answer)

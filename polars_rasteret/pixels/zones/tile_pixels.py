@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polars_rasteret.geo.coverage.scanlines import spread
-from polars_rasteret.pixels.zones.zone_pixels import read_unit
+from polars_rasteret.pixels.zones.zone_pixels import units_ahead
 from polars_rasteret.pixels.zones.zone_units import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     Pixels = tuple[NDArray[Any], Booleans]
 
-_UNIT_BYTES = 64_000_000
-"""Pixels that are read together, with their valid masks."""
+_UNIT_BYTES = 32_000_000
+"""Pixels that are read together, with their valid masks. The next are fetched meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,21 +179,39 @@ def read_tiles(
     tiles
         Tiles with zones.
     together, zones, call, onto
-        As in `read_unit`.
+        As in `zone_pixels.begin_unit`.
     bands
         Bands that are read.
     """
     pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in bands.values())
-    allowed = max(min(_UNIT_BYTES, call.options.max_answer_bytes // 2), 1)
-    for unit in units(tiles, zones, pixel_bytes=max(pixel_bytes, 1), allowed=allowed):
-        found = read_unit(unit, together, zones, call, onto=onto, wanted=bands.keys()) if bands else None
-        if call.options.dry_run is not None:
-            found = None
-        start = 0
-        for task in unit:
-            windows = range(start, start + len(task.images))
-            start = windows.stop
-            yield ReadTile(task=task, windows=windows, unit=found, bands=bands)
+    allowed = max(min(_UNIT_BYTES, call.options.max_answer_bytes // 4), 1)
+    work = units(tiles, zones, pixel_bytes=max(pixel_bytes, 1), allowed=allowed)
+    with closing(_read(work, together, zones, call, onto=onto, bands=bands)) as read:
+        for unit, found in read:
+            start = 0
+            for task in unit:
+                windows = range(start, start + len(task.images))
+                start = windows.stop
+                yield ReadTile(task=task, windows=windows, unit=found, bands=bands)
+            del found  # two units are in memory, not three
+
+
+def _read(
+    work: Iterable[Sequence[ZoneTask]],
+    together: BandsTogether,
+    zones: GridZones,
+    call: ReadCall,
+    *,
+    onto: Onto,
+    bands: Mapping[str, BandRows],
+) -> Generator[tuple[Sequence[ZoneTask], UnitPixels | None]]:
+    """Yield units of work and their pixels; None in a dry run, and where no band is read."""
+    if not bands:
+        yield from ((unit, None) for unit in work)
+        return
+    for unit, found in units_ahead(work, together, zones, call, onto=onto, wanted=bands.keys()):
+        yield unit, found if call.options.dry_run is None else None
+        del found
 
 
 def _order(row: Ints, pixel_row: Ints, pixel_col: Ints) -> Ints:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polars_rasteret.grids.windows import Windows
-from polars_rasteret.pixels.reading import BandRows, read_bands
+from polars_rasteret.pixels.reading import BandRows, begin_bands
 from polars_rasteret.pixels.windows.aligned_bands import aligned_bands
-from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampled import begin_onto_grids
 from polars_rasteret.pixels.windows.resampling import methods_by_band
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
     from polars_rasteret.pixels.product import ReadCall
-    from polars_rasteret.pixels.reading import BandAnswer
+    from polars_rasteret.pixels.reading import BandAnswer, StartedBands
+    from polars_rasteret.pixels.windows.resampled import StartedOntoGrids
     from polars_rasteret.pixels.zones.zone_groups import BandsTogether, GridZones
     from polars_rasteret.pixels.zones.zone_tiles import TileCells
     from polars_rasteret.pixels.zones.zone_units import ZoneTask
@@ -52,7 +54,39 @@ class UnitPixels:
         return {name: _cells_of(one, windows, cells) for name, one in self.answers.items()}
 
 
-def read_unit(
+def units_ahead(
+    work: Iterable[Sequence[ZoneTask]],
+    together: BandsTogether,
+    zones: GridZones,
+    call: ReadCall,
+    *,
+    onto: Onto | None,
+    wanted: AbstractSet[str],
+) -> Generator[tuple[Sequence[ZoneTask], UnitPixels]]:
+    """Yield each unit of `work` with its pixels; while one is used, the next is fetched and decoded. See `begin_unit`."""
+    begun: deque[tuple[Sequence[ZoneTask], StartedBands | StartedOntoGrids]] = deque()
+    try:
+        for unit in work:
+            begun.append((unit, begin_unit(unit, together, zones, call, onto=onto, wanted=wanted)))
+            if len(begun) > 1:
+                yield _finished(begun)
+        while begun:
+            yield _finished(begun)
+    finally:
+        for _, read in begun:
+            read.abandon()
+
+
+def _finished(
+    begun: deque[tuple[Sequence[ZoneTask], StartedBands | StartedOntoGrids]],
+) -> tuple[Sequence[ZoneTask], UnitPixels]:
+    """Return the first unit and its pixels, which nobody else holds."""
+    answers, errors = begun[0][1].answers()
+    unit, _ = begun.popleft()
+    return unit, UnitPixels(answers={one.rows.name: one for one in answers}, errors=errors)
+
+
+def begin_unit(
     unit: Sequence[ZoneTask],
     together: BandsTogether,
     zones: GridZones,
@@ -60,8 +94,8 @@ def read_unit(
     *,
     onto: Onto | None,
     wanted: AbstractSet[str],
-) -> UnitPixels:
-    """Return the pixels of a unit.
+) -> StartedBands | StartedOntoGrids:
+    """Begin to read the pixels of a unit.
 
     Parameters
     ----------
@@ -94,13 +128,10 @@ def read_unit(
         bands.append(BandRows(column=band.column, reference_id=reference_id, row=None, windows=windows))
     how: dict[str, Any] = {"want_valid": True, "advice": call.advice, "spending": call.spending}
     if onto is None:
-        answers, errors = read_bands([one for one in bands if one.name in wanted], call.options, **how)
-    else:
-        methods = methods_by_band(onto.resampling, onto.asked)
-        aligned = aligned_bands(bands, grid=onto.grid, shape=None, resolution=None, methods=methods)
-        aligned = [one for one in aligned if one.rows.name in wanted]
-        answers, errors = read_onto_grids(aligned, call.options, **how)
-    return UnitPixels(answers={one.rows.name: one for one in answers}, errors=errors)
+        return begin_bands([one for one in bands if one.name in wanted], call.options, **how)
+    methods = methods_by_band(onto.resampling, onto.asked)
+    aligned = aligned_bands(bands, grid=onto.grid, shape=None, resolution=None, methods=methods)
+    return begin_onto_grids([one for one in aligned if one.rows.name in wanted], call.options, **how)
 
 
 def _cells_of(band: BandAnswer, windows: range, cells: TileCells) -> tuple[NDArray[Any], Booleans]:

@@ -6,6 +6,7 @@ that grid.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from polars_rasteret.geo.zone_runs import whole_coverage, zone_runs
 from polars_rasteret.pixels.formulas import bands_of
 from polars_rasteret.pixels.reading import add_reasons, faults_of, n_rows_of
 from polars_rasteret.pixels.zones.zone_groups import BandsTogether, bands_together
-from polars_rasteret.pixels.zones.zone_pixels import Onto, read_unit
+from polars_rasteret.pixels.zones.zone_pixels import Onto, units_ahead
 from polars_rasteret.pixels.zones.zone_tiles import ZoneTiles
 from polars_rasteret.pixels.zones.zone_units import units
 
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-_UNIT_BYTES = 64_000_000
-"""Pixels of a unit of work, with their valid mask; less where few bytes may be in flight."""
+_UNIT_BYTES = 32_000_000
+"""Pixels of a unit of work, with their valid mask; less where few bytes may be in flight. Two units are in memory."""
 _CELLS_AT_ONCE = 150_000
 """Cells of all images that are reduced together: each takes some 50 bytes meanwhile."""
 
@@ -132,14 +133,16 @@ class _GridReader:
         runs = zone_runs(zones.areas, zones.area, grid.crs, grid.transform, size=size, coverage=reads.coverage)
         tiles = ZoneTiles.of(runs, *zones.tile_size)
         pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in self.together.bands.values())
-        allowed = max(min(_UNIT_BYTES, options.max_answer_bytes // 2), 1)
+        allowed = max(min(_UNIT_BYTES, options.max_answer_bytes // 4), 1)
         onto = Onto(grid=reads.grid, resampling=reads.resampling, asked=reads.asked) if reads.meet else None
         wanted = set(reads.wanted)
-        for unit in units(tiles, zones, pixel_bytes=pixel_bytes, allowed=allowed):
-            found = read_unit(unit, self.together, zones, self.call, onto=onto, wanted=wanted)
-            if options.dry_run is None:
-                self._reduce_unit(unit, found)
-            del found  # not in memory while the next unit is read
+        work = units(tiles, zones, pixel_bytes=pixel_bytes, allowed=allowed)
+        read = units_ahead(work, self.together, zones, self.call, onto=onto, wanted=wanted)
+        with closing(read):
+            for unit, found in read:
+                if options.dry_run is None:
+                    self._reduce_unit(unit, found)
+                del found  # two units are in memory, not three
 
     def _reduce_unit(self, unit: Sequence[ZoneTask], found: UnitPixels) -> None:
         """Add the pixels of one unit of work to the sums, and the reasons of failed windows to those of their rows."""

@@ -42,7 +42,7 @@ def units(tiles: ZoneTiles, zones: GridZones, *, pixel_bytes: int, allowed: int)
     allowed
         Bytes of a unit; fewer where few bytes may be in flight.
     """
-    allowed = max(min(allowed, process_options().max_bytes_in_flight // 2), 1)
+    allowed = max(min(allowed, process_options().max_bytes_in_flight // 4), 1)
     unit: list[ZoneTask] = []
     n_bytes = 0
     for tile in range(len(tiles)):
