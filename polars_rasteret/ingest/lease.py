@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.collection.reading.part_rows import read_part
+from polars_rasteret.collection.reading.part_rows import read_about, read_part
 from polars_rasteret.collection.storage.durable_writes import clear_failures, sync_folder, write_text
 from polars_rasteret.collection.storage.object_store import (
     ListedObject,
@@ -38,7 +38,7 @@ from polars_rasteret.collection.storage.untrusted_files import (
     why_not_plain,
 )
 from polars_rasteret.collection.storage.writer_lock import only_writer
-from polars_rasteret.collection.writing.publishing import LEASE_FILE, recover
+from polars_rasteret.collection.writing.publishing import LEASE_FILE, NewPart, recover
 from polars_rasteret.collection.writing.sink import changeable_file, write_parts
 from polars_rasteret.errors import FetchError, UsageError
 
@@ -236,7 +236,7 @@ def _new_build(folder: str, over: Sequence[Part], options: Mapping[str, Any], *,
     """Return a build that begins; the records of a single file become its first part."""
     if is_file:
         _remove(parts_at(folder, **options), options)
-        pieces = [("", read_part(part, **options)) for part in over]
+        pieces = [NewPart("", read_part(part, **options), read_about([part], **options)) for part in over]
         if pieces:
             write_parts(pieces, folder, [], **options)
     before = [_name(part, folder) for part in parts_at(folder, **options)]

@@ -14,10 +14,11 @@ import polars as pl
 import shapely
 
 from polars_rasteret.collection.queries.extent import with_places
-from polars_rasteret.collection.reading.part_rows import read_part
+from polars_rasteret.collection.reading.part_rows import read_about, read_part
 from polars_rasteret.collection.reading.scan import scan_collection
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.storage.parts import is_all_null, read_schema
+from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.collection.writing.upkeep import changing, folder_of
 from polars_rasteret.geo.geometry import parsed
@@ -153,9 +154,8 @@ def rewrite(
         return
     frame = read_part(part, **options)
     entries = [one for one in indexed if one.row in concerned and one.href in hrefs]
-    write_parts(
-        [(folder_of(part, target), _updated(frame, rows, entries, headers, accepted))], target, [part], **options
-    )
+    updated = _updated(frame, rows, entries, headers, accepted)
+    write_parts([NewPart(folder_of(part, target), updated, read_about([part], **options))], target, [part], **options)
 
 
 def _updated(

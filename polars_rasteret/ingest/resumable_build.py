@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.reading.part_rows import read_unread
+from polars_rasteret.collection.reading.part_rows import read_about, read_unread
 from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
+from polars_rasteret.collection.storage.about import NOTHING_SAID, About, united
 from polars_rasteret.collection.storage.parts import Part, is_one_file, parts_at, plain_path
+from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
@@ -56,6 +58,8 @@ class RecordPlan:
     frame: Callable[[Sequence[int], Mapping[str, Header | Unreadable], Mapping[str, np.dtype[Any]]], pl.DataFrame]
     """``frame(rows, headers, accepted)`` returns records by number; `accepted` holds the pixel dtypes of the collection so
     far."""
+    about: About = NOTHING_SAID
+    """What the caller says of the collection; a build that adds to one keeps what is said there."""
 
 
 def build_into(
@@ -112,6 +116,7 @@ def _grow(
             f"into={build.folder!r} is partitioned by {', '.join(key for key, _ in parts[0].hive)}, and a build writes "
             "parts without hive folders; leave out into= and append with sink_collection(path, mode='append', partition_by=...)"
         )
+    about = united([read_about(parts, **options), plan.about])
     accepted = pixel_dtypes(parts, **options)
     known_changes: dict[str, bool] = {}
     todo = _rows_to_make(plan, build, parts, accepted, known_changes, listed=listed, progress=progress, options=options)
@@ -119,9 +124,9 @@ def _grow(
     with closing(_frames(plan, todo, known, accepted, progress)) as frames:
         for frame in frames:
             build.renew()
-            write_parts([("", frame)], build.folder, [], **options)
+            write_parts([NewPart("", frame, about)], build.folder, [], **options)
     if not todo and not parts:
-        write_parts([("", plan.frame([], {}, {}))], build.folder, [], **options)
+        write_parts([NewPart("", plan.frame([], {}, {}), about)], build.folder, [], **options)
 
 
 def _put_together(build: Build, target: str, options: Mapping[str, Any]) -> None:
@@ -131,7 +136,7 @@ def _put_together(build: Build, target: str, options: Mapping[str, Any]) -> None
         return
     unread = pl.concat([read_unread(part, **options) for part in parts])
     frame = scan_parts(parts, target, **options).collect().with_columns(unread)
-    write_parts([("", frame)], target, build.over, **options)
+    write_parts([NewPart("", frame, read_about(parts, **options))], target, build.over, **options)
 
 
 def _rows_to_make(

@@ -189,6 +189,8 @@ class Questions:
         partition_by: str | Sequence[str] | None = None,
         row_group_size: int | None = None,
         format: Literal["native", "rasteret"] = "native",  # noqa: A002 - the public name
+        description: str | None = None,
+        source: str | None = None,
         wait_s: float = 0.0,
         storage_options: Mapping[str, Any] | None = None,
         credential_provider: Any = None,
@@ -207,6 +209,9 @@ class Questions:
             Records per row group; a few hundred by default, so that spatial filters skip most row groups.
         format
             ``"native"``; the predecessor's layout comes with a later version.
+        description, source
+            What the collection is, and where its records come from: texts that its files carry, for `pr.list_collections`.
+            None: an append keeps those that are there; else the source is the column ``collection``, where there is one.
         wait_s
             Seconds to wait for another writer of a local collection.
         storage_options, credential_provider
@@ -236,6 +241,8 @@ class Questions:
             mode=mode,
             partition_by=partition_by,
             format=format,
+            description=description,
+            source=source,
             wait_s=wait_s,
             storage_options=storage_options,
             credential_provider=credential_provider,

@@ -365,3 +365,13 @@ def test_an_overwrite_by_nothing_leaves_an_empty_collection(tmp_path):
     scenes.raster.sink_collection(path, partition_by="month")
     scenes.filter(pl.col("id") == "none").raster.sink_collection(path, mode="overwrite", partition_by="month")
     assert pr.scan_collection(path).collect().height == 0
+
+
+def test_rows_appended_to_one_file_get_their_places(tmp_path):
+    frame = grid_of_scenes(6, 4)
+    for half in (frame[:12], frame[12:]):
+        half.lazy().raster.sink_collection(tmp_path / "c.parquet", mode="append")
+    frame.lazy().raster.sink_collection(tmp_path / "at_once.parquet")
+    found, expected = (pr.scan_collection(tmp_path / name).collect() for name in ("c.parquet", "at_once.parquet"))
+    assert_frame_equal(found.sort("id"), expected.sort("id"))
+    assert found["bbox"].null_count() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import re
 import shutil
@@ -22,6 +23,7 @@ NEW = [f"{n:02}" for n in range(12, 16)]
 MORE = [f"m{n}" for n in NEW]
 SECOND = [f"s{n}" for n in NEW]
 GONE = ["02", "05"]
+SAID = {"description": "squares in a row", "source": "made here"}
 
 KILLED = [name for name in actions() if not name.startswith("second")]
 
@@ -35,13 +37,14 @@ def template(tmp_path_factory) -> Path:
         place = (10.0, 0.0, 300_000.0 + 1_000 * n, 0.0, -10.0, 5_000_000.0)
         (world / f"files/{n:02}.tif").write_bytes(make_cog(np.full((1, 32, 32), n, dtype="uint8"), transform=place))
     files = sorted((world / "files").iterdir())
-    table = pl.DataFrame({"id": [one.stem for one in files], "href": [str(one) for one in files]})
+    days = pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 1, 16), eager=True)
+    table = pl.DataFrame({"id": [one.stem for one in files], "href": [str(one) for one in files], "datetime": days})
     table.write_parquet(world / "table.pq_")
     built = pr.build_from_table(table, bands={"b1": "href"}).collect()
     for start in range(0, 12, 4):
-        built[start : start + 4].lazy().raster.sink_collection(world / "c", mode="append")
-    built[:12].lazy().raster.sink_collection(world / "c.parquet")
-    built[:12].lazy().raster.sink_collection(world / "hive", partition_by="id")
+        built[start : start + 4].lazy().raster.sink_collection(world / "c", mode="append", **SAID)
+    built[:12].lazy().raster.sink_collection(world / "c.parquet", **SAID)
+    built[:12].lazy().raster.sink_collection(world / "hive", partition_by="id", **SAID)
     for name, ids in (("more", MORE), ("second", SECOND)):
         built[12:].with_columns(id=pl.Series(ids)).write_parquet(world / f"{name}.pq_")
     files[5].write_bytes(make_cog(np.full((1, 48, 48), 5, dtype="uint8")))
@@ -108,11 +111,22 @@ def check(world: Path, action: str, *, finished: bool, second: bool = False) -> 
         # An overwrite may come before it or after it.
         allowed = [ids + SECOND for ids in allowed] + (allowed if action.startswith("overwrite") else [])
     assert sorted(ids) in [sorted(one) for one in allowed], Counter(ids)
+    check_what_is_said(world, action, ids, keeps=not action.startswith(("overwrite", "write")))
     if "href" in found.columns:
         names = [one[-2:] for one in ids]
         assert [Path(href).stem for href in found["href"]] == names, "a record has the pixels of another one"
         if finished and action.startswith(("refresh", "into")):
             assert found.filter(pl.col("id") == "05")["width"].to_list() == [48]
+
+
+def check_what_is_said(world: Path, action: str, ids: list[str], *, keeps: bool) -> None:
+    """The files say what was said when the collection was made, and the days of the records that are there."""
+    if ids:
+        row = pr.list_collections(world).filter(name=target_of(action)).row(0, named=True)
+        days = [dt.datetime(2024, 1, 1 + int(one[-2:]), tzinfo=dt.UTC) for one in ids]
+        assert (row["records"], row["start"], row["end"]) == (len(ids), min(days), max(days))
+        if keeps:
+            assert {word: row[word] for word in SAID} == SAID
 
 
 def kill(template: Path, tmp_path: Path, writers: Writers, steps: dict[str, list[str]], seed: int) -> str:

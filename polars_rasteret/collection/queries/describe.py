@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from polars_rasteret.collection.queries.extent import bounds_array, crs, is_bbox, place_expression
+from polars_rasteret.collection.queries.periods import begin_and_end
 from polars_rasteret.collection.storage.geoparquet import total_bounds
 from polars_rasteret.display import Facts
 from polars_rasteret.schema import BBOX, pixel_dtype, raster_columns
@@ -70,11 +71,8 @@ def describe(lf: pl.LazyFrame) -> Description:
     names = raster_columns(schema)
     wanted = [pl.len().alias("n_records"), place_expression(lf).implode().alias("bbox")]
     wanted += [pl.col(name).null_count().alias(f"missing:{name}") for name in names]
-    if "datetime" in schema:
-        start, end = pl.col("datetime"), pl.col("datetime")
-        if "start_datetime" in schema and "end_datetime" in schema:
-            start, end = pl.coalesce("start_datetime", start), pl.coalesce("end_datetime", end)
-        wanted += [start.min().alias("start"), end.max().alias("end")]
+    if (times := begin_and_end(schema)) is not None:
+        wanted += [times[0].min().alias("start"), times[1].max().alias("end")]
     if "header_error" in schema:
         wanted.append(pl.col("header_error").count().alias("n_header_errors"))
     if schema.get("collection") == pl.String:

@@ -18,6 +18,8 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from polars.datatypes import DataType
 
 _CALENDAR = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
@@ -91,6 +93,25 @@ def in_period(period: Period, schema: dict[str, DataType]) -> pl.Expr:
     if instant is None:
         return overlapping
     return overlapping | ((begin.is_null() | end.is_null()) & period.holds(instant, instant))
+
+
+def begin_and_end(schema: Mapping[str, DataType]) -> tuple[pl.Expr, pl.Expr] | None:
+    """Return expressions for the begin and the end of each record, in UTC; None where the frame has no time.
+
+    They are start_datetime and end_datetime where a record has both, else its datetime. A naive time is UTC.
+    """
+    times: dict[str, pl.Expr] = {}
+    for name in ("datetime", "start_datetime", "end_datetime"):
+        dtype = schema.get(name)
+        if isinstance(dtype, pl.Datetime):
+            zoned = pl.col(name) if dtype.time_zone is not None else pl.col(name).dt.replace_time_zone("UTC")
+            times[name] = zoned.cast(TIME)
+    instant = times.get("datetime", pl.lit(None, dtype=TIME))
+    if "start_datetime" not in times or "end_datetime" not in times:
+        return (instant, instant) if "datetime" in times else None
+    start, end = times["start_datetime"], times["end_datetime"]
+    both = start.is_not_null() & end.is_not_null()
+    return pl.when(both).then(start).otherwise(instant), pl.when(both).then(end).otherwise(instant)
 
 
 def in_hive_folders(period: Period, schema: dict[str, DataType]) -> pl.Expr | None:

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
-from polars_rasteret.collection.reading.part_rows import n_records
+from polars_rasteret.collection.queries.extent import bounds_array, place_expression
+from polars_rasteret.collection.queries.periods import begin_and_end
+from polars_rasteret.collection.reading.part_rows import n_records, part_metadata
 from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.storage.about import about_in, joined, source_in, times_in, united
+from polars_rasteret.collection.storage.geoparquet import bounds_in, total_bounds
 from polars_rasteret.collection.storage.object_store import list_objects
 from polars_rasteret.collection.storage.parts import is_remote, parts_at, plain_path
 from polars_rasteret.errors import FileFormatError, UsageError
-from polars_rasteret.schema import raster_columns
+from polars_rasteret.schema import BBOX, TIME, raster_columns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from polars_rasteret.collection.storage.parts import Part
+
+_SCHEMA = pl.Schema(
+    {
+        "name": pl.String(),
+        "path": pl.String(),
+        "records": pl.Int64(),
+        "bands": pl.List(pl.String()),
+        "bbox": BBOX,
+        "start": TIME,
+        "end": TIME,
+        "source": pl.String(),
+        "description": pl.String(),
+        "parts": pl.Int64(),
+        "bytes": pl.Int64(),
+    }
+)
 
 
 def list_collections(
@@ -37,8 +61,10 @@ def list_collections(
     Returns
     -------
     DataFrame
-        ``name``, ``path``, ``records`` (Int64), ``bands`` (List(String)), ``parts`` (Int64) and ``bytes`` (Int64, null where
-        unknown), sorted by name. Files and folders that are no collection are left out.
+        One row per collection, sorted by name; files and folders that are no collection are left out. ``name`` (of the folder
+        or file), ``path``, ``records`` (Int64), ``bands`` (List(String)), ``bbox`` (Struct of xmin, ymin, xmax, ymax in longitude
+        and latitude, null without places), ``start`` and ``end`` (Datetime, null without times), ``source`` and
+        ``description`` (String, null where nobody said any), ``parts`` (Int64) and ``bytes`` (Int64, null where unknown).
 
     Raises
     ------
@@ -60,27 +86,44 @@ def list_collections(
     rows = []
     for name in _children(target, options):
         child = f"{target.rstrip('/')}/{name}"
-        try:
-            parts = parts_at(child, **options)
-            bands = raster_columns(scan_collection(child, **options).collect_schema()) if parts else []
-        except (UsageError, FileFormatError):
-            continue
-        if bands:
-            sizes = [part.n_bytes for part in parts]
-            n_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-            rows.append((name, child, sum(n_records(part, **options) for part in parts), bands, len(parts), n_bytes))
-    return pl.DataFrame(
-        rows,
-        schema={
-            "name": pl.String,
-            "path": pl.String,
-            "records": pl.Int64,
-            "bands": pl.List(pl.String),
-            "parts": pl.Int64,
-            "bytes": pl.Int64,
-        },
-        orient="row",
-    )
+        with contextlib.suppress(UsageError, FileFormatError):
+            if (parts := parts_at(child, **options)) and (row := _row(name, child, parts, options)) is not None:
+                rows.append(row)
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def _row(name: str, path: str, parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row of one collection; None for Parquet files that are none."""
+    scan = scan_collection(path, **options)
+    bands = raster_columns(scan.collect_schema())
+    if not bands:
+        return None
+    told = [part_metadata(part, **options) for part in parts]
+    sizes = [part.n_bytes for part in parts]
+    try:
+        boxes = np.array([bounds_in(one) for one in told], dtype=np.float64).reshape(-1, 4)
+        times = [range_ for one in told if (range_ := times_in(one)) is not None]
+        start, end = (min(one[0] for one in times), max(one[1] for one in times)) if times else (None, None)
+    except LookupError:
+        # Parts of another program: their columns tell.
+        begin, finish = begin_and_end(scan.collect_schema()) or (pl.lit(None, dtype=TIME), pl.lit(None, dtype=TIME))
+        wanted = [place_expression(scan).implode(), begin.min().alias("begin"), finish.max().alias("finish")]
+        places, start, end = scan.select(wanted).collect().row(0)
+        boxes = bounds_array(pl.Series(places, dtype=BBOX))
+    box = total_bounds(boxes)
+    return {
+        "name": name,
+        "path": path,
+        "records": sum(n_records(part, **options) for part in parts),
+        "bands": bands,
+        "bbox": None if box is None else dict(zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)),
+        "start": start,
+        "end": end,
+        "source": joined(source_in(one) for one in told),
+        "description": united(map(about_in, told)).description,
+        "parts": len(parts),
+        "bytes": None if None in sizes else sum(size for size in sizes if size is not None),
+    }
 
 
 def _children(target: str, options: Mapping[str, Any]) -> list[str]:

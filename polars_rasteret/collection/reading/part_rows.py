@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from polars_rasteret.collection.storage.about import about_in, united
 from polars_rasteret.collection.storage.geoparquet import unread_files
 from polars_rasteret.collection.storage.parts import polars_options
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from polars_rasteret.collection.storage.about import About
     from polars_rasteret.collection.storage.parts import Part
 
 
@@ -31,10 +35,19 @@ def read_unread(part: Part, **options: Any) -> pl.DataFrame:
     return _unread(part, n_records(part, **options), **options).to_frame()
 
 
+def read_about(parts: Iterable[Part], **options: Any) -> About:
+    """Read what the callers said who wrote these parts, together."""
+    return united(about_in(part_metadata(part, **options)) for part in parts)
+
+
+def part_metadata(part: Part, **options: Any) -> dict[str, str]:
+    """Read the key-value metadata of one part."""
+    return dict(pl.read_parquet_metadata(part.path, **polars_options(**options)))
+
+
 def _unread(part: Part, n_rows: int, **options: Any) -> pl.Series:
-    metadata = pl.read_parquet_metadata(part.path, **polars_options(**options))
     try:
-        return unread_files(metadata, n_rows)
+        return unread_files(part_metadata(part, **options), n_rows)
     except FileFormatError as error:
         raise FileFormatError(f"{shown(part.path)}: {error}") from error
 

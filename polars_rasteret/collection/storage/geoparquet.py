@@ -115,6 +115,24 @@ def bands_without_values(metadata: Mapping[str, str]) -> set[str] | None:
         return None
 
 
+def bounds_in(metadata: Mapping[str, str]) -> tuple[float, float, float, float]:
+    """Return the bounds of all rows of a part of ours; NaN where no row has a place.
+
+    Raises
+    ------
+    LookupError
+        When the part does not tell.
+    """
+    try:
+        if OUR_KEY not in metadata:
+            raise LookupError("geo")
+        geo = json.loads(metadata["geo"])
+        west, south, east, north = geo["columns"][geo["primary_column"]].get("bbox", (np.nan,) * 4)
+        return float(west), float(south), float(east), float(north)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise LookupError("geo") from error
+
+
 def arrow_schema(frame: pl.DataFrame) -> pa.Schema:
     """Return the Arrow schema of a frame with ``geoarrow.wkb`` on its geometry column.
 

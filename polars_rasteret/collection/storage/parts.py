@@ -68,6 +68,12 @@ def is_one_file(path: str) -> bool:
     return path.lower().endswith((".parquet", ".geoparquet", ".pq"))
 
 
+def collection_name(path: str) -> str:
+    """Return the name of a collection: that of its folder, or that of its file without the suffix."""
+    name = path.rstrip("/").rpartition("/")[2]
+    return name.rpartition(".")[0] or name if is_one_file(name) else name
+
+
 def parts_at(
     path: str | os.PathLike[str],
     *,

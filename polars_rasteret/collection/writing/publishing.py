@@ -9,18 +9,23 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
+import itertools
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
 
 from polars_rasteret.collection.queries.extent import bounds_array
+from polars_rasteret.collection.queries.periods import begin_and_end
+from polars_rasteret.collection.storage.about import NOTHING_SAID, About, about_metadata
 from polars_rasteret.collection.storage.durable_writes import clear_failures, sync_folder
 from polars_rasteret.collection.storage.geoparquet import UNREAD, arrow_schema, file_metadata
 from polars_rasteret.collection.storage.journal import discard_left_out, left_out, write_journal
 from polars_rasteret.collection.storage.object_store import ListedObject, PutRefusedError, delete_objects, put_file
-from polars_rasteret.collection.storage.parts import Part, polars_options
+from polars_rasteret.collection.storage.parts import Part, collection_name, polars_options
 from polars_rasteret.collection.storage.staging import sweep
 from polars_rasteret.collection.storage.untrusted_files import path_inside, why_not_plain
 from polars_rasteret.errors import FetchError, UsageError
@@ -28,11 +33,17 @@ from polars_rasteret.errors import FetchError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import polars as pl
-
-
 LEASE_FILE = "_build.json"
 """Name of the file that stays in a folder while a build grows it; `ingest.lease` defines its content."""
+
+
+class NewPart(NamedTuple):
+    """A part to be written."""
+
+    below: str
+    """Folder of the part below the collection."""
+    frame: pl.DataFrame
+    about: About = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ def _part_name() -> str:
     return f"part-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}.parquet"
 
 
-def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **options: Any) -> None:
+def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, about: dict[str, str], **options: Any) -> None:
     unread = frame[UNREAD] if UNREAD in frame.columns else None
     frame = frame.drop(UNREAD, strict=False)
     frame.write_parquet(
@@ -57,19 +68,41 @@ def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, **option
         compression="zstd",
         statistics=True,
         row_group_size=row_group_size,
-        metadata=file_metadata(frame, bounds_array(frame["bbox"]), unread),
+        metadata=file_metadata(frame, bounds_array(frame["bbox"]), unread) | about,
         arrow_schema=arrow_schema(frame),
         **options,
     )
 
 
-def stage_parts(pieces: Iterable[tuple[str, pl.DataFrame]], stage: Path, *, row_group_size: int) -> list[Staged]:
-    """Write parts to a stage, and return them; each part is written before the next piece is asked for."""
+def _about_part(frame: pl.DataFrame, about: About, target: str) -> dict[str, str]:
+    """Return what a part says of the collection at `target`, where it is going to lie."""
+    times = begin_and_end(frame.schema)
+    start, end = (
+        (None, None) if times is None else frame.select(times[0].min().alias("0"), times[1].max().alias("1")).row(0)
+    )
+    return about_metadata(
+        about,
+        name=collection_name(target),
+        collections=_texts(frame, "collection"),
+        times=None if start is None or end is None else (start, end),
+    )
+
+
+def _texts(frame: pl.DataFrame, column: str) -> list[str]:
+    if frame.schema.get(column) != pl.String:
+        return []
+    return frame[column].drop_nulls().unique().sort().to_list()
+
+
+def stage_parts(
+    pieces: Iterable[NewPart | tuple[str, pl.DataFrame]], stage: Path, target: str, *, row_group_size: int
+) -> list[Staged]:
+    """Write parts of the collection `target` to a stage; each is written before the next piece is asked for."""
     staged: list[Staged] = []
-    for below, frame in pieces:
+    for below, frame, about in itertools.starmap(NewPart, pieces):
         file = stage / str(len(staged))
         with clear_failures(stage.parent, f"a part of {frame.height} records"), file.open("wb") as sink:
-            _write_parquet(frame, sink, row_group_size)
+            _write_parquet(frame, sink, row_group_size, _about_part(frame, about, target))
             sink.flush()
             os.fsync(sink.fileno())
         staged.append(Staged(below, file))
@@ -157,7 +190,7 @@ def _move(file: Path, place: Path, folder: Path) -> None:
 
 
 def write_remote_parts(
-    pieces: Iterable[tuple[str, pl.DataFrame]],
+    pieces: Iterable[NewPart | tuple[str, pl.DataFrame]],
     target: str,
     old: Sequence[Part],
     row_group_size: int,
@@ -166,10 +199,11 @@ def write_remote_parts(
     """Write parts with one PUT each, then delete the old ones; when a PUT fails, the new parts are deleted again."""
     written: list[str] = []
     try:
-        for below, frame in pieces:
+        for below, frame, about in itertools.starmap(NewPart, pieces):
             name = "/".join(filter(None, [target.rstrip("/"), below, _part_name()]))
             with clear_failures(name, f"a part of {frame.height} records"):
-                _write_parquet(frame, name, row_group_size, **polars_options(**options))
+                said = _about_part(frame, about, target)
+                _write_parquet(frame, name, row_group_size, said, **polars_options(**options))
             written.append(name)
     except BaseException:
         with contextlib.suppress(FetchError):
@@ -179,7 +213,7 @@ def write_remote_parts(
 
 
 def write_remote_file(
-    frame: pl.DataFrame,
+    piece: NewPart,
     target: str,
     over: Part | None,
     *,
@@ -197,7 +231,7 @@ def write_remote_file(
         When the store cannot tell whether another object is there.
     """
     data = io.BytesIO()
-    _write_parquet(frame, data, row_group_size)
+    _write_parquet(piece.frame, data, row_group_size, _about_part(piece.frame, piece.about, target))
     listed = over.identity if over is not None and isinstance(over.identity, ListedObject) else None
     try:
         put_file(target, data.getvalue(), over=listed, whatever_is_there=whatever_is_there, **options)

@@ -8,15 +8,17 @@ the lock. How files take their place belongs in `publishing`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from polars_rasteret.collection.reading.part_rows import read_unread
+from polars_rasteret.collection.reading.part_rows import read_about, read_unread
 from polars_rasteret.collection.reading.scan import scan_parts, storage_dtype
 from polars_rasteret.collection.reading.schemas import Columns, united_schema
+from polars_rasteret.collection.storage.about import About, about_of_caller
 from polars_rasteret.collection.storage.durable_writes import clear_failures
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.storage.parts import (
@@ -33,6 +35,7 @@ from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.layout import in_hilbert_order, laid_out, placed
 from polars_rasteret.collection.writing.publishing import (
     ChangedMeanwhileError,
+    NewPart,
     publish_file,
     publish_parts,
     recover,
@@ -42,7 +45,7 @@ from polars_rasteret.collection.writing.publishing import (
 )
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
-from polars_rasteret.schema import raster_columns
+from polars_rasteret.schema import pixel_dtype, raster_columns, raster_dtype
 
 if TYPE_CHECKING:
     import os
@@ -63,6 +66,8 @@ def sink_collection(
     partition_by: str | Sequence[str] | None = None,
     row_group_size: int = ROW_GROUP_SIZE,
     format: Literal["native", "rasteret"] = "native",  # noqa: A002 - Polars' word
+    description: str | None = None,
+    source: str | None = None,
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -85,6 +90,9 @@ def sink_collection(
         Rows per row group.
     format
         ``"native"``.
+    description, source
+        What the collection is, and where its records come from: texts that its files carry, for `list_collections`. None: an
+        append keeps those that are there; else the source is the column ``collection``, where there is one.
     wait_s
         Seconds to wait for another writer of a local collection. Parts are written before the wait.
     storage_options, credential_provider
@@ -113,6 +121,7 @@ def sink_collection(
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     _check_words(mode, row_group_size, format)
+    about = about_of_caller(description, source)
     target = plain_path(path)
     keys = [partition_by] if isinstance(partition_by, str) else list(partition_by or [])
     if keys and is_one_file(target):
@@ -122,7 +131,7 @@ def sink_collection(
     settled = _settled_keys(parts_at(target, **options), target, mode, keys)
     frame = with_keys_kept_back(_checked(lf.lazy().collect(), target))
     write = _sink_remote if is_remote(target) else _sink_file if is_one_file(target) else _sink_folder
-    write(frame, _Sink(target, mode, settled, row_group_size, wait_s, options))
+    write(frame, _Sink(target, mode, settled, row_group_size, about, wait_s, options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +142,17 @@ class _Sink:
     mode: str
     keys: Sequence[str]
     row_group_size: int
+    about: About
     wait_s: float
     options: Mapping[str, Any]
+
+    def pieces(self, frame: pl.DataFrame, there: Sequence[Part]) -> list[NewPart]:
+        """Return the parts of a frame; an append to the parts that are there keeps what they say."""
+        about = self.about
+        if there and self.mode == "append":
+            said = read_about(there, **self.options)
+            about = About(description=about.description or said.description, source=about.source or said.source)
+        return [NewPart(*piece, about) for piece in laid_out(frame, self.keys)]
 
 
 def _sink_folder(frame: pl.DataFrame, to: _Sink) -> None:
@@ -143,7 +161,8 @@ def _sink_folder(frame: pl.DataFrame, to: _Sink) -> None:
         raise UsageError(f"{folder} is a file; a path without .parquet is a folder of parts. Choose another name.")
     try:
         with staging(folder, is_file=False) as stage:
-            staged = stage_parts(laid_out(frame, to.keys), stage, row_group_size=to.row_group_size)
+            pieces = to.pieces(frame, parts_at(folder))
+            staged = stage_parts(pieces, stage, to.target, row_group_size=to.row_group_size)
             with only_writer(folder, is_file=False, wait_s=to.wait_s):
                 recover(folder, is_file=False)
                 there = parts_at(folder)
@@ -168,7 +187,7 @@ def _sink_file(frame: pl.DataFrame, to: _Sink) -> None:
             if frame.is_empty():
                 return
             frame = _appended(frame, there, to.options)
-        staged = stage_parts(laid_out(frame, []), stage, row_group_size=to.row_group_size)
+        staged = stage_parts(to.pieces(frame, there), stage, to.target, row_group_size=to.row_group_size)
         publish_file(staged[0], file)
 
 
@@ -180,13 +199,13 @@ def _sink_remote(frame: pl.DataFrame, to: _Sink) -> None:
             return
         if not is_one_file(to.target):
             old = there if to.mode == "overwrite" else []
-            write_remote_parts(laid_out(frame, to.keys), to.target, old, to.row_group_size, to.options)
+            write_remote_parts(to.pieces(frame, there), to.target, old, to.row_group_size, to.options)
             return
         whole = _appended(frame, there, to.options) if there and to.mode == "append" else frame
         over = there[0] if there else None
         try:
             write_remote_file(
-                laid_out(whole, [])[0][1],
+                to.pieces(whole, there)[0],
                 to.target,
                 over,
                 row_group_size=to.row_group_size,
@@ -221,7 +240,7 @@ def changeable_file(target: str) -> Path:
 
 
 def write_parts(
-    pieces: Iterable[tuple[str, pl.DataFrame]],
+    pieces: Iterable[NewPart | tuple[str, pl.DataFrame]],
     target: str,
     old: Sequence[Part],
     *,
@@ -233,8 +252,8 @@ def write_parts(
     Parameters
     ----------
     pieces
-        The folder of each part below the collection, and its records with ``geometry`` and ``bbox``; each is sorted along the
-        curve here, and written before the next one is asked for.
+        The folder of each part below the collection, its records with ``geometry`` and ``bbox``, and what the caller said of the
+        collection; each is sorted along the curve here, and written before the next one is asked for.
     target
         The collection, as `plain_path` returns it. For a single file there is one piece. If local, the caller holds its lock.
     old
@@ -245,20 +264,23 @@ def write_parts(
     UsageError
         When another writer has changed a single object since it was read.
     """
-    rows = ((below, in_hilbert_order(placed(frame))) for below, frame in pieces)
+    rows = (
+        NewPart(below, in_hilbert_order(placed(frame)), about)
+        for below, frame, about in itertools.starmap(NewPart, pieces)
+    )
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     path, is_file = Path(target), is_one_file(target)
     if is_remote(target):
         if is_file:
-            for _, frame in rows:
+            for piece in rows:
                 write_remote_file(
-                    frame, target, old[0] if old else None, row_group_size=ROW_GROUP_SIZE, options=options
+                    piece, target, old[0] if old else None, row_group_size=ROW_GROUP_SIZE, options=options
                 )
         else:
             write_remote_parts(rows, target, old, ROW_GROUP_SIZE, options)
         return
     with staging(path, is_file=is_file) as stage:
-        staged = stage_parts(rows, stage, row_group_size=ROW_GROUP_SIZE)
+        staged = stage_parts(rows, stage, target, row_group_size=ROW_GROUP_SIZE)
         if is_file:
             publish_file(staged[0], path)
         else:
@@ -293,7 +315,8 @@ def _appended(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, 
     unread = pl.concat([read_unread(part, **options) for part in there])
     if unread[UNREAD].null_count() < unread.height:
         before = before.with_columns(unread)
-    return pl.concat([_widened(before, united), _widened(frame, united)], how="diagonal_relaxed")
+    # Places are made before: beside rows that have theirs, missing ones would look like rows without a place.
+    return pl.concat([_widened(before, united), _widened(placed(frame), united)], how="diagonal_relaxed")
 
 
 def _check_words(mode: str, row_group_size: int, format_: str) -> None:
@@ -318,7 +341,16 @@ def _checked(frame: pl.DataFrame, target: str) -> pl.DataFrame:
             f"{target}: the frame has no column 'id', which a collection needs; it has {', '.join(frame.columns)}"
         )
     extensions = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
-    return frame.with_columns(pl.col(name).ext.storage() for name in extensions)
+    # Tables of other programs hold the fields of a raster in dtypes of their own: a list for the transform.
+    rasters = {name: raster_dtype(pixel_dtype(frame.schema[name])) for name in raster_columns(frame.schema)}
+    odd = {name: dtype for name, dtype in rasters.items() if _is_as_wide(frame.schema[name], dtype)}
+    return frame.with_columns(pl.col(name).ext.storage() for name in extensions).cast(odd)  # type: ignore[arg-type]
+
+
+def _is_as_wide(dtype: pl.DataType, other: pl.Struct) -> bool:
+    """Return whether two Structs differ, but not in the names of their fields."""
+    assert isinstance(dtype, pl.Struct)
+    return dtype != other and [field.name for field in dtype.fields] == [field.name for field in other.fields]
 
 
 def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> Columns:

@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.collection.queries.extent import bounds_array, place_expression
-from polars_rasteret.collection.reading.part_rows import n_records, read_part, read_unread
+from polars_rasteret.collection.reading.part_rows import n_records, read_about, read_part, read_unread
 from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
 from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at, plain_path
 from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.hilbert import hilbert_order
-from polars_rasteret.collection.writing.publishing import recover
+from polars_rasteret.collection.writing.publishing import NewPart, recover
 from polars_rasteret.collection.writing.sink import changeable_file, write_parts
 from polars_rasteret.errors import UsageError
 
@@ -91,13 +91,14 @@ def remove(
         # The columns of a collection without records are told by an empty part.
         dropped = set(emptied if len(emptied) < len(parts) else emptied[1:])
 
-        def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
+        def pieces() -> Iterator[NewPart]:
             for which in concerned:
                 if which not in dropped:
                     frame = read_part(parts[which], **options)
                     kept = np.ones(frame.height, dtype=bool)
                     kept[gone[number == which] - starts[which]] = False
-                    yield folder_of(parts[which], target), frame.filter(pl.Series(kept))
+                    about = read_about([parts[which]], **options)
+                    yield NewPart(folder_of(parts[which], target), frame.filter(pl.Series(kept)), about)
 
         if concerned:
             write_parts(pieces(), target, [parts[which] for which in concerned], **options)
@@ -162,16 +163,18 @@ def compact(
             folders.setdefault(folder_of(part, target), []).append(which)
         joined = {below: held for below, held in folders.items() if len(held) > 1}
 
-        def pieces() -> Iterator[tuple[str, pl.DataFrame]]:
+        def pieces() -> Iterator[NewPart]:
             for below, held in joined.items():
                 rows = np.concatenate([np.arange(starts[which], starts[which + 1]) for which in held])
                 rows = rows[hilbert_order(bounds[rows])]
+                about = read_about([parts[which] for which in held], **options)
                 unread = pl.concat([read_unread(parts[which], **options) for which in held])
                 unread = unread.with_columns(pl.Series(_ROW, np.sort(rows), dtype=pl.UInt32)).drop_nulls()
                 for start in range(0, max(len(rows), 1), RECORDS_PER_PART):
                     some = pl.Series(_ROW, rows[start : start + RECORDS_PER_PART], dtype=pl.UInt32)
                     frame = scan.with_row_index(_ROW).filter(pl.col(_ROW).is_in(some.to_list())).collect()
-                    yield below, frame.join(unread, on=_ROW, how="left", maintain_order="left").drop([_ROW, *hive])
+                    frame = frame.join(unread, on=_ROW, how="left", maintain_order="left").drop([_ROW, *hive])
+                    yield NewPart(below, frame, about)
 
         if joined:
             write_parts(pieces(), target, [parts[which] for held in joined.values() for which in held], **options)
