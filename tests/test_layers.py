@@ -36,6 +36,7 @@ RANK = {
     "pairing": 6,
     "cubes": 7,
     "frame": 7,
+    "rasteret_format": 7,
     "collection": 8,
     "datasets": 8,
     "ingest": 9,

@@ -137,9 +137,9 @@ class _BlockReader:
         check_window(stack, window)
         self.stack, self.asked, self.more, self.window = stack, tuple(asked), tuple(more), window
         self.bands = (*self.asked, *self.more)
-        self.images, self.options = stack.images, stack.options.begun()
-        self.call = CubeRead(stack, self.images, self.options)
         self.steps = np.asarray(steps, np.int64).reshape(-1)
+        self.images, self.options = stack.images_to_read(self.steps, window), stack.options.begun()
+        self.call = CubeRead(stack, self.images, self.options)
         shape = (len(self.steps), window[1] - window[0], window[3] - window[2])
         # A dry run knows no pixel: one zero in all places takes no memory, however large the block.
         self.values = {

@@ -78,8 +78,8 @@ class _PointReader:
             check_window(stack, (int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1))
         self.stack, self.asked, self.more = stack, tuple(asked), tuple(more)
         self.bands = (*self.asked, *self.more)
-        self.call = CubeRead(stack, stack.images, stack.options.begun())
         self.steps = np.asarray(steps, np.int64).reshape(-1)
+        self.call = CubeRead(stack, stack.images_to_read(self.steps), stack.options.begun())
         self.cells = np.stack([row, row + 1, col, col + 1], axis=1)
         self.errors: dict[int, str] = {}
         self._known: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}

@@ -91,6 +91,16 @@ class Stack:
         names = dict.fromkeys([*self.bands, *self.mask_bands])
         return StackImages.of(self.grid, {name: self.rasters[name].alias(name) for name in names}, self.resampling)
 
+    def images_to_read(self, steps: NDArray[np.int64], window: tuple[int, int, int, int] | None = None) -> StackImages:
+        """Return `images` with tile tables by which the records of some steps can be read in a window of the common grid."""
+        records = [np.arange(one.start, one.stop) for one in map(self.records_of, np.unique(steps).tolist())]
+        return self.images.with_own_tables(
+            np.concatenate([np.zeros(0, np.int64), *records]),
+            None if window is None else np.array(window, np.int64),
+            self.options.begun(),
+            self.spending,
+        )
+
     @cached_property
     def kept(self) -> KeptBlocks:
         """Pixels that reads of this stack in this process have read for later reads: at most ``cache_bytes``, or 64 MB."""

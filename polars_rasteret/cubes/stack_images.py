@@ -5,7 +5,7 @@ Boxes say which records may fill which pixels; they may be larger than the image
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,18 +17,20 @@ from polars_rasteret.geo.crs import NATIVE, transform_xy, x_period
 from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
 from polars_rasteret.grids.reprojection import pixels_per_pixel
 from polars_rasteret.grids.source_windows import Reduction
+from polars_rasteret.pixels.rasters.own_tables import columns_with_own_tables
 from polars_rasteret.pixels.rasters.raster_column import RasterColumn, raster_column
 from polars_rasteret.plan.overviews import overview_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.engine import PixelReference
+    from polars_rasteret.engine import PixelReference, Spending
     from polars_rasteret.grids.pixel_grid import PixelGrid
+    from polars_rasteret.options import ReadOptions
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -56,9 +58,12 @@ class StackImages:
 
     steps: Mapping[str, Floats]
     """Per band, the rows and columns of each reference that a pixel of the common grid spans, shape (n, 2)."""
-    levels: Mapping[str, Ints]
-    """Per band, the level that each reference is read from: 0 is full resolution, then the overviews. It follows from image and
-    common grid alone, never from the window that is read."""
+    grid: PixelGrid
+    """The common grid itself."""
+    ratios: Mapping[str, Sequence[Floats]]
+    """Per band and reference, how many pixels of the image a pixel of the common grid spans, at places all over the image."""
+    methods: Mapping[str, str]
+    """Resampling methods of bands; nearest where there is none."""
 
     @classmethod
     def of(cls, grid: PixelGrid, rasters: Mapping[str, pl.Series], methods: Mapping[str, str]) -> Self:
@@ -69,7 +74,7 @@ class StackImages:
         targets_in = grid.crs or NATIVE
         columns = {name: raster_column(one, targets_in=targets_in, table=table) for name, one in rasters.items()}
         known: dict[int, tuple[Floats, Floats]] = {}
-        boxes, steps, levels = {}, {}, {}
+        boxes, steps, ratios = {}, {}, {}
         for name, column in columns.items():
             for at, one in enumerate(column.grids.grid_id.tolist()):
                 if one not in known:
@@ -79,14 +84,51 @@ class StackImages:
             each = [known[one] for one in column.grids.grid_id.tolist()]
             boxes[name] = np.array([box for box, _ in each], np.float64).reshape(-1, 4)
             steps[name] = np.array([step for _, step in each], np.float64).reshape(-1, 2)
-            levels[name] = np.array(
+            ratios[name] = [ratio for _, ratio in each]
+        return cls(columns=columns, common=common, grid=grid, boxes=boxes, steps=steps, ratios=ratios, methods=methods)
+
+    @cached_property
+    def levels(self) -> Mapping[str, Ints]:
+        """Per band, the level that each reference is read from: 0 is full resolution, then the overviews.
+
+        It follows from image and common grid alone, never from the window that is read.
+        """
+        return {
+            name: np.array(
                 [
-                    _level(one, ratio, grid, methods.get(name, "nearest"))
-                    for one, (_, ratio) in zip(column.references, each, strict=True)
+                    _level(one, ratio, self.grid, self.methods.get(name, "nearest"))
+                    for one, ratio in zip(column.references, self.ratios[name], strict=True)
                 ],
                 np.int64,
             )
-        return cls(columns=columns, common=common, boxes=boxes, steps=steps, levels=levels)
+            for name, column in self.columns.items()
+        }
+
+    def with_own_tables(
+        self, records: Ints, window: Ints | None, options: ReadOptions, spending: Spending | None
+    ) -> StackImages:
+        """Return the images with tile tables by which those of some records can be read.
+
+        Parameters
+        ----------
+        records
+            Records whose pixels are about to be read.
+        window
+            ``row_start, row_stop, col_start, col_stop``: images that miss this window of the common grid are not read.
+        options, spending
+            Of the read.
+        """
+        asked = []
+        for name, column in self.columns.items():
+            reference_id = column.reference_id[records]
+            if window is not None:
+                met = self.meets(name, records, np.tile(window, (len(records), 1)))
+                reference_id = np.where(met, reference_id, -1)
+            asked.append(reference_id)
+        columns = columns_with_own_tables(list(self.columns.values()), asked, options, spending)
+        if all(new is old for new, old in zip(columns, self.columns.values(), strict=True)):
+            return self
+        return replace(self, columns=dict(zip(self.columns, columns, strict=True)))
 
     def most_source_pixels(self, band: str) -> float:
         """Return how many pixels of an image are read at most for a pixel of the common grid."""

@@ -49,6 +49,8 @@ class DryRunLog:
     """Pairs of files that were read for the same row, so that they belong to one record."""
     records: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     """Href to the number and id of its record, where a verb named them; the first record counts."""
+    borrowed: set[str] = field(default_factory=set)
+    """Hrefs of files whose tile tables are borrowed: their headers are read first, and may change what is read."""
     planning_s: float = 0.0
     """How long the dry run took."""
     is_upper: bool = False
@@ -85,6 +87,7 @@ class DryRunLog:
             raise next(iter(wrong.values()))
         versions = {at: version_of(file) for at, file in enumerate(files) if at not in wrong}
         unread = {tile_reads.hrefs[at] for at in wrong}
+        borrowed = {href for plan in tile_reads.plans for href in _borrowed(plan) if href not in unread}
         images = {key for plan in tile_reads.plans for key in _images(plan) if key[0] not in unread}
         links = {link for link in _links(tile_reads.plans) if unread.isdisjoint(link)}
         decoded = _decoded_bytes(tile_reads)
@@ -97,6 +100,7 @@ class DryRunLog:
                     self.hrefs.append(tile_reads.hrefs[at])
             self.images |= images
             self.links |= links
+            self.borrowed |= borrowed
             self.reads.append(
                 PlannedRead(
                     run=run.read,
@@ -163,6 +167,12 @@ def _images(plan: ReadPlan) -> Iterator[ImageKey]:
         reference, image = plan.references[grid], plan.images[grid]
         level = next(at for at, one in enumerate(reference.tiles.images) if one is image)
         yield reference.href, reference.band_index, level
+
+
+def _borrowed(plan: ReadPlan) -> Iterator[str]:
+    for grid in np.unique(plan.grid).tolist():
+        if plan.references[grid].tiles.is_borrowed:
+            yield plan.references[grid].href
 
 
 def _links(plans: Sequence[ReadPlan]) -> set[tuple[str, str]]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
+from polars_rasteret.engine.borrowed_tables import forget_own_table, read_with_own_tables
 from polars_rasteret.engine.budget import Budget, Cost, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.engine.dry_run import dry_run_log
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import StaleIndexError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
 from polars_rasteret.fetch.scheduling.wanted_tiles import files_without_source
 from polars_rasteret.fetch.sources.byte_source import Terms
@@ -120,6 +121,8 @@ class StartedRead:
         started = time.perf_counter()
         try:
             call.wait(self._options)
+            for read, tile, error in call.failed:
+                _forget_if_stale(tile_reads.plans[read], tile, error)
             if call.failed and self._options.on_error == "raise":
                 raise _explained(tile_reads, *call.failed[0])  # noqa: TRY301 - abandoned below, like every other exception
         except BaseException:
@@ -174,6 +177,7 @@ def begin_windows(
     options = options.begun()
     options.check_time()
     _check_size(reads, options, advice)
+    reads = [read_with_own_tables(read, options, spending) for read in reads]
     masks = mask_reads(reads)
     tile_reads = tile_reads_of(
         plan_reads([*reads, *(mask.read for mask in masks)]), max_tile_bytes=options.max_tile_bytes
@@ -364,6 +368,12 @@ def _explained(tile_reads: TileReads, read: int, tile: int, error: Exception) ->
     explained = type(error)(_told(error, tile_reads.plans[read], tile))
     explained.__cause__ = error
     return explained
+
+
+def _forget_if_stale(plan: ReadPlan, tile: int, error: Exception) -> None:
+    """Forget the header of a file that changed after it was read for a borrowed table; the next read sees the file anew."""
+    if isinstance(error, StaleIndexError):
+        forget_own_table(plan.references[int(plan.grid[tile])].href)
 
 
 def _told(error: Exception, plan: ReadPlan, tile: int) -> str:

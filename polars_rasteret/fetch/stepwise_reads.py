@@ -51,6 +51,7 @@ def read_all(
     options: ReadOptions,
     admit: Callable[[FileKey, int], None] | None = None,
     arrived: Callable[[int], None] | None = None,
+    look: Callable[[], object] | None = None,
 ) -> list[Result]:
     """Return the result of one stepwise read per item, in the order of `items`; many reads run at a time.
 
@@ -66,13 +67,15 @@ def read_all(
         ``admit(file, n_bytes)``, called before each request; raises to refuse, which ends all reads.
     arrived
         Called on the calling thread, from time to time, with the number of items answered since the last call.
+    look
+        Called on the calling thread, from time to time, while it waits; raises to end all reads.
 
     Raises
     ------
     BaseException
         The first error of any read, or Ctrl-C; the other reads end where they are.
     """
-    batches = read_in_batches(start, items, [len(items)], options=options, admit=admit, arrived=arrived)
+    batches = read_in_batches(start, items, [len(items)], options=options, admit=admit, arrived=arrived, look=look)
     return next(batches) if items else []
 
 
@@ -84,6 +87,7 @@ def read_in_batches(
     options: ReadOptions,
     admit: Callable[[FileKey, int], None] | None = None,
     arrived: Callable[[int], None] | None = None,
+    look: Callable[[], object] | None = None,
 ) -> Generator[list[Result], None, None]:
     """Make one stepwise read per item, and yield the results of each batch once all of them are there, in order.
 
@@ -92,7 +96,7 @@ def read_in_batches(
 
     Parameters
     ----------
-    start, items, options, admit, arrived
+    start, items, options, admit, arrived, look
         As in `read_all`.
     n_per_batch
         Items of each batch; they add up to all items.
@@ -113,6 +117,8 @@ def read_in_batches(
                 if arrived is not None and n_answered > told:
                     arrived(n_answered - told)
                     told = n_answered
+                if look is not None:
+                    look()
             yield reads.take(number)
     finally:
         reads.close()

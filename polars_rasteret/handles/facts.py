@@ -11,6 +11,8 @@ from polars_rasteret.assemble.values import masking_value
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import map_coordinates
 from polars_rasteret.geo.crs import same_crs
+from polars_rasteret.options import current_options
+from polars_rasteret.pixels.rasters.own_tables import columns_with_own_tables
 from polars_rasteret.pixels.rasters.raster_column import raster_column
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def band_metadata(raster: pl.Series) -> BandMetadata:
         When the raster value is damaged.
     """
     column = raster_column(raster)
+    (column,) = columns_with_own_tables([column], [column.reference_id], current_options(on_error="raise").begun())
     for fault in column.faults.values():
         raise fault
     reference, value = column.references[0], raster[0]

@@ -21,6 +21,7 @@ from polars_rasteret.grids.default_grid import default_grid
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import current_options
 from polars_rasteret.pixels.answer_columns import unscaled_windows
+from polars_rasteret.pixels.rasters.own_tables import columns_with_own_tables
 from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import BandRows
 from polars_rasteret.pixels.stacks import stack_dtype
@@ -185,7 +186,9 @@ def read_record(
     options = current_options(on_error="raise").begun()
     with running():
         places_in = places.crs or (NATIVE if words.target_crs is not None else None)
+        spending = Spending.of(options)
         columns = raster_columns_of(rasters, targets_in=places_in)
+        columns = columns_with_own_tables(columns, [one.reference_id for one in columns], options, spending)
         for column in columns:
             for fault in column.faults.values():
                 raise fault
@@ -212,7 +215,7 @@ def read_record(
             advice=ADVICE,
             shape=shape,
             stack=is_stacked,
-            spending=Spending.of(options),
+            spending=spending,
         )
         if words.coverage is not None:
             stride = None if shape is None else shape[0] * shape[1] * (len(bands) if is_stacked else 1)

@@ -10,15 +10,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from polars_rasteret.engine import admission
-from polars_rasteret.errors import FetchError, FileFormatError, StaleIndexError, UsageError
-from polars_rasteret.fetch.sources.byte_source import FileKey, Terms
+from polars_rasteret.engine import admission, header_read
+from polars_rasteret.errors import FetchError, FileFormatError, UsageError
+from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.stores import configure_store
-from polars_rasteret.fetch.stepwise_reads import FileRange, StepwiseRead, read_all, read_in_batches
+from polars_rasteret.fetch.stepwise_reads import StepwiseRead, read_all, read_in_batches
 from polars_rasteret.hrefs import Provenance, shown
 from polars_rasteret.options import current_options
-from polars_rasteret.tiff.header import read_header
+from polars_rasteret.tiff.header import TiffFile
 from polars_rasteret.tiff.tile_flags import with_provenance
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from polars_rasteret.fetch.sources.byte_source import FileKey
     from polars_rasteret.options import ReadOptions
 
 
@@ -193,25 +194,11 @@ def _header_reads(
 
 
 def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> StepwiseRead[Header | Unreadable]:
-    """Read one header to its end; the size, ETag and time of the first answer must hold for the other answers."""
-    parser = read_header(shown(href))
-    wanted = next(parser)
-    known, is_known = FileKey(href, terms=terms), False
+    """Read one header, and pack the tile tables of the bands."""
+    file, known = yield from header_read(href, terms)
+    if not isinstance(file, TiffFile):
+        return Unreadable(href, file, _identity(known))
     try:
-        while True:
-            try:
-                answer = yield FileRange(known, wanted.byte_start, wanted.byte_stop)
-            except StaleIndexError as error:
-                raise StaleIndexError(
-                    f"{shown(href)}: the file changed while its header was read. Build again once it is complete. ({error})"
-                ) from error
-            if not is_known:
-                known, is_known = FileKey(href, answer.etag, answer.file_size, answer.last_modified, terms), True
-            try:
-                wanted = parser.send(bytes(answer.data))
-            except StopIteration as stop:
-                file = stop.value
-                break
         if bands is None and file.n_bands > _MAX_BANDS:
             raise FileFormatError(  # noqa: TRY301 - becomes a reason, like every other refusal
                 f"{shown(href)}: the file says it has {file.n_bands} bands; at most {_MAX_BANDS} become columns unasked. "

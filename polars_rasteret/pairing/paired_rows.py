@@ -11,7 +11,7 @@ import polars as pl
 from polars_rasteret.grids.windows import no_windows, taken_windows
 from polars_rasteret.pixels.reading import BandRows
 from polars_rasteret.pixels.series import gathered, row_index
-from polars_rasteret.pixels.valid_mask import CONTEXT
+from polars_rasteret.pixels.valid_mask import CONTEXT, ValidMask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,10 +104,12 @@ class KeyColumns:
             return pl.DataFrame({"\0row": target})
         return pl.DataFrame(columns)
 
-    def context(self, rows: PairedRows, valid: ValidExpr) -> pl.DataFrame:
-        """Return the columns that a ``valid=`` expression names, beside its bands."""
+    def valid_mask(self, rows: PairedRows, valid: ValidExpr | None) -> ValidMask | None:
+        """Return a ``valid=`` expression with the columns that it names beside its bands; None without an expression."""
+        if valid is None:
+            return None
         named = {CONTEXT + column: name for name, column in valid.records.items()}
-        return self.frame(rows, {*valid.targets, *named}).rename(named, strict=False)
+        return ValidMask(valid, self.frame(rows, {*valid.targets, *named}).rename(named, strict=False))
 
     def row_bytes(self, names: AbstractSet[str]) -> int:
         """Return an estimate of the bytes of the named columns in one row."""

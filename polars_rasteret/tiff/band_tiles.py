@@ -80,3 +80,5 @@ class BandTiles:
     digest: bytes = b""
     provenance: Provenance = Provenance.HERE
     """Provenance of the href: who named it."""
+    is_borrowed: bool = False
+    """Whether the table was made without the header of the file, and must not be used to decode pixels."""

@@ -1,7 +1,9 @@
 """Which flags are in the first byte of a ``tiles`` field?
 
-Bit 0: ignore the native nodata. Bits 1 and 2: who named the href (`Provenance`). The digest leaves this byte
-out, so it can be changed without packing the field again, also by a Polars expression.
+Bit 0: ignore the native nodata. Bits 1 and 2: who named the href (`Provenance`). Bit 3: the table is borrowed, that is, made from
+what another program wrote down about the file. Such a table lacks byte order, bits per sample, masks and overviews, so the header
+of the file is read before its pixels. The digest leaves this byte out, so it can be changed without packing the field again, also
+by a Polars expression.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from polars_rasteret.errors import FileFormatError
 from polars_rasteret.hrefs import Provenance
 
 IGNORE_NODATA = 1
+BORROWED = 8
 _PROVENANCE_BIT = 1
 
 
@@ -31,7 +34,8 @@ def with_flag(tiles: bytes, *, ignore_nodata: bool) -> bytes:
 
 def with_provenance(tiles: bytes, provenance: Provenance) -> bytes:
     """Return packed tiles marked with the provenance of their href."""
-    return first_byte(ignore_nodata=bool(tiles[0] & IGNORE_NODATA), provenance=provenance) + tiles[1:]
+    ignore = bool(tiles[0] & IGNORE_NODATA)
+    return first_byte(ignore_nodata=ignore, provenance=provenance, is_borrowed=is_borrowed(tiles)) + tiles[1:]
 
 
 def flags_of(tiles: bytes) -> tuple[bool, Provenance]:
@@ -39,7 +43,12 @@ def flags_of(tiles: bytes) -> tuple[bool, Provenance]:
     return bool(tiles[0] & IGNORE_NODATA), Provenance(min((tiles[0] >> _PROVENANCE_BIT) & 3, Provenance.REMOTE))
 
 
-def first_byte(*, ignore_nodata: bool, provenance: Provenance = Provenance.HERE) -> bytes:
+def is_borrowed(tiles: bytes) -> bool:
+    """Return whether a ``tiles`` field was made without the header of its file."""
+    return bool(tiles) and bool(tiles[0] & BORROWED)
+
+
+def first_byte(*, ignore_nodata: bool, provenance: Provenance = Provenance.HERE, is_borrowed: bool = False) -> bytes:
     """Return the first byte of a ``tiles`` field with these flags.
 
     Examples
@@ -47,4 +56,5 @@ def first_byte(*, ignore_nodata: bool, provenance: Provenance = Provenance.HERE)
     >>> flags_of(first_byte(ignore_nodata=True, provenance=Provenance.REMOTE))
     (True, <Provenance.REMOTE: 2>)
     """
-    return bytes(((IGNORE_NODATA if ignore_nodata else 0) | provenance << _PROVENANCE_BIT,))
+    flags = provenance << _PROVENANCE_BIT | (IGNORE_NODATA if ignore_nodata else 0) | (BORROWED if is_borrowed else 0)
+    return bytes((flags,))

@@ -32,7 +32,7 @@ import numpy as np
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.band_tiles import MAX_BYTE_STOP, BandTiles, Image
 from polars_rasteret.tiff.offset_packing import UNEVEN, from_gaps, from_planes, to_gaps, to_planes, unzigzag, zigzag
-from polars_rasteret.tiff.tile_flags import first_byte, flags_of
+from polars_rasteret.tiff.tile_flags import first_byte, flags_of, is_borrowed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,8 @@ def pack(tiles: BandTiles) -> bytes:
     is_deflated = len(deflated) < n_body_bytes
     tail = struct.pack("<BBI", version, is_deflated, n_body_bytes) + (deflated if is_deflated else body)
     digest = hashlib.blake2b(tail, digest_size=8).digest()
-    return first_byte(ignore_nodata=tiles.ignore_nodata, provenance=tiles.provenance) + digest + tail
+    flags = first_byte(ignore_nodata=tiles.ignore_nodata, provenance=tiles.provenance, is_borrowed=tiles.is_borrowed)
+    return flags + digest + tail
 
 
 def _body(tiles: BandTiles) -> tuple[int, bytes]:
@@ -193,7 +194,14 @@ def unpack(tiles: bytes) -> BandTiles:
         read = _from_parts(body) if version == VERSION else _from_body(body, version)
         ignore_nodata, provenance = flags_of(tiles)
         masks = tuple(replace(mask, provenance=provenance) for mask in read.masks)
-        return replace(read, digest=digest, ignore_nodata=ignore_nodata, provenance=provenance, masks=masks)
+        return replace(
+            read,
+            digest=digest,
+            ignore_nodata=ignore_nodata,
+            provenance=provenance,
+            masks=masks,
+            is_borrowed=is_borrowed(tiles),
+        )
     except (struct.error, zlib.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise _damaged(str(error)) from error
 

@@ -10,7 +10,7 @@ import pytest
 import polars_rasteret as pr
 from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
 from polars_rasteret.hrefs import Provenance
-from polars_rasteret.tiff.tile_flags import first_byte, flags_of
+from polars_rasteret.tiff.tile_flags import first_byte, flags_of, is_borrowed
 from tests.support.engines import ENGINES
 
 
@@ -41,7 +41,10 @@ def test_who_told(path, options, expected, monkeypatch):
 def scenes():
     frame = pr.testing.example_scenes().collect()
     nothing = frame.with_columns(pl.lit(None, dtype=frame.schema["nir"]).alias("nir"))
-    return pl.concat([frame.with_columns(pl.col("nir").raster.with_metadata(nodata=None)), frame, nothing])
+    borrowed = frame.with_columns(
+        pl.col("nir").struct.with_fields(tiles=pl.lit(b"\x08") + pl.field("tiles").bin.slice(1))
+    )
+    return pl.concat([frame.with_columns(pl.col("nir").raster.with_metadata(nodata=None)), frame, nothing, borrowed])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -61,11 +64,14 @@ def test_a_mark_changes_the_flag_alone_and_never_to_a_weaker_one(engine, provena
             if was is not None:
                 assert now[1:] == was[1:]
                 assert flags_of(now) == (flags_of(was)[0], max(provenance, earlier))
+                assert is_borrowed(now) == is_borrowed(was)
 
 
 def test_every_mark_is_read_as_it_was_written():
-    for ignore, provenance in itertools.product((False, True), Provenance):
-        assert flags_of(first_byte(ignore_nodata=ignore, provenance=provenance)) == (ignore, provenance)
+    for ignore, provenance, borrowed in itertools.product((False, True), Provenance, (False, True)):
+        byte = first_byte(ignore_nodata=ignore, provenance=provenance, is_borrowed=borrowed)
+        assert flags_of(byte) == (ignore, provenance)
+        assert is_borrowed(byte) == borrowed
     assert [flags_of(bytes((byte,)))[1] for byte in range(6, 256, 8)] == [Provenance.REMOTE] * 32
 
 

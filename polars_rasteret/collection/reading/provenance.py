@@ -21,8 +21,7 @@ from polars_rasteret.tiff.tile_flags import first_byte
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_IGNORING_NODATA = [first_byte(ignore_nodata=True, provenance=one) for one in Provenance]
-_REMOTE = [first_byte(ignore_nodata=ignore, provenance=Provenance.REMOTE) for ignore in (False, True)]
+_EVERY_FLAG = [(ignore, borrowed) for ignore in (False, True) for borrowed in (False, True)]
 
 
 def provenance_of(path: str, storage_options: Mapping[str, Any] | None) -> Provenance:
@@ -52,11 +51,10 @@ def scan_with_provenance(scan: pl.LazyFrame, bands: Iterable[str], provenance: P
 def _tiles_with_provenance(provenance: Provenance) -> pl.Expr:
     tiles = pl.field("tiles")
     first = tiles.bin.head(1)
-    byte = (
-        pl.when(first.is_in(_IGNORING_NODATA))
-        .then(pl.lit(first_byte(ignore_nodata=True, provenance=provenance)))
-        .otherwise(pl.lit(first_byte(ignore_nodata=False, provenance=provenance)))
-    )
-    if provenance is not Provenance.REMOTE:
-        byte = pl.when(first.is_in(_REMOTE)).then(first).otherwise(byte)
+    byte = pl.lit(first_byte(ignore_nodata=False, provenance=provenance))  # also for flags that nobody wrote
+    for ignore, borrowed in _EVERY_FLAG:
+        flags = {"ignore_nodata": ignore, "is_borrowed": borrowed}
+        own = [first_byte(provenance=one, **flags) for one in Provenance]
+        byte = pl.when(first.is_in(own[:provenance])).then(pl.lit(own[provenance])).otherwise(byte)
+        byte = pl.when(first.is_in(own[provenance:])).then(first).otherwise(byte)
     return pl.when(tiles.bin.size() > 0).then(byte + tiles.bin.slice(1)).otherwise(tiles)

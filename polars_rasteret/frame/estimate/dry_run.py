@@ -12,10 +12,11 @@ import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import polars as pl
 
 from polars_rasteret.display import Facts
-from polars_rasteret.engine import DryRunLog, decoding_s, open_dry_run_log
+from polars_rasteret.engine import HEADER_BYTES, DryRunLog, decoding_s, open_dry_run_log
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
@@ -65,7 +66,8 @@ class Estimate(Facts):
     """Price in dollars; None when a price is not known (``pr.configure_store(prefix, usd_per_gb=, usd_per_1000_requests=)``)."""
     bound: Bound
     """``"exact"``: tiles and bytes are exactly those that are read. ``"upper"``: not more is read. ``"unknown"``: pixel values
-    decide what a later read reads; that read was counted only for the rows that null pixels choose."""
+    decide what a later read reads; that read was counted only for the rows that null pixels choose. ``"unknown"``, too, where a
+    header must be read first (collections of rasteret, at the first read of a file): a request of 32 kB is counted for it."""
     by_host: pl.DataFrame
     """Costs per host: ``host``, ``tiles``, ``requests``, ``bytes``, ``decoded_bytes``, ``cost_usd``; the most bytes first."""
     by_record: pl.DataFrame
@@ -190,7 +192,7 @@ def _estimate(log: DryRunLog, per_file: FileCosts, depends: Dependence) -> Estim
     )
     costs = by_host["cost_usd"]
     bound: Bound = "exact"
-    if depends.behind or (log.reads and not depends.reads):
+    if depends.behind or (log.reads and not depends.reads) or log.borrowed:
         bound = "unknown"
     elif log.is_upper or (depends.may_end_early and not _is_one_batch(log, depends)) or not per_file.is_exact:
         bound = "upper"
@@ -247,10 +249,12 @@ def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
     for href, _, _ in log.images:
         images[href] = images.get(href, 0) + 1
     record = _records(log)
-    costs: list[float | None] = []
-    for href, n_bytes, n_requests in zip(log.hrefs, per_file.bytes.tolist(), per_file.requests.tolist(), strict=True):
-        prices = prices_for(href)
-        costs.append(prices.of(n_bytes=n_bytes, n_requests=n_requests))
+    is_borrowed = np.array([href in log.borrowed for href in log.hrefs], np.int64)
+    n_requests, n_bytes = per_file.requests + is_borrowed, per_file.bytes + is_borrowed * HEADER_BYTES
+    costs = [
+        prices_for(href).of(n_bytes=of_bytes, n_requests=of_requests)
+        for href, of_bytes, of_requests in zip(log.hrefs, n_bytes.tolist(), n_requests.tolist(), strict=True)
+    ]
     first = {href: at for at, href in reversed(list(enumerate(log.hrefs)))}  # a file that changed is there twice
     return pl.DataFrame(
         {
@@ -260,8 +264,8 @@ def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
             "record_id": [log.records.get(href, (0, None))[1] for href in log.hrefs],
             "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(log.hrefs)],
             "tiles": per_file.tiles,
-            "requests": per_file.requests,
-            "bytes": per_file.bytes,
+            "requests": n_requests,
+            "bytes": n_bytes,
             "decoded_bytes": per_file.decoded_bytes,
             "cost_usd": costs,
         },

@@ -44,7 +44,9 @@ class _OfReference:
         for fault in column.faults.values():
             raise fault
         if self.what == "overviews":
-            told = pl.Series(column.name, [_overviews(one.tiles.images) for one in column.references], dtype=OVERVIEWS)
+            # A borrowed table does not know its overviews.
+            known = [None if one.tiles.is_borrowed else _overviews(one.tiles.images) for one in column.references]
+            told = pl.Series(column.name, known, dtype=OVERVIEWS)
         elif self.what == "pixel_size":
             told = _numbers(column.name, _pixel_sizes(column), PIXEL_SIZE)
         else:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from polars_rasteret.engine import Spending
-from polars_rasteret.engine.interruption import running
+from polars_rasteret.engine import Spending, running
 from polars_rasteret.frame.columns.forms import STACK, Form, in_form
 from polars_rasteret.frame.expressions.elementwise import asked_rows, in_batches, same_length
 from polars_rasteret.frame.query.plan_objects import PlanObject
 from polars_rasteret.options import current_options
 from polars_rasteret.pixels.product import ReadCall
 from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
+from polars_rasteret.pixels.readable_bands import readable_bands
 from polars_rasteret.pixels.reading import warn_of_errors
 
 if TYPE_CHECKING:
@@ -72,11 +72,10 @@ class ProductCallback(PlanObject):
         targets_in = None if place.targets is None else place.targets.crs
         columns = raster_columns_of(rasters, targets_in=targets_in)
         place.check(columns, self.crs, what=self.what)
-        answer = product.read(
-            asked_rows(columns, place.windows_of),
-            product.outputs.keys() if self.form == "fields" else product.outputs.keys() & {*names, STACK},
-            ReadCall(options=in_batches(self.options), advice=ADVICE, spending=self.spending),
-        )
+        wanted = product.outputs.keys() if self.form == "fields" else product.outputs.keys() & {*names, STACK}
+        call = ReadCall(options=in_batches(self.options), advice=ADVICE, spending=self.spending)
+        bands_of_rows = readable_bands(asked_rows(columns, place.windows_of), product, wanted, call)
+        answer = product.read(bands_of_rows, wanted, call)
         warn_of_errors(answer.errors, self.what)
         has_raster = np.logical_or.reduce([column.reference_id >= 0 for column in columns])
         result = in_form(answer.columns, self.form, band=rasters[0].name, has_raster=has_raster)

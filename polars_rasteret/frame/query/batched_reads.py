@@ -14,7 +14,7 @@ from polars_rasteret.engine import Spending
 from polars_rasteret.frame.columns.read_error import READ_ERROR, error_column
 from polars_rasteret.frame.query.batches import pieces
 from polars_rasteret.pixels.product import LEAST_ENTRY_BYTES, Answer, ManyRows, Product, ReadCall
-from polars_rasteret.pixels.valid_mask import ValidMask
+from polars_rasteret.pixels.readable_bands import readable_bands
 from polars_rasteret.plan.batches import WIDE_ROW_BYTES, batch_bytes, batches_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.resolved import Resolved
     from polars_rasteret.pairing.paired_rows import KeyColumns, PairedRows
+    from polars_rasteret.pixels.product import Bands
 
 TOO_LARGE = "raise pr.options(max_answer_bytes=...), or ask for smaller windows"
 """Next step for the message when a batch exceeds ``max_answer_bytes``."""
@@ -46,14 +47,14 @@ class RowReader:
         """Return what the product gives for the rows; nothing is read where no value of it is used."""
         if not must_count and not self.pushed.values:
             return Answer(columns={})
-        return self.product.read(
-            rows.bands(), self.pushed.outputs, self.call, valid_mask=self._valid_mask(rows), must_count=must_count
-        )
+        bands, valid = self._bands(rows, every=must_count), self.keys.valid_mask(rows, self.resolved.valid)
+        return self.product.read(bands, self.pushed.outputs, self.call, valid_mask=valid, must_count=must_count)
 
     def parts(self, rows: PairedRows) -> Iterator[Answer]:
         """Yield what a product of many rows gives for the rows, some entries at a time."""
         product: ManyRows = self.product  # type: ignore[assignment]  # by its `many_rows`
-        yield from product.parts(rows.bands(), self.pushed.outputs, self.call, valid_mask=self._valid_mask(rows))
+        bands, valid = self._bands(rows, every=False), self.keys.valid_mask(rows, self.resolved.valid)
+        yield from product.parts(bands, self.pushed.outputs, self.call, valid_mask=valid)
 
     def row_bytes(self, rows: PairedRows, outputs: frozenset[str]) -> NDArray[np.int64]:
         """Return the bytes of each row where some outputs of the product are read."""
@@ -77,9 +78,9 @@ class RowReader:
             frame = frame.lazy().filter(condition).collect()
         return frame[self.pushed.wanted]
 
-    def _valid_mask(self, rows: PairedRows) -> ValidMask | None:
-        valid = self.resolved.valid
-        return None if valid is None else ValidMask(valid, self.keys.context(rows, valid))
+    def _bands(self, rows: PairedRows, *, every: bool) -> Bands:
+        every = every or self.resolved.valid is not None
+        return readable_bands(rows.bands(), self.product, self.pushed.outputs, self.call, every=every)
 
     def _key_names(self) -> set[str]:
         return {name for name in self.pushed.needed if name not in self.resolved.values}
