@@ -57,8 +57,9 @@ def scan_collection(
     Parameters
     ----------
     path
-        A local path, ``s3://``, ``gs://``, ``az://``, ``hf://`` or http(s) (one file; HTTP has no listing). Of a list, records
-        come in the order of the list.
+        A local path, ``s3://``, ``gs://``, ``az://`` or http(s) (one file; HTTP has no listing), or
+        ``hf://datasets/org/name[@revision]/path`` (``HF_ENDPOINT`` names another hub; ``HF_TOKEN`` opens private lists). Of a
+        list, records come in the order of the list.
     storage_options, credential_provider
         As in `polars.scan_parquet`; for the Parquet files only. Pixels use ``configure_store``.
 

@@ -266,7 +266,7 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
     if scheme in ("http", "https"):
         return [Part(path=url)]
     if scheme == "hf":
-        return _by_polars(url, storage_options, credential_provider)
+        return _hub_parts(url, storage_options)
     if scheme not in BUCKET_SCHEMES:
         raise UsageError(
             f"{shown(url)}: Polars reads and writes no Parquet at {scheme}://; expected a local path, s3, gs, az, hf or https "
@@ -284,18 +284,11 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
     return parts
 
 
-def _by_polars(url: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> list[Part]:
-    """Return the parts of a folder or glob of a store that only Polars can list."""
-    options = polars_options(storage_options, credential_provider)
-    paths = (
-        pl.scan_parquet(
-            url, include_file_paths="_path", hive_partitioning=False, schema={}, extra_columns="ignore", **options
-        )
-        .select(pl.col("_path").unique())
-        .collect()
-    )
-    root = re.split(r"[*?\[]", url)[0].rstrip("/")
+def _hub_parts(url: str, storage_options: Mapping[str, Any] | None) -> list[Part]:
+    """Return the parts of a dataset at Hugging Face, by their https addresses."""
+    from polars_rasteret.collection.storage.hugging_face import parquet_files
+
     return [
-        Part(path=path, hive=_hive(path.removeprefix(root).strip("/").split("/")[:-1]))
-        for path in sorted(paths["_path"])
+        Part(path=one.url, hive=_hive(one.path.split("/")[:-1]), identity=one.oid and one, n_bytes=one.n_bytes)
+        for one in parquet_files(url, storage_options=storage_options)
     ]
