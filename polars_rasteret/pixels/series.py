@@ -68,9 +68,9 @@ def array_series(
         return pl.Series(name, values.reshape(n_rows, *shape))
     import pyarrow as pa
 
-    array = _elements(values, is_valid)
+    array = arrow_array(values, is_valid)
     for depth in range(len(shape) - 1, -1, -1):
-        mask = pa.array(is_null) if has_nulls and depth == 0 else None
+        mask = arrow_array(is_null) if has_nulls and is_null is not None and depth == 0 else None
         array = pa.FixedSizeListArray.from_arrays(array, shape[depth], mask=mask)
     return _from_arrow(name, array)
 
@@ -85,14 +85,14 @@ def list_series(
     """Return a List column; row i has the run ``offset[i]:offset[i + 1]`` of the flat values."""
     import pyarrow as pa
 
-    return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), _elements(values, is_valid)))
+    return _from_arrow(name, pa.LargeListArray.from_arrays(arrow_array(offset), arrow_array(values, is_valid)))
 
 
 def lists_of(name: str, elements: pl.Series, offset: NDArray[np.int64]) -> pl.Series:
     """Return the run ``offset[i]:offset[i + 1]`` of some elements as the list of row i."""
     import pyarrow as pa
 
-    return _from_arrow(name, pa.LargeListArray.from_arrays(pa.array(offset), elements.to_arrow()))
+    return _from_arrow(name, pa.LargeListArray.from_arrays(arrow_array(offset), elements.to_arrow()))
 
 
 def struct_series(name: str, fields: Mapping[str, pl.Series], *, is_null: NDArray[np.bool_] | None = None) -> pl.Series:
@@ -103,7 +103,7 @@ def struct_series(name: str, fields: Mapping[str, pl.Series], *, is_null: NDArra
     import pyarrow as pa
 
     arrays = [series.to_arrow() for series in frame.get_columns()]
-    array = pa.StructArray.from_arrays(arrays, names=frame.columns, mask=pa.array(is_null))
+    array = pa.StructArray.from_arrays(arrays, names=frame.columns, mask=arrow_array(is_null))
     return _from_arrow(name, array)
 
 
@@ -146,15 +146,23 @@ def window_struct_fields(pixel_dtype: Any) -> dict[str, Any]:
     }
 
 
-def _elements(values: NDArray[Any], is_valid: NDArray[np.bool_] | None) -> Any:
+def arrow_array(values: NDArray[Any], is_valid: NDArray[np.bool_] | None = None) -> Any:
+    """Return an Arrow array of numbers or Booleans, null where `is_valid` is false.
+
+    ``pyarrow.array`` asks pandas, where it is installed, what an array is: a tenth of a second in a new process. Buffers are taken
+    as they are.
+    """
     import pyarrow as pa
 
-    if is_valid is None or is_valid.all():
-        return pa.array(values)
-    bitmap = pa.py_buffer(np.packbits(is_valid, bitorder="little"))
-    return pa.Array.from_buffers(
-        pa.from_numpy_dtype(values.dtype), len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))]
-    )
+    bitmap = None if is_valid is None or is_valid.all() else _bitmap(is_valid)
+    data = _bitmap(values) if values.dtype == np.bool_ else pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [bitmap, data])
+
+
+def _bitmap(values: NDArray[np.bool_]) -> Any:
+    import pyarrow as pa
+
+    return pa.py_buffer(np.packbits(values, bitorder="little"))
 
 
 def _from_arrow(name: str, array: Any) -> pl.Series:

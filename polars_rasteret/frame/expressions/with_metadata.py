@@ -13,6 +13,7 @@ import polars as pl
 
 from polars_rasteret.arguments import is_number
 from polars_rasteret.errors import UsageError
+from polars_rasteret.pixels.series import struct_series
 from polars_rasteret.schema import RASTER_FIELDS, is_raster_dtype, pixel_dtype
 from polars_rasteret.tiff.tile_flags import with_flag
 
@@ -45,18 +46,8 @@ class _WithMetadata:
             tiles = columns["tiles"].to_list()
             flagged = [with_flag(one, ignore_nodata=self.no_nodata) if one else one for one in tiles]
             columns["tiles"] = pl.Series("tiles", flagged, dtype=pl.Binary)
-        result = pl.DataFrame([column.alias(name) for name, column in columns.items()]).to_struct(raster.name)
-        if raster.null_count():
-            import pyarrow as pa
-
-            array = result.to_arrow()
-            masked = pa.StructArray.from_arrays(
-                [array.field(at) for at in range(array.type.num_fields)],
-                fields=list(array.type),
-                mask=pa.array(raster.is_null().to_numpy()),
-            )
-            result = pl.Series(raster.name, masked, dtype=raster.dtype)
-        return result
+        is_null = raster.is_null().to_numpy() if raster.null_count() else None
+        return struct_series(raster.name, columns, is_null=is_null)
 
 
 def with_metadata(raster: pl.Expr, *, nodata: Any, scale: Any, offset: Any) -> pl.Expr:
