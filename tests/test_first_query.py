@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import polars_rasteret as pr
+from tests.support.child_process import environment
 
 DATA = Path(__file__).parent.parent / "examples" / "data"
 
@@ -33,5 +34,5 @@ scenes = pr.scan_collection({str(path)!r})
 print({QUERIES[query]}.collect().height)
 print(*{{"pandas", "matplotlib", "xarray", "geopandas", "rasterio"}} & set(sys.modules))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
     assert done.stdout.splitlines() == ["1", ""]

@@ -149,8 +149,7 @@ def window_struct_fields(pixel_dtype: Any) -> dict[str, Any]:
 def arrow_array(values: NDArray[Any], is_valid: NDArray[np.bool_] | None = None) -> Any:
     """Return an Arrow array of numbers or Booleans, null where `is_valid` is false.
 
-    ``pyarrow.array`` asks pandas, where it is installed, what an array is: a tenth of a second in a new process. Buffers are taken
-    as they are.
+    ``pyarrow.array`` asks pandas, where it is installed, what an array is: a tenth of a second in a new process.
     """
     import pyarrow as pa
 
