@@ -16,7 +16,7 @@ arrows of import pointing up the list only::
     pairing/     which records answer which rows
     frame/       the Polars faces: expressions, verbs, predicates, batches, estimates
     collection/  opening, writing and querying collections
-    datasets/    the catalog of datasets
+    catalog/     the datasets that are known by name
     ingest/      files and tables into collections
     export/      answers into NumPy, GeoPandas and Arrow
     handles/     one record at hand, without a query
@@ -46,11 +46,13 @@ from polars_rasteret.profile import profile
 
 if TYPE_CHECKING:
     from polars_rasteret import testing
+    from polars_rasteret.catalog.descriptor import DatasetDescriptor
+    from polars_rasteret.catalog.known import dataset, datasets
+    from polars_rasteret.catalog.register import export_dataset, register, register_local, unregister
     from polars_rasteret.collection.queries.describe import Description
     from polars_rasteret.collection.reading.list_collections import list_collections
     from polars_rasteret.collection.reading.scan import scan_collection
     from polars_rasteret.collection.writing.upkeep import compact, remove
-    from polars_rasteret.datasets.descriptor import DatasetDescriptor
     from polars_rasteret.export.geodataframe import to_geopandas
     from polars_rasteret.export.numpy_arrays import to_numpy
     from polars_rasteret.fetch.sources.byte_source import ByteSource
@@ -73,8 +75,11 @@ __all__ = [
     "build_from_table",
     "compact",
     "configure_store",
+    "dataset",
+    "datasets",
     "errors",
     "estimate",
+    "export_dataset",
     "list_collections",
     "normalized_difference",
     "open",
@@ -84,6 +89,8 @@ __all__ = [
     "raster",
     "read_window",
     "refresh",
+    "register",
+    "register_local",
     "remove",
     "sample_points",
     "scan_collection",
@@ -91,6 +98,7 @@ __all__ = [
     "testing",
     "to_geopandas",
     "to_numpy",
+    "unregister",
     "weighted_mean",
 ]
 
@@ -100,21 +108,27 @@ _LAZY = {
     "build_from_files": "polars_rasteret.ingest.build_from_files",
     "build_from_table": "polars_rasteret.ingest.build_from_table",
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
-    "DatasetDescriptor": "polars_rasteret.datasets.descriptor",
-    "Description": "polars_rasteret.collection.queries.describe",
-    "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "compact": "polars_rasteret.collection.writing.upkeep",
     "configure_store": "polars_rasteret.fetch.sources.stores",
+    "dataset": "polars_rasteret.catalog.known",
+    "DatasetDescriptor": "polars_rasteret.catalog.descriptor",
+    "datasets": "polars_rasteret.catalog.known",
+    "Description": "polars_rasteret.collection.queries.describe",
+    "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "estimate": "polars_rasteret.frame.estimate.dry_run",
+    "export_dataset": "polars_rasteret.catalog.register",
     "list_collections": "polars_rasteret.collection.reading.list_collections",
     "open": "polars_rasteret.handles.opening",
     "open_async": "polars_rasteret.handles.opening",
     "RasterHandle": "polars_rasteret.handles.handle",
     "refresh": "polars_rasteret.ingest.refresh",
+    "register": "polars_rasteret.catalog.register",
+    "register_local": "polars_rasteret.catalog.register",
     "remove": "polars_rasteret.collection.writing.upkeep",
     "scan_collection": "polars_rasteret.collection.reading.scan",
     "to_geopandas": "polars_rasteret.export.geodataframe",
     "to_numpy": "polars_rasteret.export.numpy_arrays",
+    "unregister": "polars_rasteret.catalog.register",
 }
 
 

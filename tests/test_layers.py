@@ -38,7 +38,7 @@ RANK = {
     "frame": 7,
     "rasteret_format": 7,
     "collection": 8,
-    "datasets": 8,
+    "catalog": 8,
     "ingest": 9,
     "chips": 10,
     "export": 10,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from polars_rasteret.datasets.band_facts import BandSource, ClearRule, ValueRule, fact_of
+from polars_rasteret.catalog.band_facts import BandSource, ClearRule, ValueRule, fact_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 
@@ -119,8 +119,9 @@ class DatasetDescriptor:
     data: str | None = None
     index: str | None = None
     collection: str | None = None
-    collection_aliases: tuple[str, ...] = ()
-    bands: Mapping[str, BandSource] = field(default_factory=dict)
+    collection_aliases: Sequence[str] = ()
+    # Any: several forms are taken, and kept in the first one that the comment names.
+    bands: Mapping[str, Any] = field(default_factory=dict)  # of BandSource
     columns: Mapping[str, str] = field(default_factory=dict)
     rewrite: Mapping[str, str] = field(default_factory=dict)
     alternate: str | None = None
@@ -132,12 +133,12 @@ class DatasetDescriptor:
     license: str = ""
     license_url: str = ""
     commercial_use: bool | None = None
-    temporal_extent: tuple[dt.date | None, dt.date | None] = (None, None)
+    temporal_extent: Any = (None, None)  # (date | None, date | None)
     spatial_extent: tuple[float, float, float, float] | None = None
     coverage: str = ""
-    clear: ClearRule | None = None
-    rules: tuple[ValueRule, ...] = ()
-    notes: tuple[str, ...] = ()
+    clear: Any = None  # ClearRule | None
+    rules: Sequence[Any] = ()  # tuple of ValueRule
+    notes: Sequence[str] = ()
     example_bbox: tuple[float, float, float, float] | None = None
     example_datetime: str | None = None
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
-from polars_rasteret.datasets.descriptor import _CHECKS, FIELDS
+from polars_rasteret.catalog.descriptor import _CHECKS, FIELDS
 from polars_rasteret.errors import UsageError
 
 GOOD = {
