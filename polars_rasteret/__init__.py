@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from polars_rasteret import errors
 from polars_rasteret.namespaces import (
     bits,
+    clear_sky,
     normalized_difference,
     raster,
     read_window,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from polars_rasteret import testing
     from polars_rasteret.catalog.descriptor import DatasetDescriptor
     from polars_rasteret.catalog.known import dataset, datasets
+    from polars_rasteret.catalog.names import create_name, parse_name
     from polars_rasteret.catalog.register import export_dataset, register, register_local, unregister
     from polars_rasteret.collection.queries.describe import Description
     from polars_rasteret.collection.reading.list_collections import list_collections
@@ -73,8 +75,10 @@ __all__ = [
     "bits",
     "build_from_files",
     "build_from_table",
+    "clear_sky",
     "compact",
     "configure_store",
+    "create_name",
     "dataset",
     "datasets",
     "errors",
@@ -85,6 +89,7 @@ __all__ = [
     "open",
     "open_async",
     "options",
+    "parse_name",
     "profile",
     "raster",
     "read_window",
@@ -110,16 +115,18 @@ _LAZY = {
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
     "compact": "polars_rasteret.collection.writing.upkeep",
     "configure_store": "polars_rasteret.fetch.sources.stores",
+    "create_name": "polars_rasteret.catalog.names",
     "dataset": "polars_rasteret.catalog.known",
     "DatasetDescriptor": "polars_rasteret.catalog.descriptor",
     "datasets": "polars_rasteret.catalog.known",
     "Description": "polars_rasteret.collection.queries.describe",
-    "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "estimate": "polars_rasteret.frame.estimate.dry_run",
+    "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "export_dataset": "polars_rasteret.catalog.register",
     "list_collections": "polars_rasteret.collection.reading.list_collections",
     "open": "polars_rasteret.handles.opening",
     "open_async": "polars_rasteret.handles.opening",
+    "parse_name": "polars_rasteret.catalog.names",
     "RasterHandle": "polars_rasteret.handles.handle",
     "refresh": "polars_rasteret.ingest.refresh",
     "register": "polars_rasteret.catalog.register",

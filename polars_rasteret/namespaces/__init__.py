@@ -8,6 +8,7 @@ from __future__ import annotations
 from polars_rasteret.namespaces.frames import raster
 from polars_rasteret.namespaces.functions import (
     bits,
+    clear_sky,
     normalized_difference,
     read_window,
     sample_points,
@@ -15,4 +16,13 @@ from polars_rasteret.namespaces.functions import (
     weighted_mean,
 )
 
-__all__ = ["bits", "normalized_difference", "raster", "read_window", "sample_points", "solar_day", "weighted_mean"]
+__all__ = [
+    "bits",
+    "clear_sky",
+    "normalized_difference",
+    "raster",
+    "read_window",
+    "sample_points",
+    "solar_day",
+    "weighted_mean",
+]

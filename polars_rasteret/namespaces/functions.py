@@ -214,6 +214,46 @@ def bits(expr: str | pl.Expr, first: int, count: int = 1) -> pl.Expr:
     return moved & pl.lit(2**count - 1)
 
 
+def clear_sky(dataset_id: str) -> pl.Expr:
+    """Return the expression that is true where pixels of a dataset are clear of cloud and shadow, for ``valid=``.
+
+    Parameters
+    ----------
+    dataset_id
+        Id of a dataset of the catalog that has a quality band; `datasets` lists them.
+
+    Returns
+    -------
+    polars.Expr
+        Boolean, over the raw values of the quality band under its name in the catalog. Sentinel-2: ``SCL`` is vegetation, bare
+        soil or water (4, 5, 6). Landsat: the bit "clear" (6) of ``qa_pixel`` is set. HLS: the bits cloud, beside cloud and
+        shadow (1, 2, 3) of ``Fmask`` are not set.
+
+    Raises
+    ------
+    UsageError
+        When there is no such dataset, or it has no quality band that says so.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_rasteret as pr
+    >>> scene = pl.DataFrame({"SCL": [4, 9, None]}, schema={"SCL": pl.UInt8})
+    >>> scene.select(pr.clear_sky("earthsearch/sentinel-2-l2a")).to_series().to_list()
+    [True, False, None]
+    """
+    from polars_rasteret.catalog.known import dataset, datasets
+
+    rule = dataset(dataset_id).clear
+    if rule is None:
+        having = [name for name in datasets()["id"].to_list() if dataset(name).clear is not None]
+        raise UsageError(
+            f"clear_sky: the catalog names no clear pixels of {dataset_id!r}; it does of {', '.join(having)}"
+        )
+    expression: pl.Expr = rule.expression
+    return expression
+
+
 def solar_day(datetime: str | pl.Expr, lon: str | float | pl.Expr) -> pl.Expr:
     """Return the date of the local solar time at a longitude, so that all scenes of one overpass have the same date.
 
