@@ -78,9 +78,13 @@ class ValueRule:
         if not all(isinstance(one, str) and version_of(one) is not None for one in limits):
             raise UsageError(f"at_least or below is {limits!r}; expected a version as text, like '04.00'")
 
+    def holds_for(self, band: str) -> bool:
+        """Return whether the rule may count for a band, whatever the properties of its item."""
+        return any(fnmatchcase(band, one) for one in self.bands)
+
     def holds(self, band: str, properties: Mapping[str, Any]) -> bool:
         """Return whether the rule counts for a band of an item with these properties."""
-        if not any(fnmatchcase(band, one) for one in self.bands):
+        if not self.holds_for(band):
             return False
         if self.property is None:
             return True

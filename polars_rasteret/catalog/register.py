@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from polars_rasteret.catalog import known
 from polars_rasteret.catalog.descriptor import DatasetDescriptor
 from polars_rasteret.catalog.descriptor_toml import descriptors_of
 from polars_rasteret.catalog.local_file import change_local, local_datasets, write_toml
 from polars_rasteret.collection.queries.extent import bands, bounds
+from polars_rasteret.collection.queries.periods import begin_and_end
 from polars_rasteret.collection.reading.scan import scan_collection
 from polars_rasteret.collection.storage.parts import is_remote, plain_path
 from polars_rasteret.errors import FetchError, UsageError
@@ -20,6 +19,8 @@ from polars_rasteret.errors import FetchError, UsageError
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
+
+    import polars as pl
 
 WAIT_S = 10.0
 """Seconds that a change waits for another process that changes the file of local datasets."""
@@ -221,11 +222,7 @@ def _place(scan: pl.LazyFrame) -> tuple[float, float, float, float] | None:
 
 def _days(scan: pl.LazyFrame) -> tuple[dt.date | None, dt.date | None]:
     """Return the first and the last day of a collection; None where no record has a time."""
-    schema = scan.collect_schema()
-    if "datetime" not in schema:
+    if (times := begin_and_end(scan.collect_schema())) is None:
         return None, None
-    start, end = pl.col("datetime"), pl.col("datetime")
-    if "start_datetime" in schema and "end_datetime" in schema:
-        start, end = pl.coalesce("start_datetime", start), pl.coalesce("end_datetime", end)
-    first, last = scan.select(start.min().alias("first"), end.max().alias("last")).collect().row(0)
+    first, last = scan.select(times[0].min().alias("first"), times[1].max().alias("last")).collect().row(0)
     return (None if first is None else first.date()), (None if last is None else last.date())

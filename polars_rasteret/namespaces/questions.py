@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from polars_rasteret.catalog.comparison import CatalogComparison
     from polars_rasteret.collection.queries.describe import Description
 
 
@@ -98,6 +99,41 @@ class Questions:
         from polars_rasteret.collection.queries.describe import describe
 
         return describe(self._lf)
+
+    def compare_to_catalog(self, dataset_id: str | None = None) -> CatalogComparison:
+        """Return what the collection has beside what the catalog says of its dataset; prints as a table and renders as HTML.
+
+        Parameters
+        ----------
+        dataset_id
+            Id of a dataset; None: the dataset whose STAC collection and bands are those of the records.
+
+        Returns
+        -------
+        CatalogComparison
+            STAC collection, times, place, bands, and nodata, scale and offset where the catalog states them. Reads no pixel.
+
+        Raises
+        ------
+        UsageError
+            When there is no such dataset, or the records do not tell which one it is.
+
+        Examples
+        --------
+        >>> import polars_rasteret as pr
+        >>> pr.register(pr.DatasetDescriptor(id="mine/scenes", title="Scenes", path="/x", bands={"red": "red", "swir": "swir"}))
+        >>> pr.testing.example_scenes().raster.compare_to_catalog("mine/scenes")
+        what       here                      catalog    agrees
+        dataset                              mine/scenes
+        time       2024-05-01 to 2024-06-01
+        band red   UInt16                    red        yes
+        band swir                            swir       no
+        band nir   UInt16                               no
+        >>> pr.unregister("mine/scenes")
+        """
+        from polars_rasteret.catalog.comparison import compare_to_catalog
+
+        return compare_to_catalog(self._lf, dataset_id)
 
     def intersects(self, geometry_or_bounds: Any, crs: Any = None) -> pl.LazyFrame:
         """Return the records whose footprint meets a geometry or bounds.
