@@ -40,6 +40,7 @@ RANK = {
     "collection": 8,
     "catalog": 8,
     "ingest": 9,
+    "stac": 9,
     "chips": 10,
     "export": 10,
     "handles": 10,
