@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _BLOCK = 600_000
 """Numbers that are reduced at once: larger blocks leave the processor's cache."""
+_SMALL_BYTES = 2
+"""Bytes of integers whose squares are below 2**32."""
+_EXACT_CELLS = 1 << 19
+"""Most squares of such integers whose sums are below 2**52."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +97,17 @@ class Moments:
             return np.where(self.weight > 0, self.squares / self.weight, np.nan)
 
 
-def moments_of(values: NDArray[Any], valid: NDArray[np.bool_], weight: Floats, start: Ints) -> Moments:
+def moments_of(values: NDArray[Any], valid: NDArray[np.bool_] | None, weight: Floats | None, start: Ints) -> Moments:
     """Return the moments of groups of cells, for several images whose cells are the same.
 
     Parameters
     ----------
-    values, valid
-        Pixels and their valid mask, shape (n_images, n_cells); cells sorted by group.
+    values
+        Pixels, shape (n_images, n_cells); cells sorted by group.
+    valid
+        Their valid mask; None: all are valid.
     weight
-        Weight of each cell, above 0, shape (n_cells,).
+        Weight of each cell, above 0, shape (n_cells,); None: all are 1.
     start
         First cell of each group, ascending from 0, shape (n_groups,); no group is empty.
 
@@ -123,25 +129,53 @@ def moments_of(values: NDArray[Any], valid: NDArray[np.bool_], weight: Floats, s
     result = Moments.nothing(n_images * n_groups, values.dtype)
     low, high = _range(values.dtype)
     size = np.diff(start, append=n_cells)
+    is_small = values.dtype.kind in "iu" and values.dtype.itemsize <= _SMALL_BYTES
+    is_exact = weight is None and is_small and int(size.max(initial=0)) <= _EXACT_CELLS
     at_once = max(1, _BLOCK // max(1, n_cells))
     for first in range(0, n_images if n_groups else 0, at_once):
-        block, is_valid = values[first : first + at_once], valid[first : first + at_once]
+        block = values[first : first + at_once]
+        is_valid = None if valid is None else valid[first : first + at_once]
         place = slice(first * n_groups, (first + len(block)) * n_groups)
-        weights = np.where(is_valid, weight, 0.0)
-        numbers = np.where(is_valid, block, 0).astype(np.float64)
-        of_group = np.add.reduceat(weights, start, axis=1)
-        total = np.add.reduceat(weights * numbers, start, axis=1)
+        numbers = (block if is_valid is None else np.where(is_valid, block, 0)).astype(np.float64)
+        weights: NDArray[Any]  # a single row where all images have the same
+        if is_valid is None:
+            weights = np.ones(n_cells, np.bool_) if weight is None else weight
+        else:
+            weights = is_valid if weight is None else np.where(is_valid, weight, 0.0)
+        of_group = np.add.reduceat(weights, start, axis=-1, dtype=np.float64)
+        of_group = np.broadcast_to(of_group, (len(block), n_groups))
         with np.errstate(divide="ignore", invalid="ignore"):
+            total = np.add.reduceat(numbers if weight is None else weights * numbers, start, axis=1)
             mean = np.where(of_group > 0, total / of_group, 0.0)
-        # In two passes: the difference of large sums would lose the digits of a small variance.
-        with np.errstate(invalid="ignore"):
-            numbers -= np.repeat(mean, size, axis=1)
-            squares = np.add.reduceat(weights * numbers * numbers, start, axis=1)
+            if is_exact:
+                squares = _exact_squares(numbers, start, of_group, total, mean)
+            else:
+                # In two passes: the difference of large sums would lose the digits of a small variance.
+                numbers -= np.repeat(mean, size, axis=1)
+                numbers *= numbers
+                squares = np.add.reduceat(weights * numbers, start, axis=1)
         result.weight[place], result.total[place] = of_group.ravel(), total.ravel()
         result.mean[place], result.squares[place] = mean.ravel(), squares.ravel()
-        result.smallest[place] = np.minimum.reduceat(np.where(is_valid, block, high), start, axis=1).ravel()
-        result.largest[place] = np.maximum.reduceat(np.where(is_valid, block, low), start, axis=1).ravel()
+        smallest, largest = block, block
+        if is_valid is not None:
+            smallest, largest = np.where(is_valid, block, high), np.where(is_valid, block, low)
+        result.smallest[place] = np.minimum.reduceat(smallest, start, axis=1).ravel()
+        result.largest[place] = np.maximum.reduceat(largest, start, axis=1).ravel()
     return result
+
+
+def _exact_squares(numbers: Floats, start: Ints, of_group: Floats, total: Floats, mean: Floats) -> Floats:
+    """Return the sums of squares around the means of small integers of weight 1, of which those not valid are 0.
+
+    All sums are integers below 2**53, so they are exact, and the difference of large ones loses nothing.
+    """
+    numbers *= numbers
+    around_zero = np.add.reduceat(numbers, start, axis=1)
+    pivot = np.rint(mean)
+    apart = total - of_group * pivot
+    around_pivot = around_zero - 2 * pivot * total + of_group * pivot * pivot
+    squares: Floats = around_pivot - np.where(of_group > 0, apart * apart / of_group, 0.0)
+    return squares
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[np.generic, np.generic]:

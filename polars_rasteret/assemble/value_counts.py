@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
+_SMALL_BYTES = 2
+"""Bytes of integers that are counted without sorting them."""
+_SPARSE = 4
+"""Counters per pixel up to which they are laid out; where values are sparser, sorting them is quicker."""
 _SAME_SHARE = 1e-12
 """Shares of a group's weight that differ by less are the same: weights went through sums."""
 
@@ -152,7 +156,33 @@ def value_counts(group: Ints, value: NDArray[Any], weight: Floats) -> ValueCount
     >>> found.value.tolist(), found.weight.tolist(), found.n_pixels.tolist()
     ([5, 7], [0.5, 1.0], [1, 2])
     """
-    return _counted(group, value, weight, np.ones(len(group), np.int64))
+    if value.dtype.kind not in "iu" or value.dtype.itemsize > _SMALL_BYTES or not len(group):
+        return _counted(group, value, weight, np.ones(len(group), np.int64))
+    is_one = weight == 1
+    if is_one.all():
+        return _histogram(group, value)
+    others = ~is_one
+    parts = _counted(group[others], value[others], weight[others], np.ones(int(others.sum()), np.int64))
+    return ValueCounts.merged([parts, _histogram(group[is_one], value[is_one])]) if is_one.any() else parts
+
+
+def _histogram(group: Ints, value: NDArray[Any]) -> ValueCounts:
+    """Return how often each small integer occurs in each group; all pixels have the weight 1."""
+    low, n_values = int(value.min()), int(value.max()) - int(value.min()) + 1
+    first, n_groups = int(group.min()), int(group.max()) - int(group.min()) + 1
+    code = (group - first) * n_values + (value.astype(np.int64) - low)
+    if n_groups * n_values <= _SPARSE * len(code):
+        count = np.bincount(code, minlength=n_groups * n_values)
+        distinct = np.flatnonzero(count)
+        count = count[distinct]
+    else:
+        distinct, count = np.unique(code, return_counts=True)
+    return ValueCounts(
+        group=distinct // n_values + first,
+        value=(distinct % n_values + low).astype(value.dtype),
+        weight=np.ones(len(distinct)),
+        n_pixels=count,
+    )
 
 
 def _counted(group: Ints, value: NDArray[Any], weight: Floats, n_pixels: Ints) -> ValueCounts:

@@ -76,3 +76,41 @@ def test_many_images_are_reduced_block_by_block():
     found = moments_of(values, np.ones(values.shape, bool), np.ones(50_000), start)
     expected = np.stack([values[:, :20_000].sum(axis=1), values[:, 20_000:].sum(axis=1)], axis=1)
     np.testing.assert_array_equal(found.total.reshape(40, 2), expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
+@pytest.mark.parametrize("has_weight", [False, True])
+@pytest.mark.parametrize("has_nodata", [False, True])
+def test_moments_of_cells_that_are_all_whole_or_all_valid_are_those_of_numpy(dtype, has_weight, has_nodata):
+    rng = np.random.default_rng(3)
+    sizes = [1, 40_000, 7, 2]
+    start, n_cells = np.cumsum(sizes) - sizes, sum(sizes)
+    limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(np.float32)
+    top = min(int(limits.max), 65_535)
+    values = rng.integers(top - 100, top, (3, n_cells)).astype(dtype)  # large numbers that differ little
+    weight = rng.choice([1.0, 0.3], n_cells) if has_weight else None
+    valid = rng.random(values.shape) < 0.7 if has_nodata else None
+    found = moments_of(values, valid, weight, start)
+    for image in range(3):
+        for group, (first, size) in enumerate(zip(start, sizes, strict=True)):
+            at, part = image * len(sizes) + group, slice(first, first + size)
+            is_in = np.ones(size, bool) if valid is None else valid[image, part]
+            x = values[image, part][is_in].astype(np.float64)
+            w = np.ones(len(x)) if weight is None else weight[part][is_in]
+            assert found.weight[at] == pytest.approx(w.sum(), rel=1e-13)
+            if not len(x):
+                assert np.isnan(found.variance()[at])
+                continue
+            mean = np.average(x, weights=w)
+            assert found.total[at] == pytest.approx((w * x).sum(), rel=1e-13)
+            assert found.mean[at] == pytest.approx(mean, rel=1e-13)
+            assert found.variance()[at] == pytest.approx(np.average((x - mean) ** 2, weights=w), rel=1e-12, abs=1e-12)
+            assert (found.smallest[at], found.largest[at]) == (x.min(), x.max())
+
+
+def test_the_variance_of_small_integers_is_exact():
+    value = np.full(500_000, 65_535, np.uint16)
+    value[0] = 65_534
+    found = moments_of(value[None], None, None, np.array([0]))
+    assert found.squares[0] == (500_000 - 1) / 500_000
+    assert moments_of(value[None, 1:], None, None, np.array([0])).squares[0] == 0

@@ -111,3 +111,37 @@ def test_shares_that_differ_by_rounding_tie():
     assert shares.weight[0] != shares.weight[1]
     assert shares.majority()[1].tolist() == [9]
     assert shares.minority()[1].tolist() == [5]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float64"])
+@pytest.mark.parametrize("span", [4, 250, 60_000])
+def test_counts_are_those_of_a_dictionary(dtype, span):
+    rng = np.random.default_rng(span)
+    low = -100 if np.dtype(dtype).kind != "u" else 0
+    high = low + span if np.dtype(dtype).kind == "f" else min(low + span, np.iinfo(dtype).max)
+    group = rng.choice([3, 4, 900], 5_000)
+    value, weight = rng.integers(low, high, 5_000).astype(dtype), rng.choice([1.0, 1.0, 0.5, 0.25], 5_000)
+    for some in (weight > 0, weight == 1, weight < 1, weight > 2):
+        told: dict[tuple[int, float, float], int] = {}
+        for key in zip(group[some].tolist(), value[some].tolist(), weight[some].tolist(), strict=True):
+            told[key] = told.get(key, 0) + 1
+        found = value_counts(group[some], value[some], weight[some])
+        assert found.value.dtype == np.dtype(dtype)
+        columns = (found.group.tolist(), found.value.tolist(), found.weight.tolist(), found.n_pixels.tolist())
+        assert list(zip(*columns, strict=True)) == [(*key, told[key]) for key in sorted(told)]
+
+
+def test_small_integers_are_counted_without_sorting_pixels(monkeypatch):
+    sorted_sizes = []
+    plain = np.lexsort
+
+    def watched(keys, *rest):
+        sorted_sizes.append(len(keys[0]))
+        return plain(keys, *rest)
+
+    monkeypatch.setattr(np, "lexsort", watched)
+    value = np.random.default_rng(1).integers(0, 3_000, 100_000).astype(np.uint16)
+    weight = np.ones(100_000)
+    weight[:500] = 0.5
+    value_counts(np.zeros(100_000, np.int64), value, weight)
+    assert max(sorted_sizes) <= 500 + 3_000, "the pixels at the edge, then the counts"

@@ -19,6 +19,7 @@ from tests.support.zone_world import (
     NORTH,
     PIXEL,
     WEST,
+    Image,
     ZoneWorld,
     statistics,
     to_lonlat,
@@ -341,3 +342,21 @@ def test_statistics_do_not_depend_on_how_many_cells_are_reduced_at_once(world, m
     for name in (f"red_{one}" for one in stats):
         for one, two in zip(cut[name], whole[name], strict=True):
             assert one == (two if two is None else pytest.approx(two, rel=1e-12, abs=1e-12))
+
+
+@pytest.mark.parametrize("coverage", ["exact", "center"])
+def test_zones_that_cover_whole_tiles_with_and_without_nodata(coverage):
+    world = ZoneWorld(n_scenes=1, size=96, tile=32)
+    pixels = world.images["scene-0", "red"].pixels.copy()
+    pixels[32:, :] = np.maximum(pixels[32:, :], 1) % 200  # no nodata below the first row of tiles
+    image = Image(pixels, pixels != NODATA, world.images["scene-0", "red"].transform)
+    href = world._put("whole.tif", pixels[None], image.transform, 32)
+    scenes = pr.build_from_files([href], bands=["red"])
+    everything = shapely.box(WEST - 20, NORTH - 1000, WEST + 1000, NORTH + 20)
+    lower = shapely.box(WEST + 320, NORTH - 960, WEST + 640, NORTH - 320)  # two tiles
+    ragged = everything.difference(shapely.Point(WEST + 300, NORTH - 500).buffer(333))
+    polygons = [everything, lower, ragged]
+    query = scenes.raster.zonal_stats(frame_of(polygons), ["red"], STATS, coverage=coverage, crs=32632)
+    for row, zone in zip(query.collect().iter_rows(named=True), polygons, strict=True):
+        expected = statistics(pixels[image.valid], image.weights(zone, coverage)[image.valid])
+        check({name: row[f"red_{name}"] for name in STATS}, expected)

@@ -129,6 +129,6 @@ def _pieces_of(tiles: Sequence[ReadTile]) -> Iterator[range]:
     """Yield ranges of raster rows that hold about the pixels of one piece."""
     cells = [tile.task.cells for tile in tiles]
     start, stop = min(one.row_start for one in cells), max(one.row_start + one.height for one in cells)
-    step = max(1, PIECE_PIXELS * (stop - start) // sum(len(one.index) for one in cells))
+    step = max(1, PIECE_PIXELS * (stop - start) // sum(int((one.stop - one.first).sum()) for one in cells))
     for first in range(start, stop, step):
         yield range(first, min(first + step, stop))

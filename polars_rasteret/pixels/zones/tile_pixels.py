@@ -128,20 +128,18 @@ class ReadTile:
 
     def pixels(self, raster_rows: range | None = None) -> TilePixels:
         """Return the pixels of the zones and images that have a row; of a single zone, maybe those of some raster rows."""
-        cells, rows = self.task.cells, self.task.rows
-        if raster_rows is not None:
-            assert len(cells.zone) == 1
-            ends = (np.array([raster_rows.start, raster_rows.stop]) - cells.row_start) * cells.width
-            some = slice(*np.searchsorted(cells.index, ends).tolist())
-            cells = replace(cells, index=cells.index[some], weight=cells.weight[some])
-        n_cells = np.diff(cells.start, append=len(cells.index))
+        tile, rows = self.task.cells, self.task.rows
+        cells = tile.cells() if raster_rows is None else tile.in_rows(raster_rows)
+        n_cells = np.diff(cells.start, append=cells.n_cells)
         cell_rows = np.repeat(rows.T, n_cells, axis=1)
         image, cell = np.nonzero(cell_rows >= 0)
-        found = {} if self.unit is None else self.unit.cells(self.windows, cells)
+        found = {} if self.unit is None else self.unit.cells(self.windows, cells, tile.height * tile.width)
         values: dict[str, Pixels] = {}
         for name, band in self.bands.items():
             if name in found:
-                values[name] = found[name][0][image, cell], found[name][1][image, cell]
+                of_cells, valid = found[name]
+                is_valid = np.ones(len(cell), np.bool_) if valid is None else valid[image, cell]
+                values[name] = of_cells[image, cell], is_valid
             else:
                 values[name] = np.zeros(len(cell), band.column.dtype), np.zeros(len(cell), np.bool_)
         errors = {} if self.unit is None else self.unit.errors
@@ -151,12 +149,12 @@ class ReadTile:
             code = np.full(len(self.windows), -1, np.int64)
             code[list(failed)] = np.arange(len(failed))
             reason = code[image]
-        down, across = np.divmod(cells.index[cell].astype(np.int64), cells.width)
+        down, across = np.divmod(cells.pixels()[cell], tile.width)
         return TilePixels(
             row=cell_rows[image, cell],
-            pixel_row=cells.row_start + down,
-            pixel_col=cells.col_start + across,
-            weight=cells.weight[cell],
+            pixel_row=tile.row_start + down,
+            pixel_col=tile.col_start + across,
+            weight=cells.weights()[cell],
             values=values,
             reason=reason,
             reasons=list(failed.values()),

@@ -119,6 +119,7 @@ class ZonalProduct:
             asked=list(self.bands),
             valid_mask=valid_mask,
             whole=needs_whole,
+            counts=must_count,
         ).read(sums, call)
         columns: dict[str, pl.Series] = {}
         for name, statistics in chosen.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.reading import BandAnswer, StartedBands
     from polars_rasteret.pixels.windows.resampled import StartedOntoGrids
     from polars_rasteret.pixels.zones.zone_groups import BandsTogether, GridZones
-    from polars_rasteret.pixels.zones.zone_tiles import TileCells
+    from polars_rasteret.pixels.zones.zone_tiles import ZoneCells
     from polars_rasteret.pixels.zones.zone_units import ZoneTask
 
     Booleans = NDArray[np.bool_]
-    Pixels = tuple[NDArray[Any], Booleans]
+    Pixels = tuple[NDArray[Any], Booleans | None]
+    """Values and valid mask; None: all are valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +50,54 @@ class UnitPixels:
     answers: Mapping[str, BandAnswer]
     errors: Mapping[int, str]
     """Reasons of failed windows."""
+    whole: dict[str, Booleans] = field(default_factory=dict)
+    """By band: windows whose pixels are all valid, as far as they were looked at."""
 
-    def cells(self, windows: range, cells: TileCells) -> dict[str, Pixels]:
-        """Return values and valid mask of the cells in some windows by band, shape (n_windows, n_cells)."""
-        return {name: _cells_of(one, windows, cells) for name, one in self.answers.items()}
+    def cells(self, windows: range, cells: ZoneCells, size: int) -> dict[str, Pixels]:
+        """Return values and valid mask of the cells in some windows by band, shape (n_windows, n_cells).
+
+        Parameters
+        ----------
+        windows, cells
+            Windows of one tile, and the cells of zones in it.
+        size
+            Pixels of the box of the tile.
+        """
+        return {name: self._cells_of(name, windows, cells, size) for name in self.answers}
+
+    def _cells_of(self, name: str, windows: range, cells: ZoneCells, size: int) -> Pixels:
+        band = self.answers[name]
+        found, n_images, index = band.answer, len(windows), cells.index
+        assert found.valid is not None
+        start, stop = int(found.offset[windows.start]), int(found.offset[windows.stop])
+        if stop - start != n_images * size:  # windows that are not read have no pixels
+            values = np.zeros((n_images, cells.n_cells), found.values.dtype)
+            valid = np.zeros(values.shape, np.bool_)
+            for at, window in enumerate(windows):
+                pixels = slice(int(found.offset[window]), int(found.offset[window + 1]))
+                if pixels.stop > pixels.start:
+                    values[at], valid[at] = found.values[pixels][index], found.valid[pixels][index]
+            return values, valid & band.is_read[windows.start : windows.stop, None]
+        images = found.values[start:stop].reshape(n_images, size)
+        # `take` along rows is several times as fast as an index in brackets.
+        values = images[:, index] if isinstance(index, slice) else np.take(images, index, axis=1)
+        if self._is_whole(name)[windows.start : windows.stop].all():
+            return values, None
+        images = found.valid[start:stop].reshape(n_images, size)
+        valid = images[:, index] if isinstance(index, slice) else np.take(images, index, axis=1)
+        is_read = band.is_read[windows.start : windows.stop, None]
+        return values, valid if is_read.all() else valid & is_read
+
+    def _is_whole(self, name: str) -> Booleans:
+        """Return of each window whether it was read and all its pixels are valid."""
+        if name not in self.whole:
+            band = self.answers[name]
+            valid, offset = band.answer.valid, band.answer.offset
+            assert valid is not None
+            self.whole[name] = band.is_read & np.array(
+                [valid[start:stop].all() for start, stop in pairwise(offset.tolist())], np.bool_
+            )
+        return self.whole[name]
 
 
 def units_ahead(
@@ -132,23 +178,3 @@ def begin_unit(
     methods = methods_by_band(onto.resampling, onto.asked)
     aligned = aligned_bands(bands, grid=onto.grid, shape=None, resolution=None, methods=methods)
     return begin_onto_grids([one for one in aligned if one.rows.name in wanted], call.options, **how)
-
-
-def _cells_of(band: BandAnswer, windows: range, cells: TileCells) -> tuple[NDArray[Any], Booleans]:
-    """Return values and valid mask of the cells in each of some windows, shape (n_windows, n_cells)."""
-    found, n_images, window = band.answer, len(windows), windows.start
-    assert found.valid is not None
-    size = cells.height * cells.width
-    start, stop = int(found.offset[window]), int(found.offset[windows.stop])
-    if stop - start == n_images * size:
-        # `take` along rows is several times as fast as an index in brackets.
-        values = np.take(found.values[start:stop].reshape(n_images, size), cells.index, axis=1)
-        valid = np.take(found.valid[start:stop].reshape(n_images, size), cells.index, axis=1)
-    else:
-        values = np.zeros((n_images, len(cells.index)), found.values.dtype)
-        valid = np.zeros(values.shape, np.bool_)
-        for at in range(n_images):
-            pixels = slice(int(found.offset[window + at]), int(found.offset[window + at + 1]))
-            if pixels.stop > pixels.start:
-                values[at], valid[at] = found.values[pixels][cells.index], found.valid[pixels][cells.index]
-    return values, valid & band.is_read[windows.start : windows.stop, None]

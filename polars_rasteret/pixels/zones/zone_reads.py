@@ -7,8 +7,8 @@ that grid.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.zones.zone_groups import GridZones
     from polars_rasteret.pixels.zones.zone_pixels import Pixels, UnitPixels
     from polars_rasteret.pixels.zones.zone_statistics import ZoneSums
+    from polars_rasteret.pixels.zones.zone_tiles import ZoneCells
     from polars_rasteret.pixels.zones.zone_units import ZoneTask
 
     Ints = NDArray[np.int64]
@@ -53,7 +54,7 @@ class ZoneAnswer:
     first: Ints
     """The row that has the sums of each row: zones and images that come twice are read once."""
     weight: Floats
-    """Weight of the pixels of each row that are valid in any band."""
+    """Weight of the pixels of each row that are valid in any band; 0 where nobody asks whether rows count."""
     errors: dict[int, str]
     """Reasons of failed rows (``on_error="null"``)."""
 
@@ -79,6 +80,8 @@ class ZoneReads:
     """Mask of the pixels that count beside those that are not nodata."""
     whole: bool = False
     """Whether the coverage of whole zones is needed."""
+    counts: bool = False
+    """Whether it is asked if rows count: the weights of pixels that are valid in any band are needed."""
 
     @property
     def meet(self) -> bool:
@@ -150,12 +153,13 @@ class _GridReader:
         for task in unit:
             windows = range(first, first + len(task.images))
             first = windows.stop
-            for of_zones, cells in task.cells.pieces(_CELLS_AT_ONCE // 2):
-                step = max(_CELLS_AT_ONCE // len(cells.index), 1)
+            tile = task.cells
+            for of_zones, cells in tile.pieces(_CELLS_AT_ONCE // 2):
+                step = max(_CELLS_AT_ONCE // cells.n_cells, 1)
                 for at in range(0, len(windows), step):
                     some = slice(at, at + step)
-                    part = replace(task, cells=cells, rows=task.rows[of_zones, some], images=task.images[some])
-                    self._reduce(part, found.cells(windows[some], cells))
+                    pixels = found.cells(windows[some], cells, tile.height * tile.width)
+                    self._reduce(cells, task.rows[of_zones, some].T, task.images[some], pixels)
             for at, window in enumerate(windows):
                 rows = [row for row in task.rows[:, at].tolist() if row >= 0]
                 if window in found.errors:
@@ -166,50 +170,65 @@ class _GridReader:
                         if is_asked and not found.answers[band].is_read[window]:
                             self.answer.sums[name].is_failed[rows] = True
 
-    def _reduce(self, task: ZoneTask, pixels: Mapping[str, Pixels]) -> None:
-        """Add the pixels of one tile to the sums of its zones."""
-        cells, rows = task.cells, task.rows.T
-        cell_rows = None
-        if self.reads.valid_mask is not None or any(
-            self.answer.sums[one].counts is not None for one in self.together.names
-        ):
-            cell_rows = np.repeat(rows, np.diff(cells.start, append=len(cells.index)), axis=1)
-        accepted = self._accepted(cell_rows, pixels)
-        some: Booleans | None = None
+    def _reduce(self, cells: ZoneCells, rows: Ints, images: Ints, pixels: Mapping[str, Pixels]) -> None:
+        """Add pixels of one tile to the sums of their zones.
+
+        Parameters
+        ----------
+        cells
+            Of zones in the tile.
+        rows
+            Row of each image and zone, shape (n_images, n_zones); -1 where there is none.
+        images, pixels
+            Images, and the pixels of their cells.
+        """
+        accepted = self._accepted(cells, rows, pixels)
+        some: Booleans | None = np.zeros((len(images), cells.n_cells), np.bool_)
         for name in self.together.names:
-            values, valid = self._values(name, task, pixels)
+            values, valid = self._values(name, images, pixels)
             if accepted is not None:
-                valid = valid & accepted
-            some = valid if some is None else some | valid
-            self.answer.sums[name].add(values, valid, cells.weight, cells.start, rows=rows, cell_rows=cell_rows)
-        assert some is not None  # there is a band at least
-        weight = np.add.reduceat(np.where(some, cells.weight, 0.0), cells.start, axis=1)
+                valid = accepted if valid is None else valid & accepted
+            some = None if some is None or valid is None else some | valid
+            self.answer.sums[name].add(values, valid, cells.weight, cells.start, rows=rows)
+        if not self.reads.counts:
+            return
+        weights = cells.weights() if some is None else np.where(some, cells.weights(), 0.0)
+        weight = np.broadcast_to(np.add.reduceat(weights, cells.start, axis=-1), rows.shape)
         self.answer.weight[rows[rows >= 0]] += weight[rows >= 0]
 
-    def _values(self, name: str, task: ZoneTask, pixels: Mapping[str, Pixels]) -> Pixels:
+    def _values(self, name: str, images: Ints, pixels: Mapping[str, Pixels]) -> Pixels:
         """Return values and valid mask of the cells in one band or formula, shape (n_images, n_cells)."""
         if name in self.reads.formulas:
             formula = self.reads.formulas[name]
-            return formula.of_pixels({band: self._unscaled(band, task, pixels) for band in formula.bands})
-        return self._unscaled(name, task, pixels)
+            of_bands = {band: _masked(*self._unscaled(band, images, pixels)) for band in formula.bands}
+            return formula.of_pixels(of_bands)
+        return self._unscaled(name, images, pixels)
 
-    def _unscaled(self, name: str, task: ZoneTask, pixels: Mapping[str, Pixels]) -> Pixels:
+    def _unscaled(self, name: str, images: Ints, pixels: Mapping[str, Pixels]) -> Pixels:
         values, valid = pixels[name]
         band = self.together.bands[name]
         if band.unscale:
             scale, offset = band.scale_and_offset()
-            at = self.zones.image_row[task.images]
+            at = self.zones.image_row[images]
             values = values * scale[at, None] + offset[at, None]
         return values, valid
 
-    def _accepted(self, cell_rows: Ints | None, pixels: Mapping[str, Pixels]) -> Booleans | None:
+    def _accepted(self, cells: ZoneCells, rows: Ints, pixels: Mapping[str, Pixels]) -> Booleans | None:
         """Return which cells the valid mask accepts, shape (n_images, n_cells); None without a mask: all."""
         mask = self.reads.valid_mask
         if mask is None:
             return None
-        assert cell_rows is not None
+        cell_rows = np.repeat(rows, np.diff(cells.start, append=cells.n_cells), axis=1)
         accepted = np.zeros(cell_rows.shape, np.bool_)
         known = cell_rows >= 0
-        of_bands = {name: (pixels[name][0][known], pixels[name][1][known]) for name in mask.bands}
+        of_bands = {}
+        for name in mask.bands:
+            values, valid = _masked(*pixels[name])
+            of_bands[name] = values[known], valid[known]
         accepted[known] = mask.of_pixels(cell_rows[known], of_bands)
         return accepted
+
+
+def _masked(values: NDArray[Any], valid: Booleans | None) -> tuple[NDArray[Any], Booleans]:
+    """Return values with a valid mask where there is none, because all are valid."""
+    return values, np.ones(values.shape, np.bool_) if valid is None else valid

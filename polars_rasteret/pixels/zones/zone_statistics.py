@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -127,12 +127,11 @@ class ZoneSums:
     def add(
         self,
         values: NDArray[Any],
-        valid: Booleans,
-        weight: Floats,
+        valid: Booleans | None,
+        weight: Floats | None,
         start: Ints,
         *,
         rows: Ints,
-        cell_rows: Ints | None,
     ) -> None:
         """Add the pixels of some zones in some images.
 
@@ -142,17 +141,25 @@ class ZoneSums:
             As in `assemble.moments.moments_of`.
         rows
             Row of each zone in each image, shape (n_images, n_zones); -1 where there is none.
-        cell_rows
-            Row of each cell in each image, shape (n_images, n_cells); None where only moments are asked for.
         """
-        has_row = np.flatnonzero(rows >= 0)
-        self.moments.add(rows.ravel()[has_row], moments_of(values, valid, weight, start).taken(has_row))
+        row_of_group = rows.ravel()
+        has_row = row_of_group >= 0
+        moments = moments_of(values, valid, weight, start)
+        if has_row.all():
+            self.moments.add(row_of_group, moments)
+        else:
+            self.moments.add(row_of_group[has_row], moments.taken(np.flatnonzero(has_row)))
         if self.counts is None:
             return
-        assert cell_rows is not None
-        is_counted = valid & (cell_rows >= 0)
-        weights = np.broadcast_to(weight, is_counted.shape)[is_counted]
-        self.counts.append(value_counts(cell_rows[is_counted], values[is_counted], weights))
+        group = np.arange(rows.size).reshape(rows.shape)
+        group = np.repeat(group, np.diff(start, append=values.shape[1]), axis=1)
+        weights = np.broadcast_to(1.0 if weight is None else weight, values.shape)
+        is_counted = has_row[group] if valid is None else valid & has_row[group]
+        if is_counted.all():
+            found = value_counts(group.ravel(), values.ravel(), weights.ravel())
+        else:
+            found = value_counts(group[is_counted], values[is_counted], weights[is_counted])
+        self.counts.append(replace(found, group=row_of_group[found.group]))
         if len(self.counts) > 1 and sum(len(one.group) for one in self.counts) > _MERGE_ROWS:
             self.counts[:] = [ValueCounts.merged(self.counts)]
 

@@ -24,8 +24,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneCells:
+    """Pixels that zones cover in a tile, or in a part of one, sorted by zone."""
+
+    start: Ints
+    """First cell of each zone."""
+    index: Ints | slice
+    """Pixel of each cell, row by row in the box of the tile; a slice where the pixels follow each other."""
+    weight: Floats | None
+    """Weight of each cell; None: all are 1."""
+    n_cells: int
+
+    def pixels(self) -> Ints:
+        """Return the pixel of each cell."""
+        return np.arange(self.index.start, self.index.stop) if isinstance(self.index, slice) else self.index
+
+    def weights(self) -> Floats:
+        """Return the weight of each cell."""
+        return np.ones(self.n_cells) if self.weight is None else self.weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TileCells:
-    """The pixels of one tile that zones cover, sorted by zone."""
+    """The runs of pixels of one tile that zones cover, sorted by zone. Their cells are spread when they are needed."""
 
     row_start: int
     col_start: int
@@ -34,23 +55,57 @@ class TileCells:
     """The box that holds these pixels, on the grid of the image."""
     zone: Ints
     """Zones in the tile, ascending."""
-    start: Ints
-    """First cell of each zone."""
-    index: NDArray[np.int32]
-    """Pixel of each cell, row by row in the box."""
+    first_run: Ints
+    """First run of each zone."""
+    first: Ints
+    """First pixel of each run, row by row in the box."""
+    stop: Ints
+    """One more than the last pixel of each run."""
     weight: Floats
-    """Weight of each cell."""
+    """Weight of the pixels of each run."""
 
-    def pieces(self, n_cells: int) -> Iterator[tuple[slice, TileCells]]:
-        """Yield the cells some at a time, with the zones, of those of the tile, that have them."""
-        for first in range(0, len(self.index), n_cells):
-            stop = min(first + n_cells, len(self.index))
-            zones = slice(*np.searchsorted(self.start, [first, stop]).tolist())
-            if zones.start == len(self.start) or self.start[zones.start] > first:
-                zones = slice(zones.start - 1, zones.stop)
-            start = np.maximum(self.start[zones] - first, 0)
-            index, weight = self.index[first:stop], self.weight[first:stop]
-            yield zones, replace(self, zone=self.zone[zones], start=start, index=index, weight=weight)
+    def cells(self, runs: slice = slice(None)) -> ZoneCells:
+        """Return the pixels of some runs; every zone has a run among them."""
+        first, stop, weight = self.first[runs], self.stop[runs], self.weight[runs]
+        n_cells = stop - first
+        before = np.cumsum(n_cells) - n_cells
+        index: Ints | slice
+        if len(first) and (first[1:] == stop[:-1]).all():
+            index = slice(int(first[0]), int(stop[-1]))
+        else:
+            index = np.repeat(first - before, n_cells)
+            index += np.arange(len(index))
+        first_run = np.maximum(self.first_run - (runs.start or 0), 0)
+        return ZoneCells(
+            start=before[first_run],
+            index=index,
+            weight=None if (weight == 1).all() else np.repeat(weight, n_cells),
+            n_cells=int(n_cells.sum()),
+        )
+
+    def pieces(self, n_cells: int) -> Iterator[tuple[slice, ZoneCells]]:
+        """Yield the cells of some runs at a time, at most `n_cells` or one run, with the zones that have them."""
+        after = np.cumsum(self.stop - self.first)
+        run = 0
+        while run < len(after):
+            done = int(after[run - 1]) if run else 0
+            end = max(int(np.searchsorted(after, done + n_cells, side="right")), run + 1)
+            zones = slice(
+                int(np.searchsorted(self.first_run, run, side="right")) - 1, int(np.searchsorted(self.first_run, end))
+            )
+            some = replace(self, zone=self.zone[zones], first_run=self.first_run[zones])
+            yield zones, some.cells(slice(run, end))
+            run = end
+
+    def in_rows(self, rows: range) -> ZoneCells:
+        """Return the pixels of a single zone in some rows of the grid."""
+        assert len(self.zone) == 1
+        ends = (np.array([rows.start, rows.stop]) - self.row_start) * self.width
+        runs = slice(*np.searchsorted(self.first, ends).tolist())
+        if runs.start == runs.stop:
+            none = np.zeros(0, np.int64)
+            return ZoneCells(start=np.zeros(1, np.int64), index=none, weight=None, n_cells=0)
+        return self.cells(runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +155,15 @@ class ZoneTiles:
         row_start, first_col = int(row.min()), int(col_start.min())
         width = int(col_stop.max()) - first_col
         first_run = np.flatnonzero(np.diff(zone, prepend=-1))
-        n_cells = col_stop - col_start
-        first_cell = np.cumsum(n_cells) - n_cells
-        # A tile has fewer than 2**31 pixels. Counted up in place: a large tile would take eight times the memory otherwise.
-        index = np.repeat(((row - row_start) * width + col_start - first_col - first_cell).astype(np.int32), n_cells)
-        index += np.arange(len(index), dtype=np.int32)
+        base = (row - row_start) * width - first_col
         return TileCells(
             row_start=row_start,
             col_start=first_col,
             height=int(row.max()) + 1 - row_start,
             width=width,
             zone=zone[first_run],
-            start=first_cell[first_run],
-            index=index,
-            weight=np.repeat(self.weight[some], n_cells),
+            first_run=first_run,
+            first=base + col_start,
+            stop=base + col_stop,
+            weight=self.weight[some],
         )
