@@ -2,6 +2,7 @@
 
 ====================  ====================================================================================================
 `build_from_files`    one record per file; `build_from_table`: one record per row of a table
+`table_sources`       which table the caller meant; `table_columns`: its record columns; `table_bands`: its columns of hrefs
 `source_files`        which files the caller meant; `times`: when a record was taken
 `headers`             what the headers of many files say, read at once
 `records`             the record columns that headers become

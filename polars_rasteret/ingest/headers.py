@@ -122,6 +122,7 @@ def read_headers_in_batches(
     n_per_batch: Sequence[int],
     *,
     arrived: Callable[[int], None] | None = None,
+    provenance: Provenance = Provenance.HERE,
 ) -> Generator[list[Header | Unreadable], None, None]:
     """Read the header of each file, many at once, and yield the headers of each batch; at most three batches are held.
 
@@ -133,11 +134,18 @@ def read_headers_in_batches(
         Files of each batch, in order; they add up to all.
     arrived
         Called now and then with the number of files read since the last call.
+    provenance
+        Provenance of all hrefs.
     """
     items = list(zip(hrefs, bands, strict=True))
     options = current_options()
     reads = read_in_batches(
-        _header_reads(options), items, n_per_batch, options=options, admit=admission(options), arrived=arrived
+        _header_reads(options, dict.fromkeys(hrefs, provenance)),
+        items,
+        n_per_batch,
+        options=options,
+        admit=admission(options),
+        arrived=arrived,
     )
     with closing(reads) as batches:
         for number, batch in enumerate(batches):

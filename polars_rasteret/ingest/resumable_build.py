@@ -21,7 +21,7 @@ from polars_rasteret.collection.storage.parts import Part, is_one_file, parts_at
 from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.errors import UsageError
-from polars_rasteret.hrefs import shown
+from polars_rasteret.hrefs import Provenance, shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
 from polars_rasteret.ingest.indexed_files import IndexedFile, files_to_read, indexed_files, indexed_headers
 from polars_rasteret.ingest.lease import Build, building
@@ -60,6 +60,8 @@ class RecordPlan:
     far."""
     about: About = NOTHING_SAID
     """What the caller says of the collection; a build that adds to one keeps what is said there."""
+    provenance: Provenance = Provenance.HERE
+    """Who named the hrefs."""
 
 
 def build_into(
@@ -243,7 +245,9 @@ def _frames(
     n_per_batch = [len(batch) for batch in batches]
     with (
         _bar(len(hrefs), progress) as arrived,
-        closing(read_headers_in_batches(hrefs, indices, n_per_batch, arrived=arrived)) as read,
+        closing(
+            read_headers_in_batches(hrefs, indices, n_per_batch, arrived=arrived, provenance=plan.provenance)
+        ) as read,
     ):
         for number, (rows, batch) in enumerate(zip(chunks, read, strict=True)):
             headers |= {header.href: header for header in batch}

@@ -157,7 +157,7 @@ def test_stac_words_of_the_table_are_kept(scenes):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"bands": "assets"}, "STAC support"),
+        ({"bands": "assets"}, "column of STAC assets"),
         ({"bands": {}}, "bands is"),
         ({"bands": {"red": "nowhere"}}, "nowhere"),
         ({"bands": {"red": "eo:cloud_cover"}}, "expected String"),

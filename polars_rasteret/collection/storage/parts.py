@@ -126,6 +126,22 @@ def read_schema(
     return columns
 
 
+def read_metadata(
+    part: Part, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> dict[str, str]:
+    """Read the key-value metadata of one part.
+
+    Raises
+    ------
+    UsageError
+        When the part is not a Parquet file.
+    FetchError
+        When the part is gone.
+    """
+    with _clear_errors(part):
+        return pl.read_parquet_metadata(part.path, **polars_options(storage_options, credential_provider))
+
+
 def is_all_null(
     part: Part, band: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
 ) -> bool:
