@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.estimate.dry_run import Estimate, estimate
     from polars_rasteret.handles.handle import RasterHandle
     from polars_rasteret.handles.opening import open, open_async  # noqa: A004 - the public name
+    from polars_rasteret.ingest.build_dataset import build
     from polars_rasteret.ingest.build_from_files import build_from_files
     from polars_rasteret.ingest.build_from_table import build_from_table
     from polars_rasteret.ingest.refresh import refresh
@@ -73,6 +74,7 @@ __all__ = [
     "Estimate",
     "RasterHandle",
     "bits",
+    "build",
     "build_from_files",
     "build_from_table",
     "clear_sky",
@@ -110,6 +112,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
+    "build": "polars_rasteret.ingest.build_dataset",
     "build_from_files": "polars_rasteret.ingest.build_from_files",
     "build_from_table": "polars_rasteret.ingest.build_from_table",
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
@@ -120,8 +123,8 @@ _LAZY = {
     "DatasetDescriptor": "polars_rasteret.catalog.descriptor",
     "datasets": "polars_rasteret.catalog.known",
     "Description": "polars_rasteret.collection.queries.describe",
-    "estimate": "polars_rasteret.frame.estimate.dry_run",
     "Estimate": "polars_rasteret.frame.estimate.dry_run",
+    "estimate": "polars_rasteret.frame.estimate.dry_run",
     "export_dataset": "polars_rasteret.catalog.register",
     "list_collections": "polars_rasteret.collection.reading.list_collections",
     "open": "polars_rasteret.handles.opening",
