@@ -50,8 +50,8 @@ class OwnTable:
     tiles: BandTiles
     transform: tuple[float, ...] | None
     """Affine of the header; None without georeferencing."""
-    packed: bytes
-    """The ``tiles`` field of the table, without flags."""
+    scale: float | None
+    offset: float | None
 
 
 @dataclass(slots=True, eq=False)
@@ -249,10 +249,11 @@ def _own_table(reference: PixelReference, header: tuple[TiffFile, FileKey] | Fau
             "collection was made: make the collection anew."
         )
     try:
-        packed = file.band_tiles(
-            reference.band_index, file_size=key.file_size, etag=key.etag, last_modified=key.last_modified
+        own = unpacked(
+            file.band_tiles(
+                reference.band_index, file_size=key.file_size, etag=key.etag, last_modified=key.last_modified
+            )
         )
-        own = unpacked(packed)
     except (FileFormatError, UsageError) as error:
         return error
     tiles = replace(
@@ -263,7 +264,8 @@ def _own_table(reference: PixelReference, header: tuple[TiffFile, FileKey] | Fau
         # A nodata value that the collection knows and the file does not say was put there by its maker.
         nodata=_nodata(own, borrowed) if own.nodata is None else own.nodata,
     )
-    return OwnTable(tiles=tiles, transform=file.transform, packed=packed)
+    at = reference.band_index
+    return OwnTable(tiles=tiles, transform=file.transform, scale=file.scales[at], offset=file.offsets[at])
 
 
 def _nodata(own: BandTiles, borrowed: BandTiles) -> np.generic | None:

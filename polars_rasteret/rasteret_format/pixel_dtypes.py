@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.rasteret_format.band_columns import SUFFIX
@@ -18,8 +20,6 @@ from polars_rasteret.schema import PIXEL_DTYPES, lossless_supertype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    import polars as pl
 
 _LEAF = f"{SUFFIX}.dtype"
 
@@ -68,6 +68,12 @@ def dtype_names(file: Any, bands: Sequence[str]) -> dict[str, frozenset[str]]:
             leaf = opened.read(columns=[f"{band}{_LEAF}"]).column(0).combine_chunks()
             found[band] = {one for one in leaf.field("dtype").unique().to_pylist() if one is not None}
     return {band: frozenset(names) for band, names in found.items()}
+
+
+def dtype_names_of_frame(lf: pl.LazyFrame, bands: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return what `dtype_names` does, of a table that is no file; the leaves are collected."""
+    texts = lf.select(pl.col(band + SUFFIX).struct.field("dtype").unique().implode().alias(band) for band in bands)
+    return {name: frozenset(one) - {None} for name, one in zip(bands, texts.collect().row(0), strict=True)}
 
 
 def settled_dtypes(names: Iterable[Mapping[str, frozenset[str]]], where: str) -> dict[str, pl.DataType | None]:

@@ -30,15 +30,11 @@ class FilePlaces:
     """Beginnings of hrefs, and what takes their place."""
 
     @classmethod
-    def beside(cls, path: str, rewrite: Mapping[str, str] | None = None) -> Self:
-        """Return the places of the files of a collection at a path: a file, a folder, or a glob."""
-        is_remote = "://" in path
-        folder = re.split(r"[*?\[]", path)[0].rpartition("/")[0] if re.search(r"[*?\[]", path) else path
-        if folder.lower().endswith((".parquet", ".geoparquet", ".pq")) or (not is_remote and Path(folder).is_file()):
-            folder = folder.rpartition("/")[0] if is_remote else str(Path(folder).parent)
+    def beside(cls, folder: str, rewrite: Mapping[str, str] | None = None) -> Self:
+        """Return the places of the files of a collection in a folder, or below a URL."""
         return cls(
             folder=folder.rstrip("/") or "/",
-            working=None if is_remote else str(Path.cwd()),
+            working=None if "://" in folder else str(Path.cwd()),
             rewrite=tuple((rewrite or {}).items()),
         )
 

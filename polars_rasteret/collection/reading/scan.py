@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
+from polars_rasteret.collection.reading.rasteret_parts import band_dtypes, schema_here
+from polars_rasteret.collection.reading.rasteret_tables import open_table
 from polars_rasteret.collection.reading.schemas import Columns, instance, united_schema
 from polars_rasteret.collection.storage.parts import (
     Part,
@@ -27,6 +29,9 @@ from polars_rasteret.collection.storage.parts import (
 )
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
+from polars_rasteret.rasteret_format.band_columns import bands_of, is_rasteret
+from polars_rasteret.rasteret_format.places_of_files import FilePlaces
+from polars_rasteret.rasteret_format.records import own_records, scanned_schema
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -43,7 +48,7 @@ _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def scan_collection(
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    path: Any,
     *,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -52,14 +57,14 @@ def scan_collection(
 
     Only footers are read here. Parts may differ in pixel dtype and in columns: each band gets the smallest dtype that holds
     the values of all parts, a column that a part does not have is null there. Filters on columns and on ``bbox`` fields skip row
-    groups.
+    groups. A collection that rasteret wrote opens as it is.
 
     Parameters
     ----------
     path
         A local path, ``s3://``, ``gs://``, ``az://`` or http(s) (one file; HTTP has no listing), or
         ``hf://datasets/org/name[@revision]/path`` (``HF_ENDPOINT`` names another hub; ``HF_TOKEN`` opens private lists). Of a
-        list, records come in the order of the list.
+        list, records come in the order of the list. Or a table in memory: a frame, or anything with ``__arrow_c_stream__``.
     storage_options, credential_provider
         As in `polars.scan_parquet`; for the Parquet files only. Pixels use ``configure_store``.
 
@@ -73,6 +78,13 @@ def scan_collection(
     UsageError
         When nothing is there, the files are no collection, or the parts do not fit together.
 
+    Notes
+    -----
+    Of a collection that rasteret wrote, times are UTC, a whole number as ``datetime`` is a year (``start_datetime`` and
+    ``end_datetime`` are its ends), and hrefs are relative to the folder of the collection, else to that in which Python works.
+    What rasteret knows of a file does not do to read its pixels, so the header of a file is read before its first pixels, in one
+    request in most cases.
+
     Examples
     --------
     >>> import tempfile
@@ -85,6 +97,8 @@ def scan_collection(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    if isinstance(path, pl.LazyFrame | pl.DataFrame) or hasattr(path, "__arrow_c_stream__"):
+        return open_table(path)
     paths = list(path) if isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike) else [path]
     if not paths:
         raise UsageError("the list of paths is empty: expected at least one Parquet file, folder or glob")
@@ -115,22 +129,28 @@ def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFra
         When the files are not parts of a collection, or do not fit together.
     """
     schemas = [read_schema(part, **options) for part in parts]
-    columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
-    united = united_schema(
-        columns,
-        [part.path for part in parts],
-        lambda part, band: is_all_null(parts[part], band, **options),
-    )
+    stored = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
+    columns = [schema_here(part, one, **options) for part, one in zip(parts, stored, strict=True)]
+    paths = [part.path for part in parts]
+    united = united_schema(columns, paths, lambda part, band: has_no_value(parts[part], stored[part], band, **options))
     if not raster_columns(united):
         raise UsageError(
             f"{shown(target)} is not a collection: no column of it is a raster column (a Struct with href, band_index, crs, "
             f"transform, ...); it has {', '.join(united) or 'no columns'}. Make one with build_from_table."
         )
     hive = _hive_dtypes(parts)
-    needs = [_what_it_needs(schema, columns[number], united) for number, schema in enumerate(schemas)]
+    needs = [
+        ("rasteret", part.folder) if is_rasteret(stored[number]) else _what_it_needs(schema, columns[number], united)
+        for number, (part, schema) in enumerate(zip(parts, schemas, strict=True))
+    ]
     # Only parts that follow each other share a scan: the order of records decides ties.
     runs = [[number for number, _ in run] for _, run in groupby(enumerate(needs), key=operator.itemgetter(1))]
-    frames = [_scan_run([parts[number] for number in run], schemas[run[0]], united, hive, options) for run in runs]
+    frames = [
+        _scan_rasteret([parts[number] for number in run], [stored[number] for number in run], united, hive, options)
+        if is_rasteret(stored[run[0]])
+        else _scan_run([parts[number] for number in run], schemas[run[0]], united, hive, options)
+        for run in runs
+    ]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
 
 
@@ -162,6 +182,43 @@ def _scan_run(
     plain = {name: storage_dtype(dtype) for name, dtype in schema.items()}
     unfit = _unfit_bands(plain, target)
     wanted = {name: extensions.get(name, dtype) for name, dtype in target.items() if name not in unfit}
+    scanned, outside = _scan_files(parts, wanted, hive, options)
+    if extensions:
+        scanned = scanned.with_columns(pl.col(name).ext.storage() for name in extensions)
+    if unfit:
+        scanned = scanned.with_columns(pl.lit(None, dtype=target[name]).alias(name) for name in unfit)
+    if unfit or outside:
+        scanned = scanned.select([*(name for name in target if name not in hive), *hive])
+    return scanned
+
+
+def _scan_rasteret(
+    parts: Sequence[Part],
+    stored: Sequence[Columns],
+    target: Columns,
+    hive: Mapping[str, pl.DataType],
+    options: Mapping[str, Any],
+) -> pl.LazyFrame:
+    """Return the records of parts that rasteret wrote, with the columns of the collection."""
+    raw = united_schema(stored, [part.path for part in parts], lambda *_: False)
+    wanted = scanned_schema(raw)
+    scanned, _ = _scan_files(parts, wanted, hive, options)
+    pixels = {band: pixel_dtype(target[band]) for band in bands_of(raw)}
+    records = own_records(scanned, {**wanted, **hive}, pixels, FilePlaces.beside(parts[0].folder))
+    made = records.collect_schema()
+    columns = [
+        (pl.col(name) if made[name] == dtype else pl.col(name).cast(dtype))
+        if name in made
+        else pl.lit(None, dtype).alias(name)
+        for name, dtype in {**target, **hive}.items()
+    ]
+    return records if made == pl.Schema({**target, **hive}) else records.select(columns)
+
+
+def _scan_files(
+    parts: Sequence[Part], wanted: Columns, hive: Mapping[str, pl.DataType], options: Mapping[str, Any]
+) -> tuple[pl.LazyFrame, set[str]]:
+    """Return a scan of files as columns of a schema and hive columns, and the hive keys above the collection."""
     outside: set[str] = set()
     hive_schema: dict[str, pl.DataType] | None = None
     if hive:
@@ -181,13 +238,14 @@ def _scan_run(
         cast_options=_CASTS,
         **polars_options(**options),
     )
-    if extensions:
-        scanned = scanned.with_columns(pl.col(name).ext.storage() for name in extensions)
-    if unfit:
-        scanned = scanned.with_columns(pl.lit(None, dtype=target[name]).alias(name) for name in unfit)
-    if unfit or outside:
-        scanned = scanned.select([*(name for name in target if name not in hive), *hive])
-    return scanned
+    return scanned, outside
+
+
+def has_no_value(part: Part, stored: Columns, band: str, **options: Any) -> bool:
+    """Return whether a part has no value in a band."""
+    if is_rasteret(stored):
+        return not band_dtypes(part, stored, **options)[band]
+    return is_all_null(part, band, **options)
 
 
 def _hive_dtypes(parts: Sequence[Part]) -> dict[str, pl.DataType]:

@@ -244,6 +244,23 @@ def get_object(
         )
 
 
+def open_object(href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None) -> Any:
+    """Return one object as a file that can be read at any place; its bytes are asked for as they are read.
+
+    Raises
+    ------
+    FetchError
+        When the store refuses.
+    """
+    root, path = split_url(href)
+    try:
+        return obstore.open_reader(_store(root, storage_options, credential_provider), path)
+    except (BaseError, FileNotFoundError) as error:
+        raise FetchError(f"{shown(href)}: could not be opened: {store_words(error)}") from reworded(
+            error, store_words(error)
+        )
+
+
 def put_file(
     href: str,
     data: bytes,

@@ -44,6 +44,13 @@ class Part:
     identity: Hashable | None = None
     """A value that changes when the file does; None: unknown."""
     n_bytes: int | None = None
+    root: str = ""
+    """Folder of the collection that the file was found in; empty: the folder of the file."""
+
+    @property
+    def folder(self) -> str:
+        """Folder of the collection."""
+        return self.root or self.path.rpartition("/")[0] or "/"
 
 
 def is_remote(path: str) -> bool:
@@ -266,6 +273,7 @@ def _local(file: Path, root: Path) -> Part:
         hive=_hive(file.relative_to(root).parts[:-1]),
         identity=(stat.st_size, stat.st_mtime_ns, stat.st_ino),
         n_bytes=stat.st_size,
+        root=str(root),
     )
 
 
@@ -296,7 +304,8 @@ def _remote_parts(url: str, storage_options: Mapping[str, Any] | None, credentia
     for one in found:
         relative = Path(one.href.removeprefix(root).lstrip("/"))
         if one.href.lower().endswith(".parquet") and not _hidden(relative):
-            parts.append(Part(path=one.href, hive=_hive(relative.parts[:-1]), identity=one, n_bytes=one.size))
+            hive = _hive(relative.parts[:-1])
+            parts.append(Part(path=one.href, hive=hive, identity=one, n_bytes=one.size, root=root))
     return parts
 
 
@@ -305,6 +314,12 @@ def _hub_parts(url: str, storage_options: Mapping[str, Any] | None) -> list[Part
     from polars_rasteret.collection.storage.hugging_face import parquet_files
 
     return [
-        Part(path=one.url, hive=_hive(one.path.split("/")[:-1]), identity=one.oid and one, n_bytes=one.n_bytes)
+        Part(
+            path=one.url,
+            hive=_hive(one.path.split("/")[:-1]),
+            identity=one.oid and one,
+            n_bytes=one.n_bytes,
+            root=one.url.removesuffix(one.path).rstrip("/") if one.url.endswith(f"/{one.path}") else "",
+        )
         for one in parquet_files(url, storage_options=storage_options)
     ]

@@ -77,7 +77,7 @@ def _borrowed(column: RasterColumn, asked: NDArray[np.int64]) -> list[int]:
 def _exchanged(column: RasterColumn, tables: Mapping[int, OwnTable | RasteretError | None]) -> RasterColumn:
     if not tables:
         return column
-    references, faults = list(column.references), dict(column.faults)
+    references, faults, scales = list(column.references), dict(column.faults), dict(column.own_scales)
     for at, table in tables.items():
         if table is None:
             continue
@@ -88,7 +88,8 @@ def _exchanged(column: RasterColumn, tables: Mapping[int, OwnTable | RasteretErr
             faults[at] = type(fault)(f"{column.name}: {told if where in told else f'{where}: {told}'}")
         elif isinstance(table, OwnTable):
             references[at] = replace(reference, tiles=table.tiles)
-    return replace(column, references=tuple(references), faults=faults)
+            scales[at] = (table.scale, table.offset)
+    return replace(column, references=tuple(references), faults=faults, own_scales=scales)
 
 
 def _fault(column: RasterColumn, at: int, reference: PixelReference, table: OwnTable) -> RasteretError | None:

@@ -53,6 +53,9 @@ class RasterColumn:
     unplaced: frozenset[int] = frozenset()
     """Indices of faulty references in which the targets of the question cannot be placed."""
 
+    own_scales: Mapping[int, tuple[float | None, float | None]] = field(default_factory=dict)
+    """Scale and offset by the header of a reference's file, where the collection did not read it; by index of the reference."""
+
     def grids_of(self, reference_id: NDArray[np.int64]) -> PixelGrids:
         """Return the grid of each row; no grid without a raster, and for a raster without a place."""
         if self.unplaced:
@@ -62,9 +65,12 @@ class RasterColumn:
     def scale_and_offset(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return scale and offset of each row, shape (n_rows,); null means 1 and 0."""
         fields = self.series.struct.unnest()
-        scale = fields["scale"].cast(pl.Float64).fill_null(1.0).to_numpy()
-        offset = fields["offset"].cast(pl.Float64).fill_null(0.0).to_numpy()
-        return scale, offset
+        scale, offset = fields["scale"].cast(pl.Float64), fields["offset"].cast(pl.Float64)
+        if self.own_scales:
+            told = [self.own_scales.get(one, (None, None)) for one in self.reference_id.tolist()]
+            scale = scale.fill_null(pl.Series([one for one, _ in told], dtype=pl.Float64))
+            offset = offset.fill_null(pl.Series([one for _, one in told], dtype=pl.Float64))
+        return scale.fill_null(1.0).to_numpy(), offset.fill_null(0.0).to_numpy()
 
     def is_unplaced(self, reference_id: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which rows have a raster without a place."""
