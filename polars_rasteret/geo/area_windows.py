@@ -69,13 +69,14 @@ def area_windows(  # noqa: PLR0917 - one argument per column
         flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX)
         return windows, np.where(np.repeat(flat, 2, axis=1), windows, extents)
     windows, extents, has_place = outline_windows(areas, crs, index, transform)
+    apart, there = areas.rows_apart(crs, index)
     row_start, row_stop, col_start, col_stop = windows.T
     is_inside = has_place & (row_start >= 0) & (row_stop <= height) & (col_start >= 0) & (col_stop <= width)
     # Areas that reach beyond the image are cut to the image. Far away, an outline may leave the domain of the projection, and
     # its few vertices do not follow its curves. Also, the bounds of a polygon may meet an image that the polygon does not.
     is_plain = areas.is_box[index] if areas.vertices.is_in(crs) else np.zeros(len(index), np.bool_)
     is_point = areas.tolerance[index] == 0
-    exists = np.isfinite(areas.bounds[index]).all(axis=1)
+    exists = np.isfinite(areas.bounds[index]).all(axis=1) & ~np.isin(np.arange(len(index)), apart)
     todo = np.flatnonzero(exists & ~is_inside & ~(is_plain & has_place) & ~is_point)
     if len(todo):
         cut = _cut_windows(areas, crs, index[todo], transform[todo], width[todo], height[todo])
@@ -83,6 +84,11 @@ def area_windows(  # noqa: PLR0917 - one argument per column
         whole = np.where(has_place[todo, None], whole, cut)
         windows[todo] = np.where(cut.any(axis=1, keepdims=True), whole, 0)
     flat = ~(extents[:, 1::2] - extents[:, 0::2] > BORDER_TOLERANCE_PX) | ~has_place[:, None]
+    if there is not None:
+        windows[apart], extents[apart] = area_windows(
+            there[0], crs, there[1], transform[apart], width[apart], height[apart]
+        )
+        flat = flat & ~np.isin(np.arange(len(index)), apart)[:, None]
     return windows, np.where(np.repeat(flat, 2, axis=1), windows, extents)
 
 
@@ -141,7 +147,7 @@ def _cut_windows(  # noqa: PLR0917 - one argument per column
     images, shapes = shapely.make_valid(images[has_image]), shapely.make_valid(shapes[has_image])
     size = np.sqrt(shapely.area(images))
     parts = shapely.intersection(shapes, shapely.buffer(images, _REACH * size))
-    cut = Areas(shapely.to_wkb(parts), areas.crs, size / _SEGMENTS_PER_IMAGE)
+    cut = Areas(shapely.to_wkb(parts), areas.crs, size / _SEGMENTS_PER_IMAGE, is_cut=areas.is_cut)
     found, _, has_place = outline_windows(cut, crs, np.arange(len(parts), dtype=np.int64), transform[has_image])
     is_met = shapely.intersects(shapes, images)
     whole = windows[has_image]

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
 from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
 from polars_rasteret.geo.coverage.areal import areal
-from polars_rasteret.geo.coverage.outlines import outlines_of
+from polars_rasteret.geo.coverage.outlines import both_outlines, outlines_of
 from polars_rasteret.geo.crs import (
     LONLAT,
     LONLAT_NAMES,
@@ -30,9 +29,10 @@ from polars_rasteret.geo.crs import (
     x_period,
 )
 from polars_rasteret.geo.curved_edges import edge_extremes, edge_midpoints
-from polars_rasteret.geo.geometry import made_valid, parsed
+from polars_rasteret.geo.geometry import check_reach, made_valid, parsed
+from polars_rasteret.geo.map_seams import cut_at_seams, geometries_of, map_seams, meet_seams
 from polars_rasteret.geo.points import Points
-from polars_rasteret.geo.projected_outlines import densified, projected
+from polars_rasteret.geo.projected_outlines import densified, projected, y_of_pole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,16 +47,14 @@ if TYPE_CHECKING:
 
 _SEGMENTS_PER_SIDE = 20
 """Chords that follow an edge as long as the geometry, because the edge bends in another CRS."""
+_TOLERANCE_DEGREES = 1e-6
+"""Degrees by which outlines may miss the curves of their edges where areas are cut in longitude and latitude."""
 _MAX_SEGMENTS_PER_SIDE = 200
 """Chords that follow such an edge of a narrow geometry, so that its short edges have two chords, and a midpoint between them."""
 
 _LARGE_METRES = 10_000_000.0
 """Length of a side from which on an area in a projected CRS may lie anywhere on the Earth."""
-_MOST_COORDINATE = 1e15
-"""Coordinates beyond have steps of tenths of a unit, and the products of larger ones overflow."""
 _DIGESTED_AT_ONCE = 10_000
-_MOST_TURNS = 100
-"""Turns around the Earth that longitudes may have; each is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +92,8 @@ class Areas:
     step
         Greatest distance between two vertices of the outline of each geometry, in units of `crs`. None: a twentieth of the
         geometry's longer side, less for narrow geometries.
+    is_cut
+        Whether the geometries are cut at the seams of a map already, and must not be joined there.
 
     Raises
     ------
@@ -101,16 +101,17 @@ class Areas:
         When a value is not WKB, or coordinates are finite but too large to be places. The message has the index of the geometry.
     """
 
-    def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None) -> None:
+    def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None, *, is_cut: bool = False) -> None:
         drawn = geometries = parsed(wkb)
         period = longitude_period(crs)
-        _check_reach(geometries, crs, period)
+        check_reach(geometries, crs, period)
         is_finite = np.isfinite(shapely.bounds(geometries)).all(axis=-1)
         crossing = np.flatnonzero(is_finite & ~shapely.is_valid(geometries))
         if len(crossing):  # adding points to a polygon that crosses itself would drop parts of it
             geometries = geometries.copy()
             geometries[crossing] = made_valid(geometries[crossing], crossing)
-        if period is not None:
+        self.is_cut = is_cut
+        if period is not None and not is_cut:
             joined = joined_at_antimeridian(geometries, period)
             if joined is not geometries:
                 is_joined = [one is not other for one, other in zip(joined, geometries, strict=True)]
@@ -120,6 +121,7 @@ class Areas:
         self.is_drawn_point: Booleans = shapely.get_type_id(drawn) == shapely.GeometryType.POINT
         self.geometries = geometries
         self._pieces: dict[str, AreaPieces] = {}
+        self._apart: dict[str, tuple[Ints, Areas] | None] = {}
         self._is_midpoint: Booleans | None = None
         self.bounds: Floats = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
         # A polygon whose vertices are all the same counts, too: it is a point once it is valid.
@@ -176,30 +178,85 @@ class Areas:
 
     def digest(self, index: Ints) -> bytes:
         """Return what stands for the outlines of the geometries `index`: equal areas in equal order have one digest."""
-        told = hashlib.blake2b(repr(self.crs).encode(), digest_size=32)
+        told = hashlib.blake2b(repr((self.crs, self.is_cut)).encode(), digest_size=32)
         told.update(self._step[index].tobytes())
         for first in range(0, len(index), _DIGESTED_AT_ONCE):
             wkb = shapely.to_wkb(self._drawn[index[first : first + _DIGESTED_AT_ONCE]])
             told.update(b"".join([b"\xff" if one is None else one for one in wkb]))
         return told.digest()
 
-    def outlines(self, crs: str, index: Ints) -> Outlines:
+    def outlines(self, crs: str, index: Ints, tolerance: Floats | None = None) -> Outlines:
         """Return the rings and lines of the geometries `index` in `crs`, one zone each.
 
         In the CRS of the areas they are as the caller drew them. In another CRS, edges have more vertices, and coordinates are
         infinite where they have no place in `crs`.
+
+        Parameters
+        ----------
+        crs, index
+            CRS of the result, and which areas.
+        tolerance
+            Units of `crs` by which the edges of each may miss their curves; None: whatever a twentieth of the area's side gives.
         """
-        return self._outlines_in(crs, self._drawn[index], index)
+        return self._outlines_in(crs, self._drawn[index], index, tolerance)
 
-    def areal_outlines(self, crs: str, index: Ints) -> Outlines:
+    def areal_outlines(self, crs: str, index: Ints, tolerance: Floats | None = None) -> Outlines:
         """Return `outlines` prepared for exact areas: rings do not cross, parts do not overlap, and lines are left out."""
-        return self._outlines_in(crs, areal(self._drawn[index]), index)
+        return self._outlines_in(crs, areal(self._drawn[index]), index, tolerance)
 
-    def _outlines_in(self, crs: str, geometries: NDArray[np.object_], index: Ints) -> Outlines:
-        outlines = outlines_of(geometries)
+    def _outlines_in(
+        self, crs: str, geometries: NDArray[np.object_], index: Ints, tolerance: Floats | None = None
+    ) -> Outlines:
         if self.vertices.is_in(crs):
+            return outlines_of(geometries)
+        at, there = self.rows_apart(crs, index)
+        if len(at):
+            geometries = geometries.copy()
+            geometries[at] = None
+        outlines = projected(densified(outlines_of(geometries), self._step[index]), self.crs, crs, tolerance)
+        if there is None:
             return outlines
-        return projected(densified(outlines, self._step[index]), self.crs, crs)
+        which = np.arange(len(index), dtype=np.int64)
+        which[at] = len(index) + np.arange(len(at))
+        others = there[0].outlines(crs, there[1], None if tolerance is None else tolerance[at])
+        return both_outlines(outlines, others).picked(which)
+
+    def rows_apart(self, crs: str, index: Ints) -> tuple[Ints, tuple[Areas, Ints] | None]:
+        """Return which of the areas `index` are cut at a seam of a map, and those areas, cut, with an index of their own."""
+        if (apart := self.apart(crs)) is None:
+            return index[:0], None
+        cut, areas = apart
+        at = np.flatnonzero(np.isin(index, cut))
+        return at, (areas, np.searchsorted(cut, index[at])) if len(at) else None
+
+    def apart(self, crs: str) -> tuple[Ints, Areas] | None:
+        """Return the areas that lie on both sides of a seam of a map, and these areas cut there; None where none does.
+
+        Cut areas are in longitude and latitude.
+        """
+        if crs not in self._apart:
+            self._apart[crs] = self._made_apart(crs)
+        return self._apart[crs]
+
+    def _made_apart(self, crs: str) -> tuple[Ints, Areas] | None:
+        if NATIVE in (self.crs, crs) or self.is_cut or self.vertices.is_in(crs) or x_period(crs) is not None:
+            return None
+        own = self.crs if is_geographic(self.crs) else LONLAT
+        period, seams = longitude_period(own), map_seams(own, crs)
+        if period is None or not seams:
+            return None
+        cut = meet_seams(self.bounds if own == self.crs else self.bounds_in(LONLAT), seams, period)
+        if own == self.crs:
+            shapes, step = self.geometries[cut], self._step[cut]
+        else:
+            cut = cut[~self.may_fold[cut]]
+            outlines = self._outlines_in(LONLAT, self.geometries[cut], cut, np.full(len(cut), _TOLERANCE_DEGREES))
+            shapes, step = geometries_of(outlines), None
+        if not len(cut):
+            return None
+        wkb = np.empty(len(cut), object)
+        wkb[:] = list(shapely.to_wkb(cut_at_seams(shapes, seams, period)))
+        return cut, Areas(wkb, own, step, is_cut=True)
 
     def bounds_in(self, crs: str) -> Floats:
         """Return the bounds of every geometry in `crs`, shape ``(n, 4)``; NaN where a geometry has no place in `crs`.
@@ -209,7 +266,10 @@ class Areas:
         if (period := longitude_period(crs)) is None:
             index = np.arange(len(self.vertices), dtype=np.int64)
             x, y = self.vertices.in_crs(crs, index)
-            return _bounds((x, x), (y, y), self.first_vertex)
+            bounds = _bounds((x, x), (y, y), self.first_vertex)
+            if (apart := self.apart(crs)) is not None:
+                bounds[apart[0]] = apart[1].bounds_in(crs)
+            return bounds
         pieces = self.pieces_in(crs, period)
         sides = (np.fmin, np.fmin, np.fmax, np.fmax)
         return np.stack(
@@ -258,13 +318,16 @@ class Areas:
         width = bounds[:, 2] - bounds[:, 0]
         is_own = self.vertices.is_in(crs)
         is_box = self.is_box.copy() if is_own else self.is_point.copy()
-        if not is_own and is_geographic(crs):
+        around_pole: list[int] = []
+        if not is_own:
             for at in np.flatnonzero(width > period / 2).tolist():  # around a pole, outlines do not close
                 outlines = self.outlines(crs, np.array([at]))
                 around = outlines.y[outlines.is_ring[outlines.line_of_vertex]]
-                if len(around) and np.abs(around).max() == period / 4:
+                if len(around) and np.abs(around).max() == abs(y_of_pole(crs)):
+                    around_pole.append(at)
                     is_box[at] = True
                     bounds[at, 1], bounds[at, 3] = around.min(), around.max()
+        bounds_of_all = bounds
         apart: Booleans = (width > period / 2) & ~is_box & (shapely.get_num_geometries(self._dense) > 1)
         if not apart.any():
             n_pieces, start = np.ones(len(self), np.int64), self.first_vertex
@@ -285,8 +348,11 @@ class Areas:
         def shapes() -> NDArray[np.object_]:
             made = self._dense
             if not is_own:
-                has_place = np.isfinite(np.stack([x, y], axis=1))
-                made = shapely.set_coordinates(made.copy(), np.where(has_place, np.stack([x, y], axis=1), 0))
+                made = made.copy()
+                made[around_pole] = shapely.box(*bounds_of_all[around_pole].T)
+                keeps = ~np.isin(np.arange(len(made)), around_pole)
+                xy = np.stack([x, y], axis=1)[np.repeat(keeps, np.diff(self.first_vertex))]
+                made[keeps] = shapely.set_coordinates(made[keeps], np.where(np.isfinite(xy), xy, 0))
             if not apart.any():
                 return made
             each = [single_parts(made[at : at + 1]) if apart[at] else made[at : at + 1] for at in range(len(made))]
@@ -301,25 +367,6 @@ class Areas:
             is_box=is_box,
             tolerance=np.repeat(self.tolerance, n_pieces),
             shapes=shapes,
-        )
-
-
-def _check_reach(geometries: NDArray[np.object_], crs: str, period: float | None) -> None:
-    """Raise when coordinates of a geometry are finite, but so large that they are no places."""
-    bounds = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
-    with np.errstate(invalid="ignore", over="ignore"):
-        reach, width = np.abs(bounds).max(axis=1, initial=0), bounds[:, 2] - bounds[:, 0]
-    is_too_far = np.isfinite(reach) & (reach > _MOST_COORDINATE)
-    expected = f"coordinates within {_MOST_COORDINATE:g}"
-    if period is not None and not is_too_far.any():
-        is_too_far = np.isfinite(reach) & (width > _MOST_TURNS * period)
-        expected = f"at most {_MOST_TURNS} turns around the Earth"
-    if is_too_far.any():
-        at = int(np.flatnonzero(is_too_far)[0])
-        sides = ", ".join(f"{side:g}" for side in bounds[at].tolist())
-        raise UsageError(
-            f"geometry {at} reaches over ({sides}) in {crs[:80]}; expected {expected}. Is it in another CRS, or does a number "
-            "stand for no value? For all of an image pass the bounds of the image"
         )
 
 

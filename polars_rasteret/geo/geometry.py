@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PLAIN_POINT_BYTES = 21
+_MOST_COORDINATE = 1e15
+"""Coordinates beyond have steps of tenths of a unit, and the products of larger ones overflow."""
+_MOST_TURNS = 100
+"""Turns around the Earth that longitudes may have; each is looked at."""
 
 
 def parsed(wkb: NDArray[np.object_] | Sequence[bytes | None]) -> NDArray[np.object_]:
@@ -51,6 +55,25 @@ def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
         except (shapely.errors.ShapelyError, TypeError) as its_own:
             return UsageError(f"geometry {at} is not WKB: {its_own}; expected WKB or EWKB bytes")
     return UsageError(f"a geometry is not WKB: {error}; expected WKB or EWKB bytes")
+
+
+def check_reach(geometries: NDArray[np.object_], crs: str, period: float | None) -> None:
+    """Raise when coordinates of a geometry are finite, but so large that they are no places."""
+    bounds = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
+    with np.errstate(invalid="ignore", over="ignore"):
+        reach, width = np.abs(bounds).max(axis=1, initial=0), bounds[:, 2] - bounds[:, 0]
+    is_too_far = np.isfinite(reach) & (reach > _MOST_COORDINATE)
+    expected = f"coordinates within {_MOST_COORDINATE:g}"
+    if period is not None and not is_too_far.any():
+        is_too_far = np.isfinite(reach) & (width > _MOST_TURNS * period)
+        expected = f"at most {_MOST_TURNS} turns around the Earth"
+    if is_too_far.any():
+        at = int(np.flatnonzero(is_too_far)[0])
+        sides = ", ".join(f"{side:g}" for side in bounds[at].tolist())
+        raise UsageError(
+            f"geometry {at} reaches over ({sides}) in {crs[:80]}; expected {expected}. Is it in another CRS, or does a number "
+            "stand for no value? For all of an image pass the bounds of the image"
+        )
 
 
 def made_valid(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArray[np.object_]:

@@ -31,8 +31,12 @@ _FAR_DEGREES, _FAR_METRES = 5.0, 500_000.0
 _FAR_SIZES = 10
 """An area reaches far when it goes beyond an image by more than this and by more than so many sizes of the image."""
 _MARGIN_SIZES = 2
+_LARGE_METRES = 5_000_000.0
+"""An image that is larger may have no outline in a projected CRS; areas are not cut to it."""
 _STEPS_PER_SIZE = 32
 """What is left of such an area reaches beyond the image by so many of its sizes; its edges get so many vertices per size."""
+_TOLERANCE_PX = 1e-3
+"""Pixels by which an outline may miss the curve of an edge."""
 
 _NONE = (np.zeros(0, np.int64), np.zeros(0, object), 0.0)
 
@@ -63,7 +67,8 @@ def outlines_on_grid(
     )
     if len(at):
         areas, index = areas.with_parts(index, large[at], parts, np.full(len(at), step)), np.arange(len(index))
-    return (areas.areal_outlines if exact else areas.outlines)(crs or NATIVE, index)
+    tolerance = np.full(len(index), outline_tolerance(np.asarray(transform, np.float64)))
+    return (areas.areal_outlines if exact else areas.outlines)(crs or NATIVE, index, tolerance)
 
 
 def outlines_on_grids(  # noqa: PLR0917 - one argument per column
@@ -90,7 +95,13 @@ def outlines_on_grids(  # noqa: PLR0917 - one argument per column
     if cut:
         areas = areas.with_parts(index, np.array(cut), np.concatenate(parts), np.array(steps))
         index = np.arange(len(index))
-    return areas.outlines(crs or NATIVE, index)
+    return areas.outlines(crs or NATIVE, index, outline_tolerance(transform))
+
+
+def outline_tolerance(transform: Floats) -> Floats:
+    """Return the map units by which outlines may miss the curves of their edges on grids: a small part of a pixel."""
+    across, down = (np.hypot(transform[..., at], transform[..., at + 3]) for at in (0, 1))
+    return _TOLERANCE_PX * np.minimum(across, down)
 
 
 def _large(areas: Areas, index: Ints, crs: str | None) -> Ints:
@@ -116,6 +127,9 @@ def _near(
         return _NONE
     image = shapely.make_valid(image)
     side = float(np.sqrt(shapely.area(image)))
+    reach = (np.abs(transform[[0, 3]]) * size[1] + np.abs(transform[[1, 4]]) * size[0]).max() * metres_per_unit(crs)
+    if not side > 0 or (not is_lonlat and reach > _LARGE_METRES):
+        return _NONE
     far = max(_far(areas), _FAR_SIZES * side)
     west, south, east, north = shapely.bounds(image)
     with np.errstate(invalid="ignore"):

@@ -7,13 +7,14 @@ Straight edges bend there, so they get vertices before their coordinates are tra
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polars_rasteret.geo.antimeridian import image_span, periods_to_image, unwrapped_x
 from polars_rasteret.geo.coverage.scanlines import spread
-from polars_rasteret.geo.crs import is_geographic, transform_xy, x_period
+from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, metres_per_unit, transform_xy, x_period
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+
+
+_MOST_CURVATURE = 20 / 8 / EARTH_RADIUS_M
+"""Metres that an edge of one metre may miss its curve by, by the square: maps bend edges less than 20 times as the Earth."""
+_NEAR_POLE = 89.999999
+_ROUNDS = 14
+"""Halvings of an edge that misses its curve."""
 
 
 def densified(outlines: Outlines, step: Floats) -> Outlines:
@@ -61,13 +69,26 @@ def densified(outlines: Outlines, step: Floats) -> Outlines:
     )
 
 
-def projected(outlines: Outlines, crs: str, target_crs: str) -> Outlines:
+def projected(outlines: Outlines, crs: str, target_crs: str, tolerance: Floats | None = None) -> Outlines:
     """Return outlines in another CRS: continuous where x wraps around the Earth, closed over a pole that they go around.
 
     Coordinates are infinite where they have no place in the CRS.
+
+    Parameters
+    ----------
+    outlines, crs
+        Outlines, and the CRS in which their edges are straight.
+    target_crs
+        CRS of the result.
+    tolerance
+        Units of `target_crs` by which edges of each zone may miss their curves; they get more vertices until they do not. None:
+        edges are followed by the vertices that there are.
     """
     x, y = transform_xy(crs, target_crs, outlines.x, outlines.y)
-    if (period := x_period(target_crs)) is None:
+    period = x_period(target_crs)
+    if tolerance is not None:
+        outlines, x, y = _followed(outlines, x, y, (crs, target_crs), tolerance, period)
+    if period is None:
         return replace(outlines, x=x, y=y)
 
     def between(at: Ints, shares: Floats) -> Floats:
@@ -79,10 +100,62 @@ def projected(outlines: Outlines, crs: str, target_crs: str) -> Outlines:
 
     unwrapped = unwrapped_x(x, outlines.zone_of_line[outlines.line_of_vertex], period, between)
     moved = replace(outlines, x=unwrapped, y=y)
-    return _closed_at_poles(moved, period) if is_geographic(target_crs) else moved
+    return _closed_at_poles(moved, target_crs, period)
 
 
-def _closed_at_poles(outlines: Outlines, period: float) -> Outlines:
+def _followed(  # noqa: PLR0917 - outlines in both CRSs, and how near they must be
+    outlines: Outlines, x: Floats, y: Floats, crs: tuple[str, str], tolerance: Floats, period: float | None
+) -> tuple[Outlines, Floats, Floats]:
+    """Return outlines, and their x and y in the second CRS, with vertices added halfway where an edge misses its curve."""
+    zone = outlines.zone_of_line[outlines.line_of_vertex]
+    goes_on = _goes_on(outlines)
+    with np.errstate(invalid="ignore"):
+        length = np.hypot(np.diff(outlines.x, append=0), np.diff(outlines.y, append=0)) * metres_per_unit(crs[0])
+    # Edges of fields are so short that they cannot bend by a part of a pixel; PROJ is not asked for these.
+    most = _MOST_CURVATURE * length**2
+    todo = np.flatnonzero(goes_on & (most > tolerance[zone] * metres_per_unit(crs[1])))
+    for _ in range(_ROUNDS):
+        if not len(todo):
+            break
+        at_x, at_y = ((one[todo] + one[todo + 1]) / 2 for one in (outlines.x, outlines.y))
+        new_x, new_y = transform_xy(*crs, at_x, at_y)
+        with np.errstate(invalid="ignore"):
+            before, after = new_x - x[todo], x[todo + 1] - new_x
+            if period is not None:
+                before, after = (one - period * np.round(one / period) for one in (before, after))
+            away = np.hypot(after - before, y[todo] + y[todo + 1] - 2 * new_y) / 2
+        misses = np.isfinite(away) & (away > tolerance[zone[todo]])
+        where = todo[misses] + 1
+        n_added = np.bincount(outlines.line_of_vertex[where - 1], minlength=len(outlines.part))
+        outlines = replace(
+            outlines,
+            x=np.insert(outlines.x, where, at_x[misses]),
+            y=np.insert(outlines.y, where, at_y[misses]),
+            line_start=outlines.line_start + np.concatenate([[0], np.cumsum(n_added)]),
+        )
+        x, y = np.insert(x, where, new_x[misses]), np.insert(y, where, new_y[misses])
+        zone = outlines.zone_of_line[outlines.line_of_vertex]
+        first = where - 1 + np.arange(len(where))
+        todo = np.stack([first, first + 1], axis=1).ravel()
+    return outlines, x, y
+
+
+def _goes_on(outlines: Outlines) -> NDArray[np.bool_]:
+    """Return which vertices have a next one on their line."""
+    goes_on = np.ones(len(outlines.x), np.bool_)
+    goes_on[outlines.line_start[1:] - 1] = False
+    return goes_on
+
+
+@lru_cache(maxsize=1024)
+def y_of_pole(crs: str) -> float:
+    """Return the y of the north pole in a CRS whose x repeats; that of a place near it where the map never reaches it."""
+    y = transform_xy(LONLAT, crs, np.zeros(2), np.array([90.0, _NEAR_POLE]))[1]
+    with np.errstate(invalid="ignore"):
+        return float(y[0] if np.isfinite(y[0]) and abs(y[0]) < 2 * abs(y[1]) else y[1])
+
+
+def _closed_at_poles(outlines: Outlines, crs: str, period: float) -> Outlines:
     """Return outlines whose rings around a pole take in the pole: those end a period away from where they began."""
     x, y = outlines.x, outlines.y
     first, last = outlines.line_start[:-1], outlines.line_start[1:] - 1
@@ -92,7 +165,7 @@ def _closed_at_poles(outlines: Outlines, period: float) -> Outlines:
     at = np.flatnonzero(winds & np.isfinite(total) & np.isfinite(np.bincount(outlines.line_of_vertex, x, len(first))))
     if not len(at):
         return outlines
-    pole = np.copysign(period / 4, total[at])
+    pole = np.copysign(y_of_pole(crs), total[at])
     where = np.repeat(last[at] + 1, 3)
     longer = np.zeros(len(first), np.int64)
     longer[at] = 3

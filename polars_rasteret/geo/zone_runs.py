@@ -12,7 +12,7 @@ from polars_rasteret.geo.coverage.exact import exact_runs
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
 from polars_rasteret.geo.crs import NATIVE, x_period
 from polars_rasteret.geo.kept_weights import kept_runs, kept_totals
-from polars_rasteret.geo.near_image import outlines_on_grid
+from polars_rasteret.geo.near_image import outline_tolerance, outlines_on_grid
 from polars_rasteret.geo.projected_outlines import met_by_images
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ def whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequenc
 
 
 def _whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], coverage: str) -> Floats:
-    outlines = (areas.areal_outlines if coverage == "exact" else areas.outlines)(crs or NATIVE, area)
-    _check_places(outlines, crs, coverage)
     transforms = np.broadcast_to(np.array(transform), (len(area), 6))
+    outlined = areas.areal_outlines if coverage == "exact" else areas.outlines
+    outlines = outlined(crs or NATIVE, area, outline_tolerance(transforms))
+    _check_places(outlines, crs, coverage)
     zone = outlines.zone_of_line[outlines.line_of_vertex]
     row, col = pixel_coordinates(transforms[zone], outlines.x, outlines.y)
     first, stop = np.full((2, len(area)), np.inf), np.full((2, len(area)), -np.inf)

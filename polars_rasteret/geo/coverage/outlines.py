@@ -122,3 +122,16 @@ def outlines_of(geometries: NDArray[np.object_]) -> Outlines:
         is_ring=is_area[part],
         n_zones=len(geometries),
     )
+
+
+def both_outlines(one: Outlines, other: Outlines) -> Outlines:
+    """Return the outlines of the zones of `one`, then of those of `other`."""
+    return Outlines(
+        x=np.concatenate([one.x, other.x]),
+        y=np.concatenate([one.y, other.y]),
+        line_start=np.concatenate([one.line_start, one.line_start[-1] + other.line_start[1:]]),
+        part=np.concatenate([one.part, len(one.zone) + other.part]),
+        zone=np.concatenate([one.zone, one.n_zones + other.zone]),
+        is_ring=np.concatenate([one.is_ring, other.is_ring]),
+        n_zones=one.n_zones + other.n_zones,
+    )
