@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from polars_rasteret.errors import AnswerTooLargeError, BudgetError, UsageError
-from polars_rasteret.fetch.sources.stores import origin, prices_for
+from polars_rasteret.fetch.sources.settings import priced_origin, prices_for
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Budget:
             if cost is None:
                 raise UsageError(
                     f"budget_usd is set, but the price of {shown(href)} is not known: "
-                    f"pr.configure_store({shown(origin(href)) + '/'!r}, usd_per_gb=..., usd_per_1000_requests=...), "
+                    f"pr.configure_store({priced_origin(href) + '/'!r}, usd_per_gb=..., usd_per_1000_requests=...), "
                     "or set budget_bytes instead"
                 )
             total += cost

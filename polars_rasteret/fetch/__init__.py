@@ -2,6 +2,8 @@
 
 =================  =======================================================================================================
 `scheduling/`      when which request is sent, by which thread, and which calls receive the tiles
+`places`           which place an href names: spellings of one bucket
+`hints`            what collections told of places
 `sources/`         which source reads a file: object stores, servers, local files; `configure_store`
 `read_range`       one range, read once: every request goes through it
 `stepwise_reads`   many files read at once, each step by step (headers)

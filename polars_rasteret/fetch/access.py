@@ -17,7 +17,8 @@ from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, refusal, written_address
 from polars_rasteret.fetch.allowed_prefixes import is_within
 from polars_rasteret.fetch.failures import MOST_REDIRECTS, RefusedHrefError, sent_on_too_often
-from polars_rasteret.fetch.sources.stores import is_configured, is_served_elsewhere, origin
+from polars_rasteret.fetch.places import origin
+from polars_rasteret.fetch.sources.settings import hinted_endpoint, is_configured, is_served_elsewhere
 from polars_rasteret.hrefs import Provenance, shown
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def check_href(href: str, terms: Terms | None, *, sent_by: str | None = None) ->
                 "pr.options(allowed_hrefs=['/folder/', 'https://host/', ...])."
             )
     _check_host(href, terms, sent_by)
+    if (endpoint := hinted_endpoint(href)) is not None:
+        _check_endpoint(href, endpoint, terms)
 
 
 def check_peer(href: str, address: str, terms: Terms | None) -> None:
@@ -98,6 +101,25 @@ def check_peer(href: str, address: str, terms: Terms | None) -> None:
         return
     if reach is Reach.LINK or _is_of_remote_collection(terms):
         raise refusal(f"{shown(href)} (at {peer})", reach)
+
+
+def _check_endpoint(href: str, endpoint: str, terms: Terms | None) -> None:
+    """Refuse the endpoint that a collection names for its bucket, as if it had named a file there."""
+    named = f"{shown(href)}: its collection says that the bucket is at {shown(endpoint)}, which"
+    if terms is not None and terms.allowed is not None and not is_within(endpoint, terms.allowed):
+        raise RefusedHrefError(
+            f"{named} is outside of what pr.options(allowed_hrefs=...) allows. Add its prefix if you trust it."
+        )
+    host = _host_of(endpoint)
+    if host is None or (endpoint.lower().startswith("http:") and written_address(host) is None):
+        # Without TLS, a name server could answer otherwise when the store asks for the address again.
+        raise RefusedHrefError(
+            f"{named} is neither an https URL nor an address. If that is meant, name it: "
+            "pr.configure_store(prefix, storage_options={'aws_endpoint_url': ...})."
+        )
+    reaches = reaches_of(host)
+    if Reach.LINK in reaches or (Reach.LOOPBACK in reaches and _is_of_remote_collection(terms)):
+        raise refusal(named, Reach.LINK if Reach.LINK in reaches else Reach.LOOPBACK)
 
 
 def _check_host(href: str, terms: Terms | None, sent_by: str | None) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import httpx
 
 from polars_rasteret.errors import FetchError
+from polars_rasteret.fetch.places import BUCKET_SCHEMES, bucket_host, kind_of
 from polars_rasteret.fetch.sources.local_source import local_path
 
 if TYPE_CHECKING:
@@ -23,18 +24,7 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://([^/?#]*)(.*)", re.DOTALL)
 _PORTS = {"http": 80, "https": 443}
-_SAME_SCHEME = {"s3a": "s3", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
-
-_AWS = r"amazonaws\.com(?:\.cn)?"
-_BUCKET_HOSTS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("s3", re.compile(rf"(?P<bucket>.+)\.s3(?:[.-](?:dualstack\.)?[a-z0-9-]+|-accelerate(?:\.dualstack)?)?\.{_AWS}")),
-    ("s3", re.compile(rf"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.{_AWS}")),
-    ("gs", re.compile(r"(?P<bucket>.+)\.storage\.googleapis\.com")),
-    ("gs", re.compile(r"storage\.googleapis\.com|storage\.cloud\.google\.com")),
-    ("az", re.compile(r"(?P<account>[a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")),
-)
-"""Hosts that serve buckets over https. Where the pattern has no group for the bucket, the first segment of the path names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +90,8 @@ def _url_places(scheme: str, host: str, path: str) -> list[Place]:
     segments = _segments(path, is_encoded=False)
     if segments is None or not host or _CONTROL.search(host):
         return []
-    scheme = _SAME_SCHEME.get(scheme.lower(), scheme.lower())
+    scheme = scheme.lower()
+    scheme = kind_of(scheme) if scheme in BUCKET_SCHEMES else scheme
     if scheme == "az" and "@" in host:
         container, _, account = host.rpartition("@")
         return [Place(("az", account.lower().partition(".")[0], container), segments)] if "@" not in container else []
@@ -138,17 +129,14 @@ def _web_places(href: str) -> list[Place]:
 
 
 def _bucket(host: str, segments: tuple[str, ...]) -> Place | None:
-    for scheme, pattern in _BUCKET_HOSTS:
-        if (found := pattern.fullmatch(host)) is None:
-            continue
-        groups = found.groupdict()
-        if "bucket" in groups:
-            return Place((scheme, groups["bucket"]), segments, is_web_address=True)
-        if not segments:
-            return None
-        account = (groups["account"],) if "account" in groups else ()
-        return Place((scheme, *account, segments[0]), segments[1:], is_web_address=True)
-    return None
+    if (serves := bucket_host(host)) is None:
+        return None
+    if serves.bucket is not None:
+        return Place((serves.kind, serves.bucket), segments, is_web_address=True)
+    if not segments:
+        return None
+    account = () if serves.account is None else (serves.account,)
+    return Place((serves.kind, *account, segments[0]), segments[1:], is_web_address=True)
 
 
 def _segments(path: str, *, is_encoded: bool) -> tuple[str, ...] | None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.access import check_href, check_peer
 from polars_rasteret.fetch.failures import BeyondEndError, RedirectedError, foreign_failure
+from polars_rasteret.fetch.places import origin
 from polars_rasteret.fetch.signing import as_signed
 from polars_rasteret.fetch.sources.byte_source import Answer, PlainSource, checked
 from polars_rasteret.fetch.sources.httpx_source import HttpSource
-from polars_rasteret.fetch.sources.stores import origin, resolve
+from polars_rasteret.fetch.sources.stores import resolve
 from polars_rasteret.hrefs import shown
 from polars_rasteret.profile import is_open, record
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +114,9 @@ def keys_kept_back_in(text: str) -> str:
     return _URL_IN_TEXT.sub(lambda found: kept_back(found[0]), kept_back(text))
 
 
-def forget_keys(prefix: str) -> None:
-    """Forget the keys of files below a prefix, because their store has been configured anew."""
-    for href in [one for one in list(_signed) if one.startswith(prefix)]:
+def forget_keys(prefix: str, is_below: Callable[[str], bool] = lambda _href: False) -> None:
+    """Forget the keys of files below a prefix, in any spelling that `is_below` knows: their store has been configured anew."""
+    for href in [one for one in list(_signed) if one.startswith(prefix) or is_below(one)]:
         _signed.pop(href, None)
 
 

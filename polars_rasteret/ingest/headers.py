@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polars_rasteret.engine import admission, header_read
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
+from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.byte_source import Terms
-from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.fetch.stepwise_reads import StepwiseRead, read_all, read_in_batches
 from polars_rasteret.hrefs import Provenance, shown

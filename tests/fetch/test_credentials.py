@@ -12,6 +12,7 @@ from obstore.store import S3Store
 
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.sources import credentials
 from polars_rasteret.fetch.sources.credentials import shared_credentials
 from polars_rasteret.fetch.sources.stores import source_for
 from tests.support.object_server import ObjectServer
@@ -42,18 +43,67 @@ def test_threads_that_need_credentials_at_once_ask_once():
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(("minutes", "n_asked"), [(4, 3), (6, 1), (None, 1)])
-def test_they_are_renewed_five_minutes_before_they_expire(minutes, n_asked):
-    asked = []
+@pytest.mark.parametrize(
+    ("lifetime", "moments", "n_asked"),
+    [
+        (60, (0, 30, 54.9), 1),
+        (60, (0, 55.1), 2),
+        (60, (0, 55.1, 56, 110, 111), 3),
+        (4, (0, 0, 1.9, 2.1), 2),
+        (-1, (0, 0), 2),
+        (None, (0, 10_000), 1),
+    ],
+    ids=["while they last", "five minutes early", "each hour", "short ones at half", "expired", "without expiry"],
+)
+def test_they_are_renewed_five_minutes_before_they_expire(lifetime, moments, n_asked, monkeypatch):
+    asked, minute = [], [0.0]
+    start = in_minutes(0)
+    monkeypatch.setattr(credentials, "_now", lambda: start + dt.timedelta(minutes=minute[0]))
 
     def provider():
         asked.append(1)
-        return {"token": "t", "expires_at": None if minutes is None else in_minutes(minutes)}
+        expires_at = None if lifetime is None else start + dt.timedelta(minutes=minute[0] + lifetime)
+        return {"token": f"t{len(asked)}", "expires_at": expires_at}
 
     shared = shared_credentials(provider)
-    for _ in range(3):
-        shared()
+    for minute[0] in moments:
+        token = shared()["token"]
     assert len(asked) == n_asked
+    assert token == f"t{n_asked}"
+
+
+class CountingLock:
+    """A lock that tells when all threads of a test want it."""
+
+    def __init__(self, n_threads):
+        self.all_want_it = threading.Barrier(n_threads, timeout=10)
+        self.lock = threading.Lock()
+
+    def __enter__(self):
+        self.all_want_it.wait()
+        self.lock.acquire()
+
+    def __exit__(self, *_error):
+        self.lock.release()
+
+
+def test_threads_that_waited_for_a_call_that_failed_do_not_call_again():
+    n_threads, asked = 16, []
+
+    def provider():
+        asked.append(1)
+        raise OSError("down")
+
+    shared = shared_credentials(provider)
+    shared._lock = CountingLock(n_threads)
+
+    def ask(_):
+        with pytest.raises(OSError, match="down"):
+            shared()
+
+    with ThreadPoolExecutor(n_threads) as threads:
+        list(threads.map(ask, range(n_threads)))
+    assert len(asked) == 1
 
 
 def test_a_provider_that_fails_is_asked_again():
@@ -82,7 +132,7 @@ def test_the_kind_of_polars_becomes_the_kind_of_obstore():
 
 @pytest.mark.parametrize("provider", ["always", 7])
 def test_what_is_no_provider_is_refused(provider):
-    with pytest.raises(UsageError, match="expected 'auto', or a callable"):
+    with pytest.raises(UsageError, match="expected 'auto', 'planetary-computer', or a callable"):
         pr.configure_store(PLACE, credential_provider=provider)
 
 

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.sources.stores import configure_store, prices_for, source_for, store_identity
+from polars_rasteret.fetch.sources.settings import prices_for
+from polars_rasteret.fetch.sources.stores import configure_store, source_for, store_identity
 from polars_rasteret.testing import MemorySource
 from tests.support.receiver import DATA
 

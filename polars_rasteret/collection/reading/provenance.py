@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.fetch.addresses import Reach, reaches_of
+from polars_rasteret.fetch.places import origin
 from polars_rasteret.fetch.sources.cloud import endpoint_of
-from polars_rasteret.fetch.sources.stores import origin
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.tiff.tile_flags import first_byte
 

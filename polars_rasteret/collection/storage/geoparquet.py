@@ -14,6 +14,7 @@ import polars as pl
 import shapely
 
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.fetch.hints import HINTS_KEY, written_hints
 from polars_rasteret.geo.boxes import wrap_bounds
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.schema import TIME, raster_columns
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from polars_rasteret.fetch.hints import Hint
 
 OUR_KEY = "polars_rasteret"
 _VERSION = 1
@@ -45,7 +48,12 @@ UNREAD_DTYPE = pl.List(
 )
 
 
-def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64], unread: pl.Series | None = None) -> dict[str, str]:
+def file_metadata(
+    frame: pl.DataFrame,
+    bounds: NDArray[np.float64],
+    unread: pl.Series | None = None,
+    hints: Mapping[str, Hint] | None = None,
+) -> dict[str, str]:
     """Return the key-value metadata of a part.
 
     Parameters
@@ -56,6 +64,8 @@ def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64], unread: pl.S
         The ``bbox`` of each row, NaN where null; shape (n, 4).
     unread
         Files of each row that could not be used, which a null raster does not name; dtype `UNREAD_DTYPE`.
+    hints
+        What is known of the places of the files.
     """
     geometries = parsed(frame["geometry"].to_list())
     present = geometries[~shapely.is_missing(geometries)]
@@ -73,7 +83,18 @@ def file_metadata(frame: pl.DataFrame, bounds: NDArray[np.float64], unread: pl.S
     return {
         "geo": json.dumps(geo),
         OUR_KEY: json.dumps({"version": _VERSION, "bands_without_values": nothing, "unread": _unread_rows(unread)}),
+        **({HINTS_KEY: written_hints(hints)} if hints else {}),
     }
+
+
+def some_hrefs(frame: pl.DataFrame, unread: pl.Series | None = None) -> list[str]:
+    """Return hrefs of a frame of records, at least one of each place that its files lie in."""
+    columns = [frame[name].struct.field("href").rename("href") for name in raster_columns(frame.schema)]
+    if unread is not None:
+        columns.append(unread.explode().struct.field("href").rename("href"))
+    hrefs = pl.concat(columns).drop_nulls() if columns else pl.Series("href", [], dtype=pl.String)
+    # Host, and the first segment of the path: no place is named by more.
+    return hrefs.str.extract(r"^([A-Za-z][A-Za-z0-9+.\-]+://[^/?#]*/[^/?#]*/?)").drop_nulls().unique().sort().to_list()
 
 
 def _unread_rows(unread: pl.Series | None) -> list[list[Any]]:

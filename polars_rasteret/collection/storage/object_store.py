@@ -20,7 +20,7 @@ from polars_rasteret.fetch.redaction import reworded, store_words
 from polars_rasteret.fetch.sources.cloud import split_options
 from polars_rasteret.fetch.sources.credentials import shared_credentials
 from polars_rasteret.fetch.sources.obstore_source import unaskable
-from polars_rasteret.fetch.sources.stores import configured
+from polars_rasteret.fetch.sources.stores import store_to_list
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ def list_files(
 ) -> list[ListedObject]:
     """List files whose pixels are to be read, as `list_objects` does.
 
-    Without options and provider, the configuration of `configure_store` is used.
+    Without options and provider, the configuration of `configure_store` is used. As for pixels, requests are signed only where
+    there are credentials.
     """
-    if storage_options is None and credential_provider is None:
-        store, path, storage_options, credential_provider = configured(url)
+    if unaskable(url) is None:
+        store, path = store_to_list(url, storage_options, credential_provider)
         if store is not None:
             return _listed(store, path, url, url.removesuffix(path))
     return list_objects(url, storage_options=storage_options, credential_provider=credential_provider)

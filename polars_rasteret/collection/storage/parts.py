@@ -20,8 +20,9 @@ from polars.exceptions import ComputeError
 
 from polars_rasteret.collection.storage.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.hints import HINTS_KEY, parsed_hints, register_hints
+from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.fetch.redaction import reworded
-from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.local_source import local_path
 from polars_rasteret.hrefs import shown, shown_text
 
@@ -113,6 +114,8 @@ def read_schema(
 ) -> dict[str, pl.DataType]:
     """Read the columns (without hive keys) of one part; remembered while the file stays the same.
 
+    What the part tells of the places of its files is remembered for reading them.
+
     Raises
     ------
     UsageError
@@ -126,6 +129,7 @@ def read_schema(
     options = polars_options(storage_options, credential_provider)
     with _clear_errors(part):
         columns = dict(pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **options).collect_schema())
+        register_hints(parsed_hints(pl.read_parquet_metadata(part.path, **options).get(HINTS_KEY, "")))
     if key is not None:
         if len(_schemas) >= _CACHE_SIZE:
             _schemas.clear()

@@ -22,13 +22,14 @@ from polars_rasteret.collection.queries.extent import bounds_array
 from polars_rasteret.collection.queries.periods import begin_and_end
 from polars_rasteret.collection.storage.about import NOTHING_SAID, About, about_metadata
 from polars_rasteret.collection.storage.durable_writes import clear_failures, sync_folder
-from polars_rasteret.collection.storage.geoparquet import UNREAD, arrow_schema, file_metadata
+from polars_rasteret.collection.storage.geoparquet import UNREAD, arrow_schema, file_metadata, some_hrefs
 from polars_rasteret.collection.storage.journal import discard_left_out, left_out, write_journal
 from polars_rasteret.collection.storage.object_store import ListedObject, PutRefusedError, delete_objects, put_file
 from polars_rasteret.collection.storage.parts import Part, collection_name, polars_options
 from polars_rasteret.collection.storage.staging import sweep
 from polars_rasteret.collection.storage.untrusted_files import path_inside, why_not_plain
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.sources.place_hints import hints_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +69,7 @@ def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, about: d
         compression="zstd",
         statistics=True,
         row_group_size=row_group_size,
-        metadata=file_metadata(frame, bounds_array(frame["bbox"]), unread) | about,
+        metadata=file_metadata(frame, bounds_array(frame["bbox"]), unread, hints_of(some_hrefs(frame, unread))) | about,
         arrow_schema=arrow_schema(frame),
         **options,
     )

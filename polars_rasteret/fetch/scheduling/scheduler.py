@@ -20,6 +20,7 @@ import numpy as np
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
+from polars_rasteret.fetch.places import origin
 from polars_rasteret.fetch.read_range import read_range
 from polars_rasteret.fetch.scheduling.deadlines import DeadlineWatch
 from polars_rasteret.fetch.scheduling.fetch_pool import FetchPool
@@ -36,7 +37,7 @@ from polars_rasteret.fetch.scheduling.retries import backoff_s
 from polars_rasteret.fetch.scheduling.tile_lookup import Found, TileLookup
 from polars_rasteret.fetch.scheduling.wanted_tiles import WantedTiles
 from polars_rasteret.fetch.sources.byte_source import FileKey
-from polars_rasteret.fetch.sources.stores import origin, resolved
+from polars_rasteret.fetch.sources.stores import resolved
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import process_options
 from polars_rasteret.profile import record

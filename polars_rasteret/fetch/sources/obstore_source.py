@@ -24,6 +24,8 @@ from polars_rasteret.hrefs import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from polars_rasteret.fetch.sources.credentials import SharedCredentials
+
 READY_STORES = (
     obstore_store.S3Store,
     obstore_store.GCSStore,
@@ -90,9 +92,17 @@ class ObstoreSource(GetByRead):
         ``make_store(timeout_s)`` returns an obstore store whose requests end within that time.
     key_of
         ``key_of(href)`` returns the path inside that store, not encoded: obstore encodes it.
+    credentials
+        The provider that these stores ask, where they ask one.
     """
 
-    def __init__(self, make_store: Callable[[float], Any], key_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        make_store: Callable[[float], Any],
+        key_of: Callable[[str], str],
+        credentials: SharedCredentials | None = None,
+    ) -> None:
+        self._credentials = credentials
         self._make_store = make_store
         self._key_of = key_of
         self._stores: dict[float, Any] = {}
@@ -104,6 +114,8 @@ class ObstoreSource(GetByRead):
         """Return the answer for one range."""
         if (reason := unaskable(href)) is not None:
             raise FetchError(f"{shown(href)}: {reason}. Check the address.")
+        if self._credentials is not None:
+            self._credentials.check(href, byte_start, byte_stop)
         if attempt:
             timeout_s = _rounded_down(timeout_s)
         store = self._stores.get(timeout_s) or self._store(timeout_s)

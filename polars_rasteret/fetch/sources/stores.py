@@ -6,13 +6,9 @@ made once per process. Stores and credentials live here only: they are never pic
 
 from __future__ import annotations
 
-import itertools
-import re
 import threading
-import urllib.request
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -20,68 +16,46 @@ from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.addresses import reaches_of, refuse_link
+from polars_rasteret.fetch.hints import Hint, hint_for
+from polars_rasteret.fetch.places import BUCKET_SCHEMES, bucket_host, bucket_place, origin
 from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.fetch.sources.byte_source import PlainSource, RangeReader
 from polars_rasteret.fetch.sources.cloud import (
-    BUCKET_SCHEMES,
     bucket_key,
-    cloud_source,
-    endpoint_of,
-    httpx_client,
+    bucket_source,
+    bucket_store,
+    is_signed_by_hint,
     split_options,
 )
 from polars_rasteret.fetch.sources.credentials import shared_credentials
-from polars_rasteret.fetch.sources.httpx_source import HttpSource, HttpxSource, decoded_path
+from polars_rasteret.fetch.sources.http_origin import WebBucketSource, http_source
+from polars_rasteret.fetch.sources.httpx_source import HttpxSource
 from polars_rasteret.fetch.sources.local_source import LocalSource, local_path
-from polars_rasteret.fetch.sources.obstore_source import (
-    NO_PROXY_URL,
-    NO_RETRIES,
-    READY_STORES,
-    ObstoreSource,
-    client_options,
+from polars_rasteret.fetch.sources.obstore_source import READY_STORES, ObstoreSource
+from polars_rasteret.fetch.sources.settings import (
+    Prices,
+    Setting,
+    hinted_endpoint,
+    place_of,
+    place_of_prefix,
+    put_setting,
+    setting_for,
 )
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-_Value = TypeVar("_Value")
+    from polars_rasteret.fetch.places import BucketPlace
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+:(?=//)")
+_BUCKET_STORES = (obstore_store.S3Store, obstore_store.GCSStore, obstore_store.AzureStore)
+_LISTING_TIMEOUT_S = 60.0
 
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Prices of bytes and requests, for `estimate` and budgets; None is unknown."""
-
-    usd_per_gb: float | None = None
-    usd_per_1000_requests: float | None = None
-
-    def of(self, *, n_bytes: int, n_requests: int) -> float | None:
-        """Return the dollars for bytes and requests. One unknown price counts as 0; None where both are unknown."""
-        if self.usd_per_gb is None and self.usd_per_1000_requests is None:
-            return None
-        return n_bytes / 1e9 * (self.usd_per_gb or 0.0) + n_requests / 1e3 * (self.usd_per_1000_requests or 0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
-    """The configuration of the hrefs under one prefix."""
-
-    prefix: str
-    number: int
-    storage_options: Mapping[str, Any]
-    credential_provider: Any
-    store: Any
-    client: httpx.Client | None
-
+_Identity: TypeAlias = "tuple[int, str, Hint | None]"
+"""Number of the setting, origin or bucket, and the hint that counts."""
 
 _lock = threading.Lock()
-_settings: dict[str, _Setting] = {}
-_prices: dict[str, Prices] = {}
-_numbers = itertools.count(1)
-_sources: dict[tuple[int, str], RangeReader] = {}
+_sources: dict[_Identity, RangeReader] = {}
 
 
 def configure_store(
@@ -158,33 +132,31 @@ def configure_store(
     for name, price in (("usd_per_gb", usd_per_gb), ("usd_per_1000_requests", usd_per_1000_requests)):
         if price is not None and not price >= 0:
             raise UsageError(f"{name} is {price!r}; expected dollars, 0 or more")
-    setting = _Setting(
+    setting = Setting(
         prefix=prefix,
-        number=next(_numbers),
         storage_options=dict(storage_options or {}),
         credential_provider=shared_credentials(credential_provider) or credential_provider,
         store=store,
         client=client,
     )
+    has_setting = store is not None or client is not None or made
+    if (
+        has_setting
+        and setting.needs_bucket
+        and place_of_prefix(prefix, setting) is None
+        and not _may_hold_buckets(prefix)
+    ):
+        raise UsageError(
+            f"{shown(prefix)}: {_meaningless(setting)} mean nothing for this place; expected a bucket, like s3://bucket/ (with "
+            "aws_endpoint_url for a service of your own), or for a web server an httpx.Client as client="
+        )
+    dropped = put_setting(setting if has_setting else None, prefix, Prices(usd_per_gb, usd_per_1000_requests))
+    place = place_of_prefix(prefix, setting)
+    forget_keys(prefix, lambda href: _is_below(place, href))
+    numbers = {one.number for one in dropped}
+    global _sources  # noqa: PLW0603 - a new dictionary, so that readers need no lock
     with _lock:
-        # New dictionaries, so that readers need no lock.
-        global _settings, _prices, _sources  # noqa: PLW0603 - configuration of the process
-        others = {known: value for known, value in _settings.items() if known != prefix}
-        has_setting = store is not None or client is not None or made
-        dropped = _settings.get(prefix)
-        _settings = {**others, prefix: setting} if has_setting else others
-        prices = Prices(usd_per_gb, usd_per_1000_requests)
-        _prices = {**{known: value for known, value in _prices.items() if known != prefix}}
-        if prices != Prices():
-            _prices[prefix] = prices
-        forget_keys(prefix)
-        if dropped is not None:
-            _sources = {key: source for key, source in _sources.items() if key[0] != dropped.number}
-
-
-def prices_for(href: str) -> Prices:
-    """Return the prices configured for the longest matching prefix."""
-    return _longest(_prices, href) or Prices()
+        _sources = {key: source for key, source in _sources.items() if key[0] not in numbers}
 
 
 def source_for(href: str) -> RangeReader:
@@ -198,35 +170,29 @@ def source_for(href: str) -> RangeReader:
     return resolve(href)[0]
 
 
-def configured(href: str) -> tuple[Any, str, Mapping[str, Any], Any]:
-    """Return the configuration of an href, for listing the objects below it.
+def store_to_list(
+    url: str, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> tuple[Any, str]:
+    """Return an obstore store and a path in it, for listing the objects that can be read below an address.
 
-    Returns
-    -------
-    store, path, storage_options, credential_provider
-        A ready obstore store (else None) and the path in it; the options of a store that is yet to be made (else empty and None).
+    Without options and provider, the configuration of the place counts. The store is None where none can list.
     """
-    setting = _longest(_settings, href)
-    if setting is None:
-        return None, "", {}, None
-    store = setting.store if isinstance(setting.store, READY_STORES) else None
-    path = href if store is None else _key_in(store, setting.prefix, href.partition("://")[0])(href)
-    path = "" if path == href else path  # all that the store holds
-    return store, path, setting.storage_options, setting.credential_provider
-
-
-def is_configured(href: str) -> bool:
-    """Return whether the caller configured a store for an href; such an href may lead to any place."""
-    return bool(_settings) and _longest(_settings, href) is not None
-
-
-def is_served_elsewhere(bucket: str) -> bool:
-    """Return whether a bucket (``s3://name``) is read from another endpoint than its provider's."""
-    setting = _longest(_settings, f"{bucket}/")
+    setting = setting_for(url)
+    if storage_options is not None or credential_provider is not None:
+        setting = Setting(prefix=url, storage_options=storage_options or {}, credential_provider=credential_provider)
     if setting is not None and setting.store is not None:
-        return True
+        if not isinstance(setting.store, READY_STORES):
+            return None, ""
+        path = _key_in(setting.store, setting)(url)
+        return setting.store, "" if path == url else path
+    place = _placed(url, setting)
+    if place is None or place.name is None or place.is_web:
+        return None, ""
     options = {} if setting is None else setting.storage_options
-    return endpoint_of(bucket.partition("://")[0], options) is not None
+    provider = None if setting is None else setting.credential_provider
+    hint, endpoint = hint_for(url, place), None if storage_options is not None else hinted_endpoint(url)
+    make_store, _ = bucket_store(place, options, provider, hint=hint, endpoint=endpoint)
+    return make_store(_LISTING_TIMEOUT_S), place.path
 
 
 def store_identity(href: str) -> Hashable:
@@ -245,121 +211,102 @@ def resolved(href: str) -> tuple[RangeReader, Hashable]:
     setting, key = _identity(href)
     source = _sources.get(key)
     if source is None:
-        made = _made(setting, key[1], href)
+        made = _made(setting, key, href)
         with _lock:
             source = _sources.setdefault(key, made)
     return source, key
 
 
-def _identity(href: str) -> tuple[_Setting | None, tuple[int, str]]:
-    setting = _longest(_settings, href) if _settings else None
-    return setting, (0 if setting is None else setting.number, origin(href))
+def _identity(href: str) -> tuple[Setting | None, _Identity]:
+    """Return the setting of an href, and the key of its source: number of the setting, origin or bucket, and hint."""
+    setting = setting_for(href)
+    number = 0 if setting is None else setting.number
+    place = _placed(href, setting)
+    if place is None or (setting is not None and (setting.store is not None or setting.client is not None)):
+        return setting, (number, origin(href), None)
+    hint = hint_for(href, place)
+    if not place.is_web:
+        return setting, (number, place.bucket, hint)
+    if place.name is not None and ((setting is not None and setting.needs_bucket) or is_signed_by_hint(place, hint)):
+        return setting, (number, f"{place.bucket} {origin(href)}", hint)
+    return setting, (number, origin(href), None)
 
 
-def _longest(table: Mapping[str, _Value], href: str) -> _Value | None:
-    best, value = -1, None
-    for prefix, candidate in table.items():
-        n = len(prefix)
-        if n > best and href.startswith(prefix) and (len(href) == n or prefix[-1] == "/" or href[n] in "/?#"):
-            best, value = n, candidate
-    return value
+def _placed(href: str, setting: Setting | None) -> BucketPlace | None:
+    """Return the place of an href; an account that it does not name is the one of the setting."""
+    place = place_of(href)
+    if place is not None and place.account is None and setting is not None and setting.place is not None:
+        return replace(place, account=setting.place.account)
+    return place
 
 
-@lru_cache(maxsize=4_096)
-def origin(href: str) -> str:
-    """Return the origin of an href, which one connection pool serves: scheme and host, scheme and bucket, or "file"."""
-    found = _SCHEME.match(href)
-    if found is None:
-        return "file"
-    scheme = found[0][:-1].lower()
-    if scheme == "file":
-        return "file"
-    rest = href[found.end() + 2 :]
-    stop = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
-    host = rest[:stop]
-    if "@" in host and scheme not in BUCKET_SCHEMES:
-        host = host.rpartition("@")[2]  # user information is sent, but names no other place
-    return f"{scheme}://{host}"
-
-
-def _made(setting: _Setting | None, origin: str, href: str) -> RangeReader:
-    scheme = origin.split("://", 1)[0]
+def _made(setting: Setting | None, key: _Identity, href: str) -> RangeReader:
+    _, name, hint = key
+    scheme = name.split("://", 1)[0]
     if setting is not None and setting.store is not None:
         if isinstance(setting.store, READY_STORES):
             store = setting.store
-            return ObstoreSource(lambda _timeout_s: store, _key_in(store, setting.prefix, scheme))
+            return ObstoreSource(lambda _timeout_s: store, _key_in(store, setting))
         return PlainSource(setting.store)
     if setting is not None and setting.client is not None:
         return HttpxSource(setting.client)
     options = {} if setting is None else setting.storage_options
     provider = None if setting is None else setting.credential_provider
-    if origin == "file":
+    if name == "file":
         return LocalSource()
-    if scheme in ("http", "https"):
-        return _http_source(origin, options, is_trusted=setting is not None)
-    if scheme in BUCKET_SCHEMES:
-        return cloud_source(origin, options, provider)
+    place = _placed(href, setting)
+    is_of_web = origin(href) == name and scheme in ("http", "https")
+    if place is not None and not is_of_web:
+        if place.name is None:
+            raise UsageError(f"{shown(href)} names no bucket or container; expected one, like s3://bucket/path")
+        source = bucket_source(place, options, provider, hint=hint, endpoint=hinted_endpoint(href))
+        if not place.is_web:
+            return source
+        return WebBucketSource(
+            source, http_source(origin(href), split_options(options)[0], is_trusted=setting is not None)
+        )
+    if is_of_web:
+        return http_source(name, split_options(options)[0], is_trusted=setting is not None)
     raise UsageError(
         f"{shown(href)}: nothing reads {scheme}:// yet; expected a path, file, http, https, s3, gs or az, "
         f"or a source given with pr.configure_store('{scheme}://', store=...)"
     )
 
 
-def _http_source(origin: str, options: Mapping[str, Any], *, is_trusted: bool) -> HttpSource:
-    client, other = split_options(options)
-    if other:
-        raise UsageError(
-            f"storage_options {', '.join(sorted(other))} mean nothing for {origin}; give an httpx.Client as client="
-        )
-
-    served = origin.partition("://")[2]
-    host = served[1:].partition("]")[0] if served.startswith("[") else served.partition(":")[0]
-    is_proxied = "proxy_url" in client or _goes_through_proxy(origin, host)
-    thorough = HttpxSource(
-        make_client=lambda: httpx_client(client), check_peer=None if is_trusted or is_proxied else refuse_link
-    )
-
-    def quick(place: str, only_host: str, **more: Any) -> ObstoreSource:
-        # obstore follows redirects by itself, and has no option against it. Its requests to another host go to a proxy that
-        # cannot exist. So they fail, and the range is asked for again through httpx, where every redirect is checked.
-        stays = {"allow_http": place.startswith("http:"), "proxy_url": NO_PROXY_URL, "proxy_excludes": only_host}
-
-        def make_store(timeout_s: float) -> Any:
-            options = client_options(timeout_s, **{**stays, **client, **more})
-            return obstore_store.HTTPStore(place, client_options=options, retry_config=NO_RETRIES)
-
-        return ObstoreSource(make_store, decoded_path)
-
-    def quick_at(address: str) -> ObstoreSource:
-        port = served.partition(":")[2] or "80"
-        written = f"[{address}]" if ":" in address else address
-        return quick(f"http://{written}:{port}", address, default_headers={"Host": served})
-
-    if is_proxied or "default_headers" in client:
-        return HttpSource(None, thorough)
-    # obstore looks names up by itself: a name server could answer otherwise the second time. Over TLS a certificate tells; a
-    # plain http server is asked by obstore under its name if it is this machine or configured, else at the address that was
-    # checked.
-    if is_trusted or origin.startswith("https:") or reaches_of(host, is_looked_up=False):
-        return HttpSource(quick(origin, host), thorough)
-    return HttpSource(None, thorough, quick_at)
+def _is_below(place: BucketPlace | None, href: str) -> bool:
+    other = None if place is None else place_of(href)
+    return place is not None and other is not None and place.covers(other)
 
 
-def _goes_through_proxy(origin: str, host: str) -> bool:
-    """Return whether the environment names a proxy for this host; then the proxy looks up the address, not this process."""
-    proxies = urllib.request.getproxies()
-    return bool({origin.partition(":")[0], "all"} & proxies.keys()) and not urllib.request.proxy_bypass(host)
+def _may_hold_buckets(prefix: str) -> bool:
+    """Return whether a prefix that is no bucket itself holds some: a scheme, or a host that serves buckets by their path."""
+    scheme, _, host = origin(f"{prefix}//" if prefix.endswith(":") else prefix).partition("://")
+    return scheme in BUCKET_SCHEMES or not scheme.startswith("http") or not host or bucket_host(host) is not None
 
 
-def _key_in(store: Any, prefix: str, scheme: str) -> Callable[[str], str]:
+def _meaningless(setting: Setting) -> str:
+    names = sorted(split_options(setting.storage_options)[1])
+    if setting.credential_provider is not None:
+        names.append("credential_provider")
+    return f"{'storage_options ' if names != ['credential_provider'] else ''}{', '.join(names)}"
+
+
+def _key_in(store: Any, setting: Setting) -> Callable[[str], str]:
     """Return the path inside a caller's store: below the store's own URL or prefix, else below the configured prefix."""
+    prefix = setting.prefix
     if isinstance(store, obstore_store.HTTPStore):
         base = str(store.url).rstrip("/") + "/"
         return lambda href: unquote(_below(href, base) or _below(href, prefix) or urlsplit(href).path.lstrip("/"))
     inner = str(getattr(store, "prefix", None) or "").strip("/")
-    if scheme in BUCKET_SCHEMES:
-        return lambda href: _below(bucket_key(href), inner + "/" if inner else "") or bucket_key(href)
-    if scheme == "file" or isinstance(store, obstore_store.LocalStore):
+    if isinstance(store, _BUCKET_STORES) or prefix.partition("://")[0] in BUCKET_SCHEMES:
+
+        def key(href: str) -> str:
+            place = bucket_place(href)
+            path = bucket_key(href) if place is None else place.path
+            return _below(path, inner + "/" if inner else "") or path
+
+        return key
+    if origin(prefix) == "file" or isinstance(store, obstore_store.LocalStore):
         return lambda href: (
             _below(local_path(href).strip("/"), inner + "/" if inner else "") or _below(href, prefix) or href
         )

@@ -20,7 +20,7 @@ from polars_rasteret.engine import HEADER_BYTES, DryRunLog, decoding_s, open_dry
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
-from polars_rasteret.fetch.sources.stores import origin, prices_for
+from polars_rasteret.fetch.sources.settings import priced_origin, prices_for
 from polars_rasteret.frame.estimate.dependence import Dependence, dependence
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry, process_options
@@ -259,7 +259,7 @@ def _files(log: DryRunLog, per_file: FileCosts) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "href": [shown(href) for href in log.hrefs],
-            "host": [shown(origin(href)) for href in log.hrefs],
+            "host": [priced_origin(href) for href in log.hrefs],
             "record": [record[href] for href in log.hrefs],
             "record_id": [log.records.get(href, (0, None))[1] for href in log.hrefs],
             "images": [images.get(href, 0) if first[href] == at else 0 for at, href in enumerate(log.hrefs)],
