@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.sources.stores import configured, is_configured
+from polars_rasteret.fetch.sources.settings import is_configured, setting_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,9 @@ def check_credentials(
     if one.auth == "requester_pays":
         if _pays(given) or str(os.environ.get("AWS_REQUEST_PAYER", "")).lower() in ("true", "requester"):
             return
-        if any(configured(place)[0] is not None or _pays(configured(place)[2]) for place in places):
+        if any(
+            one.store is not None or _pays(one.storage_options) for one in map(setting_for, places) if one is not None
+        ):
             return
         raise UsageError(
             f"build: who reads dataset {one.id!r} pays for it (requester pays), and nothing says that you will. Pass "

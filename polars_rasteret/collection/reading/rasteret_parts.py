@@ -13,7 +13,7 @@ import polars as pl
 from polars_rasteret.collection.storage.object_store import open_object
 from polars_rasteret.collection.storage.parts import is_remote, polars_options
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.fetch.sources.cloud import BUCKET_SCHEMES
+from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.hrefs import shown
 from polars_rasteret.rasteret_format.band_columns import bands_of, is_rasteret
 from polars_rasteret.rasteret_format.pixel_dtypes import dtype_names, dtype_names_of_frame, settled_dtypes
