@@ -22,6 +22,7 @@ arrows of import pointing up the list only::
     handles/     one record at hand, without a query
     namespaces/  registers ``.raster``
     testing/     public fakes and small files for tests and examples
+    command_line/  ``polars-rasteret`` in a shell
 
 Heavy parts are imported when they are first used.
 """

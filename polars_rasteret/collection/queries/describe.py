@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -33,6 +34,17 @@ class Description(Facts):
     """``(xmin, ymin, xmax, ymax)`` in longitude and latitude; xmin > xmax when a record crosses the antimeridian."""
     crs: tuple[str, ...]
     collections: tuple[str, ...]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The summary as plain values: numbers, texts, lists, and datetimes; dtypes are texts."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return values | lists | {"bands": {band: str(dtype) for band, dtype in self.bands.items()}}
+
+    def __getitem__(self, key: str) -> Any:
+        """Return one value of `data`."""
+        return self.data[key]
 
     @property
     def table(self) -> pl.DataFrame:

@@ -22,9 +22,7 @@ from polars_rasteret.schema import BBOX, TIME, raster_columns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
-
-    from polars_rasteret.collection.storage.parts import Part
+    from collections.abc import Mapping
 
 _SCHEMA = pl.Schema(
     {
@@ -87,17 +85,27 @@ def list_collections(
     for name in _children(target, options):
         child = f"{target.rstrip('/')}/{name}"
         with contextlib.suppress(UsageError, FileFormatError):
-            if (parts := parts_at(child, **options)) and (row := _row(name, child, parts, options)) is not None:
-                rows.append(row)
+            rows.append({"name": name, **collection_facts(child, **options)})
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
-def _row(name: str, path: str, parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of one collection; None for Parquet files that are none."""
+def collection_facts(
+    path: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> dict[str, Any]:
+    """Return what `list_collections` tells of one collection; only its footers are read.
+
+    Raises
+    ------
+    UsageError
+        When no collection is there.
+    """
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     scan = scan_collection(path, **options)
     bands = raster_columns(scan.collect_schema())
-    if not bands:
-        return None
+    parts = parts_at(path, **options)
     told = [part_metadata(part, **options) for part in parts]
     sizes = [part.n_bytes for part in parts]
     try:
@@ -112,8 +120,7 @@ def _row(name: str, path: str, parts: Sequence[Part], options: Mapping[str, Any]
         boxes = bounds_array(pl.Series(places, dtype=BBOX))
     box = total_bounds(boxes)
     return {
-        "name": name,
-        "path": path,
+        "path": plain_path(path),
         "records": sum(n_records(part, **options) for part in parts),
         "bands": bands,
         "bbox": None if box is None else dict(zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)),

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import polars as pl
 from polars.exceptions import ComputeError
 
+from polars_rasteret.arguments import first_line
 from polars_rasteret.collection.storage.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.hints import HINTS_KEY, parsed_hints, register_hints
@@ -188,6 +189,10 @@ def _clear_errors(part: Part) -> Iterator[None]:
     except FileNotFoundError as error:
         words = shown_text(str(error), part.path)
         raise FetchError(f"{shown(part.path)} is not there: {words}") from reworded(error, words)
+    except OSError as error:
+        # Of a store: it names the place of the object also without its host.
+        words = shown_text(first_line(error), part.path, part.path.partition("://")[2].partition("/")[2] or part.path)
+        raise FetchError(f"{shown(part.path)} cannot be read: {words}") from reworded(error, words)
     except ComputeError as error:
         words = shown_text(str(error), part.path)
         raise UsageError(f"{shown(part.path)} cannot be opened as a Parquet file: {words}") from reworded(error, words)
