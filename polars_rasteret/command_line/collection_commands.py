@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 import polars_rasteret as pr
-from polars_rasteret.command_line.input_files import names_tiffs, read_table, scan_if_collection
+from polars_rasteret.command_line.input_files import (
+    clear_way,
+    names_parquet,
+    names_tiffs,
+    read_table,
+    scan_if_collection,
+)
 from polars_rasteret.command_line.option_values import (
     add_bands,
     add_shared,
     flat,
     json_mapping,
     names,
+    sql_expression,
     storage,
 )
-from polars_rasteret.command_line.results import print_facts, print_json, print_rows
+from polars_rasteret.command_line.results import print_built, print_facts, print_json, print_rows
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 
@@ -85,6 +92,10 @@ def _add_table_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--column-map", metavar="JSON", type=json_mapping, help='columns to rename: {"fid": "id"}')
     parser.add_argument("--columns", metavar="NAMES", type=names, help="columns of the table to keep")
+    parser.add_argument("--where", metavar="SQL", type=sql_expression, help="rows of the table, by a condition")
+    parser.add_argument(
+        "--rewrite", metavar="JSON", type=json_mapping, help='prefixes of hrefs: {"https://a/": "s3://b/"}'
+    )
     parser.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
     add_shared(parser)
 
@@ -110,18 +121,15 @@ def _info(args: Namespace) -> None:
 
 
 def _import(args: Namespace) -> None:
-    from polars_rasteret.collection.writing.deletion import delete_collection
-
     options = storage(args)
     scan = scan_if_collection(args.source, options)
     if scan is not None:
         _refuse_words_of_tables(args)
         pr.raster(scan).sink_collection(args.into, mode="overwrite" if args.force else "error", storage_options=options)
     else:
-        if args.force and scan_if_collection(args.into, options) is not None:
-            delete_collection(args.into, storage_options=options)
+        clear_way(args.into, force=args.force, storage_options=options)
         _build(args, args.into)
-    _report(args, args.into)
+    print_built(args.into, options, as_json=args.json)
 
 
 def _append(args: Namespace) -> None:
@@ -135,11 +143,11 @@ def _append(args: Namespace) -> None:
         pr.raster(scan).sink_collection(args.path, mode="append", storage_options=options)
     else:
         _build(args, args.path)
-    _report(args, args.path)
+    print_built(args.path, options, as_json=args.json)
 
 
 def _refuse_words_of_tables(args: Namespace) -> None:
-    for word in ("bands", "column_map", "columns"):
+    for word in ("bands", "column_map", "columns", "where", "rewrite"):
         if getattr(args, word) is not None:
             raise UsageError(
                 f"--{word.replace('_', '-')}: {shown(args.source)} is a collection, which has its bands and columns"
@@ -152,21 +160,30 @@ def _build(args: Namespace, into: str) -> None:
     if names_tiffs(args.source):
         pr.build_from_files(args.source, bands=bands, **words)
         return
-    table = read_table(args.source)
-    columns = table.collect_schema().names()
+    table: Any = args.source
+    if names_parquet(args.source):
+        columns = pl.scan_parquet(args.source, storage_options=storage(args)).collect_schema().names()
+    else:
+        table = read_table(args.source)
+        columns = table.collect_schema().names()
     if bands is None:
         raise UsageError(
             f"--bands is missing: say which columns of {shown(args.source)} hold hrefs, NAME=COLUMN, or NAME=COLUMN.INDEX with "
-            f"the 0-based index of a band; there are {', '.join(columns)}"
+            f"the 0-based index of a band, or the column of STAC assets; there are {', '.join(columns)}"
         )
-    if args.columns is not None:
-        table = table.select(args.columns)
-    if args.column_map is not None:
-        table = table.with_columns(pl.col(name).alias(alias) for name, alias in args.column_map.items())
-    pr.build_from_table(table, bands=dict(_band(one, columns) for one in bands), **words)
+    known = {*columns, *(args.column_map or {}).values()}
+    pr.build_from_table(
+        table,
+        bands="assets" if bands == ["assets"] else dict(_band(one, known) for one in bands),
+        column_map=args.column_map,
+        columns=args.columns,
+        filter=args.where,
+        rewrite=args.rewrite,
+        **words,
+    )
 
 
-def _band(text: str, columns: list[str]) -> tuple[str, str | tuple[str, int]]:
+def _band(text: str, columns: set[str]) -> tuple[str, str | tuple[str, int]]:
     """Return a band and its column of hrefs, or column and index in the file."""
     name, equals, column = text.partition("=")
     column = column if equals else name
@@ -174,15 +191,6 @@ def _band(text: str, columns: list[str]) -> tuple[str, str | tuple[str, int]]:
     if column not in columns and dot and index.isdecimal():
         return name, (stem, int(index))
     return name, column
-
-
-def _report(args: Namespace, path: str) -> None:
-    from polars_rasteret.collection.reading.list_collections import collection_facts
-
-    facts = collection_facts(path, storage_options=storage(args))
-    errors = pr.raster(pr.scan_collection(path, storage_options=storage(args))).describe().n_header_errors
-    told = {word: facts[word] for word in ("path", "records", "bands", "parts")}
-    print_facts({**told, **({"header errors": errors} if errors else {})}, as_json=args.json)
 
 
 def _delete(args: Namespace) -> None:

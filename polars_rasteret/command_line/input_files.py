@@ -48,8 +48,13 @@ def names_tiffs(path: str) -> bool:
     return path.lower().endswith(_TIFF) or (is_folder and not is_table and not list(Path(path).rglob("*.parquet"))[:1])
 
 
+def names_parquet(path: str) -> bool:
+    """Return whether a path names Parquet."""
+    return path.lower().endswith(_PARQUET) or path.startswith("hf://")
+
+
 def read_table(path: str) -> pl.LazyFrame:
-    """Return a table of a Parquet, CSV, Arrow or GeoJSON file; ``-`` is CSV from stdin.
+    """Return a table of a Parquet, CSV or Arrow file; ``-`` is CSV from stdin.
 
     Raises
     ------
@@ -57,7 +62,19 @@ def read_table(path: str) -> pl.LazyFrame:
         When the file is not there, or of another kind.
     """
     table = places(path)
-    return table if isinstance(table, pl.LazyFrame) else pl.DataFrame(table).lazy()
+    if not isinstance(table, pl.LazyFrame):
+        raise UsageError(f"{shown(path)} is GeoJSON; a table of hrefs is Parquet, CSV or Arrow")
+    return table
+
+
+def clear_way(into: str, *, force: bool, storage_options: Mapping[str, Any] | None, refuse: bool = False) -> None:
+    """Delete the collection that a build is to replace; without `force` it stays, and with `refuse` that is an error."""
+    if (force or refuse) and scan_if_collection(into, storage_options) is not None:
+        if not force:
+            raise UsageError(f"{shown(into)} exists already; say --force to replace it")
+        from polars_rasteret.collection.writing.deletion import delete_collection
+
+        delete_collection(into, storage_options=storage_options)
 
 
 def places(path: str) -> Any:

@@ -54,6 +54,11 @@ def json_mapping(text: str) -> dict[str, Any]:
     return found
 
 
+def filter_value(text: str) -> str | dict[str, Any]:
+    """Return a filter of a STAC API: JSON where the text begins with a brace, else CQL2 as it is."""
+    return json_mapping(text) if text.lstrip().startswith("{") else text
+
+
 def sql_expression(text: str) -> pl.Expr:
     """Return an expression from a condition in SQL: ``"eo:cloud_cover" < 20``."""
     try:

@@ -122,6 +122,18 @@ def report(path: str, n_rows: int, *, as_json: bool) -> None:
     print(json.dumps({"path": path, "rows": n_rows}) if as_json else f"{shown(path)}: {n_rows:,} rows")
 
 
+def print_built(path: str, storage_options: Mapping[str, Any] | None, *, as_json: bool) -> None:
+    """Print what is in a collection that a command made or changed; files that could not be read are counted."""
+    from polars_rasteret.collection.reading.list_collections import collection_facts
+
+    facts = collection_facts(path, storage_options=storage_options)
+    told = {word: facts[word] for word in ("path", "records", "bands", "parts")}
+    scan = pr.scan_collection(path, storage_options=storage_options)
+    if "header_error" in scan.collect_schema():
+        told["header errors"] = scan.select(pl.col("header_error").count()).collect().item()
+    print_facts({what: value for what, value in told.items() if value != 0 or what == "records"}, as_json=as_json)
+
+
 def print_rows(frame: pl.DataFrame, *, as_json: bool) -> None:
     """Print a frame: as a JSON list, or as columns of text under their names."""
     rows = frame.to_dicts()
