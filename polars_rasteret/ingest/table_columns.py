@@ -6,7 +6,7 @@ Columns of another name, or of another form (years, lists of bounds, geometries 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import shapely
@@ -64,9 +64,9 @@ def record_columns(
         if name in known or name not in table.columns or name in moved or dtype == TIME:
             continue
         if name == "bbox":
-            bounds = _bbox(table[name]) if is_lonlat else None
+            bounds = bounds_of_column(name, table.schema[name]) if is_lonlat else None
             if bounds is not None:
-                known[name] = bounds
+                known[name] = table.select(bounds).to_series()
         elif name in ("collection", "proj:code", "proj:epsg"):
             known[name] = _epsg(table[name]) if name == "proj:epsg" else table[name].cast(dtype)
     extra = [table[name] for name in table.columns if name in kept and name not in moved | RECORD_COLUMNS.keys()]
@@ -80,11 +80,13 @@ def _epsg(column: pl.Series) -> pl.Series:
     return column.cast(RECORD_COLUMNS["proj:epsg"], strict=False)
 
 
-def _bbox(column: pl.Series) -> pl.Series | None:
-    """Return bounds as the struct of a record, from another struct or from lists of 4 or 6 numbers; None where it is neither."""
-    name, dtype = column.name, column.dtype
+def bounds_of_column(name: str, dtype: Any) -> pl.Expr | None:
+    """Return bounds as the struct of a record, from another struct or from lists of 4 or 6 numbers; None for other dtypes.
+
+    Bounds that are not four finite numbers are null.
+    """
     if is_bbox_dtype(dtype):
-        fields = {field.name for field in dtype.fields}  # type: ignore[attr-defined]  # a struct, as just seen
+        fields = {field.name for field in dtype.fields}
         sides = [pl.col(name).struct.field(side) for side in next(one for one in BBOX_FIELDS if fields >= set(one))]
         known = pl.col(name).is_not_null()
     elif isinstance(dtype, pl.List | pl.Array) and dtype.inner.is_numeric():
@@ -101,7 +103,7 @@ def _bbox(column: pl.Series) -> pl.Series | None:
         return None
     whole = [side.cast(pl.Float64).alias(field.name) for side, field in zip(sides, BBOX.fields, strict=True)]
     known = pl.all_horizontal(known, *(side.is_finite().fill_null(value=False) for side in whole))
-    return column.to_frame().select(pl.when(known).then(pl.struct(whole)).alias("bbox")).to_series().cast(BBOX)
+    return pl.when(known).then(pl.struct(whole)).cast(BBOX).alias("bbox")
 
 
 def _wkb(column: pl.Series) -> tuple[pl.Series, bool]:
