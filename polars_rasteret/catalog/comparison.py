@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from polars_rasteret.catalog.item_facts import first_stated
 from polars_rasteret.catalog.known import dataset, known_datasets
 from polars_rasteret.collection.queries.describe import Description, describe
 from polars_rasteret.display import Facts
@@ -138,10 +139,10 @@ def _differing_values(lf: pl.LazyFrame, one: DatasetDescriptor, bands: list[str]
 
 def _differs(row: Mapping[str, Any], band: str, rules: tuple[ValueRule, ...]) -> bool:
     for field in _FIELDS:
-        stated = [getattr(rule, field) for rule in rules if getattr(rule, field) is not None and rule.holds(band, row)]
+        stated = first_stated(rules, band, field, row)
         here = row[f"\0{field}"]
         here = _NEUTRAL.get(field) if here is None else here
-        if stated and here != stated[0]:
+        if stated is not None and here != stated:
             return True
     return False
 

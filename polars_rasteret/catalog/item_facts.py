@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from polars_rasteret.catalog.known import known_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from polars_rasteret.catalog.band_facts import BandSource, ValueRule
     from polars_rasteret.catalog.descriptor import DatasetDescriptor
@@ -95,10 +95,16 @@ def stated_by_rule(
     """
     sources: Mapping[str, BandSource] = dataset.bands
     names = [name for name, source in sources.items() if source.asset == asset and source.index == band_index]
-    rules: tuple[ValueRule, ...] = tuple(dataset.rules)
+    return next(
+        (found for name in names if (found := first_stated(dataset.rules, name, field, properties)) is not None), None
+    )
+
+
+def first_stated(rules: Iterable[ValueRule], band: str, field: str, properties: Mapping[str, Any]) -> float | None:
+    """Return what the first rule that holds for a band, and names the field, says; None where no rule does."""
     for rule in rules:
         value: float | None = getattr(rule, field)
-        if value is not None and any(rule.holds(name, properties) for name in names):
+        if value is not None and rule.holds(band, properties):
             return value
     return None
 

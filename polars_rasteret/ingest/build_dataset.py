@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from polars_rasteret.catalog.item_facts import first_stated
 from polars_rasteret.catalog.known import dataset
 from polars_rasteret.collection.queries.subset import subset
 from polars_rasteret.collection.reading.scan import scan_collection
 from polars_rasteret.errors import UsageError
+from polars_rasteret.ingest.build_from_table import build_chosen
 from polars_rasteret.ingest.dataset_access import check_credentials, check_extent
 from polars_rasteret.schema import raster_columns
+from polars_rasteret.stac.stated_metadata import with_stated
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from polars_rasteret.catalog.band_facts import BandSource
     from polars_rasteret.catalog.descriptor import DatasetDescriptor
 
 
@@ -116,10 +120,25 @@ def build(
         _refuse(one, query=query, filter=filter, sortby=sortby, max_items=max_items, into=into)
         found = scan_collection(str(one.path), **options)
         return _narrowed(found, one, bbox=bbox, datetime=datetime, bands=bands, intersects=intersects, ids=ids)
-    del on_error, progress, wait_s
-    raise UsageError(
-        f"build: dataset {one.id!r} is catalogued in {one.place}; only collections that are built open yet"
-    )
+    builds: dict[str, Any] = {"into": into, "on_error": on_error, "progress": progress, "wait_s": wait_s, **options}
+    if one.place == "table":
+        _refuse(one, query=query, filter=filter, sortby=sortby)
+
+        def chosen(records: pl.LazyFrame) -> pl.LazyFrame:
+            found = _narrowed(records, one, bbox=bbox, datetime=datetime, bands=None, intersects=intersects, ids=ids)
+            return found if max_items is None else found.head(max_items)
+
+        sources = _sources(one, bands)
+        return build_chosen(
+            one.table,
+            chosen=chosen,
+            finished=lambda made: _with_rules(made, one, sources),
+            bands={name: (source.asset, source.index) for name, source in sources.items()},
+            column_map={column: name for name, column in one.columns.items() if column != name},
+            rewrite=one.rewrite or None,
+            **builds,
+        )
+    raise UsageError(f"build: dataset {one.id!r} is catalogued in {one.place}, which is not built yet")
 
 
 def _narrowed(
@@ -142,6 +161,27 @@ def _narrowed(
     there = raster_columns(lf.collect_schema())
     _check_bands(one, bands, there)
     return lf.drop([name for name in there if name not in bands])
+
+
+def _with_rules(records: pl.DataFrame, one: DatasetDescriptor, bands: Iterable[str]) -> pl.DataFrame:
+    """Return records whose nodata, scale and offset are those that the rules of their dataset state, where they do."""
+    fields = ("nodata", "scale", "offset")
+    properties = {rule.property for rule in one.rules if rule.property is not None}
+    rows = records.select(pl.lit(0).alias("\0"), *properties.intersection(records.columns)).to_dicts()
+    for band in bands:
+        its_rules = [rule for rule in one.rules if rule.holds_for(band)]
+        if its_rules:
+            values = {field: [first_stated(its_rules, band, field, row) for row in rows] for field in fields}
+            records = records.with_columns(with_stated(records[band], **values))
+    return records
+
+
+def _sources(one: DatasetDescriptor, bands: Sequence[str] | None) -> dict[str, BandSource]:
+    """Return the bands that were asked for, and where they are."""
+    if bands is None:
+        return dict(one.bands)
+    _check_bands(one, bands, list(one.bands))
+    return {name: one.bands[name] for name in bands}
 
 
 def _check_bands(one: DatasetDescriptor, bands: Sequence[str], there: Sequence[str]) -> None:

@@ -20,12 +20,14 @@ from polars_rasteret.schema import RECORD_COLUMNS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import polars as pl
 
     from polars_rasteret.ingest.table_bands import BandPlace
     from polars_rasteret.ingest.table_sources import Table
+
+_ROW = "__row"
 
 
 def build_from_table(
@@ -114,6 +116,58 @@ def build_from_table(
     >>> scenes.select("id", "label", pl.col("nir").struct.field("band_index")).collect().row(0)
     ('a', 'field', 1)
     """
+    return build_chosen(
+        frame,
+        bands=bands,
+        id=id,
+        datetime=datetime,
+        geometry=geometry,
+        column_map=column_map,
+        columns=columns,
+        filter=filter,
+        rewrite=rewrite,
+        into=into,
+        on_error=on_error,
+        progress=progress,
+        wait_s=wait_s,
+        storage_options=storage_options,
+        credential_provider=credential_provider,
+    )
+
+
+def build_chosen(
+    frame: Any,
+    *,
+    chosen: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
+    finished: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    bands: Mapping[str, str | tuple[str, int]] | str,
+    id: str = "id",  # noqa: A002 - the column's name
+    datetime: str | None = "datetime",
+    geometry: str | None = "geometry",
+    column_map: Mapping[str, str] | None = None,
+    columns: Sequence[str] | None = None,
+    filter: pl.Expr | None = None,  # noqa: A002 - Polars' word
+    rewrite: Mapping[str, str] | None = None,
+    into: str | os.PathLike[str] | None = None,
+    on_error: Literal["raise", "null"] = "null",
+    progress: bool | None = None,
+    wait_s: float = 0.0,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> pl.LazyFrame:
+    """Make a collection as `build_from_table` does, of some records; headers of others stay unread.
+
+    Parameters
+    ----------
+    frame, bands, id, datetime, geometry, column_map, columns, filter, rewrite, into, on_error, progress, wait_s
+        As in `build_from_table`.
+    chosen
+        A filter of records: ``id``, times and places are in the names and dtypes of a collection. None: all.
+    finished
+        A function of finished records, raster columns included, before they are written; None: they stay as they are.
+    storage_options, credential_provider
+        As in `build_from_table`.
+    """
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
     options = {"storage_options": storage_options, "credential_provider": credential_provider}
@@ -123,9 +177,12 @@ def build_from_table(
     words = _words(table, schema, id=id, datetime=datetime, geometry=geometry)
     needed = _needed(schema, words, places, kept)
     rows = with_keys_kept_back(table.frame.select(needed).collect())
-    found = bands_of_rows(bands, places, rows)
     if words["geometry"] is not None:
         rows = rows.with_columns(table.stating_crs(rows[words["geometry"]]))
+    if chosen is not None:
+        records = record_columns(rows, **words, kept=()).lazy().with_row_index(_ROW)
+        rows = rows[chosen(records).select(_ROW).collect().to_series()]
+    found = bands_of_rows(bands, places, rows)
     taken = {one.name for one in found} | (
         {place.column for place in places.values()} if isinstance(bands, str) else set()
     )
@@ -156,7 +213,8 @@ def build_from_table(
             for name, hrefs in of_band.items()
         ]
         made = records_frame(base[list(rows)], sources, its, on_error=on_error, accepted=accepted)
-        return with_unread(made, sources, its, own_names=False)
+        made = with_unread(made, sources, its, own_names=False)
+        return made if finished is None else finished(made)
 
     if into is not None:
         hrefs_of_row = zip(*of_band.values(), strict=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+import rasterio
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.catalog import known
 from polars_rasteret.errors import UsageError
+from tests.support.scene_files import write_scene
 
 NOWHERE = "http://127.0.0.1:1/v1"
 SMALL = {"spatial_extent": (9, 45, 10, 46), "temporal_extent": ("2024-01-01", "2024-12-31")}
@@ -134,3 +136,67 @@ def test_credentials_that_are_configured_for_a_place_of_the_dataset_count(auth, 
     else:
         return
     check_credentials(one, storage_options=None, credential_provider=None)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Three images beside each other, in a table with years, columns of its own names, and hrefs that are rewritten."""
+    for number in range(3):
+        write_scene(
+            tmp_path / "images" / f"{number}.tif", dtype="int16", count=2, origin=(500_000.0 + 9_000 * number, 5e6)
+        )
+    scenes = pr.build_from_files(sorted((tmp_path / "images").glob("*.tif")), bands=["a", "b"]).collect()
+    pl.DataFrame(
+        {
+            "fid": [10, 11, 12],
+            "year": [2022, 2023, 2023],
+            "geom": scenes["geometry"],
+            "path": [f"https://stable.example.org/{number}.tif" for number in range(3)],
+            "level": ["old", "2.1", "10.0"],
+        }
+    ).write_parquet(tmp_path / "table.parquet")
+    registered(
+        api=None,
+        collection=None,
+        table=str(tmp_path / "table.parquet"),
+        bands={"A": ("path", 0), "B": ("path", 1)},
+        columns={"id": "fid", "datetime": "year", "geometry": "geom"},
+        rewrite={"https://stable.example.org/": f"{tmp_path}/images/"},
+        rules=[{"bands": ["A"], "nodata": -128}, {"bands": ["*"], "scale": 0.5, "property": "level", "at_least": "3"}],
+    )
+    return scenes
+
+
+@pytest.mark.parametrize("into", [False, True], ids=["memory", "folder"])
+def test_a_table_is_built_with_its_columns_bands_and_rules(table, tmp_path, into):
+    where = tmp_path / "built" if into else None
+    for _ in range(1 + into):  # a second build finds all records there
+        found = pr.build("mine/scenes", into=where).sort("id").collect()
+        assert found["id"].to_list() == ["10", "11", "12"]
+        assert found["start_datetime"].dt.year().to_list() == [2022, 2023, 2023]
+        assert found["A"].struct.field("href").to_list() == [str(tmp_path / "images" / f"{n}.tif") for n in range(3)]
+        assert found["B"].struct.field("band_index").to_list() == [1, 1, 1]
+        assert found["A"].struct.field("nodata").to_list() == [-128] * 3
+        assert found["B"].struct.field("nodata").to_list() == [None] * 3
+        assert found["B"].struct.field("scale").to_list() == [None, None, 0.5]
+    point = pl.DataFrame({"x": [500_005.0], "y": [5e6 - 5]})
+    sampled = pr.build("mine/scenes", ids=["10"]).raster.sample_points(point, ["A", "B"], crs=32632).collect()
+    with rasterio.open(tmp_path / "images" / "0.tif") as file:
+        assert [sampled["A"].item(), sampled["B"].item()] == file.read()[:, 0, 0].tolist()
+
+
+def test_only_headers_of_records_that_are_asked_for_are_read(table, tmp_path):
+    (tmp_path / "images" / "0.tif").unlink()
+    (tmp_path / "images" / "2.tif").unlink()
+    box = table["bbox"][1]
+    small = (box["xmin"], box["ymin"], box["xmax"], box["ymax"])
+    for words in ({"bbox": small}, {"ids": ["11"]}, {"bbox": small, "datetime": "2023-07", "bands": ["B"]}):
+        found = pr.build("mine/scenes", **words, on_error="raise").collect()
+        assert found["id"].to_list() == ["11"]
+        assert found.lazy().raster.bands() == words.get("bands", ["A", "B"])
+    assert pr.build("mine/scenes", bbox=small, datetime="2022", on_error="raise").collect().height == 0
+    assert pr.build("mine/scenes", max_items=1, datetime="2023", on_error="raise").collect()["id"].to_list() == ["11"]
+    with pytest.raises(UsageError, match="query= mean nothing"):
+        pr.build("mine/scenes", query={})
+    with pytest.raises(UsageError, match="has no band 'C'; it has A, B"):
+        pr.build("mine/scenes", bands=["C"])
