@@ -116,6 +116,10 @@ def build(
     )
     check_credentials(one, storage_options=storage_options, credential_provider=credential_provider)
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    if one.place == "data":
+        _refuse(one, query=query, filter=filter, sortby=sortby, max_items=max_items, into=into)
+        found = scan_collection(str(one.data), index=one.index, descriptor=one, **options)
+        return _narrowed(found, one, bbox=bbox, datetime=datetime, bands=bands, intersects=intersects, ids=ids)
     if one.place == "path":
         _refuse(one, query=query, filter=filter, sortby=sortby, max_items=max_items, into=into)
         found = scan_collection(str(one.path), **options)

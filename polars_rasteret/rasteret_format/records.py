@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Columns = dict[str, pl.DataType]
 
 _TIMES = ("datetime", "start_datetime", "end_datetime")
-_UNKNOWN = pl.UInt8()
+UNKNOWN = pl.UInt8()
 """Pixel dtype of a band that no record has."""
 
 
@@ -94,7 +94,7 @@ def own_columns(
         if name not in gone and name not in bands:
             put(name, dtype, pl.col(name))
     for band in bands:
-        dtype = pixels.get(band) or _UNKNOWN
+        dtype = pixels.get(band) or UNKNOWN
         put(band, raster_dtype(dtype), pl.lit(None) if places is None else _raster(schema, band, dtype, places, code))
     return dtypes, made
 

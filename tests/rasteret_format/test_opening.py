@@ -11,7 +11,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import shapely
 
 import polars_rasteret as pr
 from polars_rasteret.engine.borrowed_tables import forget_own_table
@@ -19,10 +18,10 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.rasteret_format import raster_values
 from polars_rasteret.schema import pixel_dtype
-from polars_rasteret.tiff.tile_table import unpack
 from tests.support import recorded
 from tests.support.engines import ENGINES
 from tests.support.range_server import RangeServer
+from tests.support.rasteret_answers import agrees
 from tests.support.rasteret_tables import known, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,41 +35,6 @@ def folder_of(name):
     if not folder.is_dir():
         pytest.skip("../shared/data/rasteret is not there")
     return folder
-
-
-def agrees(scenes, oracle, engine):
-    """Check all points and windows that rasteret recorded; its nodata values are nulls here."""
-    points = pl.DataFrame(oracle["points_lonlat"], schema=["lon", "lat"], orient="row")
-    theirs = pl.DataFrame(oracle["sample_points"])
-    bands = theirs["band"].unique(maintain_order=True).to_list()
-    query = scenes.raster.sample_points(points, bands, crs=4326, layout="long", unmatched="drop")
-    keys = ["point_index", "record_id", "band"]
-    both = theirs.join(query.collect(engine=engine), on=keys, how="left", suffix="_here")
-    assert both.height == theirs.height
-    for name in ("point_x", "point_y", "point_crs", "raster_crs"):
-        assert both[f"{name}_here"].to_list() == both[name].to_list()
-    assert both["datetime_here"].dt.to_string("%Y-%m-%d %H:%M:%S").to_list() == both["datetime"].to_list()
-    columns = scenes.select("id", *bands).collect()
-    nodata = {
-        (row["id"], band): (unpack(row[band]["tiles"]).nodata if row[band] else None)
-        for row in columns.iter_rows(named=True)
-        for band in bands
-    }
-    n_null = 0
-    for row in both.iter_rows(named=True):
-        if row["value_here"] is None:
-            n_null += 1
-            assert row["value"] == nodata[row["record_id"], row["band"]]
-        else:
-            assert row["value_here"] == row["value"]
-    box = shapely.box(*oracle["aoi_bbox_lonlat"])
-    windows = scenes.raster.read_windows([box], bands, crs=4326, coverage="center").collect(engine=engine)
-    for one in oracle["get_gdf"]:
-        (window,) = windows.filter(pl.col("record_id") == one["record_id"])[one["band"]].to_list()
-        pixels = np.array(window["pixels"], one["dtype"]).reshape(window["height"], window["width"])
-        np.testing.assert_array_equal(pixels, one["data"])
-        np.testing.assert_allclose(window["transform"], one["transform"], rtol=0, atol=1e-6)
-    return n_null, len(oracle["get_gdf"])
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -20,7 +20,7 @@ from polars_rasteret.rasteret_format.pixel_dtypes import dtype_names, dtype_name
 from polars_rasteret.rasteret_format.records import own_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Mapping, Sequence
 
     from polars_rasteret.collection.storage.parts import Part
 
@@ -35,12 +35,17 @@ def schema_here(part: Part, columns: Mapping[str, pl.DataType], **options: Any) 
     return own_schema(columns, settled_dtypes([band_dtypes(part, columns, **options)], part.path))
 
 
-def band_dtypes(part: Part, columns: Mapping[str, pl.DataType], **options: Any) -> dict[str, frozenset[str]]:
-    """Return the dtypes of the files of each band in a part of rasteret's; an empty set for a band without values."""
-    key = None if part.identity is None else (part.path, part.identity)
+def band_dtypes(
+    part: Part, columns: Mapping[str, pl.DataType], *, bands: Sequence[str] | None = None, **options: Any
+) -> dict[str, frozenset[str]]:
+    """Return the dtypes of the files of each band in a part of rasteret's; an empty set for a band without values.
+
+    `bands` names the bands of a part without assets.
+    """
+    bands = bands_of(columns) if bands is None else bands
+    key = None if part.identity is None else (part.path, part.identity, tuple(bands))
     if key is not None and (known := _known.get(key)) is not None:
         return known
-    bands = bands_of(columns)
     found = _read(part, bands, options)
     if key is not None:
         if len(_known) >= _MOST_REMEMBERED:
@@ -49,7 +54,7 @@ def band_dtypes(part: Part, columns: Mapping[str, pl.DataType], **options: Any) 
     return found
 
 
-def _read(part: Part, bands: list[str], options: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def _read(part: Part, bands: Sequence[str], options: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     import pyarrow as pa
 
     try:

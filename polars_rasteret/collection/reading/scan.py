@@ -18,6 +18,7 @@ import polars as pl
 from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
 from polars_rasteret.collection.reading.rasteret_parts import band_dtypes, schema_here
 from polars_rasteret.collection.reading.rasteret_tables import open_table
+from polars_rasteret.collection.reading.record_index import scan_record_index
 from polars_rasteret.collection.reading.schemas import Columns, instance, united_schema
 from polars_rasteret.collection.storage.parts import (
     Part,
@@ -50,6 +51,8 @@ _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
 def scan_collection(
     path: Any,
     *,
+    index: str | os.PathLike[str] | None = None,
+    descriptor: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -65,6 +68,12 @@ def scan_collection(
         A local path, ``s3://``, ``gs://``, ``az://`` or http(s) (one file; HTTP has no listing), or
         ``hf://datasets/org/name[@revision]/path`` (``HF_ENDPOINT`` names another hub; ``HF_TOKEN`` opens private lists). Of a
         list, records come in the order of the list. Or a table in memory: a frame, or anything with ``__arrow_c_stream__``.
+    index
+        A narrow table with a row per record, where `path` has wide tables of rasteret's: filters choose records in the index, and
+        what is known of their bands is read for these alone.
+    descriptor
+        What the columns of `index` are: a descriptor of the catalog, or a mapping with its words (``columns``, ``bands``,
+        ``rewrite``).
     storage_options, credential_provider
         As in `polars.scan_parquet`; for the Parquet files only. Pixels use ``configure_store``.
 
@@ -97,6 +106,12 @@ def scan_collection(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    if index is not None:
+        indexed = scan_record_index(path, index, descriptor, **options)
+        provenance = max(provenance_of(os.fspath(one), storage_options) for one in (path, index))
+        return scan_with_provenance(indexed, raster_columns(indexed.collect_schema()), provenance)
+    if descriptor is not None:
+        raise UsageError("scan_collection: a descriptor says what the columns of a record index are; pass index=, too")
     if isinstance(path, pl.LazyFrame | pl.DataFrame) or hasattr(path, "__arrow_c_stream__"):
         return open_table(path)
     paths = list(path) if isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike) else [path]

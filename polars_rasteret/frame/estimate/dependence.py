@@ -15,7 +15,7 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.estimate.plan_expressions import FIRST_ROWS, VALUE_BY_VALUE, Look, PlanRows, looked_at
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
-from polars_rasteret.frame.query.plan_objects import PlanObject, numbered_objects, object_in
+from polars_rasteret.frame.query.plan_objects import PlanObject, RecordsSource, numbered_objects, object_in
 from polars_rasteret.frame.query.plan_tree import (
     as_bytes,
     ends_early,
@@ -126,6 +126,8 @@ class _Walk:
             return self._of_paired(source)
         if isinstance(source, BatchedColumns):
             return self._of_batched(source)
+        if isinstance(source, RecordsSource):
+            return PlanRows()
         if source is not None or holds_ours(options.get("scan_fn")):  # a foreign source around a query of this package
             return self._foreign()
         return PlanRows()

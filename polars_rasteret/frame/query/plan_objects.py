@@ -33,6 +33,12 @@ class PlanObject:
         return str, (f"polars-rasteret-object:{len(found) - 1};",)
 
 
+class RecordsSource(PlanObject):
+    """Base class of sources of records. They read no pixel, and contain no query of this package."""
+
+    __slots__ = ()
+
+
 @contextmanager
 def numbered_objects() -> Iterator[list[PlanObject]]:
     """Pickle objects of this package as numbers in this block, for `object_in`; yield the list of these objects."""
