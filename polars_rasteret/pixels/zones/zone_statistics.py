@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _OF_SUMS = ("count", "sum", "mean", "var", "std", "min", "max", "valid_fraction")
 _OF_VALUES = ("median", "majority", "minority", "variety", "fractions")
 _QUANTILE = re.compile(r"quantile\(\s*([0-9.eE+-]+)\s*\)")
-_MERGE_ROWS = 4_000_000
-"""Counts of values that wait to be merged."""
+_MERGE_ROWS = 100_000
+"""Counts of values that wait to be merged, or as many as are merged already: so each is sorted a few times at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class ZoneSums:
 
     moments: Moments
     counts: list[ValueCounts] | None
-    """Counts of values that were not merged yet; None where no statistic needs them."""
+    """Counts of values; those behind the first were not merged yet. None where no statistic needs them."""
     is_failed: Booleans
     """Rows whose pixels could not be read."""
     whole: Floats = field(default_factory=lambda: np.zeros(0))
@@ -160,7 +160,8 @@ class ZoneSums:
         else:
             found = value_counts(group[is_counted], values[is_counted], weights[is_counted])
         self.counts.append(replace(found, group=row_of_group[found.group]))
-        if len(self.counts) > 1 and sum(len(one.group) for one in self.counts) > _MERGE_ROWS:
+        n_waiting = sum(len(one.group) for one in self.counts[1:])
+        if n_waiting > max(_MERGE_ROWS, len(self.counts[0].group)):
             self.counts[:] = [ValueCounts.merged(self.counts)]
 
 
