@@ -175,7 +175,10 @@ class AreaVerbs:
         """Return statistics of the pixels of each record in each zone.
 
         Zones are cut at the borders of a file's tiles, so that a tile is read once, however many zones share it. Memory does not
-        grow with the size of a zone.
+        grow with the size of a zone. Only ``median``, ``quantile``, ``majority``, ``minority``, ``variety`` and ``fractions``
+        keep values until their rows are answered: 32 bytes per distinct value and weight of a zone and record, and three times
+        as much while they are put together. Integers of up to 16 bits have few distinct values. Of wider dtypes nearly every
+        pixel has its own: 100 bytes per pixel of all zones and records of a batch.
 
         Parameters
         ----------

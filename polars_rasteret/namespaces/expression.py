@@ -196,6 +196,8 @@ class RasterExpr:
     ) -> pl.Expr:
         """Return statistics of the pixels of each row's raster in a polygon.
 
+        Formulas over several bands belong to the verb ``zonal_stats``; an expression that computes numbers is an error.
+
         Parameters
         ----------
         geometry

@@ -360,3 +360,36 @@ def test_zones_that_cover_whole_tiles_with_and_without_nodata(coverage):
     for row, zone in zip(query.collect().iter_rows(named=True), polygons, strict=True):
         expected = statistics(pixels[image.valid], image.weights(zone, coverage)[image.valid])
         check({name: row[f"red_{name}"] for name in STATS}, expected)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        pr.normalized_difference("red", "nir"),
+        (pl.col("nir") - pl.col("red")) / (pl.col("nir") + pl.col("red")),
+        pl.col("red") * 2,
+        pl.col("red").log(),
+        pl.lit(3.0),
+    ],
+    ids=["ndvi", "ratio", "double", "log", "number"],
+)
+def test_the_expression_refuses_formulas_and_names_the_verb(formula):
+    with pytest.raises(UsageError, match=r"computes numbers.*use the verb: scenes\.raster\.zonal_stats"):
+        formula.raster.zonal_stats("geometry", ["mean"], crs=32632)
+
+
+@pytest.mark.parametrize(
+    "band",
+    [
+        pl.coalesce("red", "nir"),
+        pl.when(pl.col("day") > 5).then(pl.col("red")).otherwise(pl.col("nir")),
+        pl.col("red").raster.with_metadata(scale=pl.col("day") * 2),
+    ],
+    ids=["coalesce", "when", "metadata"],
+)
+def test_the_expression_takes_whatever_gives_a_raster(world, band):
+    pairs = world.scenes.raster.pair(frame_of(zones(6, seed=3)), geometry="geometry", crs=32632, unmatched="drop")
+    pairs = pairs.with_columns(day=pl.col("datetime").dt.day().cast(pl.Float64) + 5)
+    query = pairs.select(told=band.raster.zonal_stats("geometry", ["max"], crs=32632).struct.field("max"))
+    red = pairs.select(told=pl.col("red").raster.zonal_stats("geometry", ["max"], crs=32632).struct.field("max"))
+    assert query.collect().equals(red.collect())
