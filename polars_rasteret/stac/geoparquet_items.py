@@ -16,7 +16,8 @@ import polars as pl
 import shapely
 from shapely.geometry import mapping
 
-from polars_rasteret.collection.queries.subset import subset
+from polars_rasteret.collection.queries.periods import in_period
+from polars_rasteret.collection.queries.spatial import intersecting
 from polars_rasteret.collection.storage.parts import is_one_file
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.table_columns import bounds_of_column
@@ -26,6 +27,7 @@ from polars_rasteret.stac.items import items_of
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from polars_rasteret.collection.queries.periods import Period
     from polars_rasteret.hrefs import Provenance
     from polars_rasteret.ingest.table_sources import Table
     from polars_rasteret.stac.items import Items
@@ -56,10 +58,9 @@ class ItemTable:
         source: Any,
         *,
         collections: Sequence[str] | None = None,
-        bbox: Sequence[float] | None = None,
-        intersects: Any = None,
-        datetime: Any = None,
         ids: Sequence[str] | None = None,
+        period: Period | None = None,
+        geometry: Any = None,
         filter: pl.Expr | None = None,  # noqa: A002 - Polars' word
         max_items: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -73,10 +74,10 @@ class ItemTable:
             The path of Parquet (local, in a bucket, ``hf://``, http), a frame, or anything Arrow.
         collections, ids
             Names that the columns ``collection`` and ``id`` must have.
-        bbox, intersects
-            A box in longitude and latitude (xmin > xmax crosses the antimeridian), a geometry that items must meet.
-        datetime
-            A period, as in ``.raster.subset``.
+        period
+            What the times of items must overlap.
+        geometry
+            What footprints must meet: a shapely geometry in longitude and latitude, split at the antimeridian.
         filter
             An expression over the columns of the table.
         max_items
@@ -99,7 +100,7 @@ class ItemTable:
                     raise UsageError(
                         f"the table has no column {name!r} to look for {name}s in; it has {', '.join(schema)}"
                     )
-                frame = frame.filter(pl.col(name).is_in([wanted] if isinstance(wanted, str) else list(wanted)))
+                frame = frame.filter(pl.col(name).is_in(list(wanted)))
         if filter is not None:
             if not isinstance(filter, pl.Expr):
                 raise UsageError(
@@ -107,9 +108,10 @@ class ItemTable:
                     'pl.col("eo:cloud_cover") < 20'
                 )
             frame = frame.filter(filter)
-        words = {"bbox": bbox, "datetime": datetime, "geometries": intersects}
-        if any(word is not None for word in words.values()):
-            frame = subset(frame, **words)
+        if period is not None:
+            frame = frame.filter(in_period(period, dict(schema)))
+        if geometry is not None:
+            frame = intersecting(frame, geometry)
         self.frame = frame if max_items is None else frame.head(max_items)
         """The rows that are asked for."""
 
