@@ -15,6 +15,7 @@ import httpx
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, refusal, written_address
+from polars_rasteret.fetch.advice import earthdata_ways, is_earthdata_login
 from polars_rasteret.fetch.allowed_prefixes import is_within
 from polars_rasteret.fetch.failures import MOST_REDIRECTS, RefusedHrefError, sent_on_too_often
 from polars_rasteret.fetch.places import origin
@@ -57,6 +58,8 @@ class Redirects:
             raise RefusedHrefError(
                 f"{shown(href)}: the server sent the request on to {shown(target)}; a redirect is followed to http and https only"
             )
+        if is_earthdata_login(target) and not is_configured(target):
+            raise FetchError(f"{shown(href)}: the server sent the request on to a log-in page. {earthdata_ways(href)}")
         check_href(target, terms, sent_by=href)
         return target
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import obstore.exceptions
 
 from polars_rasteret.errors import FetchError, StaleIndexError
+from polars_rasteret.fetch.advice import next_step
 from polars_rasteret.fetch.redaction import STATUS, content_range_words, status_words, store_words, without_key
 from polars_rasteret.hrefs import shown, shown_text
 
@@ -139,11 +140,8 @@ def status_failure(
             "The file changed after it was indexed; index it again: pr.refresh(path).",
             file_size,
         )
-    if status in (401, 403):
-        return FetchError(
-            f"{where}, {came}: reading it needs other rights. "
-            "Give credentials with pr.configure_store(prefix, storage_options=... or credential_provider=...)."
-        )
+    if status in (401, 403, 409):  # Azure answers 409 where a container is not public
+        return FetchError(f"{where}, {came}: reading it needs other rights. {next_step(href, detail or '')}")
     if status in (404, 410):
         return MissingFileError(f"{where}, {came}: there is no such file. Check the URL; if it moved, index it again.")
     return FetchError(f"{where}, {came}. Check the URL and pr.configure_store for this prefix.")

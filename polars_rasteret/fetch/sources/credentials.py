@@ -135,10 +135,10 @@ def _in_obstore_words(given: Any) -> dict[str, Any]:
             "(dictionary, expiry)"
         )
     named = {_NAMES.get(name, name): value for name, value in credentials.items()}
-    if isinstance(expiry, dt.datetime):
-        named["expires_at"] = expiry
-    elif expiry is not None:
+    if isinstance(expiry, int | float):
         named["expires_at"] = dt.datetime.fromtimestamp(expiry, dt.UTC)
+    elif expiry is not None:
+        named["expires_at"] = expiry
     expires_at = named.setdefault("expires_at", None)
     if expires_at is not None and not isinstance(expires_at, dt.datetime):
         raise UsageError(
