@@ -15,9 +15,10 @@ import shapely
 
 from polars_rasteret.collection.queries.extent import with_places
 from polars_rasteret.collection.reading.part_rows import read_about, read_part
-from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.storage.parts import is_all_null, read_schema
+from polars_rasteret.collection.writing.native_rasters import with_native_rasters
 from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.collection.writing.upkeep import changing, folder_of
@@ -32,6 +33,7 @@ from polars_rasteret.ingest.indexed_files import (
     with_unread,
 )
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
+from polars_rasteret.rasteret_format.band_columns import is_rasteret
 from polars_rasteret.schema import (
     PIXEL_DTYPES,
     lossless_supertype,
@@ -63,6 +65,8 @@ def refresh(
     and of files that could not be read before. A file that is gone becomes a null raster, with the reason in ``header_error``;
     when the file comes back, the next call finds it. ``id``, ``datetime``, a ``geometry`` of your own and your columns stay. For
     new files, call the build again with the same ``into``.
+
+    A collection that rasteret wrote becomes one of this package, which rasteret cannot read; its hive folders stay.
 
     Parameters
     ----------
@@ -98,16 +102,30 @@ def refresh(
     >>> folder.cleanup()
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    with changing(path, wait_s=wait_s, **options) as (target, parts):
+    with changing(path, wait_s=wait_s, may_be_rasteret=True, **options) as (target, parts):
         accepted = pixel_dtypes(parts, **options)
         known_changes: dict[str, bool] = {}
         for part in parts:
+            if is_rasteret(read_schema(part, **options)):
+                _make_native(part, target, storage_options, credential_provider)
+                continue
             _, indexed = indexed_files(part, **options)
             remember_stores([one.href for one in indexed], storage_options, credential_provider)
             hrefs = files_to_read(indexed, known_changes, unknown_is_same=False)
             if hrefs:
                 rewrite(part, target, indexed, hrefs, accepted, progress=progress, **options)
     return scan_collection(target, **options)
+
+
+def _make_native(part: Part, target: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> None:
+    """Replace a part that rasteret wrote by one of this package, with tables by the headers of its files."""
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
+    hive = [key for key, _ in part.hive]
+    frame = scan_parts([part], target, **options).drop(hive).collect()
+    hrefs = {href for name in raster_columns(frame.schema) for href in frame[name].struct.field("href").drop_nulls()}
+    remember_stores(sorted(hrefs), storage_options, credential_provider)
+    piece = NewPart(folder_of(part, target), with_native_rasters(frame), read_about([part], **options))
+    write_parts([piece], target, [part], **options)
 
 
 def pixel_dtypes(parts: Sequence[Part], **options: Any) -> dict[str, np.dtype[Any]]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from polars_rasteret.collection.storage.object_store import open_object
 from polars_rasteret.collection.storage.parts import is_remote, polars_options
-from polars_rasteret.errors import FileFormatError
+from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.hrefs import shown
 from polars_rasteret.rasteret_format.band_columns import bands_of, is_rasteret
@@ -52,6 +52,23 @@ def band_dtypes(
             _known.clear()
         _known[key] = found
     return found
+
+
+def refuse_rasteret(parts: Sequence[Part], columns: Sequence[Mapping[str, pl.DataType]]) -> None:
+    """Refuse to change parts that rasteret wrote.
+
+    Raises
+    ------
+    UsageError
+        The message names a part, and the ways to a collection that can be changed.
+    """
+    theirs = [part for part, one in zip(parts, columns, strict=True) if is_rasteret(one)]
+    if theirs:
+        raise UsageError(
+            f"{shown(theirs[0].path)} was written by rasteret, which could not read it after this change: write a collection of "
+            "your own with scan_collection(path).raster.sink_collection(other_path), or turn this one into a collection of this "
+            "package with pr.refresh(path)"
+        )
 
 
 def _read(part: Part, bands: Sequence[str], options: Mapping[str, Any]) -> dict[str, frozenset[str]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from polars_rasteret.collection.reading.part_rows import read_about, read_unread
+from polars_rasteret.collection.reading.rasteret_parts import refuse_rasteret
 from polars_rasteret.collection.reading.scan import scan_parts, storage_dtype
 from polars_rasteret.collection.reading.schemas import Columns, united_schema
 from polars_rasteret.collection.storage.about import About, about_of_caller
@@ -33,6 +34,7 @@ from polars_rasteret.collection.storage.parts import (
 from polars_rasteret.collection.storage.staging import staging
 from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.layout import in_hilbert_order, laid_out, placed
+from polars_rasteret.collection.writing.native_rasters import with_native_rasters
 from polars_rasteret.collection.writing.publishing import (
     ChangedMeanwhileError,
     NewPart,
@@ -129,7 +131,7 @@ def sink_collection(
             f"partition_by={keys} makes a folder of parts; {target} names one file, so leave out its suffix"
         )
     settled = _settled_keys(parts_at(target, **options), target, mode, keys)
-    frame = with_keys_kept_back(_checked(lf.lazy().collect(), target))
+    frame = with_native_rasters(with_keys_kept_back(_checked(lf.lazy().collect(), target)))
     write = _sink_remote if is_remote(target) else _sink_file if is_one_file(target) else _sink_folder
     write(frame, _Sink(target, mode, settled, row_group_size, about, wait_s, options))
 
@@ -357,6 +359,7 @@ def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[st
     """Return the columns of a collection with a frame appended; refuse dtypes that a scan could not unite."""
     schemas = [read_schema(part, **options) for part in there]
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
+    refuse_rasteret(there, columns)
     hive = {key for part in there for key, _ in part.hive}
     new = {name: dtype for name, dtype in frame.schema.items() if name not in hive}
 

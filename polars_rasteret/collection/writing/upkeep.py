@@ -15,8 +15,9 @@ import polars as pl
 
 from polars_rasteret.collection.queries.extent import bounds_array, place_expression
 from polars_rasteret.collection.reading.part_rows import n_records, read_about, read_part, read_unread
+from polars_rasteret.collection.reading.rasteret_parts import refuse_rasteret
 from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
-from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at, plain_path
+from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at, plain_path, read_schema
 from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.hilbert import hilbert_order
 from polars_rasteret.collection.writing.publishing import NewPart, recover
@@ -182,7 +183,9 @@ def compact(
 
 
 @contextlib.contextmanager
-def changing(path: str | os.PathLike[str], *, wait_s: float, **options: Any) -> Iterator[tuple[str, list[Part]]]:
+def changing(
+    path: str | os.PathLike[str], *, wait_s: float, may_be_rasteret: bool = False, **options: Any
+) -> Iterator[tuple[str, list[Part]]]:
     """Keep a collection from being changed by others until the block ends, and yield its plain path and its parts.
 
     An interrupted change is finished first.
@@ -193,11 +196,13 @@ def changing(path: str | os.PathLike[str], *, wait_s: float, **options: Any) -> 
         A folder or a file; local ones are locked until the block ends.
     wait_s
         Seconds to wait for another writer.
+    may_be_rasteret
+        Whether the collection may have parts that rasteret wrote.
 
     Raises
     ------
     UsageError
-        When nothing is there, or another writer is at work.
+        When nothing is there, another writer is at work, or rasteret wrote the collection.
     FileFormatError
         When the journal in the folder was not written by this package.
     """
@@ -217,6 +222,8 @@ def changing(path: str | os.PathLike[str], *, wait_s: float, **options: Any) -> 
         parts = parts_at(target, **options)
         if not parts:
             raise _nothing(target)
+        if not may_be_rasteret:
+            refuse_rasteret(parts, [read_schema(part, **options) for part in parts])
         yield target, parts
 
 
