@@ -4,6 +4,7 @@ Modules that import an optional library are left out where that library is missi
 """
 
 import os
+import tempfile
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,6 +13,9 @@ import pytest
 
 import polars_rasteret  # noqa: F401 - imported for its effect
 
+# No test and no example reads or writes the datasets that whoever runs them has registered.
+LOCAL_DATASETS = tempfile.TemporaryDirectory(prefix="polars-rasteret-")
+os.environ["POLARS_RASTERET_DATASETS"] = os.path.join(LOCAL_DATASETS.name, "datasets.toml")  # noqa: PTH118
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures of tests and of docstrings open no window
 
 NEEDS = {"torch": "torch_samples", "torchgeo": "torchgeo_dataset"}

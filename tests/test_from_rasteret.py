@@ -386,6 +386,51 @@ def geo_dataset_elsewhere(call, names, image, recorded):
     assert (sample["image"].numpy() == expected).mean() > 0.99  # GDAL's places are off by a fraction of a pixel
 
 
+def is_in(found, name):
+    assert name in found
+
+
+def is_equal(found, expected):
+    assert found == expected
+
+
+def shelved(check):
+    """Return a check that runs where a collection is on the shelf, and registered."""
+
+    def checked(call, names, image, recorded):
+        pr, shelf = names["pr"], Path("shelf/naip")
+        if not shelf.exists():
+            shelf.parent.mkdir(exist_ok=True)
+            names["scenes"].raster.sink_collection(shelf)
+        pr.register_local("mine/naip", shelf, persist=False)
+        try:
+            check(run(call, names), names["pr"])
+        finally:
+            for name in pr.datasets("mine/").filter(pl.col("origin") != "built in")["id"].to_list():
+                pr.unregister(name)
+
+    return checked
+
+
+def is_known(name, origin):
+    def check(answer, pr):
+        assert dict(pr.datasets().select("id", "origin").iter_rows()).get(name) == origin
+
+    return check
+
+
+def exported(answer, pr):
+    pr.register("naip.toml")
+    assert pr.datasets().filter(pl.col("id") == "earthsearch/naip")["origin"].item() == "registered"
+    pr.unregister("earthsearch/naip")
+
+
+def compared(answer, pr):
+    found = answer.table.filter(pl.col("what").str.starts_with("band "))
+    assert found["what"].to_list() == [f"band {band}" for band in BANDS]
+    assert found["agrees"].all()
+
+
 CHECKS = {
     "subset(cloud_cover_lt=20)": records("california"),
     "subset(date_range=(a, b))": records("california"),
@@ -405,6 +450,22 @@ CHECKS = {
     "describe()": described,
     "footprints()": outlines,
     'native_res("R")': resolution,
+    "DatasetRegistry.list()": lambda call, names, *_: is_in(run(call, names)["id"], "pc/nasadem"),
+    'DatasetRegistry.search("landsat")': lambda call, names, *_: is_in(run(call, names)["id"], "pc/landsat-c2-l2"),
+    'DatasetRegistry.get("pc/nasadem")': lambda call, names, *_: is_in(run(call, names).bands, "DEM"),
+    'BandRegistry.get("sentinel-2-l2a")': lambda call, names, *_: is_in(run(call, names), "B8A"),
+    "DatasetDescriptor(...)": lambda call, names, *_: is_in(run(call, names).bands, "red"),
+    "register(descriptor)": shelved(is_known("mine/plots", "registered")),
+    'register_local("mine/naip", path)': shelved(is_known("mine/naip", "local")),
+    'load("mine/naip")': shelved(lambda answer, pr: is_equal(sorted(ids(answer)), ["california", "florida"])),
+    'build("mine/naip", name=..., bbox=box, date_range=(a, b))': shelved(
+        lambda answer, pr: is_equal(ids(answer), ["california"])
+    ),
+    'export_local_descriptor("earthsearch/naip", path)': shelved(exported),
+    'unregister_local_descriptor("mine/naip")': shelved(is_known("mine/naip", None)),
+    'create_name("bern", (a, b), source)': equals("bern__20240101-20240110__earthsearch--naip"),
+    "parse_name(name)": equals(("bern", "2024-01-01/2024-01-10", "earthsearch/naip")),
+    "compare_to_catalog()": shelved(compared),
     "sample_points(points, bands)": long_samples,
     'sample_points(match="latest")': latest,
     "sample_points(max_distance_pixels=2)": near,
