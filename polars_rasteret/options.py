@@ -1,8 +1,8 @@
 """Which options does a read have, what are their defaults, and how does a caller change them?
 
 `ReadOptions` is the only place where a default is written. A verb or an expression takes its options when it is written, because
-streaming callbacks do not see context variables. ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` belong to the
-process. Nothing here reads or plans.
+streaming callbacks do not see context variables. ``max_concurrency``, ``max_bytes_in_flight``, and what is said
+of caches belong to the process. Nothing here reads or plans.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from polars_rasteret.errors import QueryTimeoutError, UsageError
@@ -28,7 +29,9 @@ OnError = Literal["raise", "null"]
 
 _BUDGETS = ("budget_bytes", "budget_requests", "budget_usd")
 _INTERNAL = frozenset({"dry_run", "query_ends_at"})
-_PROCESS_WIDE = frozenset({"max_concurrency", "max_bytes_in_flight", "cache_bytes"})
+_PROCESS_WIDE = frozenset(
+    {"max_concurrency", "max_bytes_in_flight", "cache_bytes", "cache_dir", "disk_cache_bytes", "cache_protected"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,12 @@ class ReadOptions:
     """Bytes of compressed tiles kept for later reads, per process; 0 turns the cache off.
 
     A lazy cube keeps as many decoded bytes, at least 64 MB, of bands that share tiles with the band that is read."""
+    cache_dir: str | None = None
+    """Folder in which compressed tiles are kept for later runs and other processes; None: nothing is kept on disk."""
+    disk_cache_bytes: int = 10_000_000_000
+    """Bytes of compressed tiles kept in ``cache_dir``; the least recently used leave first."""
+    cache_protected: bool = False
+    """Whether ``cache_dir`` also keeps tiles that it took credentials to read; whoever reads the folder reads them."""
     max_answer_bytes: int = 512_000_000
     """Bytes of one batch of an answer, keys included. A verb cuts its batches; Polars cuts those of an expression."""
     max_tile_bytes: int = 256_000_000
@@ -112,6 +121,7 @@ class ReadOptions:
             ("max_concurrency", 1),
             ("max_bytes_in_flight", 1),
             ("cache_bytes", 0),
+            ("disk_cache_bytes", 0),
             ("max_answer_bytes", 1),
             ("max_tile_bytes", 1),
             ("retries", 0),
@@ -138,8 +148,11 @@ class ReadOptions:
                 raise UsageError(f"{name} is {budget!r}; expected {what}, 0 or more, or None")
         if self.allowed_hrefs is not None:
             object.__setattr__(self, "allowed_hrefs", _checked_prefixes(self.allowed_hrefs))
-        if not isinstance(self.progress, bool):
-            raise UsageError(f"progress is {self.progress!r}; expected True or False")
+        for name in ("progress", "cache_protected"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is {getattr(self, name)!r}; expected True or False")
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", _checked_folder(self.cache_dir))
 
     @property
     def has_budget(self) -> bool:
@@ -180,6 +193,12 @@ class ReadOptions:
         if (mark := _dry_pickles.get()) is not None:
             values |= {"dry_run": mark(), **dict.fromkeys(_BUDGETS)}
         return _options_of, (values,)
+
+
+def _checked_folder(folder: Any) -> str:
+    if not isinstance(folder, str | os.PathLike) or not (path := os.fspath(folder)) or not isinstance(path, str):
+        raise UsageError(f"cache_dir is {folder!r}; expected a folder, or None")
+    return str(Path(path).expanduser().absolute())
 
 
 def _checked_prefixes(prefixes: Any) -> tuple[str, ...]:
@@ -261,11 +280,11 @@ class options(metaclass=_InForce):  # noqa: N801 - reads as a verb, like polars.
     Parameters
     ----------
     **changes
-        Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` (these three
-        belong to the process), ``max_answer_bytes``, ``max_tile_bytes``, ``timeout_s``, ``query_timeout_s``, ``retries``,
-        ``on_error``, ``budget_bytes``, ``budget_requests``, ``budget_usd``, ``progress``, and ``allowed_hrefs``: prefixes of the
-        only hrefs that are read, redirects included (``["https://host/folder/", "s3://bucket/", "/data"]``; whole path segments
-        count).
+        Fields of `ReadOptions` by name: ``max_concurrency``, ``max_bytes_in_flight``, ``cache_bytes``, ``cache_dir``,
+        ``disk_cache_bytes`` and ``cache_protected`` (these six belong to the process), ``max_answer_bytes``,
+        ``max_tile_bytes``, ``timeout_s``, ``query_timeout_s``, ``retries``, ``on_error``, ``budget_bytes``, ``budget_requests``,
+        ``budget_usd``, ``progress``, and ``allowed_hrefs``: prefixes of the only hrefs that are read, redirects included
+        (``["https://host/folder/", "s3://bucket/", "/data"]``; whole path segments count).
 
     Raises
     ------

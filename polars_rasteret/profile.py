@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _open: list[profile] = []
 
-_COUNTS = ("requests", "bytes", "tiles", "cache_hits", "shared_tiles", "retries", "decoded_tiles", "decoded_bytes")
+_COUNTS = (
+    "requests",
+    "bytes",
+    "tiles",
+    "cache_hits",
+    "disk_hits",
+    "shared_tiles",
+    "retries",
+    "decoded_tiles",
+    "decoded_bytes",
+)
 _SECONDS = ("plan_s", "wait_s", "decode_s")
 _HOST_COUNTS = ("requests", "bytes", "retries", "failures")
 
@@ -93,9 +103,9 @@ class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
         Returns
         -------
         polars.DataFrame
-            ``requests``, ``bytes``, ``tiles`` (distinct tiles that reads need), ``cache_hits``, ``shared_tiles`` (tiles that
-            another read was already fetching), ``retries``, ``decoded_tiles``, ``decoded_bytes``, ``errors``;
-            ``elapsed_s``, ``plan_s``, ``wait_s`` (summed over callers) and ``decode_s`` (summed over decode threads).
+            ``requests``, ``bytes``, ``tiles`` (distinct tiles that reads need), ``cache_hits`` (in memory), ``disk_hits``,
+            ``shared_tiles`` (tiles that another read was already fetching), ``retries``, ``decoded_tiles``, ``decoded_bytes``,
+            ``errors``; ``elapsed_s``, ``plan_s``, ``wait_s`` (summed over callers) and ``decode_s`` (summed over decode threads).
         """
         elapsed = self._elapsed if self._elapsed is not None else time.perf_counter() - self._started
         with _lock:

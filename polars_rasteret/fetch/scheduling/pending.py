@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polars_rasteret.errors import FetchError
+    from polars_rasteret.fetch.scheduling.on_disk import OnDisk
     from polars_rasteret.fetch.scheduling.pace import Throttle
     from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
@@ -108,6 +109,7 @@ class Request:
         "may_end",
         "n_beside",
         "n_cuts",
+        "on_disk",
         "owner",
         "redirects",
         "source",
@@ -149,6 +151,8 @@ class Request:
         """How often the limit of the source had been cut when the attempt started."""
         self.n_beside = 1
         """Requests to the source that ran when the attempt started, this one included."""
+        self.on_disk: OnDisk | None = None
+        """Where the cache on disk keeps the tiles, or will keep them."""
         self.lost = False
         """Whether all calls gave up while the thread of the request was still waiting for the source."""
 
@@ -162,6 +166,16 @@ class Request:
         """Whether every call that waited for the request went away."""
         return all(call.abandoned for call in self.calls)
 
+    def sent_to(self, source: RangeReader) -> Request:
+        """Return a request to another source for the same tiles, and the same calls, which this one gives up."""
+        self.finished = True
+        tiles, self.tiles = self.tiles, []
+        other = Request(
+            self.owner, source, self.file, byte_start=self.byte_start, byte_stop=self.byte_stop, tiles=tiles
+        )
+        other.calls, other.on_disk = self.calls, self.on_disk
+        return other
+
     def time_left_s(self) -> float:
         """Return the seconds left for an attempt that starts now, until the latest deadline of its calls."""
         if self.attempt == 0:
@@ -171,6 +185,10 @@ class Request:
             )
         deadlines = [self.deadline_of(call) for call in list(self.calls) if not call.abandoned]
         return max(max(deadlines, default=0.0) - time.monotonic(), 0.01)
+
+    def may_try_at(self, at: float, call: Call) -> bool:
+        """Return whether a call still waits, and allows another attempt at that time (monotonic seconds)."""
+        return not call.abandoned and self.attempt < call.retries and at < self.deadline_of(call)
 
     def deadline_of(self, call: Call) -> float:
         """Return the time (monotonic seconds) until which a call waits, once the request has started."""
@@ -207,6 +225,13 @@ class Release:
 
 def release_nothing() -> None:
     """Release nothing: the tile came from the cache, which counts its own bytes."""
+
+
+def fail_all(waiters: Sequence[tuple[Call, int]], error: FetchError) -> None:
+    """Report to the calls that still wait, each by its own number for the tile, that a tile cannot be had."""
+    for call, index in waiters:
+        if not call.abandoned:
+            call.fail(index, error)
 
 
 def link_tiles(requests: Sequence[Request]) -> None:

@@ -3,8 +3,8 @@
 One scheduler serves the process. Nothing is held while a consumer works: a fetch thread delivers its tiles and goes on. A request
 that waits for another attempt has neither thread nor bytes in flight. A caller that goes away receives nothing more.
 
-A call's tiles are looked up in chunks (`tile_lookup`): cached ones are delivered at once, pending ones get one more
-waiter, the others are cut into requests and queued. Threads take requests from the calls and sources in turn.
+A call's tiles are looked up in chunks (`tile_lookup`): cached ones are delivered, pending ones get one more waiter, the others
+are cut into requests and queued. Threads take requests from the calls and sources in turn.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
-from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, gave_up, too_late
+from polars_rasteret.fetch.failures import TransientFetchError, foreign_failure, too_late
 from polars_rasteret.fetch.places import origin
 from polars_rasteret.fetch.read_range import read_range
 from polars_rasteret.fetch.scheduling.deadlines import DeadlineWatch
 from polars_rasteret.fetch.scheduling.fetch_pool import FetchPool
+from polars_rasteret.fetch.scheduling.new_requests import requests_for
+from polars_rasteret.fetch.scheduling.on_disk import DISK
 from polars_rasteret.fetch.scheduling.pending import (
     Call,
     PendingTile,
     Request,
     RequestState,
     SchedulerState,
+    fail_all,
     link_tiles,
     release_nothing,
 )
-from polars_rasteret.fetch.scheduling.retries import backoff_s
+from polars_rasteret.fetch.scheduling.retries import backoff_s, last_words
 from polars_rasteret.fetch.scheduling.tile_lookup import Found, TileLookup
 from polars_rasteret.fetch.scheduling.wanted_tiles import WantedTiles
 from polars_rasteret.fetch.sources.byte_source import FileKey
@@ -43,17 +44,18 @@ from polars_rasteret.options import process_options
 from polars_rasteret.profile import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from polars_rasteret.fetch.scheduling.new_requests import Admit, Group
+    from polars_rasteret.fetch.scheduling.on_disk import OnDisk
     from polars_rasteret.fetch.scheduling.pace import Speed
     from polars_rasteret.fetch.scheduling.pending import Deliver, Fail
     from polars_rasteret.fetch.sources.byte_source import Answer
     from polars_rasteret.options import ReadOptions
 
-    Admit = Callable[[int, Sequence[FileKey], NDArray[np.int64], NDArray[np.int64]], None]
-    Group = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
 
 __all__ = ["FetchTicket", "FileKey", "Scheduler", "SchedulerState", "clear_cache", "process_scheduler"]
 
@@ -75,8 +77,7 @@ class FetchTicket:
     def ask(self, number: int, file: FileKey, byte_start: int, byte_stop: int) -> None:
         """Ask for a range of a file whose size is not known; nothing is cached.
 
-        The answer is shorter where the file ends before `byte_stop`. The request goes before the earlier ones of this call, so
-        that a file that was begun is finished first.
+        The answer is shorter where the file ends first. The request goes before earlier ones of this call: what began is ended.
 
         Raises
         ------
@@ -139,7 +140,7 @@ class Scheduler:
             ``timeout_s`` and ``retries`` of this call.
         admit
             ``admit(n_tiles, files, file, n_bytes)``, with the file and the bytes of each request, before anything is requested;
-            raises to refuse. Tiles that are cached, or pending for another call, do not count.
+            raises to refuse. Tiles that are cached or on disk, or pending for another call, do not count.
 
         Raises
         ------
@@ -149,20 +150,14 @@ class Scheduler:
         call = Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries)
         ticket = FetchTicket(self, call)
         tiles = WantedTiles.resolved(files, file_id, byte_start, byte_stop)
+        found = Found()
         if len(byte_start) == 0:
             return ticket
-        found = Found()
         try:
             self._look_up(call, tiles, found)
             record(tiles=len(byte_start), cache_hits=len(found.cached), shared_tiles=found.n_shared)
             if found.to_fetch:
-                index = np.asarray(found.to_fetch)
-                request_id = group(file_id[index], byte_start[index], byte_stop[index])
-                if admit is not None:
-                    first = np.flatnonzero(np.diff(request_id, prepend=-1))
-                    n_bytes = np.maximum.reduceat(byte_stop[index], first) - byte_start[index][first]
-                    admit(len(index), files, file_id[index][first], n_bytes)
-                self._submit(call, tiles.requests(call, index, found.pending, request_id))
+                self._submit(call, requests_for(call, tiles, found, group, admit))
             for number, data in itertools.chain(found.cached, found.empty):
                 deliver(number, data, release_nothing)
         except BaseException:
@@ -193,7 +188,7 @@ class Scheduler:
             return self._pool.speed(resolved(href)[0])
 
     def clear_cache(self) -> None:
-        """Forget every cached tile."""
+        """Forget every tile in memory."""
         with self._lock:
             self._lookup.cache.clear()
 
@@ -233,9 +228,8 @@ class Scheduler:
         tile = PendingTile((_NO_FILE, byte_start, byte_stop), call, number)
         request = Request(call, source, file, byte_start=byte_start, byte_stop=byte_stop, tiles=[tile], may_end=True)
         with self._lock:
-            if call.abandoned:
-                return
-            self._pool.enter(call, [request], first=True)
+            if not call.abandoned:
+                self._pool.enter(call, [request], first=True)
         self._pool.start_threads()
 
     def _submit(self, call: Call, requests: list[Request]) -> None:
@@ -279,6 +273,9 @@ class Scheduler:
 
     def _run(self, request: Request) -> None:
         """Make one attempt of a request on a fetch thread, and handle its outcome."""
+        if request.source is DISK and request.on_disk is not None:
+            self._read_from_disk(request, request.on_disk)
+            return
         try:
             answer = read_range(
                 request.source,
@@ -295,22 +292,40 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - its waiters must be told, whatever it is
             self._failed(request, foreign_failure(request.file.href, request.byte_start, request.byte_stop, error))
         else:
-            self._arrived(request, answer)
+            data, start = memoryview(answer.data), request.byte_start
+            if request.may_end:
+                self._arrived(request, [data], answer)
+                return
+            views = [data[one.key[1] - start : one.key[2] - start] for one in request.tiles]
+            if request.on_disk is not None:  # before a caller goes on, and perhaps the process ends
+                request.on_disk.write(views)
+            self._arrived(request, views)
 
-    def _arrived(self, request: Request, answer: Answer) -> None:
-        data, start = memoryview(answer.data), request.byte_start
-        views = [data] if request.may_end else [data[one.key[1] - start : one.key[2] - start] for one in request.tiles]
+    def _read_from_disk(self, request: Request, kept: OnDisk) -> None:
+        sizes = [tile.key[2] - tile.key[1] for tile in request.tiles]
+        if (views := kept.read(request.file, sizes)) is not None:
+            self._arrived(request, views)
+            return
+        with self._lock:
+            if self._pool.ended(request, None):
+                self._deadlines.started.discard(request)
+                again = request.sent_to(kept.source)
+                link_tiles([again])
+                self._pool.enter(again.owner, [again], first=True)
+        self._pool.start_threads()
+
+    def _arrived(self, request: Request, views: Sequence[memoryview], answer: Answer | None = None) -> None:
         handed: list[tuple[Call, int, memoryview | Answer, int]] = []
         with self._lock:
             if not self._pool.ended(request, None):
                 return
-            if not request.may_end:
+            if answer is None:
                 self._lookup.keep(request, views, process_options().cache_bytes)
             for tile, view in zip(self._finish(request), views, strict=True):
                 waiters = tile.waiters()
                 share, rest = divmod(len(view), len(waiters) or 1)  # together the waiters of a tile hold its bytes once
                 for call, index in waiters:
-                    handed.append((call, index, answer if request.may_end else view, share + rest))
+                    handed.append((call, index, view if answer is None else answer, share + rest))
                     rest = 0
             self._pool.hold(sum([one[3] for one in handed]))
         for call, index, handed_over, share in handed:
@@ -326,16 +341,15 @@ class Scheduler:
         with self._lock:
             if not self._pool.ended(request, error):
                 return
-            waiting = [call for call in request.calls if not call.abandoned]
             if isinstance(error, TransientFetchError):
                 next_at = time.monotonic() + backoff_s(request.attempt, error, random.random())  # noqa: S311 - jitter
-                if any(request.attempt < call.retries and next_at < request.deadline_of(call) for call in waiting):
+                if any(request.may_try_at(next_at, call) for call in request.calls):
                     request.attempt += 1
                     self._deadlines.delay(request, next_at)
                     record(host=shown(origin(request.file.href)), retries=1)
                     return
             failed = [waiter for tile in self._finish(request) for waiter in tile.waiters()]
-        _fail_all(failed, _last_words(error, request))
+        fail_all(failed, last_words(error, request))
 
     def _finish(self, request: Request) -> list[PendingTile]:
         request.finished = True
@@ -357,21 +371,8 @@ class Scheduler:
     def _tell_late(self, late: list[tuple[Call, int, Request]]) -> None:
         for call, index, request in late:
             where = (request.file.href, request.byte_start, request.byte_stop)
-            _fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=request.attempt + 1))
+            fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=request.attempt + 1))
         self._pool.start_threads()
-
-
-def _fail_all(waiters: list[tuple[Call, int]], error: FetchError) -> None:
-    for call, index in waiters:
-        if not call.abandoned:
-            call.fail(index, error)
-
-
-def _last_words(error: FetchError, request: Request) -> FetchError:
-    """Return a transient failure as the final error that it has become; other errors unchanged."""
-    if not isinstance(error, TransientFetchError) or request.started_at is None:
-        return error
-    return gave_up(error, n_attempts=request.attempt + 1, spent_s=time.monotonic() - request.started_at)
 
 
 _process_scheduler: Scheduler | None = None

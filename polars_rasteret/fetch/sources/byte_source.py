@@ -32,7 +32,7 @@ _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LONGEST_ETAG = 1_024
 N_BEGIN_BYTES = 4
 """How many first bytes of a file `Answer.begins_with` holds."""
-_UNKNOWN_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+UNKNOWN_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """The time that obstore gives when a server sends no Last-Modified."""
 
 
@@ -219,7 +219,7 @@ def _is_told(file: FileKey, answer: Answer) -> bool:
 def _same_time(indexed: dt.datetime, came: dt.datetime) -> bool:
     if indexed.tzinfo is None:
         indexed = indexed.replace(tzinfo=dt.UTC)
-    if _UNKNOWN_TIME in (indexed, came):
+    if UNKNOWN_TIME in (indexed, came):
         return True
     if indexed.microsecond == 0 or came.microsecond == 0:  # HTTP dates have whole seconds
         return indexed.replace(microsecond=0) == came.replace(microsecond=0)

@@ -300,6 +300,15 @@ def is_signed_by_hint(place: BucketPlace, hint: Hint | None) -> bool:
     return place.name is not None and not has_own
 
 
+def is_signed(place: BucketPlace, options: Mapping[str, Any], hint: Hint | None) -> bool:
+    """Return whether requests to a bucket are signed, with these options and no provider among them."""
+    config = split_options(options)[1]
+    if any("skip_signature" in key.lower() and str(value).lower() in ("true", "1") for key, value in config.items()):
+        return False
+    has_profile_named = any("profile" in key.lower() for key in config) or "AWS_PROFILE" in os.environ
+    return is_signed_by_hint(place, hint) or has_profile_named or _has_credentials(place.kind, config)
+
+
 def env_account() -> str | None:
     """Return the storage account that the environment names."""
     return os.environ.get("AZURE_STORAGE_ACCOUNT_NAME") or os.environ.get("AZURE_ACCOUNT_NAME") or None
