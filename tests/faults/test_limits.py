@@ -96,13 +96,13 @@ def test_units_of_a_verb_hold_no_more_than_max_answer_bytes(archive, server, mon
 
     records, points = archive.records(server.origin + "/"), archive.points(50)
     asked_bytes: list[int] = []
-    inner = reading.read_windows
+    inner = reading.begin_windows
 
     def spy(reads, *more, **options):
         asked_bytes.append(sum(int((one.height * one.width).sum()) * one.dtype.itemsize for one in reads))
         return inner(reads, *more, **options)
 
-    monkeypatch.setattr(reading, "read_windows", spy)
+    monkeypatch.setattr(reading, "begin_windows", spy)
     with pr.options(max_answer_bytes=200_000):
         asked = windows(records, points, "verb")
     asked.collect()

@@ -89,8 +89,7 @@ class FetchTicket:
     def abandon(self) -> None:
         """Stop waiting: nothing is delivered afterwards (but a delivery on another thread may be ending just now).
 
-        Requests that no other call waits for leave the queue; running ones finish into the cache. May be called at any time, from
-        any thread, more than once.
+        Requests that no other call waits for leave the queue; running ones finish into the cache. Any thread may call it, always.
         """
         self._scheduler._abandon(self._call)  # noqa: SLF001 - the ticket is the scheduler's other half
 
