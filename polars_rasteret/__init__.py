@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from polars_rasteret.ingest.build_from_files import build_from_files
     from polars_rasteret.ingest.build_from_table import build_from_table
     from polars_rasteret.ingest.refresh import refresh
+    from polars_rasteret.stac.build_from_stac import build_from_stac
 
 __all__ = [
     "ByteSource",
@@ -77,6 +78,7 @@ __all__ = [
     "bits",
     "build",
     "build_from_files",
+    "build_from_stac",
     "build_from_table",
     "clear_sky",
     "compact",
@@ -115,6 +117,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "build": "polars_rasteret.ingest.build_dataset",
     "build_from_files": "polars_rasteret.ingest.build_from_files",
+    "build_from_stac": "polars_rasteret.stac.build_from_stac",
     "build_from_table": "polars_rasteret.ingest.build_from_table",
     "ByteSource": "polars_rasteret.fetch.sources.byte_source",
     "compact": "polars_rasteret.collection.writing.upkeep",

@@ -124,6 +124,41 @@ def read_in_batches(
         reads.close()
 
 
+class BegunReads(Generic[Result]):
+    """Stepwise reads that go on while the caller does something else; take their results, or close them."""
+
+    def __init__(
+        self,
+        start: Callable[[Item], StepwiseRead[Result]],
+        items: Sequence[Item],
+        *,
+        options: ReadOptions,
+        admit: Callable[[FileKey, int], None] | None = None,
+    ) -> None:
+        """Begin one stepwise read per item; arguments are as in `read_all`."""
+        self._reads = _Reads(start, items, [len(items)], options, admit)
+        self._reads.allow(0)
+
+    def results(self) -> list[Result]:
+        """Wait for all reads, and return their results in the order of the items.
+
+        Raises
+        ------
+        BaseException
+            The first error of any read, or Ctrl-C.
+        """
+        try:
+            while not self._reads.wait(0)[0]:
+                pass
+            return self._reads.take(0)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End all reads where they are."""
+        self._reads.close()
+
+
 class _Reads(Generic[Item, Result]):
     """The stepwise reads of one call: which have begun, which have ended, and with which results."""
 

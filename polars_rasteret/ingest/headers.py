@@ -15,7 +15,7 @@ from polars_rasteret.errors import FetchError, FileFormatError, UsageError
 from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.fetch.sources.stores import configure_store
-from polars_rasteret.fetch.stepwise_reads import StepwiseRead, read_all, read_in_batches
+from polars_rasteret.fetch.stepwise_reads import BegunReads, StepwiseRead, read_all, read_in_batches
 from polars_rasteret.hrefs import Provenance, shown
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import TiffFile
@@ -112,7 +112,7 @@ def read_headers(
     """
     remember_stores(hrefs, storage_options, credential_provider)
     headers = _all_headers(hrefs, bands, progress, provenance)
-    _refuse_misuse(headers)
+    refuse_misuse(headers)
     return headers
 
 
@@ -150,8 +150,33 @@ def read_headers_in_batches(
     with closing(reads) as batches:
         for number, batch in enumerate(batches):
             if number == 0:
-                _refuse_misuse(batch)
+                refuse_misuse(batch)
             yield batch
+
+
+def begin_headers(
+    hrefs: Sequence[str],
+    bands: Sequence[Sequence[int] | None],
+    *,
+    provenance: Mapping[str, Provenance] | None = None,
+) -> BegunReads[Header | Unreadable]:
+    """Begin to read the header of each file, many at once, and return the reads under way; arguments as in `read_headers`."""
+    options = current_options()
+    items = list(zip(hrefs, bands, strict=True))
+    return BegunReads(_header_reads(options, provenance), items, options=options, admit=admission(options))
+
+
+def refuse_misuse(headers: Sequence[Header | Unreadable]) -> None:
+    """Raise where not one file could be asked, because the stores are configured wrongly.
+
+    Raises
+    ------
+    UsageError
+        The first one.
+    """
+    misused = [one.error for one in headers if isinstance(one, Unreadable) and isinstance(one.error, UsageError)]
+    if headers and len(misused) == len(headers):
+        raise misused[0]
 
 
 def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | None, credential_provider: Any) -> None:
@@ -159,12 +184,6 @@ def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | N
     if storage_options is not None or credential_provider is not None:
         for bucket in sorted({"/".join(href.split("/")[:3]) for href in hrefs if _is_in_bucket(href)}):
             configure_store(f"{bucket}/", storage_options=storage_options, credential_provider=credential_provider)
-
-
-def _refuse_misuse(headers: Sequence[Header | Unreadable]) -> None:
-    misused = [one.error for one in headers if isinstance(one, Unreadable) and isinstance(one.error, UsageError)]
-    if headers and len(misused) == len(headers):
-        raise misused[0]
 
 
 def _is_in_bucket(href: str) -> bool:

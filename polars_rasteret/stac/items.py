@@ -41,7 +41,7 @@ def items_of(source: Any) -> Items:
         When the source is none of these, or a file is not JSON.
     """
     found = Items()
-    _add(source, None, found)
+    add_items(source, None, found)
     return found
 
 
@@ -74,15 +74,15 @@ def footprint(geometry: Any) -> bytes | None:
         raise ValueError(f"is no GeoJSON: {error}") from error
 
 
-def _add(source: Any, base: str | None, found: Items) -> None:
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} is not a readable JSON file of STAC items: {error}") from error
-        _add(content, str(path.absolute()), found)
-    elif isinstance(source, Mapping):
+def add_items(source: Any, base: str | None, found: Items) -> None:
+    """Add the items of a dict, an object of pystac, or an iterable of these; `base` is where they were read.
+
+    Raises
+    ------
+    UsageError
+        When the source is none of these.
+    """
+    if isinstance(source, Mapping):
         if source.get("type") == "FeatureCollection" and isinstance(source.get("features"), list):
             for one in source["features"]:
                 _add_item(one, base, found)
@@ -92,12 +92,23 @@ def _add(source: Any, base: str | None, found: Items) -> None:
         _add_item(source.to_dict(include_self_link=True, transform_hrefs=False), source.get_self_href(), found)
     elif hasattr(source, "to_dict") and hasattr(source, "items"):
         for one in source.items:
-            _add(one, base, found)
+            add_items(one, base, found)
+    elif isinstance(source, str | os.PathLike):
+        _add_file(source, found)
     elif isinstance(source, Iterable):
         for one in source:
-            _add(one, base, found)
+            add_items(one, base, found)
     else:
-        raise UsageError(f"source is a {type(source).__name__}; expected STAC items as dicts, pystac objects or files")
+        _add_item(source, base, found)
+
+
+def _add_file(source: str | os.PathLike[str], found: Items) -> None:
+    path = Path(source)
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is not a readable JSON file of STAC items: {error}") from error
+    add_items(content, str(path.absolute()), found)
 
 
 def _add_item(one: Any, base: str | None, found: Items) -> None:

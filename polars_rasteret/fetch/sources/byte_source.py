@@ -73,6 +73,8 @@ class FileKey:
     last_modified: dt.datetime | None = None
     terms: Terms | None = None
     """Terms of the reader. Only readers with equal terms share answers."""
+    is_tiff: bool = True
+    """Whether the file must begin as a TIFF where an answer holds it whole; False for documents."""
 
 
 @dataclass(slots=True)
@@ -177,7 +179,7 @@ def checked(file: FileKey, byte_start: int, byte_stop: int, answer: Answer, *, m
     """
     href = file.href
     size = answer.file_size
-    if answer.begins_with is not None and not answer.begins_with.startswith(_TIFF_BEGINS):
+    if file.is_tiff and answer.begins_with is not None and not answer.begins_with.startswith(_TIFF_BEGINS):
         raise not_the_file(href, byte_start, byte_stop, begins_with=answer.begins_with)
     if size is not None and file.file_size is not None and size != file.file_size:
         raise changed_size(href, byte_start, byte_stop, indexed=file.file_size, came=size)
