@@ -5,9 +5,12 @@ Expected pixels are those that rasteret 0.4.1 recorded, where these lie beside t
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import io
 import json
 import re
+import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +45,7 @@ def names(tmp_path_factory):
     shutil.copytree(ROOT / "examples" / "data", folder / "examples" / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("POLARS_RASTERET_DATASETS", str(folder / "datasets.toml"))
         given: dict = {}
         exec(compile(SETUP, str(GUIDE), "exec"), given)
         yield given
@@ -71,7 +75,19 @@ def run(call, names):
         from tests.support.torchvision_ops import make_importable
 
         make_importable()
+    if line.startswith("polars-rasteret "):
+        return run_command(line)
     return eval(compile(line, str(GUIDE), "eval"), names)
+
+
+def run_command(line):
+    """Run a line of a shell, and give what it printed."""
+    from polars_rasteret.command_line.main import main
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(shlex.split(line)[1:]) == 0
+    return out.getvalue()
 
 
 def masked_window(image, field, *, all_touched=False):
@@ -305,6 +321,47 @@ def described(call, names, image, recorded):
     assert "2" in str(run(call, names))
 
 
+def described_values(call, names, image, recorded):
+    data, bands = run(call, names)
+    assert (data["n_records"], data["crs"]) == (2, ["EPSG:26911", "EPSG:26916"])
+    assert data["bands"] == bands == dict.fromkeys(BANDS, "UInt8")
+
+
+def said_of_it(call, names, image, recorded):
+    row = run(call, names)
+    assert (row["name"], row["records"]) == ("naip", 2)
+    assert (row["start"], row["end"]) == (
+        dt.datetime(2011, 8, 15, 10, tzinfo=dt.UTC),
+        dt.datetime(2020, 4, 15, 10, tzinfo=dt.UTC),
+    )
+
+
+def batches(call, names, image, recorded):
+    assert [name for frame in run(call, names) for name in frame["id"]] == ["california", "florida"]
+
+
+def options_in_force(call, names, image, recorded):
+    assert run(call, names).progress is False
+
+
+def options_set(call, names, image, recorded):
+    import polars_rasteret as pr
+
+    with run(call, names):
+        assert pr.options.progress is False
+
+
+def shell(*wanted, n_records=None):
+    def check(call, names, image, recorded):
+        printed = run(call, names)
+        for one in wanted:
+            assert one in printed
+        if n_records is not None:
+            assert re.search(rf"^records +{n_records}$", printed, re.MULTILINE)
+
+    return check
+
+
 def epsg(call, names, image, recorded):
     assert run(call, names) == ["EPSG:26911", "EPSG:26916"]
 
@@ -444,10 +501,16 @@ CHECKS = {
     "len(collection)": equals(2),
     "export(path, partition_by=...)": written,
     "list_collections(workspace)": listed,
+    "collection.name`, `.description`, `.data_source`, `.start_date": said_of_it,
+    "for batch in collection": batches,
+    'to_table(columns=["id"])': records("california", "florida"),
     "bands": equals(BANDS),
     "bounds": bounds,
     "crs`, `epsg": epsg,
     "describe()": described,
+    'describe().data`, `describe()["bands"]': described_values,
+    "get_options()": options_in_force,
+    "set_options(progress=False)`, `options(progress=False)": options_set,
     "footprints()": outlines,
     'native_res("R")': resolution,
     "DatasetRegistry.list()": lambda call, names, *_: is_in(run(call, names)["id"], "pc/nasadem"),
@@ -466,6 +529,16 @@ CHECKS = {
     'create_name("bern", (a, b), source)': equals("bern__20240101-20240110__earthsearch--naip"),
     "parse_name(name)": equals(("bern", "2024-01-01/2024-01-10", "earthsearch/naip")),
     "compare_to_catalog()": shelved(compared),
+    "rasteret datasets list --search dem": shell("earthsearch/cop-dem-glo-30"),
+    "rasteret datasets info ID": shell("cop-dem-glo-30", "band DEM"),
+    "rasteret datasets register-local ID PATH": shell("registered mine/naip"),
+    "rasteret datasets export-local ID OUT": shell("exported mine/naip"),
+    "rasteret build ID NAME": shell("california", n_records=1),
+    "rasteret datasets unregister-local ID": shell("unregistered mine/naip"),
+    "rasteret collections import NAME": shell("R,G,B,NIR", n_records=2),
+    "rasteret collections list --json": shell('"naip"', '"california"', '"files"'),
+    "rasteret collections info NAME": shell("EPSG:26911", n_records=2),
+    "rasteret collections delete NAME --yes": shell("deleted files"),
     "sample_points(points, bands)": long_samples,
     'sample_points(match="latest")': latest,
     "sample_points(max_distance_pixels=2)": near,

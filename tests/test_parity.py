@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "tests" / "parity.md").read_text()
-SECTIONS = ["Points", "Areas", "Records at hand", "Single files", "PyTorch, Hugging Face, Arrow"]
+SECTIONS = [
+    "Points",
+    "Areas",
+    "Records at hand",
+    "Single files",
+    "Collections",
+    "Command line",
+    "PyTorch, Hugging Face, Arrow",
+]
 HEAD = ("rasteret", "here", "shown by")
 
 
