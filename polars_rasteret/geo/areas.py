@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
+from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
 from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
 from polars_rasteret.geo.coverage.areal import areal
@@ -25,6 +26,7 @@ from polars_rasteret.geo.crs import (
     is_geographic,
     longitude_period,
     metres_per_unit,
+    projection_method,
     transform_xy,
     x_period,
 )
@@ -161,7 +163,7 @@ class Areas:
     @cached_property
     def may_fold(self) -> Booleans:
         """Whether an area is so large that its projected CRS may fold within it: its outline then says little elsewhere."""
-        if self.crs == NATIVE or x_period(self.crs) is not None:
+        if self.crs == NATIVE or x_period(self.crs) is not None or projection_method(self.crs).startswith("Polar"):
             return np.zeros(len(self), np.bool_)
         with np.errstate(invalid="ignore", over="ignore"):
             longest = (self.bounds[:, 2:] - self.bounds[:, :2]).max(axis=1, initial=0)
@@ -251,6 +253,12 @@ class Areas:
         else:
             cut = cut[~self.may_fold[cut]]
             outlines = self._outlines_in(LONLAT, self.geometries[cut], cut, np.full(len(cut), _TOLERANCE_DEGREES))
+            lost = outlines.zone_of_line[outlines.line_of_vertex[~np.isfinite(outlines.x + outlines.y)]]
+            if len(lost):
+                raise UsageError(
+                    f"geometry {cut[lost[0]]} goes over a seam of {crs[:80]}, the CRS of an image, and has no outline in "
+                    "longitude and latitude; pass it in longitude and latitude (crs=4326)"
+                )
             shapes, step = geometries_of(outlines), None
         if not len(cut):
             return None
@@ -315,7 +323,7 @@ class Areas:
         reach = self.extremes_in(crs, x, every), self.extremes_in(crs, y, every)
         bounds = _bounds(*reach, self.first_vertex)
         bounds[~np.isfinite(bounds).all(axis=1)] = np.nan
-        width = bounds[:, 2] - bounds[:, 0]
+        of_areas, width = bounds, bounds[:, 2] - bounds[:, 0]
         is_own = self.vertices.is_in(crs)
         is_box = self.is_box.copy() if is_own else self.is_point.copy()
         around_pole: list[int] = []
@@ -327,7 +335,6 @@ class Areas:
                     around_pole.append(at)
                     is_box[at] = True
                     bounds[at, 1], bounds[at, 3] = around.min(), around.max()
-        bounds_of_all = bounds
         apart: Booleans = (width > period / 2) & ~is_box & (shapely.get_num_geometries(self._dense) > 1)
         if not apart.any():
             n_pieces, start = np.ones(len(self), np.int64), self.first_vertex
@@ -349,7 +356,7 @@ class Areas:
             made = self._dense
             if not is_own:
                 made = made.copy()
-                made[around_pole] = shapely.box(*bounds_of_all[around_pole].T)
+                made[around_pole] = shapely.box(*of_areas[around_pole].T)
                 keeps = ~np.isin(np.arange(len(made)), around_pole)
                 xy = np.stack([x, y], axis=1)[np.repeat(keeps, np.diff(self.first_vertex))]
                 made[keeps] = shapely.set_coordinates(made[keeps], np.where(np.isfinite(xy), xy, 0))

@@ -5,7 +5,7 @@ WKB comes in NumPy object arrays of WKB or EWKB bytes (None is a null). Arrow an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import shapely
@@ -14,10 +14,11 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.nesting import check_wkb, geometry_head
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+_T = TypeVar("_T")
 _PLAIN_POINT_BYTES = 21
 _MOST_COORDINATE = 1e15
 """Coordinates beyond have steps of tenths of a unit, and the products of larger ones overflow."""
@@ -74,6 +75,38 @@ def check_reach(geometries: NDArray[np.object_], crs: str, period: float | None)
             f"geometry {at} reaches over ({sides}) in {crs[:80]}; expected {expected}. Is it in another CRS, or does a number "
             "stand for no value? For all of an image pass the bounds of the image"
         )
+
+
+def blamed(number: NDArray[np.int64], done: Callable[[NDArray[np.int64]], _T]) -> _T:
+    """Return what a function makes of rows, and name the geometry where GEOS fails.
+
+    Parameters
+    ----------
+    number
+        Number of the geometry of each row.
+    done
+        Function of some rows, as an index.
+
+    Raises
+    ------
+    UsageError
+        When GEOS cannot work on a geometry. The message has the geometry's number.
+    """
+    rows = np.arange(len(number), dtype=np.int64)
+    try:
+        return done(rows)
+    except shapely.errors.ShapelyError as error:
+        for row in rows:
+            try:
+                done(rows[row : row + 1])
+            except shapely.errors.ShapelyError as its_own:
+                raise UsageError(
+                    f"geometry {number[row]} has no outline in the CRS of an image ({its_own}); expected an area of which every "
+                    "part has a place there; cut it to the region of the images first"
+                ) from its_own
+        raise UsageError(
+            f"an area has no outline in the CRS of an image ({error}); cut areas to the images first"
+        ) from error
 
 
 def made_valid(geometries: NDArray[np.object_], number: NDArray[np.int64]) -> NDArray[np.object_]:

@@ -15,6 +15,7 @@ from polars_rasteret.geo.antimeridian import split_at_antimeridian
 from polars_rasteret.geo.coverage.areal import areal
 from polars_rasteret.geo.crs import NATIVE, is_geographic, metres_per_unit
 from polars_rasteret.geo.footprints import image_polygons
+from polars_rasteret.geo.geometry import blamed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,16 @@ def outlines_on_grids(  # noqa: PLR0917 - one argument per column
     crs, transform, height, width
         CRS of all images, and the grid of each; shapes (n, 6), (n,), (n,).
     """
+
+    def outlines_of(rows: Ints) -> Outlines:
+        return _outlines_on_grids(areas, index[rows], crs, transform[rows], height[rows], width[rows])
+
+    return blamed(index, outlines_of)
+
+
+def _outlines_on_grids(  # noqa: PLR0917 - one argument per column
+    areas: Areas, index: Ints, crs: str | None, transform: Floats, height: Ints, width: Ints
+) -> Outlines:
     cut: list[int] = []
     parts, steps = [], []
     for row in _large(areas, index, crs).tolist():

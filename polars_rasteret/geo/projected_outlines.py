@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _MOST_CURVATURE = 20 / 8 / EARTH_RADIUS_M
 """Metres that an edge of one metre may miss its curve by, by the square: maps bend edges less than 20 times as the Earth."""
 _NEAR_POLE = 89.999999
+_LARGE_METRES = 1e7
+"""Length of rings from which on they may go around a place that a map shows at infinity."""
+_ROUND = 0.01
+"""Share of the square of its length that a ring encloses if it is not a sliver and does not cross itself."""
 _ROUNDS = 14
 """Halvings of an edge that misses its curve."""
 
@@ -89,7 +93,7 @@ def projected(outlines: Outlines, crs: str, target_crs: str, tolerance: Floats |
     if tolerance is not None:
         outlines, x, y = _followed(outlines, x, y, (crs, target_crs), tolerance, period)
     if period is None:
-        return replace(outlines, x=x, y=y)
+        return _not_inside_out(replace(outlines, x=x, y=y), outlines, metres_per_unit(crs))
 
     def between(at: Ints, shares: Floats) -> Floats:
         along_x, along_y = (
@@ -100,7 +104,7 @@ def projected(outlines: Outlines, crs: str, target_crs: str, tolerance: Floats |
 
     unwrapped = unwrapped_x(x, outlines.zone_of_line[outlines.line_of_vertex], period, between)
     moved = replace(outlines, x=unwrapped, y=y)
-    return _closed_at_poles(moved, target_crs, period)
+    return _closed_at_poles(moved, target_crs, period, outlines)
 
 
 def _followed(  # noqa: PLR0917 - outlines in both CRSs, and how near they must be
@@ -155,17 +159,24 @@ def y_of_pole(crs: str) -> float:
         return float(y[0] if np.isfinite(y[0]) and abs(y[0]) < 2 * abs(y[1]) else y[1])
 
 
-def _closed_at_poles(outlines: Outlines, crs: str, period: float) -> Outlines:
-    """Return outlines whose rings around a pole take in the pole: those end a period away from where they began."""
+def _closed_at_poles(outlines: Outlines, crs: str, period: float, own: Outlines) -> Outlines:
+    """Return outlines whose rings around a pole take in the pole: those end a period away from where they began.
+
+    The pole is on the side that the ring encloses in its own CRS: left of it where it runs counterclockwise.
+    """
     x, y = outlines.x, outlines.y
     first, last = outlines.line_start[:-1], outlines.line_start[1:] - 1
     with np.errstate(invalid="ignore"):
         winds = outlines.is_ring & (np.abs(x[last] - x[first]) > period / 2)
-        total = np.bincount(outlines.line_of_vertex, y, len(first))
-    at = np.flatnonzero(winds & np.isfinite(total) & np.isfinite(np.bincount(outlines.line_of_vertex, x, len(first))))
+        is_finite = np.bincount(outlines.line_of_vertex, np.abs(x) + np.abs(y), len(first)) < np.inf
+    at = np.flatnonzero(winds & is_finite)
     if not len(at):
         return outlines
-    pole = np.copysign(y_of_pole(crs), total[at])
+    several = np.bincount(outlines.zone_of_line[at], minlength=outlines.n_zones) > 1
+    if several.any():  # a belt around a pole: its rings begin at different longitudes
+        x = np.where(several[outlines.zone_of_line[outlines.line_of_vertex]], np.inf, x)
+    area, _ = _signed_areas(own)
+    pole = np.where((area[at] > 0) == (x[last[at]] > x[first[at]]), 1.0, -1.0) * y_of_pole(crs)
     where = np.repeat(last[at] + 1, 3)
     longer = np.zeros(len(first), np.int64)
     longer[at] = 3
@@ -190,3 +201,32 @@ def met_by_images(outlines: Outlines, transform: Floats, height: Ints, width: In
     copies = outlines.picked(image)
     shift = period * turn[copies.zone_of_line[copies.line_of_vertex]]
     return replace(copies, x=copies.x + shift, zone=image[copies.zone], n_zones=outlines.n_zones)
+
+
+def _signed_areas(outlines: Outlines) -> tuple[Floats, Floats]:
+    """Return the area of each line, positive where it runs counterclockwise, and its length."""
+    n_lines, line = len(outlines.part), outlines.line_of_vertex
+    start = outlines.line_start[line]
+    with np.errstate(invalid="ignore"):
+        x, y = outlines.x - outlines.x[start], outlines.y - outlines.y[start]
+        doubled, length = x[:-1] * y[1:] - x[1:] * y[:-1], np.hypot(np.diff(x), np.diff(y))
+    goes_on = _goes_on(outlines)[:-1]
+    doubled, length = np.where(goes_on, doubled, 0), np.where(goes_on, length, 0)
+    area, around = (np.bincount(line[:-1], one, n_lines).astype(np.float64) for one in (doubled, length))
+    return area / 2, around
+
+
+def _not_inside_out(outlines: Outlines, own: Outlines, metres: float) -> Outlines:
+    """Return outlines without a place where a large ring is turned inside out: it goes around what the map has at infinity."""
+    if not len(own.x):
+        return outlines
+    before, length = _signed_areas(own)
+    if not (length * metres > _LARGE_METRES).any():
+        return outlines
+    after, new_length = _signed_areas(outlines)
+    with np.errstate(invalid="ignore"):
+        is_out = outlines.is_ring & (length * metres > _LARGE_METRES) & (before * after < 0)
+        is_out &= (np.abs(before) > _ROUND * length**2) & (np.abs(after) > _ROUND * new_length**2)
+    if not is_out.any():
+        return outlines
+    return replace(outlines, x=np.where(is_out[outlines.line_of_vertex], np.inf, outlines.x))

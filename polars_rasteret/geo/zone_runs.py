@@ -11,6 +11,7 @@ from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage.exact import exact_runs
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
 from polars_rasteret.geo.crs import NATIVE, x_period
+from polars_rasteret.geo.geometry import blamed
 from polars_rasteret.geo.kept_weights import kept_runs, kept_totals
 from polars_rasteret.geo.near_image import outline_tolerance, outlines_on_grid
 from polars_rasteret.geo.projected_outlines import met_by_images
@@ -52,7 +53,11 @@ def zone_runs(
         One of `COVERAGES`.
     """
     key = "runs", areas.digest(area), crs, tuple(transform), size, coverage
-    return kept_runs(key, len(area), lambda: _zone_runs(areas, area, crs, transform, size=size, coverage=coverage))
+
+    def runs_of(rows: Ints) -> Runs:
+        return _zone_runs(areas, area[rows], crs, transform, size=size, coverage=coverage)
+
+    return kept_runs(key, len(area), lambda: blamed(area, runs_of))
 
 
 def _zone_runs(
@@ -71,7 +76,11 @@ def _zone_runs(
 def whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], *, coverage: str) -> Floats:
     """Return how many pixels of a grid areas cover, the parts beside the image included; parameters as in `zone_runs`."""
     key = "whole", areas.digest(area), crs, tuple(transform), coverage
-    return kept_totals(key, lambda: _whole_coverage(areas, area, crs, transform, coverage))
+
+    def totals_of(rows: Ints) -> Floats:
+        return _whole_coverage(areas, area[rows], crs, transform, coverage)
+
+    return kept_totals(key, lambda: blamed(area, totals_of))
 
 
 def _whole_coverage(areas: Areas, area: Ints, crs: str | None, transform: Sequence[float], coverage: str) -> Floats:

@@ -7,7 +7,7 @@ verbs, where pairs say which record meets which target.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
 from polars_rasteret.geo.antimeridian import x_near_image
 from polars_rasteret.geo.area_windows import area_windows
 from polars_rasteret.geo.crs import NATIVE, x_period
+from polars_rasteret.geo.geometry import blamed
 from polars_rasteret.grids.pixel_grid import first_equal
 
 if TYPE_CHECKING:
@@ -151,7 +152,12 @@ def windows_of_areas(
     for crs, rows in _rows_by_crs(grids):
         some, at = _distinct_places(grids.grid_id[rows], target[rows], len(areas))
         one = rows[some]
-        found = area_windows(areas, crs, target[one], grids.transforms(one), width[one], height[one])
+
+        def windows_of(some: NDArray[np.int64], crs: str = crs, one: NDArray[np.int64] = one) -> Any:
+            at = one[some]
+            return area_windows(areas, crs, target[at], grids.transforms(at), width[at], height[at])
+
+        found = blamed(target[one], windows_of)
         windows[rows], extents[rows] = (column[at] for column in found)
     row_start, row_stop = np.clip(windows[:, 0], 0, height), np.clip(windows[:, 1], 0, height)
     col_start, col_stop = np.clip(windows[:, 2], 0, width), np.clip(windows[:, 3], 0, width)

@@ -17,6 +17,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
+from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.crs import normalize_crs
 from polars_rasteret.geo.map_seams import map_seams
 
@@ -155,15 +156,47 @@ def test_many_zones_of_longitudes_and_latitudes_cover_the_pixels_in_them_on_ever
 ELSEWHERE = {
     "utm, over 180 degrees": (32660, shapely.box(300_000, 2_000_000, 1_300_000, 4_500_000)),
     "utm of the south, over 180 degrees": (32760, shapely.box(400_000, 7_000_000, 1_400_000, 9_500_000)),
+    "polar, most of the Earth": (3031, shapely.box(-2e7, -2e7, 2e7, 2e7)),
     "polar, around the pole": (3031, shapely.Point(300_000, -100_000).buffer(3_000_000)),
     "polar, beside the pole": (3413, shapely.box(-2_500_000, 400_000, 1_500_000, 3_500_000)),
     "web, over the end of the map": (3857, shapely.box(HALF - 3e6, -6e6, HALF + 4e6, 2e6)),
 }
 
 
+NO_OUTLINE = {
+    # What goes around a place that a map shows at infinity, or in a belt around a pole, is refused; it gave other pixels.
+    "all but one pole, on the map of that pole": (3031, shapely.box(-2e7, -2e7, 2e7, 2e7), "north", "has no place in"),
+    "a belt around a pole": (
+        3031,
+        shapely.Point(0, 0).buffer(8e6) - shapely.Point(0, 0).buffer(3e6),
+        "web",
+        "has no place",
+    ),
+    "a belt, over a seam": (
+        3031,
+        shapely.Point(0, 0).buffer(8e6) - shapely.Point(0, 0).buffer(3e6),
+        "goode",
+        "geometry 1 ",
+    ),
+    "an edge through a pole": (3031, shapely.box(0, -1.2e7, 1.2e7, 1.2e7), "web", "geometry 1 has no outline"),
+}
+
+
+@pytest.mark.parametrize("verb", ["zonal_stats", "pixels", "read_windows"])
+@pytest.mark.parametrize("name", NO_OUTLINE)
+def test_zones_without_an_outline_on_a_map_are_refused_by_every_verb(scenes, name, verb):
+    crs, zone, image, said = NO_OUTLINE[name]
+    table = pl.DataFrame({"geometry": [shapely.to_wkb(shapely.box(2e6, 2e6, 2.1e6, 2.1e6)), shapely.to_wkb(zone)]})
+    words = {"stats": ["count"]} if verb == "zonal_stats" else {"coverage": "center"}
+    with pytest.raises(UsageError, match=said):
+        getattr(scenes.filter(id=image).raster, verb)(table, "v", crs=crs, **words).collect()
+
+
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_zones_in_other_crss_cover_the_pixels_in_them_on_every_map(scenes, name):
     crs, zone = ELSEWHERE[name]
+    if name == "polar, most of the Earth":  # refused on the map of the other pole
+        scenes = scenes.filter(pl.col("id") != "north")
     check_zones(scenes, [zone], crs)
 
 

@@ -145,7 +145,7 @@ class ZoneTiles:
         """Yield the tiles of one row of tiles after another, from the top."""
         tile_row = self.row[self.first[:-1]] // tile_height
         starts = np.flatnonzero(np.diff(tile_row, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(self)], strict=True):
+        for start, stop in zip(starts, [*starts[1:], len(self)][: len(starts)], strict=True):
             yield replace(self, first=self.first[start : stop + 1])
 
     def cells(self, tile: int) -> TileCells:
