@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.engines import ENGINES
+from tests.support.secret_watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +71,14 @@ def nothing_is_left_running() -> Iterator[None]:
         from tests.support.quiet import end_all_reads
 
         end_all_reads()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_comes_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search what the whole run wrote, logged, warned of and raised for every secret that its tests planted."""
+    with Watch() as watch:
+        yield
+    assert watch.found_below(tmp_path_factory.getbasetemp()) == []
 
 
 @pytest.fixture(params=ENGINES)

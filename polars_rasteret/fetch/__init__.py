@@ -10,6 +10,8 @@
 `access`           which places a request may reach (`allowed_prefixes`, `addresses`)
 `signing`          keys inside hrefs, which stay in this process
 `failures`         every failure in the package's words (`redaction`: foreign words that may be repeated)
+`client_logs`      what the HTTP client may log of our requests
+`advice`           what a caller can do where a place refuses
 `process`          forks are refused
 =================  =======================================================================================================
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import shutil
 import traceback
 import warnings
 from typing import TYPE_CHECKING
@@ -20,12 +21,13 @@ import pytest
 import polars_rasteret as pr
 from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.testing import make_cog
+from tests.support.planted_secrets import planted
 from tests.support.range_server import Fault, RangeServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRET = "k3yC4NARY"
+SECRET = planted("k3yC4NARY")
 PLACE = (10.0, 0.0, 300_000.0, 0.0, -10.0, 5_000_000.0)
 FILE = make_cog(np.arange(64 * 64, dtype="uint16").reshape(64, 64), transform=PLACE)
 POINT = pl.DataFrame({"x": [300_005.0], "y": [4_999_995.0]})
@@ -200,6 +202,8 @@ def said_by(href, tmp_path, caplog, capsys, server=None, fault=None) -> Iterator
         if all(mark not in href for mark in ("whatever", "#", "/nowhere", "[")):
             # Else it is a part of the address.
             yield from (("a written collection", path.read_bytes()) for path in tmp_path.rglob("*.parquet"))
+        else:
+            shutil.rmtree(tmp_path / "c", ignore_errors=True)
         if server is not None:
             server.fault = lambda _seen: fault
         for words in ({}, {"on_error": "raise", "progress": True}):
@@ -219,8 +223,7 @@ def said_by(href, tmp_path, caplog, capsys, server=None, fault=None) -> Iterator
             yield "read_error", repr(answer["read_error"].to_list())
     yield "warnings", repr([str(one.message) for one in warned])
     yield "profile", repr((profile.errors, profile.by_host.rows(), profile.summary().rows()))
-    ours = [one for one in caplog.records if not one.name.startswith(("httpx", "httpcore"))]
-    yield "logging", "\n".join(one.getMessage() for one in ours)
+    yield "logging", "\n".join(one.getMessage() for one in caplog.records)
     yield "output", "".join(capsys.readouterr())
 
 

@@ -13,9 +13,10 @@ import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.fetch.signing import forget_keys
 from polars_rasteret.testing import make_cog
+from tests.support.planted_secrets import planted
 from tests.support.range_server import Fault, RangeServer
 
-SECRET = "k3yC4NARY"
+SECRET = planted("k3yC4NARY")
 PLACE = (10.0, 0.0, 300_000.0, 0.0, -10.0, 5_000_000.0)
 DEEP = pl.Struct({"a": pl.List(pl.Struct({"b": pl.String}))})
 FORMS = {

@@ -25,6 +25,7 @@ import httpx
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.addresses import REMEMBERED_S
+from polars_rasteret.fetch.client_logs import without_keys_in_logs
 from polars_rasteret.fetch.failures import (
     BeyondEndError,
     RedirectedError,
@@ -112,9 +113,12 @@ class HttpxSource(GetByRead):
             headers["If-Match"] = etag
         try:
             extensions = {} if self._check_peer is None else {"trace": self._on_connect(href, self._check_peer)}
-            with self._opened().stream(
-                "GET", href, headers=headers, timeout=timeout, extensions=extensions, follow_redirects=False
-            ) as response:
+            with (
+                without_keys_in_logs(),
+                self._opened().stream(
+                    "GET", href, headers=headers, timeout=timeout, extensions=extensions, follow_redirects=False
+                ) as response,
+            ):
                 # Asked now: a stream that has been read to its end may be closed.
                 stream = None if self._check_peer is None else response.extensions.get("network_stream")
                 peer = None

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.client_logs import without_keys_in_logs
 from polars_rasteret.fetch.failures import TransientFetchError
 from polars_rasteret.fetch.redaction import status_words
 from polars_rasteret.hrefs import shown
@@ -52,7 +53,8 @@ class PlanetaryComputerToken:
         url = f"{base.rstrip('/')}/{self.account}/{self.container}"
         failed = f"no token for container {self.container!r} of account {self.account!r} from {shown(base)}"
         try:
-            answer = httpx.get(url, headers={"Ocp-Apim-Subscription-Key": key} if key else {}, timeout=_TIMEOUT_S)
+            with without_keys_in_logs():
+                answer = httpx.get(url, headers={"Ocp-Apim-Subscription-Key": key} if key else {}, timeout=_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             failure: FetchError = TransientFetchError(
                 f"{failed}: {type(error).__name__}. Check the network and PC_SDK_SAS_URL."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from obstore import store as obstore_store
@@ -53,10 +53,10 @@ class Setting:
 
     prefix: str
     number: int = 0
-    storage_options: Mapping[str, Any]
-    credential_provider: Any = None
-    store: Any = None
-    client: httpx.Client | None = None
+    storage_options: Mapping[str, Any] = field(repr=False)
+    credential_provider: Any = field(default=None, repr=False)
+    store: Any = field(default=None, repr=False)
+    client: httpx.Client | None = field(default=None, repr=False)
     place: BucketPlace | None = None
     """The place of the prefix; None where it is in no bucket."""
 
