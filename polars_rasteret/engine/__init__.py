@@ -15,7 +15,7 @@
 No Polars call belongs here: a Polars callback may be waiting for these threads.
 """
 
-from polars_rasteret.engine.borrowed_tables import OwnTable, forget_own_table, own_tables
+from polars_rasteret.engine.borrowed_tables import OwnTable, file_headers, forget_own_table, own_tables
 from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import decoding_s
 from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_log
@@ -46,6 +46,7 @@ __all__ = [
     "cost_of",
     "decoding_s",
     "dry_run_log",
+    "file_headers",
     "forget_own_table",
     "header_read",
     "open_dry_run_log",

@@ -99,6 +99,27 @@ def own_tables(
     wanted = dict.fromkeys(place for place in places if place is not None)
     if not wanted:
         return [None] * len(references)
+    found = file_headers(list(wanted), options, spending=spending)
+    return [
+        None if place is None or place not in found else _own_table(reference, found[place])
+        for reference, place in zip(references, places, strict=True)
+    ]
+
+
+def file_headers(
+    wanted: Sequence[tuple[str, Terms | None]], options: ReadOptions, *, spending: Spending | None = None
+) -> dict[tuple[str, Terms | None], tuple[TiffFile, FileKey] | Fault]:
+    """Return the header of each file, or why it cannot be read; a file is read once per process, also by many threads.
+
+    In a dry run nothing is read: files whose headers are not known are left out.
+
+    Parameters
+    ----------
+    wanted
+        Hrefs, each with the terms under which the file may be read.
+    options, spending
+        As in `own_tables`, with the same errors.
+    """
     found: dict[_Place, tuple[TiffFile, FileKey] | Fault] = {}
     while missing := [place for place in wanted if place not in found]:
         with _flying() as flight:
@@ -111,10 +132,7 @@ def own_tables(
                 found[place] = fault
         if options.dry_run is not None:
             break
-    return [
-        None if place is None or place not in found else _own_table(reference, found[place])
-        for reference, place in zip(references, places, strict=True)
-    ]
+    return found
 
 
 def read_with_own_tables(read: WindowRead, options: ReadOptions, spending: Spending | None) -> WindowRead:

@@ -9,8 +9,10 @@ import numpy as np
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
-from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
+from polars_rasteret.ingest.headers import Header, Unreadable, remember_stores
+from polars_rasteret.ingest.headers import read_headers as headers_of_files
 from polars_rasteret.ingest.indexed_files import with_unread
+from polars_rasteret.ingest.later_headers import checked_pixel_dtypes, with_later_rasters
 from polars_rasteret.ingest.records import BandFiles, records_frame
 from polars_rasteret.ingest.resumable_build import RecordPlan, build_into
 from polars_rasteret.ingest.table_bands import bands_of_rows, places_of_bands
@@ -41,6 +43,8 @@ def build_from_table(
     columns: Sequence[str] | None = None,
     filter: pl.Expr | None = None,  # noqa: A002 - Polars' word
     rewrite: Mapping[str, str] | None = None,
+    read_headers: bool = True,
+    pixel_dtypes: Any = None,
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
@@ -76,6 +80,13 @@ def build_from_table(
         Rows to take, an expression over the columns of the table under its own names. It goes into the scan of the table.
     rewrite
         Prefix of hrefs to what stands there instead, ``{"https://host/": "s3://bucket/"}``.
+    read_headers
+        False: no file is asked now. A query reads the headers of the rows and bands that it needs, each once per process;
+        ``header_error`` reads those of all bands. Rows are found by ``geometry`` or ``bbox`` of the table, a row without them
+        by its headers.
+    pixel_dtypes
+        With ``read_headers=False``, the dtype of the pixels, ``pl.UInt16``, or a mapping of band to dtype: no header tells it
+        before a query runs. A file whose pixels it does not hold exactly cannot be used.
     into
         A folder that the collection is written to, in parts, as in `build_from_files`: it goes on after a kill, and keeps the
         records that are there (with their columns) while their files are unchanged. None: the collection is built in memory.
@@ -126,6 +137,8 @@ def build_from_table(
         columns=columns,
         filter=filter,
         rewrite=rewrite,
+        read_headers=read_headers,
+        pixel_dtypes=pixel_dtypes,
         into=into,
         on_error=on_error,
         progress=progress,
@@ -148,6 +161,8 @@ def build_chosen(
     columns: Sequence[str] | None = None,
     filter: pl.Expr | None = None,  # noqa: A002 - Polars' word
     rewrite: Mapping[str, str] | None = None,
+    read_headers: bool = True,
+    pixel_dtypes: Any = None,
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
@@ -159,7 +174,9 @@ def build_chosen(
 
     Parameters
     ----------
-    frame, bands, id, datetime, geometry, column_map, columns, filter, rewrite, into, on_error, progress, wait_s
+    frame, bands, id, datetime, geometry, column_map, columns, filter, rewrite, read_headers, pixel_dtypes
+        As in `build_from_table`.
+    into, on_error, progress, wait_s
         As in `build_from_table`.
     chosen
         A filter of records: ``id``, times and places are in the names and dtypes of a collection. None: all.
@@ -170,7 +187,14 @@ def build_chosen(
     """
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
-    options = {"storage_options": storage_options, "credential_provider": credential_provider}
+    if read_headers and pixel_dtypes is not None:
+        raise UsageError("pixel_dtypes= is of read_headers=False; headers tell the dtypes of pixels")
+    if not read_headers and into is not None:
+        raise UsageError(
+            "into= writes what headers say, and read_headers=False reads none; leave one of them out. What such a build returned "
+            "may be written with .raster.sink_collection(path), which reads the headers"
+        )
+    options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     table, kept = narrowed(table_of(frame, **options), filter=filter, columns=columns, column_map=column_map)
     schema = table.frame.collect_schema()
     places = places_of_bands(bands, schema)
@@ -190,6 +214,10 @@ def build_chosen(
     resolved = href_resolver(table, rewrite)
     of_band = {one.name: [None if href is None else resolved(href) for href in one.hrefs] for one in found}
     index_of = {one.name: one.band_index for one in found}
+    if not read_headers:
+        dtypes = checked_pixel_dtypes(pixel_dtypes, list(of_band))
+        remember_stores(sorted({href for hrefs in of_band.values() for href in hrefs if href is not None}), **options)
+        return with_later_rasters(base, of_band, index_of, dtypes, on_error=on_error, provenance=table.provenance)
     wanted: dict[str, set[int]] = {}
     for name, hrefs in of_band.items():
         for href, index in zip(hrefs, index_of[name].tolist(), strict=True):
@@ -230,7 +258,7 @@ def build_chosen(
             provenance=table.provenance,
         )
         return build_into(plan, into, progress=progress, wait_s=wait_s, **options)
-    headers = read_headers(
+    headers = headers_of_files(
         list(wanted),
         [sorted(one) for one in wanted.values()],
         progress=progress,

@@ -223,6 +223,27 @@ def _header_reads(
 def _header(href: str, bands: Sequence[int] | None, terms: Terms | None) -> StepwiseRead[Header | Unreadable]:
     """Read one header, and pack the tile tables of the bands."""
     file, known = yield from header_read(href, terms)
+    return header_of(href, file, known, bands, terms)
+
+
+def header_of(
+    href: str,
+    file: TiffFile | FetchError | FileFormatError | UsageError,
+    known: FileKey,
+    bands: Sequence[int] | None,
+    terms: Terms | None,
+) -> Header | Unreadable:
+    """Return a header that was read, with the packed tile tables of the bands.
+
+    Parameters
+    ----------
+    href, known, terms
+        The file, what is known of it, and the terms under which it was read.
+    file
+        Its header, or the error why it could not be read.
+    bands
+        0-based bands whose tile tables are wanted; None means all bands.
+    """
     if not isinstance(file, TiffFile):
         return Unreadable(href, file, _identity(known))
     try:

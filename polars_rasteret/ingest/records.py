@@ -127,31 +127,11 @@ def records_frame(
     n_records = base.height
     grid_of_file, footprints = _grids(headers)
     crs_of_file = [header.crs if isinstance(header, Header) else None for header in headers]
-    reasons: dict[int, dict[str, list[str]]] = {}
-    columns: list[pl.Series] = []
-    files_of_bands: list[NDArray[np.int64]] = []
-    for band in bands:
-        planes = _planes(band, headers, on_error)
-        dtype = _settle_dtype(band.name, planes, headers, on_error, (accepted or {}).get(band.name))
-        columns.append(_raster_series(band.name, planes, headers, dtype))
-        for plane, reason in {**_without_crs(planes, headers), **planes.refused}.items():
-            for record in np.flatnonzero(planes.plane_of_record == plane):
-                reasons.setdefault(int(record), {}).setdefault(reason, []).append(band.name)
-        readable = np.ones(len(planes.file_id) + 1, dtype=bool)
-        readable[list(planes.refused)] = False
-        readable[-1] = False  # what plane -1 looks up
-        files_of_bands.append(np.where(readable[planes.plane_of_record], band.file_id, -1))
-
+    columns, files_of_bands, told = raster_series(bands, headers, n_records, on_error=on_error, accepted=accepted)
     grid_ids = [np.append(grid_of_file, -1)[files] for files in files_of_bands]
     geometry, bounds = _places(grid_ids, footprints.geometry, footprints.bounds, n_records)
     known = _known_places(base, geometry, bounds)
     projection = _projection(files_of_bands, crs_of_file, n_records)
-    told = [
-        "; ".join(f"{_named(names)}: {reason}" for reason, names in reasons[record].items())
-        if record in reasons
-        else None
-        for record in range(n_records)
-    ]
     made: dict[str, pl.Series] = {
         **known,
         "proj:code": pl.Series(projection, dtype=pl.String),
@@ -173,6 +153,41 @@ def records_frame(
     band_names = {band.name for band in bands}
     extra = [base[name] for name in base.columns if name not in RECORD_COLUMNS and name not in band_names]
     return pl.DataFrame([*record_columns, *extra, *columns])
+
+
+def raster_series(
+    bands: Sequence[BandFiles],
+    headers: Sequence[Header | Unreadable],
+    n_records: int,
+    *,
+    on_error: str,
+    accepted: Mapping[str, np.dtype[np.generic]] | None = None,
+) -> tuple[list[pl.Series], list[NDArray[np.int64]], list[str | None]]:
+    """Return the raster columns, the files that they refer to (-1: none), and the reasons of each record.
+
+    Parameters are those of `records_frame`.
+    """
+    reasons: dict[int, dict[str, list[str]]] = {}
+    columns: list[pl.Series] = []
+    files_of_bands: list[NDArray[np.int64]] = []
+    for band in bands:
+        planes = _planes(band, headers, on_error)
+        dtype = _settle_dtype(band.name, planes, headers, on_error, (accepted or {}).get(band.name))
+        columns.append(_raster_series(band.name, planes, headers, dtype))
+        for plane, reason in {**_without_crs(planes, headers), **planes.refused}.items():
+            for record in np.flatnonzero(planes.plane_of_record == plane):
+                reasons.setdefault(int(record), {}).setdefault(reason, []).append(band.name)
+        readable = np.ones(len(planes.file_id) + 1, dtype=bool)
+        readable[list(planes.refused)] = False
+        readable[-1] = False  # what plane -1 looks up
+        files_of_bands.append(np.where(readable[planes.plane_of_record], band.file_id, -1))
+    told = [
+        "; ".join(f"{_named(names)}: {reason}" for reason, names in reasons[record].items())
+        if record in reasons
+        else None
+        for record in range(n_records)
+    ]
+    return columns, files_of_bands, told
 
 
 def _named(bands: Sequence[str]) -> str:
