@@ -1,4 +1,4 @@
-"""Which commands keep collections: ``collections list``, ``info``, ``import``, ``append``, ``delete``?
+"""Which commands keep collections: ``collections list``, ``info``, ``build``, ``import``, ``append``, ``delete``?
 
 Packages that a command needs are imported when it runs: the words of the line are understood in the time of importing Polars.
 """
@@ -20,10 +20,12 @@ from polars_rasteret.command_line.input_files import (
 )
 from polars_rasteret.command_line.option_values import (
     add_bands,
+    add_search,
     add_shared,
     flat,
     json_mapping,
     names,
+    search_words,
     sql_expression,
     storage,
 )
@@ -65,6 +67,30 @@ def add_to(commands: Any) -> None:
     _add_table_words(importing)
     importing.add_argument("--force", action="store_true", help="replace a collection that is there")
     importing.set_defaults(run=_import)
+
+    build = kinds.add_parser(
+        "build",
+        help="make a collection of the items of a STAC API or catalog",
+        description="Make a collection with one record per STAC item. For a dataset of the catalog: `polars-rasteret build`.",
+    )
+    build.add_argument(
+        "source", metavar="SOURCE", help="URL of a STAC API; a static catalog, or items as JSON or Parquet"
+    )
+    build.add_argument("into", metavar="INTO", help="a folder, or a file that ends in .parquet")
+    build.add_argument("--collections", metavar="NAMES", type=names, help="STAC collections")
+    add_bands(
+        build,
+        "assets, or common names (default: GeoTIFF assets of data and quality); NAME=ASSET, NAME=ASSET.BAND from 1",
+    )
+    add_search(build)
+    build.add_argument("--alternate", metavar="NAMES", type=names, help="alternate locations to take: s3")
+    build.add_argument(
+        "--rewrite", metavar="JSON", type=json_mapping, help='prefixes of hrefs: {"https://a/": "s3://b/"}'
+    )
+    build.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
+    build.add_argument("--force", action="store_true", help="replace a collection that is there")
+    add_shared(build)
+    build.set_defaults(run=_build_of_items)
 
     append = kinds.add_parser("append", help="add records of a table, of GeoTIFFs, or of another collection")
     append.add_argument("path", metavar="PATH", help="a collection")
@@ -129,6 +155,26 @@ def _import(args: Namespace) -> None:
     else:
         clear_way(args.into, force=args.force, storage_options=options)
         _build(args, args.into)
+    print_built(args.into, options, as_json=args.json)
+
+
+def _build_of_items(args: Namespace) -> None:
+    options = storage(args)
+    clear_way(args.into, force=args.force, storage_options=options, refuse=True)
+    bands = flat(args.bands)
+    is_renamed = bands is not None and any("=" in one for one in bands)
+    pairs = [one.partition("=") for one in bands or ()]
+    scenes = pr.build_from_stac(
+        args.source,
+        collections=args.collections,
+        bands={name: asset or name for name, _, asset in pairs} if is_renamed else bands,
+        alternate=args.alternate,
+        rewrite=args.rewrite,
+        on_error=args.on_error,
+        storage_options=options,
+        **search_words(args),
+    )
+    pr.raster(scenes).sink_collection(args.into, storage_options=options)
     print_built(args.into, options, as_json=args.json)
 
 

@@ -10,12 +10,10 @@ import polars_rasteret as pr
 from polars_rasteret.command_line.input_files import clear_way
 from polars_rasteret.command_line.option_values import (
     add_bands,
+    add_search,
     add_shared,
-    bounds,
-    filter_value,
     flat,
-    json_mapping,
-    names,
+    search_words,
     storage,
 )
 from polars_rasteret.command_line.results import (
@@ -88,16 +86,8 @@ def add_to(commands: Any) -> None:
 def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="a dataset, as `datasets list` shows it")
     parser.add_argument("into", metavar="INTO", help="a folder, or a file that ends in .parquet")
-    parser.add_argument("--bbox", metavar="W,S,E,N", type=bounds, help="a box in longitude and latitude")
-    parser.add_argument("--datetime", metavar="PERIOD", help="2024, 2024-06, 2024-06-01/2024-07-15")
     add_bands(parser, "bands by their names in the catalog (default: all)")
-    parser.add_argument("--ids", metavar="NAMES", type=names, help="ids of records")
-    parser.add_argument(
-        "--query", metavar="JSON", type=json_mapping, help='of the STAC API: {"eo:cloud_cover": {"lt": 20}}'
-    )
-    parser.add_argument("--filter", metavar="CQL2", type=filter_value, help="of the STAC API, as text or JSON")
-    parser.add_argument("--sortby", metavar="NAMES", type=names, help="of the STAC API: -properties.datetime")
-    parser.add_argument("--max-items", metavar="N", type=int)
+    add_search(parser)
     parser.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
     parser.add_argument("--force", action="store_true", help="delete the collection that is there, and build it anew")
     add_shared(parser)
@@ -159,14 +149,8 @@ def _build(args: Namespace) -> None:
     is_collection = pr.dataset(args.id).place == "path"
     clear_way(args.into, force=args.force, storage_options=options, refuse=is_collection)
     words: dict[str, Any] = {
-        "bbox": args.bbox,
-        "datetime": args.datetime,
+        **search_words(args),
         "bands": flat(args.bands),
-        "ids": args.ids,
-        "query": args.query,
-        "filter": args.filter,
-        "sortby": args.sortby,
-        "max_items": args.max_items,
         "on_error": args.on_error,
         "storage_options": options,
     }

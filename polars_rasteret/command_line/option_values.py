@@ -103,6 +103,24 @@ def add_bands(parser: argparse.ArgumentParser, words: str) -> None:
     parser.add_argument("--bands", metavar="NAME", nargs="+", type=names, action="extend", help=words)
 
 
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Add the words of a search for records."""
+    parser.add_argument("--bbox", metavar="W,S,E,N", type=bounds, help="a box in longitude and latitude")
+    parser.add_argument("--datetime", metavar="PERIOD", help="2024, 2024-06, 2024-06-01/2024-07-15")
+    parser.add_argument("--ids", metavar="NAMES", type=names, help="ids of records")
+    parser.add_argument(
+        "--query", metavar="JSON", type=json_mapping, help='of a STAC API: {"eo:cloud_cover": {"lt": 20}}'
+    )
+    parser.add_argument("--filter", metavar="CQL2", type=filter_value, help="of a STAC API, as text or JSON")
+    parser.add_argument("--sortby", metavar="NAMES", type=names, help="of a STAC API: -datetime")
+    parser.add_argument("--max-items", metavar="N", type=int)
+
+
+def search_words(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the words of `add_search` by name."""
+    return {word: getattr(args, word) for word in ("bbox", "datetime", "ids", "query", "filter", "sortby", "max_items")}
+
+
 def flat(lists: Sequence[Sequence[str]] | None) -> list[str] | None:
     """Return the names of all lists of an option that may be repeated; None where it was left out."""
     return None if lists is None else [name for some in lists for name in some]

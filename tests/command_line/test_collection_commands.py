@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import polars as pl
@@ -146,3 +147,34 @@ def test_at_a_terminal_delete_asks(answer, code, run, tmp_path, monkeypatch):
     assert said.code == code
     assert said.err.startswith("Delete c? [y/N] ")
     assert (tmp_path / "c").exists() == (code != 0)
+
+
+def test_a_collection_comes_of_stac_items(run, tmp_path, world):
+    def item(name: str, file: str, year: int) -> dict:
+        return {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "collection": "naip",
+            "geometry": None,
+            "properties": {"datetime": f"{year}-04-15T00:00:00Z", "gsd": 0.6},
+            "assets": {"image": {"href": str(world / file), "type": "image/tiff; application=geotiff"}},
+        }
+
+    items = [item("california", CALIFORNIA, 2020), item("florida", FLORIDA, 2011)]
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    words = ["collections", "build", str(tmp_path / "items.json"), str(tmp_path / "c"), "--datetime", "2020/2021"]
+    said = run(*words, "--bands", "R=image.1", "N=image.4", "--json")
+    assert (said.code, said.json["records"], said.json["bands"]) == (0, 1, ["R", "N"]), said.err
+    assert pr.list_collections(tmp_path)["source"].to_list() == ["naip"]
+    again = run(*words)
+    assert again.code == 2
+    assert "--force" in again.err
+    assert run(*words[:4], "--force", "--json").json["bands"] == ["image"]
+    said = run(
+        "sample", "points.csv", "-c", str(tmp_path / "c"), "--crs", "4326", "--bands", "image", "--unmatched", "drop"
+    )
+    assert [line.rpartition(",")[2] for line in said.out.splitlines()[1:]] == ["74", "96"]
+    refused = run("collections", "build", str(tmp_path / "items.json"), str(tmp_path / "d"), "--bands", "red")
+    assert (refused.code, refused.out) == (2, "")
+    assert "image" in refused.err
