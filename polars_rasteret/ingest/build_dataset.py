@@ -14,8 +14,9 @@ from polars_rasteret.catalog.known import dataset
 from polars_rasteret.collection.queries.subset import subset
 from polars_rasteret.collection.reading.scan import scan_collection
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.hints import register_hints
 from polars_rasteret.ingest.build_from_table import build_chosen
-from polars_rasteret.ingest.dataset_access import check_credentials, check_extent
+from polars_rasteret.ingest.dataset_access import check_credentials, check_extent, dataset_hints
 from polars_rasteret.schema import raster_columns
 from polars_rasteret.stac.stated_metadata import with_stated
 
@@ -115,6 +116,7 @@ def build(
         has_time=is_bounded or datetime is not None,
     )
     check_credentials(one, storage_options=storage_options, credential_provider=credential_provider)
+    register_hints(dataset_hints(one))
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     if one.place == "data":
         _refuse(one, query=query, filter=filter, sortby=sortby, max_items=max_items, into=into)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.fetch.hints import EARTHDATA, REQUESTER_PAYS, Hint
 from polars_rasteret.fetch.sources.settings import is_configured, setting_for
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ def check_credentials(
             f"build: files of dataset {one.id!r} need credentials, and none were given. Pass storage_options= or "
             f"credential_provider=, or call pr.configure_store({where!r}, ...)"
         )
+
+
+def dataset_hints(one: DatasetDescriptor) -> dict[str, Hint]:
+    """Return what the catalog knows of the places of a dataset: regions of buckets, and who signs or pays."""
+    signing = {"requester_pays": REQUESTER_PAYS, "earthdata": EARTHDATA}.get(one.auth)
+    return {place: Hint(region=one.regions.get(place), signing=signing) for place in _places(one) if place}
 
 
 def _is_wide(one: DatasetDescriptor) -> bool:

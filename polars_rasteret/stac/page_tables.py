@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
+from polars_rasteret.fetch.hints import register_hints
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.records import check_band_names
 from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.stac.asset_bands import BandChoice, Plane, asset_href
 from polars_rasteret.stac.item_columns import ItemTable, item_columns
 from polars_rasteret.stac.item_filters import meeting
+from polars_rasteret.stac.item_hints import hints_of_items
 from polars_rasteret.stac.search_words import Search
 from polars_rasteret.stac.stated_metadata import stated_crs, stated_number
 
@@ -104,7 +106,9 @@ class PageTables:
         frame = table.frame.with_columns(columns)
         cut = with_keys_kept_back(frame, told=self._is_told)
         self._is_told = self._is_told or cut is not frame
-        return ItemTable(cut, table.kinds)
+        made = ItemTable(cut, table.kinds)
+        register_hints(hints_of_items(items, bases, hrefs_of(made).values()))
+        return made
 
     def end(self) -> None:
         """Warn of what gave no row, once all pages have come.

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import polars_rasteret as pr
+from polars_rasteret.catalog.known import dataset
 from polars_rasteret.collection.storage import parts
 from polars_rasteret.fetch.failures import RefusedHrefError
 from polars_rasteret.fetch.hints import (
@@ -23,6 +24,7 @@ from polars_rasteret.fetch.hints import (
 )
 from polars_rasteret.fetch.sources.place_hints import hints_of
 from polars_rasteret.fetch.sources.stores import source_for
+from polars_rasteret.ingest.dataset_access import dataset_hints
 from polars_rasteret.testing import make_cog
 from tests.support.object_server import ObjectServer
 
@@ -178,3 +180,11 @@ def test_containers_of_the_planetary_computer_come_from_hrefs():
     assert planetary_computer_hints(hrefs) == {
         "abfss://modis-061-cogs@modiseuwest.dfs.core.windows.net": Hint(signing="planetary-computer")
     }
+
+
+def test_the_catalog_knows_regions_and_who_pays():
+    assert dataset_hints(dataset("earthsearch/landsat-c2-l2")) == {
+        "s3://usgs-landsat/": Hint(region="us-west-2", signing="requester-pays")
+    }
+    register_hints(dataset_hints(dataset("earthsearch/landsat-c2-l2")))
+    assert hint_for("https://usgs-landsat.s3.us-west-2.amazonaws.com/a.tif").signing == "requester-pays"

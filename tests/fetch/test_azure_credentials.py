@@ -97,29 +97,51 @@ def test_every_spelling_is_read_with_every_kind_of_provider(spelling, provider, 
     assert len(server.tokens) == 1
 
 
-@pytest.mark.parametrize("how", ["by the items", "by the collection"])
-def test_the_planetary_computer_is_asked_by_itself(how, server, tmp_path):
+def item(href, link=None):
+    links = [] if link is None else [{"rel": "self", "href": link}]
+    asset = {"href": href, "type": "image/tiff; application=geotiff", "roles": ["data"]}
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "modis",
+        "collection": "modis-09A1-061",
+        "geometry": None,
+        "properties": {"datetime": "2024-05-01T10:00:00Z"},
+        "links": links,
+        "assets": {"b": asset},
+    }
+
+
+PC_LINK = "https://planetarycomputer.microsoft.com/api/stac/v1/collections/modis-09A1-061/items/modis"
+
+
+def test_items_of_the_planetary_computer_are_read_with_its_tokens_and_others_are_not(server):
     pr.configure_store(WEB, storage_options=server.options)
-    hrefs = [name_of(WEB)]
-    register_hints(planetary_computer_hints(hrefs))
-    scenes = built(WEB, into=tmp_path / "c")
-    if how == "by the collection":
-        cloud.planetary_computer_credentials.cache_clear()
-        forget_hints()
-        clear_cache()
-        pr.configure_store(WEB, storage_options=server.options)  # as in a new process
-        server.tokens.clear()
-        with pytest.raises((FetchError, pl.exceptions.ComputeError), match="409"), pr.options(retries=0):
-            pixels(scenes)
-        pr.raster(scenes.collect()).sink_collection(tmp_path / "without")
-        told = pl.read_parquet_metadata(next((tmp_path / "c").glob("*.parquet")))[HINTS_KEY]
-        assert told == '{"abfss://modis-061-cogs@modiseuwest.dfs.core.windows.net": {"signing": "planetary-computer"}}'
-        (tmp_path / "moved").symlink_to(tmp_path / "c")
-        scenes = pr.scan_collection(tmp_path / "moved")
-        clear_cache()
+    with pr.options(retries=0):
+        elsewhere = pr.build_from_stac([item(name_of(WEB), "https://earth-search.example/v1/items/modis")])
+        assert "409" in elsewhere.collect()["header_error"].item()
+    assert server.tokens == []
+    scenes = pr.build_from_stac([item(name_of(WEB), PC_LINK)])
+    assert pixels(scenes) == [0, 1]
+    assert server.tokens == [("modiseuwest", "modis-061-cogs")], "the container of the href, not the collection"
+
+
+def test_a_collection_of_them_is_read_with_tokens_in_another_process(server, tmp_path):
+    pr.configure_store(WEB, storage_options=server.options)
+    pr.build_from_stac([item(name_of(WEB), PC_LINK)]).raster.sink_collection(tmp_path / "c")
+    told = pl.read_parquet_metadata(next((tmp_path / "c").glob("*.parquet")))[HINTS_KEY]
+    assert told == '{"abfss://modis-061-cogs@modiseuwest.dfs.core.windows.net": {"signing": "planetary-computer"}}'
+    # As in a new process: nothing is cached, and nothing is known.
+    cloud.planetary_computer_credentials.cache_clear()
+    forget_hints()
+    clear_cache()
+    pr.configure_store(WEB, storage_options=server.options)
+    server.tokens.clear()
+    (tmp_path / "moved").symlink_to(tmp_path / "c")
+    scenes = pr.scan_collection(tmp_path / "moved")
     assert pixels(scenes) == [0, 1]
     assert server.tokens == [("modiseuwest", "modis-061-cogs")]
-    assert scenes.collect()["b"].struct.field("href").item() == hrefs[0]
+    assert scenes.collect()["b"].struct.field("href").item() == name_of(WEB)
     assert [one for path in tmp_path.rglob("*.parquet") for one in secrets_in_file(path)] == []
 
 
