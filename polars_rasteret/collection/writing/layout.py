@@ -35,12 +35,18 @@ def laid_out(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.Dat
     if not keys or frame.is_empty():
         return [("", in_hilbert_order(frame))]
     return [
-        (
-            "/".join(f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True)),
-            in_hilbert_order(piece.drop(keys)),
-        )
+        (_folder(keys, values), in_hilbert_order(piece.drop(keys)))
         for values, piece in frame.group_by(keys, maintain_order=True)
     ]
+
+
+def folders_of_rows(frame: pl.DataFrame, keys: Sequence[str]) -> list[str]:
+    """Return the folder below the collection that each record belongs to."""
+    return [_folder(keys, values) for values in _with_keys(frame, keys).select(keys).iter_rows()]
+
+
+def _folder(keys: Sequence[str], values: Sequence[object]) -> str:
+    return "/".join(f"{key}={_folder_name(value)}" for key, value in zip(keys, values, strict=True))
 
 
 def _with_filterable_boxes(frame: pl.DataFrame) -> pl.DataFrame:

@@ -27,17 +27,18 @@ _ROWS_AT_ONCE = 1_000
 """Records whose headers are read together and held."""
 
 
-def with_native_rasters(frame: pl.DataFrame) -> pl.DataFrame:
+def with_native_rasters(frame: pl.DataFrame, *, is_quiet: bool = False) -> pl.DataFrame:
     """Return the frame with tables by the headers of their files, and scale and offset where these state them.
 
-    Where a header cannot be read, the borrowed table stays, so that a later read looks again; one warning has their number.
+    Where a header cannot be read, the borrowed table stays, so that a later read looks again. One warning has their number,
+    unless `is_quiet`.
     """
     bands = [name for name in raster_columns(frame.schema) if _any_borrowed(frame[name])]
     if not bands:
         return frame
     faults: list[str] = []
     pieces = [_native(piece, bands, faults) for piece in frame.iter_slices(_ROWS_AT_ONCE)]
-    if faults:
+    if faults and not is_quiet:
         warnings.warn(
             f"{len(faults)} rasters keep what rasteret knew of them, because their headers could not be read; the first: "
             f"{faults[0]}. pr.refresh(path) tries again.",

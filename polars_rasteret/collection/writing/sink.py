@@ -45,6 +45,7 @@ from polars_rasteret.collection.writing.publishing import (
     write_remote_file,
     write_remote_parts,
 )
+from polars_rasteret.collection.writing.rasteret_sink import sink_rasteret
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import pixel_dtype, raster_columns, raster_dtype
@@ -91,7 +92,8 @@ def sink_collection(
     row_group_size
         Rows per row group.
     format
-        ``"native"``.
+        ``"rasteret"``: a local collection that rasteret 0.4.1 opens, in folders ``year=YYYY/month=M`` if `partition_by` is None.
+        Rasters that it would not read right are null there; one warning counts them by reason.
     description, source
         What the collection is, and where its records come from: texts that its files carry, for `list_collections`. None: an
         append keeps those that are there; else the source is the column ``collection``, where there is one.
@@ -130,6 +132,17 @@ def sink_collection(
         raise UsageError(
             f"partition_by={keys} makes a folder of parts; {target} names one file, so leave out its suffix"
         )
+    if format == "rasteret":
+        sink_rasteret(
+            with_keys_kept_back(_checked(lf.lazy().collect(), target)),
+            target,
+            mode=mode,
+            keys=None if partition_by is None else keys,
+            row_group_size=row_group_size,
+            about=about,
+            wait_s=wait_s,
+        )
+        return
     settled = _settled_keys(parts_at(target, **options), target, mode, keys)
     frame = with_native_rasters(with_keys_kept_back(_checked(lf.lazy().collect(), target)))
     write = _sink_remote if is_remote(target) else _sink_file if is_one_file(target) else _sink_folder
@@ -324,10 +337,8 @@ def _appended(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, 
 def _check_words(mode: str, row_group_size: int, format_: str) -> None:
     if mode not in ("error", "overwrite", "append"):
         raise UsageError(f"mode is {mode!r}; expected 'error', 'overwrite' or 'append'")
-    if format_ == "rasteret":
-        raise UsageError("format='rasteret' comes later; write format='native'")
-    if format_ != "native":
-        raise UsageError(f"format is {format_!r}; expected 'native'")
+    if format_ not in ("native", "rasteret"):
+        raise UsageError(f"format is {format_!r}; expected 'native' or 'rasteret'")
     if isinstance(row_group_size, bool) or not isinstance(row_group_size, int) or row_group_size < 1:
         raise UsageError(f"row_group_size is {row_group_size!r}; expected rows, 1 or more")
 
