@@ -153,6 +153,7 @@ class AreaVerbs:
         stats: str | Sequence[str] = ("count", "mean"),
         *,
         coverage: Literal["exact", "center", "all_touched"] = "exact",
+        approx: int | None = None,
         x: str | pl.Expr | None = None,
         y: str | pl.Expr | None = None,
         geometry: str | pl.Expr | None = None,
@@ -200,6 +201,12 @@ class AreaVerbs:
         coverage
             ``"exact"``: each pixel counts by the share of it that the zone covers. ``"center"`` and ``"all_touched"``: whole
             pixels, as GDAL rasterises.
+        approx
+            None: pixels of full resolution. A number: each zone is read from the coarsest overview on which its area takes at
+            least so many pixels, such as 1,000; its statistics are of the overview's pixels, as the file's writer made them.
+            ``count`` and ``sum`` stay in pixels of full resolution. Zones that are too small for an overview, files without
+            overviews, and records whose bands lie on several grids where `valid` or formulas need them together, are read at
+            full resolution.
         valid
             As in `sample_points`, for each pixel of the grid on which the bands of a record meet.
         min_valid_fraction
@@ -256,6 +263,7 @@ class AreaVerbs:
             stats,
             words,
             coverage=coverage,
+            approx=approx,
             grid=grid,
             resampling=resampling,
             unscale=unscale,

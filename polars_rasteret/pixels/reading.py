@@ -44,6 +44,8 @@ class BandRows:
     row: NDArray[np.int64] | None
     """Row of the raster column for each row of the batch, -1 where it has none; None: the same row."""
     windows: Windows
+    level: NDArray[np.int64] | int = 0
+    """Level whose pixels the windows count: 0 is full resolution, then the overviews."""
     unscale: bool = False
     faults: Mapping[int, RasteretError] = field(default_factory=dict)
     """Rows that ask for a raster value that cannot be read, and why; nothing is read there."""
@@ -148,6 +150,7 @@ def window_reads(
                 col_start=col_start,
                 height=height,
                 width=width,
+                level=band.level if isinstance(band.level, int) else np.where(is_read, band.level, 0),
                 dtype=dtype,
                 fill=None if fill is None else dtype.type(fill),
                 want_valid=want_valid,

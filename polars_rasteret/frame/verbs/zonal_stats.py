@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.arguments import check_choice
+from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.formula_bands import asked_bands
 from polars_rasteret.frame.query.question import ask
 from polars_rasteret.frame.query.source import PairedSource
@@ -32,10 +33,15 @@ def zonal_stats(
     grid: str,
     resampling: Any,
     unscale: bool | Sequence[str],
+    approx: int | None,
 ) -> pl.LazyFrame:
     """Return the frame of ``.raster.zonal_stats``."""
     what = "zonal_stats"
     check_choice(what, "coverage", coverage, COVERAGES)
+    if approx is not None and (isinstance(approx, bool) or not isinstance(approx, int) or approx < 1):
+        raise UsageError(
+            f"{what}: approx={approx!r}; expected None, or the least number of pixels of a zone on an overview, such as 1000"
+        )
     statistics = checked_statistics(what, stats)
     asked = asked_bands(what, lf, bands, unscale)
     check_resampling(what, resampling, list(asked.dtypes))
@@ -48,5 +54,6 @@ def zonal_stats(
         grid=grid,
         resampling=resampling,
         min_valid_fraction=pairing.min_valid_fraction,
+        approx=approx,
     )
     return PairedSource(ask(what, lf, zones, asked.names, product=product, pairing=pairing, grid=grid)).scan()

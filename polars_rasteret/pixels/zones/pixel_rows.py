@@ -113,7 +113,7 @@ class PixelRowReads:
         self, together: BandsTogether, zones: GridZones, call: ReadCall, *, by_tile_row: bool
     ) -> Iterator[Iterator[ReadTile]]:
         """Yield the tiles of the zones of one grid: all at once, or one row of tiles after another."""
-        grid, bands = together.grids.grid(zones.grid_row), self.read_bands
+        grid, bands = zones.grid, self.read_bands
         if self.needs_whole:
             whole = whole_coverage(zones.areas, zones.area, grid.crs, grid.transform, coverage=self.coverage)
             self.whole[zones.row_of_key] = whole[zones.keys // zones.n_images]

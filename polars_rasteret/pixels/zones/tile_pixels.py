@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandRows
-    from polars_rasteret.pixels.zones.zone_groups import BandsTogether, GridZones
+    from polars_rasteret.pixels.zones.grid_zones import GridZones
+    from polars_rasteret.pixels.zones.zone_groups import BandsTogether
     from polars_rasteret.pixels.zones.zone_pixels import Onto, UnitPixels
     from polars_rasteret.pixels.zones.zone_tiles import ZoneTiles
     from polars_rasteret.pixels.zones.zone_units import ZoneTask

@@ -48,6 +48,8 @@ class ZonalProduct:
     grid: str = "finest"
     resampling: str | Mapping[str, str] = "nearest"
     min_valid_fraction: float | None = None
+    approx: int | None = None
+    """Least number of pixels of a zone on the overview that answers for it; None: full resolution answers."""
     as_points: bool = False
     costs_vary: bool = False
     many_rows: bool = False
@@ -120,6 +122,7 @@ class ZonalProduct:
             valid_mask=valid_mask,
             whole=needs_whole,
             counts=must_count,
+            approx=self.approx,
         ).read(sums, call)
         columns: dict[str, pl.Series] = {}
         for name, statistics in chosen.items():

@@ -12,16 +12,19 @@ import numpy as np
 
 from polars_rasteret.grids.choosing import grid_bands
 from polars_rasteret.grids.pixel_grid import PixelGrids, first_equal
+from polars_rasteret.pixels.zones.grid_zones import GridZones
+from polars_rasteret.pixels.zones.zone_levels import zones_on_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.geo.areas import Areas
     from polars_rasteret.pixels.reading import BandRows
 
     Ints = NDArray[np.int64]
+
+__all__ = ["BandsTogether", "GridZones", "bands_together"]
 
 
 def bands_together(
@@ -66,8 +69,12 @@ class BandsTogether:
     keeps_rows: bool
     """Whether two rows of one zone and one image may differ, because of their records."""
 
-    def zones(self) -> Iterator[GridZones]:
-        """Yield the rows that have one grid and tiles of one size."""
+    def zones(self, approx: int | None = None) -> Iterator[GridZones]:
+        """Yield the rows that have one grid and tiles of one size; with `approx` as `zone_levels.zones_on_levels` parts them."""
+        for zones in self._zones():
+            yield from [zones] if approx is None else zones_on_levels(self.bands, self.grids, zones, approx)
+
+    def _zones(self) -> Iterator[GridZones]:
         bands = list(self.bands.values())
         rows = np.flatnonzero(self.grids.grid_id >= 0)
         if not len(rows):
@@ -89,7 +96,7 @@ class BandsTogether:
             yield GridZones(
                 areas=areas,
                 area=zones,
-                grid_row=int(rows[here[0]]),
+                grid=self.grids.grid(int(rows[here[0]])),
                 tile_size=(int(tile_size[0][here[0]]), int(tile_size[1][here[0]])),
                 n_images=len(images),
                 references={
@@ -115,35 +122,6 @@ class BandsTogether:
                 height[at], width[at] = image.tile_height, image.tile_width
             is_open &= ~here
         return height, width
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GridZones:
-    """Zones and images of one grid, and the row of each pair."""
-
-    areas: Areas
-    area: Ints
-    """Area of each zone."""
-    grid_row: int
-    """A row that has the grid."""
-    tile_size: tuple[int, int]
-    n_images: int
-    references: Mapping[str, Ints]
-    """By band: reference of each image; -1 where it has none."""
-    image_row: Ints
-    """A row of each image."""
-    keys: Ints
-    """Pairs that have a row, ascending: ``zone * n_images + image``."""
-    row_of_key: Ints
-    rows: Ints
-    first: Ints
-    """Row that has the sums of each of `rows`."""
-
-    def rows_of(self, zone: Ints) -> Ints:
-        """Return the row of some zones and every image, shape (n_zones, n_images); -1 where there is none."""
-        wanted = zone[:, None] * self.n_images + np.arange(self.n_images)
-        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[at] == wanted, self.row_of_key[at], -1)
 
 
 def _numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:

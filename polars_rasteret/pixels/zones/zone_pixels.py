@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandAnswer, StartedBands
     from polars_rasteret.pixels.windows.resampled import StartedOntoGrids
-    from polars_rasteret.pixels.zones.zone_groups import BandsTogether, GridZones
+    from polars_rasteret.pixels.zones.grid_zones import GridZones
+    from polars_rasteret.pixels.zones.zone_groups import BandsTogether
     from polars_rasteret.pixels.zones.zone_tiles import ZoneCells
     from polars_rasteret.pixels.zones.zone_units import ZoneTask
 
@@ -171,7 +172,8 @@ def begin_unit(
             width=boxes[:, 3],
             is_met=reference_id >= 0,
         )
-        bands.append(BandRows(column=band.column, reference_id=reference_id, row=None, windows=windows))
+        level = 0 if zones.levels is None else zones.levels[name][image]
+        bands.append(BandRows(column=band.column, reference_id=reference_id, row=None, windows=windows, level=level))
     how: dict[str, Any] = {"want_valid": True, "advice": call.advice, "spending": call.spending}
     if onto is None:
         return begin_bands([one for one in bands if one.name in wanted], call.options, **how)

@@ -80,6 +80,8 @@ class ZoneReads:
     """Mask of the pixels that count beside those that are not nodata."""
     whole: bool = False
     """Whether the coverage of whole zones is needed."""
+    approx: int | None = None
+    """Least number of pixels of a zone on the overview that answers for it; None: full resolution answers."""
     counts: bool = False
     """Whether it is asked if rows count: the weights of pixels that are valid in any band are needed."""
 
@@ -106,7 +108,7 @@ class ZoneReads:
             errors=faults_of(read, call.options),
         )
         for together in bands_together(used, self.names, grid=self.grid, meets=self.meet):
-            for zones in together.zones():
+            for zones in together.zones(self.approx):
                 _GridReader(reads=self, together=together, zones=zones, call=call, answer=answer).read()
         return answer
 
@@ -124,7 +126,7 @@ class _GridReader:
     def read(self) -> None:
         """Add the pixels of all zones to the sums."""
         zones, reads, options = self.zones, self.reads, self.call.options
-        grid = self.together.grids.grid(zones.grid_row)
+        grid = zones.grid
         self.answer.first[zones.rows] = zones.first
         if reads.whole:
             whole = whole_coverage(zones.areas, zones.area, grid.crs, grid.transform, coverage=reads.coverage)[
@@ -137,7 +139,11 @@ class _GridReader:
         tiles = ZoneTiles.of(runs, *zones.tile_size)
         pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in self.together.bands.values())
         allowed = max(min(_UNIT_BYTES, options.max_answer_bytes // 4), 1)
-        onto = Onto(grid=reads.grid, resampling=reads.resampling, asked=reads.asked) if reads.meet else None
+        onto = (
+            Onto(grid=reads.grid, resampling=reads.resampling, asked=reads.asked)
+            if reads.meet and zones.levels is None
+            else None
+        )
         wanted = set(reads.wanted)
         work = units(tiles, zones, pixel_bytes=pixel_bytes, allowed=allowed)
         read = units_ahead(work, self.together, zones, self.call, onto=onto, wanted=wanted)
@@ -146,6 +152,20 @@ class _GridReader:
                 if options.dry_run is None:
                     self._reduce_unit(unit, found)
                 del found  # two units are in memory, not three
+        if zones.levels is not None:
+            self._count_in_full_pixels()
+
+    def _count_in_full_pixels(self) -> None:
+        """Multiply the sums by the pixels of full resolution that a pixel of the overview stands for."""
+        row = int(self.zones.image_row[0])
+        grids, rows = self.together.grids, self.zones.row_of_key
+        n_pixels = float(grids.height[row] * grids.width[row]) / (self.zones.grid.height * self.zones.grid.width)
+        for name in self.together.names:
+            sums = self.answer.sums[name]
+            for weights in (sums.moments.weight, sums.moments.total, sums.moments.squares, sums.whole):
+                if len(weights):
+                    weights[rows] *= n_pixels
+        self.answer.weight[rows] *= n_pixels
 
     def _reduce_unit(self, unit: Sequence[ZoneTask], found: UnitPixels) -> None:
         """Add the pixels of one unit of work to the sums, and the reasons of failed windows to those of their rows."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.pixels.zones.zone_groups import GridZones
+    from polars_rasteret.pixels.zones.grid_zones import GridZones
     from polars_rasteret.pixels.zones.zone_tiles import TileCells, ZoneTiles
 
     Ints = NDArray[np.int64]
