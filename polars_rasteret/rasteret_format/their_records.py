@@ -13,6 +13,7 @@ import polars as pl
 import shapely
 
 from polars_rasteret.engine import unpacked
+from polars_rasteret.errors import FileFormatError
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.rasteret_format.band_columns import MARK, SUFFIX
 from polars_rasteret.rasteret_format.their_bands import epsg_of, metadata_type, their_metadata, why_unread
@@ -108,7 +109,11 @@ def their_file_metadata(table: pa.Table, *, name: str, description: str, source:
 def _known(value: Mapping[str, Any] | None, code: int | None, reasons: Counter[str]) -> dict[str, Any] | None:
     if value is None or value["href"] is None or value["tiles"] is None:
         return None
-    tiles = unpacked(value["tiles"])
+    try:
+        tiles = unpacked(value["tiles"])
+    except FileFormatError:
+        reasons["a damaged tile table"] += 1
+        return None
     why = why_unread(value, tiles)
     if why is None and epsg_of(value["crs"]) != code:
         why = "another CRS than other bands of the record"

@@ -293,7 +293,6 @@ def test_no_collection_is_a_clear_error(tmp_path):
     ("words", "message"),
     [
         ({"mode": "replace"}, "mode"),
-        ({"format": "rasteret"}, "later"),
         ({"format": "csv"}, "format"),
         ({"row_group_size": 0}, "row_group_size"),
         ({"partition_by": "nope"}, "nope"),

@@ -239,6 +239,9 @@ def test_bands_in_another_crs_than_their_record_and_without_a_code_are_null(tmp_
     frame = pl.DataFrame({"id": ["a"], "R": [one], "N": [other], "L": [one]})
     scenes = pr.build_from_table(frame, bands={name: (name, 0) for name in "RNL"})
     scenes = scenes.with_columns(pl.col("L").struct.with_fields(crs=pl.lit("a CRS without a code")))
+    damaged = scenes.with_columns(pl.col("R").struct.with_fields(tiles=pl.lit(b"damaged")))
+    with pytest.warns(RuntimeWarning, match="1 a damaged tile table"):
+        damaged.drop("bbox", "geometry").raster.sink_collection(tmp_path / "damaged", format="rasteret")
     with pytest.warns(RuntimeWarning, match=r": 1 another CRS than other bands of the record, 1 no EPSG code$"):
         scenes.drop("bbox", "geometry").raster.sink_collection(tmp_path / "out", format="rasteret")
     (row,) = rows_of(tmp_path / "out")[0].values()
