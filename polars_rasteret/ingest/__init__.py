@@ -8,6 +8,7 @@
 `later_headers`       raster columns whose headers are read when a query asks for them
 `records`             the record columns that headers become
 `resumable_build`     a build that writes part by part, and goes on after a kill; `lease`: which build holds a folder
+`streamed_build`      such a build of records that come as a stream
 `indexed_files`       the files that records were made from, and whether they changed; `refresh`: records of changed files
 ====================  ====================================================================================================
 

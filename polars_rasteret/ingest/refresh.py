@@ -261,6 +261,7 @@ def _merged(old: pl.DataFrame, made: pl.Series, is_new: np.ndarray[Any, Any], na
     both = both.with_columns(flagged=pl.Series(flagged, dtype=pl.Binary))
     merged = pl.col("new").struct.with_fields(
         nodata=pl.coalesce(before("nodata"), new("nodata")),
+        crs=pl.coalesce(new("crs"), before("crs")),  # an item stated it, where the file has none
         scale=pl.coalesce(new("scale"), before("scale")),
         offset=pl.coalesce(new("offset"), before("offset")),
         tiles=pl.col("flagged"),

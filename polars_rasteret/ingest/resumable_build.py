@@ -100,7 +100,7 @@ def build_into(
     with building(target, options, wait_s=wait_s) as build:
         _grow(plan, build, progress=progress, listed=listed or {}, options=options)
         if is_one_file(target):
-            _put_together(build, target, options)
+            put_together(build, target, options)
     return scan_collection(target, **options)
 
 
@@ -112,12 +112,7 @@ def _grow(
     listed: Mapping[str, ListedObject],
     options: Mapping[str, Any],
 ) -> None:
-    parts = parts_at(build.folder, **options)
-    if any(part.hive for part in parts):
-        raise UsageError(
-            f"into={build.folder!r} is partitioned by {', '.join(key for key, _ in parts[0].hive)}, and a build writes "
-            "parts without hive folders; leave out into= and append with sink_collection(path, mode='append', partition_by=...)"
-        )
+    parts = growing_parts(build, options)
     about = united([read_about(parts, **options), plan.about])
     accepted = pixel_dtypes(parts, **options)
     known_changes: dict[str, bool] = {}
@@ -131,7 +126,24 @@ def _grow(
         write_parts([NewPart("", plan.frame([], {}, {}), about)], build.folder, [], **options)
 
 
-def _put_together(build: Build, target: str, options: Mapping[str, Any]) -> None:
+def growing_parts(build: Build, options: Mapping[str, Any]) -> list[Part]:
+    """Return the parts that are there when a build begins.
+
+    Raises
+    ------
+    UsageError
+        When they lie in hive folders.
+    """
+    parts = parts_at(build.folder, **options)
+    if any(part.hive for part in parts):
+        raise UsageError(
+            f"into={build.folder!r} is partitioned by {', '.join(key for key, _ in parts[0].hive)}, and a build writes "
+            "parts without hive folders; leave out into= and append with sink_collection(path, mode='append', partition_by=...)"
+        )
+    return parts
+
+
+def put_together(build: Build, target: str, options: Mapping[str, Any]) -> None:
     """Join the parts of a build into one file, unless they are the parts from before."""
     parts = parts_at(build.folder, **options)
     if build.of is not None and len(parts) == len(build.before) and all(map(build.is_from_before, parts)):
@@ -253,11 +265,12 @@ def _frames(
             headers |= {header.href: header for header in batch}
             frame = plan.frame(rows, headers, accepted)
             yield frame
-            _accept(accepted, frame)
+            accept(accepted, frame)
             headers = {href: header for href, header in headers.items() if last[href] > number}
 
 
-def _accept(accepted: dict[str, np.dtype[Any]], frame: pl.DataFrame) -> None:
+def accept(accepted: dict[str, np.dtype[Any]], frame: pl.DataFrame) -> None:
+    """Widen the pixel dtypes of a collection to hold those of a part."""
     for band in raster_columns(frame.schema):
         if frame[band].null_count() < frame.height:
             own = numpy_dtype(pixel_dtype(frame.schema[band]))

@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.errors import UsageError
+from polars_rasteret.ingest.streamed_build import build_streamed
 from polars_rasteret.stac.item_columns import united
 from polars_rasteret.stac.item_records import item_records
 from polars_rasteret.stac.item_sources import pages_of
+from polars_rasteret.stac.item_stream import ItemStream
 from polars_rasteret.stac.items import Items
 from polars_rasteret.stac.page_tables import PageTables
 from polars_rasteret.stac.read_pages import HeadersOfPages
 from polars_rasteret.stac.search_words import search_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import os
+    from collections.abc import Generator, Mapping, Sequence
 
     import polars as pl
 
-    from polars_rasteret.stac.item_columns import ItemTable
+    from polars_rasteret.stac.item_columns import ItemColumns
     from polars_rasteret.stac.search_words import Search
 
 
@@ -34,13 +37,15 @@ def build_from_stac(
     datetime: Any = None,
     ids: str | Sequence[str] | None = None,
     query: Mapping[str, Any] | Sequence[str] | None = None,
-    filter: str | Mapping[str, Any] | None = None,  # noqa: A002 - as in STAC APIs
+    filter: str | Mapping[str, Any] | pl.Expr | None = None,  # noqa: A002 - as in STAC APIs
     sortby: Any = None,
     max_items: int | None = None,
     alternate: str | Sequence[str] | None = None,
     rewrite: Mapping[str, str] | None = None,
+    into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
@@ -49,8 +54,8 @@ def build_from_stac(
     Parameters
     ----------
     source
-        URL of a STAC API (needs the extra ``stac``); path or URL of a static catalog, or of items as JSON; items as dicts or
-        pystac objects; an ItemCollection; a search of pystac-client.
+        URL of a STAC API (needs the extra ``stac``); path or URL of a static catalog, or of items as JSON; STAC-GeoParquet, as a
+        path, a URL or a frame; items as dicts or pystac objects; an ItemCollection; a search of pystac-client.
     collections, ids
         Only items of these collections, or with these ids.
     bands
@@ -64,6 +69,7 @@ def build_from_stac(
         day counts in full.
     query, filter, sortby
         For APIs that declare them: a dict of the query extension, CQL2 as text or dict, names of properties (``"-datetime"``).
+        For STAC-GeoParquet `filter` is a Polars expression.
     max_items
         At most so many items.
     alternate
@@ -71,13 +77,20 @@ def build_from_stac(
         asset ``{name}_{key}``, its href is used.
     rewrite
         Beginnings of hrefs to what they become: ``{"https://host/": "s3://bucket/"}``.
+    into
+        A folder that the collection is written to, in parts, while items come: of a search of any length, the records of one part
+        are held. It goes on after a kill, and keeps the records that are there while id and hrefs are the same and the files
+        unchanged. A path that ends in ``.parquet`` is one file, written at the end. None: the collection is built in memory.
     on_error
         ``"null"``: a file that cannot be used becomes a null raster, with the reason in ``header_error``. ``"raise"``: such a
         file raises an error.
     progress
         Whether to show a progress bar of files; None: as the options say.
+    wait_s
+        Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
-        As in `polars.scan_parquet`: for files in buckets. They are remembered for these buckets, as by ``configure_store``.
+        As in `polars.scan_parquet`: for files in buckets, and for writing `into`. They are remembered for these buckets, as by
+        ``configure_store``.
 
     Returns
     -------
@@ -135,8 +148,10 @@ def build_from_stac(
         source,
         search,
         pages,
+        into=into,
         on_error=on_error,
         progress=progress,
+        wait_s=wait_s,
         storage_options=storage_options,
         credential_provider=credential_provider,
     )
@@ -147,16 +162,21 @@ def records_of_source(
     search: Search,
     pages: PageTables,
     *,
+    into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
 ) -> pl.LazyFrame:
     """Return the collection of `build_from_stac`, of checked words; `pages` may know what a catalog says of the bands."""
     options = {"storage_options": storage_options, "credential_provider": credential_provider}
     with closing(HeadersOfPages(progress=progress, **options)) as headers:
+        if into is not None:
+            stream = ItemStream(tables_of(source, search, pages, **options), pages, headers, on_error=on_error)
+            return build_streamed(stream, into, progress=progress, wait_s=wait_s, **options)
         tables = []
-        for table in tables_of(source, search, pages):
+        for table in tables_of(source, search, pages, **options):
             headers.begin(table, pages.provenance(table))
             tables.append(table)
         pages.end()
@@ -164,9 +184,9 @@ def records_of_source(
     return made.drop(UNREAD).lazy()
 
 
-def tables_of(source: Any, search: Search, pages: PageTables) -> Iterator[ItemTable]:
+def tables_of(source: Any, search: Search, pages: PageTables, **options: Any) -> Generator[ItemColumns, None, None]:
     """Yield the table of each page of a source; at least one, which may be empty."""
-    found = pages_of(source, search)
+    found = pages_of(source, search, **options)
     pages.search, pages.told_by = found.filters, found.provenance
     with closing(found.items):
         for page in found.items:

@@ -36,7 +36,7 @@ _DTYPES: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ItemTable:
+class ItemColumns:
     """Items as columns, with what is needed to unite them with other tables of items."""
 
     frame: pl.DataFrame
@@ -44,7 +44,7 @@ class ItemTable:
     """Column of each property to the kind of its values: ``int``, ``float``, ``str``, ``bool``, ``list:int``, ..., ``json``."""
 
 
-def item_columns(items: Sequence[Mapping[str, Any]], bands: Sequence[str] = ()) -> ItemTable:
+def item_columns(items: Sequence[Mapping[str, Any]], bands: Sequence[str] = ()) -> ItemColumns:
     """Return one row per item: record columns, ``stac_version``, ``stac_extensions``, then the properties.
 
     A property that is null in all items has no column.
@@ -73,10 +73,10 @@ def item_columns(items: Sequence[Mapping[str, Any]], bands: Sequence[str] = ()) 
             column = column_name(name, bands)
             kinds[column] = kind
             known.append(_series(column, values, kind))
-    return ItemTable(pl.DataFrame(known), kinds)
+    return ItemColumns(pl.DataFrame(known), kinds)
 
 
-def united(tables: Sequence[ItemTable]) -> ItemTable:
+def united(tables: Sequence[ItemColumns]) -> ItemColumns:
     """Return the rows of several tables, one below the other; each property has the one type that holds the values of all."""
     if len(tables) == 1:
         return tables[0]
@@ -91,7 +91,7 @@ def united(tables: Sequence[ItemTable]) -> ItemTable:
         )
         for table in tables
     ]
-    return ItemTable(pl.concat(frames, how="diagonal"), kinds)
+    return ItemColumns(pl.concat(frames, how="diagonal"), kinds)
 
 
 def column_name(name: str, bands: Sequence[str] = ()) -> str:

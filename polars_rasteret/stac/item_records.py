@@ -16,7 +16,7 @@ from polars_rasteret.geo.crs import normalize_crs
 from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.ingest.indexed_files import with_unread
 from polars_rasteret.ingest.records import BandFiles, records_frame
-from polars_rasteret.stac.item_columns import ItemTable, column_name
+from polars_rasteret.stac.item_columns import ItemColumns, column_name
 from polars_rasteret.stac.page_tables import PLANE, bands_of
 from polars_rasteret.stac.stated_metadata import with_stated
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def item_records(
-    table: ItemTable,
+    table: ItemColumns,
     headers: Mapping[str, Header | Unreadable],
     *,
     bands: Sequence[str] = (),

@@ -13,11 +13,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+import polars as pl
+
 from polars_rasteret.collection.reading.provenance import provenance_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.stac.api_search import connected, is_api, pages_of_api, pages_of_search
+from polars_rasteret.stac.geoparquet_items import ItemTable, is_item_table
 from polars_rasteret.stac.items import Items, add_items
 from polars_rasteret.stac.search_words import Search
 from polars_rasteret.stac.static_catalogs import document_at, pages_of_catalog
@@ -40,7 +43,13 @@ class Pages:
     """Who names the hrefs of the items: items that the caller passes are the caller's word, those of a server are not."""
 
 
-def pages_of(source: Any, search: Search) -> Pages:
+def pages_of(
+    source: Any,
+    search: Search,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    credential_provider: Any = None,
+) -> Pages:
     """Return the pages of a source.
 
     Raises
@@ -50,6 +59,11 @@ def pages_of(source: Any, search: Search) -> Pages:
     FetchError
         When a place cannot be read.
     """
+    if is_item_table(source):
+        options = {"storage_options": storage_options, "credential_provider": credential_provider}
+        return _pages_of_table(source, search, options)
+    if isinstance(search.filter, pl.Expr):
+        raise UsageError("filter is a Polars expression, and the source is no table; filter the collection instead")
     if isinstance(source, str | os.PathLike):
         return _pages_at(absolute_href(os.fspath(source)), search)
     if hasattr(source, "pages_as_dicts"):
@@ -59,6 +73,22 @@ def pages_of(source: Any, search: Search) -> Pages:
         return Pages(found, Search(max_items=search.max_items), provenance_of(str(source.url), None))
     _refuse(search.of_apis_alone, "no API; filter the collection with Polars")
     return Pages(_pages_of_objects(source), search)
+
+
+def _pages_of_table(source: Any, search: Search, options: Mapping[str, Any]) -> Pages:
+    """Return the rows of STAC-GeoParquet that meet a search; the words go into its scan."""
+    _refuse([name for name in search.of_apis_alone if name != "filter"], "a table, which may be sorted and filtered")
+    table = ItemTable(
+        source,
+        collections=search.collections,
+        ids=search.ids,
+        period=search.period,
+        geometry=search.geometry,
+        filter=search.filter,  # type: ignore[arg-type]  # anything but an expression is refused there
+        max_items=search.max_items,
+        **options,
+    )
+    return Pages(table.pages(), Search(), table.provenance)
 
 
 def _pages_at(href: str, search: Search) -> Pages:

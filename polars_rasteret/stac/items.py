@@ -55,7 +55,7 @@ def resolved(href: str, base: str | None) -> str:
         root, _, path = base.partition("://")
         bucket, _, key = path.partition("/")
         return f"{root}://{bucket}" + posixpath.normpath(posixpath.join("/", posixpath.dirname(key), href))
-    return href if Path(href).is_absolute() else os.path.normpath(Path(base).parent / href)
+    return href if Path(href).is_absolute() else os.path.normpath(os.path.join(os.path.dirname(base), href))  # noqa: PTH118, PTH120 - a folder ends in "/"
 
 
 def footprint(geometry: Any) -> bytes | None:

@@ -20,7 +20,7 @@ from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.records import check_band_names
 from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.stac.asset_bands import BandChoice, Plane, asset_href
-from polars_rasteret.stac.item_columns import ItemTable, item_columns
+from polars_rasteret.stac.item_columns import ItemColumns, item_columns
 from polars_rasteret.stac.item_filters import meeting
 from polars_rasteret.stac.item_hints import hints_of_items
 from polars_rasteret.stac.search_words import Search
@@ -74,7 +74,7 @@ class PageTables:
         if self._choice.wanted is not None:
             check_band_names(list(self._choice.wanted))
 
-    def of_page(self, found: Items) -> ItemTable:
+    def of_page(self, found: Items) -> ItemColumns:
         """Return the table of a page.
 
         Raises
@@ -106,7 +106,7 @@ class PageTables:
         frame = table.frame.with_columns(columns)
         cut = with_keys_kept_back(frame, told=self._is_told)
         self._is_told = self._is_told or cut is not frame
-        made = ItemTable(cut, table.kinds)
+        made = ItemColumns(cut, table.kinds)
         register_hints(hints_of_items(items, bases, hrefs_of(made).values()))
         return made
 
@@ -129,7 +129,7 @@ class PageTables:
         if told:
             warnings.warn("; ".join(told), UserWarning, stacklevel=4)
 
-    def provenance(self, table: ItemTable) -> dict[str, Provenance]:
+    def provenance(self, table: ItemColumns) -> dict[str, Provenance]:
         """Return who names each href of a table; where the caller has an href rewritten, it is the caller."""
         if self.told_by is Provenance.HERE:
             return {}
@@ -174,17 +174,17 @@ class PageTables:
         return row
 
 
-def bands_of(table: ItemTable) -> list[str]:
+def bands_of(table: ItemColumns) -> list[str]:
     """Return the names of the bands that a table has."""
     return [name.removeprefix(PLANE) for name in table.frame.columns if name.startswith(PLANE)]
 
 
-def hrefs_of(table: ItemTable) -> dict[str, list[str | None]]:
+def hrefs_of(table: ItemColumns) -> dict[str, list[str | None]]:
     """Return band name to the href of each row."""
     return {band: table.frame[f"{PLANE}{band}"].struct.field("href").to_list() for band in bands_of(table)}
 
 
-def keys_of(table: ItemTable) -> list[Key]:
+def keys_of(table: ItemColumns) -> list[Key]:
     """Return the id of each row, with the distinct hrefs of its files, sorted."""
     of_row = list(zip(*hrefs_of(table).values(), strict=True)) or [()] * table.frame.height
     return [
@@ -193,7 +193,19 @@ def keys_of(table: ItemTable) -> list[Key]:
     ]
 
 
-def wanted_of(table: ItemTable) -> dict[str, list[int]]:
+def bands_of_rows(table: ItemColumns) -> list[frozenset[str]]:
+    """Return the names of the bands that each row has."""
+    hrefs = hrefs_of(table)
+    names: dict[tuple[bool, ...], frozenset[str]] = {}
+    found = []
+    for has in zip(*([href is not None for href in one] for one in hrefs.values()), strict=True):
+        if has not in names:
+            names[has] = frozenset(name for name, is_there in zip(hrefs, has, strict=True) if is_there)
+        found.append(names[has])
+    return found or [frozenset()] * table.frame.height
+
+
+def wanted_of(table: ItemColumns) -> dict[str, list[int]]:
     """Return each distinct href with the bands to read of the file."""
     wanted: dict[str, set[int]] = {}
     for band in bands_of(table):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.stepwise_reads import BegunReads
     from polars_rasteret.hrefs import Provenance
     from polars_rasteret.ingest.headers import Header, Unreadable
-    from polars_rasteret.stac.item_columns import ItemTable
+    from polars_rasteret.stac.item_columns import ItemColumns
 
 
 class HeadersOfPages:
@@ -37,7 +37,7 @@ class HeadersOfPages:
 
             self._bar = tqdm(unit="file", desc="headers")
 
-    def begin(self, table: ItemTable, provenance: Mapping[str, Provenance]) -> None:
+    def begin(self, table: ItemColumns, provenance: Mapping[str, Provenance]) -> None:
         """Begin to read what a page needs and no page before it has asked for; `provenance` is that of each href."""
         wanted: dict[str, list[int]] = {}
         for href, indices in wanted_of(table).items():

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import shapely
 
 from polars_rasteret.collection.queries.periods import Period, period_of
@@ -33,7 +34,7 @@ class Search:
     """What items must meet, by `bbox` or ``intersects``: a shapely geometry in longitude and latitude."""
     period: Period | None = None
     query: Any = None
-    filter: str | Mapping[str, Any] | None = None
+    filter: str | Mapping[str, Any] | pl.Expr | None = None
     sortby: Any = None
     max_items: int | None = None
 
@@ -75,8 +76,10 @@ def search_of(
         raise UsageError(f"max_items is {max_items!r}; expected how many items to take at most, as a number")
     if query is not None and not isinstance(query, Mapping) and not _is_texts(query):
         raise UsageError(f"query is {query!r}; expected a dict, {{'eo:cloud_cover': {{'lt': 10}}}}")
-    if filter is not None and not isinstance(filter, str | Mapping):
-        raise UsageError(f"filter is {filter!r}; expected CQL2, as text or as a dict")
+    if filter is not None and not isinstance(filter, str | Mapping | pl.Expr):
+        raise UsageError(
+            f"filter is {filter!r}; expected CQL2, as text or as a dict (for a table: a Polars expression)"
+        )
     return Search(
         collections=_texts(collections, "collections"),
         ids=_texts(ids, "ids"),

@@ -149,7 +149,7 @@ def test_what_a_killed_build_left_is_not_mixed_with_a_file_that_was_written_sinc
     target = tmp_path / "c.parquet"
     pr.build_from_files(paths[:1], into=target)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(into_module, "_put_together", lambda *_args: 1 / 0)
+        patch.setattr(into_module, "put_together", lambda *_args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             pr.build_from_files(paths[:2], into=target)
     pr.build_from_files(paths[2], bands=["b1"]).raster.sink_collection(target, mode="overwrite")

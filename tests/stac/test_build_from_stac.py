@@ -84,6 +84,12 @@ def test_the_crs_of_the_file_wins_and_that_of_the_item_fills_in(tmp_path: Path) 
         made = pr.build_from_stac([one]).collect()
         assert made["red"].struct.field("crs").to_list() == [code]
         assert made["bbox"].to_list() == [box]
+    pr.build_from_stac(items[1:2], into=tmp_path / "c")
+    with rasterio.open(tmp_path / "without.tif", "w", **profile | {"compress": None}) as other:
+        other.write(pixels + 1)
+    again = pr.refresh(tmp_path / "c").collect()
+    assert again["red"].struct.field("crs").to_list() == ["EPSG:32632"]
+    assert again["bbox"].to_list() == [of_file]
 
 
 def test_a_catalog_is_crawled_on_disk_and_over_http_and_filtered_here(tmp_path: Path) -> None:
@@ -178,3 +184,36 @@ def test_bands_by_number_and_common_name_read_the_bands_of_a_file(tmp_path: Path
     ]:
         made = pr.build_from_stac([one], bands=wanted).collect()
         assert {name: made[name][0]["band_index"] for name in expected} == expected
+
+
+def test_items_in_parquet_give_the_records_that_they_give_as_dicts(tmp_path: Path) -> None:
+    rustac = pytest.importorskip("rustac")
+    write_scene(tmp_path / "a.tif")
+    items = [
+        item(
+            str(n),
+            {"red": {"href": "./a.tif", "raster:bands": [{"scale": 0.5}]}},
+            datetime=f"2024-05-0{n}T00:00:00Z",
+            n=n,
+        )
+        | {"geometry": {"type": "Point", "coordinates": [n, 45.0]}, "bbox": [n, 45, n, 45], "collection": "c"}
+        for n in (1, 2, 3)
+    ]
+    rustac.write_sync(str(tmp_path / "items.parquet"), items)
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    words = {"bands": ["red"], "datetime": "2024-05-02/..", "bbox": (0, 44, 2.5, 46)}
+    changed = ["indexed_at", "stac_version", "stac_extensions"]  # rustac brings items to STAC 1.1
+    expected = pr.build_from_stac(tmp_path / "items.json", **words).drop(changed).collect()
+    assert expected["id"].to_list() == ["2"]
+    assert not expected["header_error"].is_not_null().any()
+    for source in (tmp_path / "items.parquet", pl.scan_parquet(tmp_path / "items.parquet")):
+        if not isinstance(source, Path):
+            words["rewrite"] = {"./": f"{tmp_path}/"}
+        found = pr.build_from_stac(source, **words).collect()
+        assert found.select(expected.columns).rows() == expected.rows()
+    chosen = pr.build_from_stac(tmp_path / "items.parquet", filter=pl.col("n") > 2, into=tmp_path / "c")
+    assert chosen.select("id").collect()["id"].to_list() == ["3"]
+    with pytest.raises(UsageError, match="Polars expression, and the source is no table"):
+        pr.build_from_stac(tmp_path / "items.json", filter=pl.col("n") > 2)
+    with pytest.raises(UsageError, match="sortby=: the source is a table"):
+        pr.build_from_stac(tmp_path / "items.parquet", sortby="n")
