@@ -482,6 +482,27 @@ def exported(answer, pr):
     pr.unregister("earthsearch/naip")
 
 
+def of_table(bands, names=("california", "florida"), *, columns=None):
+    """Return a check of a collection: its bands and ids, and a pixel of each band as rasterio reads it."""
+
+    def check(call, given, image, recorded):
+        scenes = run(call, given)
+        assert scenes.raster.bands() == bands
+        found = scenes.sort("id").collect()
+        assert found["id"].to_list() == list(names)
+        if columns is not None:
+            assert {"crop", "image", "fid"}.isdisjoint(found.columns)
+            assert set(columns) <= set(found.columns)
+        window = given["pr"].read_window(bands, window=(0, 1, 0, 1))
+        with rasterio.open(found[bands[0]].struct.field("href")[0]) as file:
+            for band in bands:
+                pixel = file.read(BANDS.index(band) + 1)[0, 0]
+                pixels = found.select(w=window)["w"].struct.field(band)
+                assert pixels[0].to_list() == [[pixel]], band
+
+    return check
+
+
 def compared(answer, pr):
     found = answer.table.filter(pl.col("what").str.starts_with("band "))
     assert found["what"].to_list() == [f"band {band}" for band in BANDS]
@@ -513,6 +534,18 @@ CHECKS = {
     "set_options(progress=False)`, `options(progress=False)": options_set,
     "footprints()": outlines,
     'native_res("R")': resolution,
+    'build_from_table(path, href_column="image", band_index_map={"R": 0, "NIR": 3})': of_table(["R", "NIR"]),
+    "build_from_table(table)` with a column `assets": of_table(BANDS),
+    'build_from_table(path, column_map={"fid": "id"})': of_table(["R"]),
+    'build_from_table(path, columns=["fid", "split"], filter_expr=...)': of_table(
+        BANDS, ["florida"], columns=["split"]
+    ),
+    "build_from_table(path, url_rewrite_patterns={a: b})": of_table(BANDS),
+    'build_from_table(path, name="naip", workspace_dir=...)': of_table(BANDS),
+    "build_from_table(path, enrich_cog=False)": of_table(BANDS),
+    "Collection.from_parquet(path)`, `load(path)": of_table(BANDS),
+    "Collection.from_parquet(path, defer_dataset_open=True)": records("california", "florida"),
+    "Collection.from_arrow(table)`, `as_collection(table)": of_table(BANDS),
     "DatasetRegistry.list()": lambda call, names, *_: is_in(run(call, names)["id"], "pc/nasadem"),
     'DatasetRegistry.search("landsat")': lambda call, names, *_: is_in(run(call, names)["id"], "pc/landsat-c2-l2"),
     'DatasetRegistry.get("pc/nasadem")': lambda call, names, *_: is_in(run(call, names).bands, "DEM"),

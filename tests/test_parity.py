@@ -17,6 +17,7 @@ SECTIONS = [
     "Records at hand",
     "Single files",
     "Collections",
+    "Tables",
     "Command line",
     "PyTorch, Hugging Face, Arrow",
 ]

@@ -189,3 +189,22 @@ def test_a_resumed_build_reads_no_header_twice(image, tmp_path):
     assert both.filter(pl.col("id") == "1")["indexed_at"].item() == first["indexed_at"].item()
     assert both["id"].sort().to_list() == ["1", "2"]
     assert seen.summary()["bytes"].item() <= 16  # whether the file is unchanged
+
+
+def test_the_crs_of_the_file_counts_whatever_the_columns_say(image):
+    for stated in ({}, {"proj:epsg": None}, {"proj:epsg": 4326, "proj:code": "EPSG:4326"}):
+        table = pl.DataFrame({"id": ["a"], "href": image, **stated})
+        scenes = pr.build_from_table(table, bands={"red": "href"}).collect()
+        assert scenes["proj:epsg"].to_list() == [32632]
+        points = pl.DataFrame({"x": [500_005.0], "y": [5_399_995.0]})
+        assert scenes.lazy().raster.sample_points(points, crs=32632).collect()["red"].to_list() == [0]
+
+
+def test_other_words_are_not_answered_by_what_is_there(image, tmp_path):
+    table = pl.DataFrame({"id": ["a", "b"], "href": [image] * 2, "label": [1, 2]})
+    words = {"bands": {"red": "href"}, "into": tmp_path / "built"}
+    pr.build_from_table(table, filter=pl.col("label") == 1, **words)
+    more = pr.build_from_table(table, filter=pl.col("label") == 2, **words).collect()
+    assert sorted(more["id"]) == ["a", "b"]
+    with pytest.raises(UsageError, match="bands"):
+        pr.build_from_table(table, bands={"nir": ("href", 1)}, into=tmp_path / "built")

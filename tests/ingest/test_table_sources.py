@@ -17,6 +17,7 @@ import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from tests.support.range_server import Fault, RangeServer
 from tests.support.scene_files import write_scene
+from tests.support.signed_bucket import SignedBucket
 
 
 @pytest.fixture
@@ -227,3 +228,19 @@ def test_edges_on_a_sphere_are_refused_also_of_geoparquet(tmp_path):
     geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "edges": "spherical"}}}
     with pytest.raises(UsageError, match="edges='spherical'"):
         pr.build_from_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), bands={"red": "href"})
+
+
+def test_keys_open_a_private_table_and_its_files(tmp_path):
+    image = write_scene(tmp_path / "a.tif").read_bytes()
+    buffer = io.BytesIO()
+    pl.DataFrame({"id": ["a", "b"], "href": ["s3://tables11/a.tif", "gone.tif"]}).write_parquet(buffer)
+    with SignedBucket("tables11", {"a.tif": image, "index/t.parquet": buffer.getvalue()}) as bucket:
+        options = {**bucket.place, **bucket.keys}
+        words = {"bands": {"red": "href"}, "filter": pl.col("id") == "a"}
+        scenes = pr.build_from_table("s3://tables11/index", **words, storage_options=options)
+        # The keys are remembered for the bucket, so that its pixels can be read.
+        points = pl.DataFrame({"x": [500_005.0], "y": [5_399_995.0]})
+        assert scenes.raster.sample_points(points, crs=32632).collect()["red"].to_list() == [0]
+        assert {one.key_id for one in bucket.requests} == {bucket.key_id}
+        assert scenes.collect()["header_error"].to_list() == [None]
+        pr.configure_store("s3://tables11/")
