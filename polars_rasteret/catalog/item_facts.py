@@ -5,7 +5,8 @@ An item is of a dataset when it is in its STAC collection, and came from its API
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import itertools
+from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.catalog.known import known_datasets
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from polars_rasteret.catalog.band_facts import BandSource, ValueRule
     from polars_rasteret.catalog.descriptor import DatasetDescriptor
+
+FIELDS = ("nodata", "scale", "offset")
+"""What rules may state of a band."""
 
 
 class ItemDatasets:
@@ -66,38 +70,45 @@ class ItemDatasets:
         return self.of({"collection": collection}, source)
 
 
-def stated_by_rule(
-    dataset: DatasetDescriptor,
-    asset: str,
-    band_index: int,
-    field: Literal["nodata", "scale", "offset"],
-    properties: Mapping[str, Any],
-) -> float | None:
-    """Return what the catalog states of a band where an item does not; None where it states nothing.
-
-    Parameters
-    ----------
-    dataset, asset, band_index
-        The dataset of the item, and the band in it: key of an asset, 0-based band of its file.
-    field
-        What is asked for.
-    properties
-        Properties of the item, on which rules may depend.
+class StatedValues:
+    """What the catalog states of the bands of a dataset where its items do not; known for each kind of item after the first.
 
     Examples
     --------
     >>> import polars_rasteret as pr
-    >>> sentinel = pr.dataset("pc/sentinel-2-l2a")
-    >>> [stated_by_rule(sentinel, "B04", 0, "offset", {"s2:processing_baseline": one}) for one in ("05.11", "03.01", None)]
-    [-0.1, 0.0, None]
-    >>> stated_by_rule(sentinel, "SCL", 0, "scale", {"s2:processing_baseline": "05.11"}) is None
-    True
+    >>> values = StatedValues(pr.dataset("pc/sentinel-2-l2a"))
+    >>> [values.of("B04", 0, {"s2:processing_baseline": one}) for one in ("05.11", "03.01", None)]
+    [{'scale': 0.0001, 'offset': -0.1}, {'scale': 0.0001, 'offset': 0.0}, {}]
+    >>> values.of("SCL", 0, {"s2:processing_baseline": "05.11"})
+    {}
     """
-    sources: Mapping[str, BandSource] = dataset.bands
-    names = [name for name, source in sources.items() if source.asset == asset and source.index == band_index]
-    return next(
-        (found for name in names if (found := first_stated(dataset.rules, name, field, properties)) is not None), None
-    )
+
+    def __init__(self, dataset: DatasetDescriptor) -> None:
+        self._dataset = dataset
+        self._properties = sorted({rule.property for rule in dataset.rules if rule.property is not None})
+        self._known: dict[tuple[Any, ...], dict[str, float]] = {}
+
+    def of(self, asset: str, band_index: int, properties: Mapping[str, Any]) -> Mapping[str, float]:
+        """Return ``nodata``, ``scale`` and ``offset`` of a band, as far as rules state them.
+
+        Parameters
+        ----------
+        asset, band_index
+            Key of an asset, 0-based band of its file.
+        properties
+            Properties of the item, on which rules may depend.
+        """
+        its = {name: value for name in self._properties if isinstance(value := properties.get(name), str)}
+        key = (asset, band_index, *its.items())
+        if (found := self._known.get(key)) is None:
+            sources: Mapping[str, BandSource] = self._dataset.bands
+            names = [name for name, one in sources.items() if one.asset == asset and one.index == band_index]
+            found = self._known[key] = {}
+            for field, name in itertools.product(FIELDS, names):
+                value = first_stated(self._dataset.rules, name, field, its)
+                if value is not None:
+                    found.setdefault(field, value)
+        return found
 
 
 def first_stated(rules: Iterable[ValueRule], band: str, field: str, properties: Mapping[str, Any]) -> float | None:

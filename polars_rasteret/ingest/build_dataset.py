@@ -18,6 +18,10 @@ from polars_rasteret.fetch.hints import register_hints
 from polars_rasteret.ingest.build_from_table import build_chosen
 from polars_rasteret.ingest.dataset_access import check_credentials, check_extent, dataset_hints
 from polars_rasteret.schema import raster_columns
+from polars_rasteret.stac.build_from_stac import records_of_source
+from polars_rasteret.stac.catalogued_items import CataloguedItems
+from polars_rasteret.stac.page_tables import PageTables
+from polars_rasteret.stac.search_words import search_of
 from polars_rasteret.stac.stated_metadata import with_stated
 
 if TYPE_CHECKING:
@@ -60,7 +64,8 @@ def build(
         A period, as in ``subset``: ``"2024-06"``, ``"2024-06-01/2024-07-15"``, the last day included. Required where the dataset
         covers many years.
     bands
-        Bands by their names in the catalog; None: those of the catalog.
+        Bands by their names in the catalog; of STAC items also keys of other assets, and common names. None: those of the
+        catalog; where no item has one of these, it is null.
     intersects
         Geometry in longitude and latitude, instead of `bbox`.
     ids
@@ -144,7 +149,37 @@ def build(
             rewrite=one.rewrite or None,
             **builds,
         )
-    raise UsageError(f"build: dataset {one.id!r} is catalogued in {one.place}, which is not built yet")
+    search = search_of(
+        collections=None if one.collection is None else [one.collection],
+        bbox=bbox,
+        intersects=intersects,
+        datetime=datetime,
+        ids=ids,
+        query=query,
+        filter=filter,
+        sortby=sortby,
+        max_items=max_items,
+    )
+    # Of the bands of the catalog an item may lack some, all items too: other sensors, other kinds of items.
+    pages = PageTables(
+        bands=_asset_names(one, bands),
+        may_miss=bands is None,
+        alternate=one.alternate,
+        rewrite=one.rewrite or None,
+        catalogued=CataloguedItems(one),
+    )
+    return records_of_source(getattr(one, one.place), search, pages, **builds)
+
+
+def _asset_names(one: DatasetDescriptor, bands: Sequence[str] | None) -> dict[str, str]:
+    """Return band to asset and 1-based band in its file; what the catalog does not name is left to the items."""
+    if isinstance(bands, str):
+        raise UsageError(f"build: bands is {bands!r}; expected a list of names")
+    sources: Mapping[str, BandSource] = one.bands
+    return {
+        name: f"{sources[name].asset}.{sources[name].index + 1}" if name in sources else name
+        for name in (sources if bands is None else bands)
+    }
 
 
 def _narrowed(

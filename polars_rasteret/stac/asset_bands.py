@@ -62,8 +62,8 @@ def bands_of_items(
 class BandChoice:
     """The bands that a caller chose, for items that come page by page."""
 
-    def __init__(self, bands: Sequence[str] | Mapping[str, str] | None) -> None:
-        """Check the choice; `bands` is as in `bands_of_items`.
+    def __init__(self, bands: Sequence[str] | Mapping[str, str] | None, *, may_miss: bool = False) -> None:
+        """Check the choice; `bands` is as in `bands_of_items`, and with `may_miss` it may name bands that no item has.
 
         Raises
         ------
@@ -83,13 +83,22 @@ class BandChoice:
             self.wanted = dict(pairs)
             if not self.wanted:
                 raise UsageError("bands is empty; name at least one band, or leave it out to take them all")
-        self._missing = set(self.wanted or ())
+        self._missing = set() if may_miss else set(self.wanted or ())
         self._assets: dict[str, None] = {}
         self._common_names: dict[str, None] = {}
         self._n_items = 0
 
-    def of_items(self, items: Sequence[Mapping[str, Any]]) -> dict[str, list[Plane | None]]:
+    def of_items(
+        self, items: Sequence[Mapping[str, Any]], catalogued: Sequence[Mapping[str, Plane] | None] | None = None
+    ) -> dict[str, list[Plane | None]]:
         """Return, per band name, the plane of each item of a page; None where the item does not have it.
+
+        Parameters
+        ----------
+        items
+            Items as dicts.
+        catalogued
+            For each item the bands that a catalog names, used where the caller named none; None where no catalog knows the item.
 
         Raises
         ------
@@ -98,7 +107,10 @@ class BandChoice:
         """
         self._n_items += len(items)
         if self.wanted is None:
-            of_item = [_default_planes(item) for item in items]
+            known = [None] * len(items) if catalogued is None else catalogued
+            of_item = [
+                _default_planes(item) if named is None else named for item, named in zip(items, known, strict=True)
+            ]
             names = dict.fromkeys(name for own in of_item for name in own)
             return {name: [own.get(name) for own in of_item] for name in names}
         planes = {name: [_plane(item, source) for item in items] for name, source in self.wanted.items()}

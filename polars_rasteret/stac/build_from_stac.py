@@ -60,8 +60,9 @@ def build_from_stac(
         Only items of these collections, or with these ids.
     bands
         Asset keys, else common names that one GeoTIFF asset has; ``"image.4"`` is the fourth band of an asset. Or new names to
-        these: ``{"B04": "red", "N": "image.4"}``. None: every GeoTIFF asset with role ``data``, a quality role, or no role, that
-        is no ``thumbnail``, ``overview`` or ``visual``; of several bands ``key.1``, ``key.2``, ...
+        these: ``{"B04": "red", "N": "image.4"}``. None: the bands of the catalog where it knows the items (``pr.datasets``),
+        else every GeoTIFF asset with role ``data``, a quality role, or no role, that is no ``thumbnail``, ``overview`` or
+        ``visual``; of several bands ``key.1``, ``key.2``, ...
     bbox, intersects
         Where items must be, in longitude and latitude: a box (minx > maxx crosses the antimeridian), or a geometry.
     datetime
@@ -97,8 +98,8 @@ def build_from_stac(
     LazyFrame
         ``id``, ``datetime``, ``geometry``, ``bbox``, ..., one column per property of the items, one raster column per band.
         Integers are Int64, numbers Float64, objects and mixed values JSON text. A property that is named like another column
-        becomes ``properties:NAME``. Nodata, scale and offset are those that items state, else those of the files; the CRS is
-        that of the file, else that of the item.
+        becomes ``properties:NAME``. Nodata, scale and offset are those that items state, else the catalog, else the files; the
+        CRS is that of the file, else that of the item.
 
     Raises
     ------

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.records import check_band_names
 from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.stac.asset_bands import BandChoice, Plane, asset_href
+from polars_rasteret.stac.catalogued_items import CataloguedItems
 from polars_rasteret.stac.item_columns import ItemColumns, item_columns
 from polars_rasteret.stac.item_filters import meeting
 from polars_rasteret.stac.item_hints import hints_of_items
@@ -27,6 +27,9 @@ from polars_rasteret.stac.search_words import Search
 from polars_rasteret.stac.stated_metadata import stated_crs, stated_number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from polars_rasteret.catalog.descriptor import DatasetDescriptor
     from polars_rasteret.ingest.resumable_build import Key
     from polars_rasteret.stac.items import Items
 
@@ -44,9 +47,6 @@ PLANE_DTYPE = pl.Struct(
 )
 """``nodata`` is text, so that it loses no digit of 64-bit integers."""
 
-Catalogued = Callable[[Mapping[str, Any], str], Mapping[str, float | None]]
-"""``catalogued(item, band)`` returns what a catalog says of ``nodata``, ``scale`` and ``offset`` where the item says nothing."""
-
 
 @dataclass(slots=True, kw_only=True)
 class PageTables:
@@ -55,7 +55,10 @@ class PageTables:
     bands: Sequence[str] | Mapping[str, str] | None = None
     alternate: str | Sequence[str] | None = None
     rewrite: Mapping[str, str] | None = None
-    catalogued: Catalogued | None = None
+    catalogued: CataloguedItems = field(default_factory=CataloguedItems)
+    """What the catalog says where the caller and the items say nothing."""
+    may_miss: bool = False
+    """Whether `bands` may name some that no item has."""
     search: Search = field(default_factory=Search)
     """Filters that are applied here; an API has applied its own."""
     told_by: Provenance = Provenance.HERE
@@ -70,7 +73,7 @@ class PageTables:
     _is_told: bool = False
 
     def __post_init__(self) -> None:
-        self._choice = BandChoice(self.bands)
+        self._choice = BandChoice(self.bands, may_miss=self.may_miss)
         if self._choice.wanted is not None:
             check_band_names(list(self._choice.wanted))
 
@@ -93,16 +96,20 @@ class PageTables:
             items, bases = [items[at] for at in kept], [bases[at] for at in kept]
         self.n_pages += 1
         self.n_items += len(items)
-        planes = self._choice.of_items(items)
+        known = [self.catalogued.dataset(item, base) for item, base in zip(items, bases, strict=True)]
+        named = None
+        if self._choice.wanted is None:
+            named = [self.catalogued.planes(item, one) for item, one in zip(items, known, strict=True)]
+        planes = self._choice.of_items(items, named)
         kept = [at for at in range(len(items)) if any(one[at] is not None for one in planes.values())]
         self.n_without_bands += len(items) - len(kept)
         if len(kept) < len(items):
-            items, bases = [items[at] for at in kept], [bases[at] for at in kept]
+            items, bases, known = [items[at] for at in kept], [bases[at] for at in kept], [known[at] for at in kept]
             planes = {name: [one[at] for at in kept] for name, one in planes.items()}
         if self._choice.wanted is None:
             check_band_names(list(planes))
         table = item_columns(items)
-        columns = [self._plane_column(name, of_item, items, bases) for name, of_item in planes.items()]
+        columns = [self._plane_column(name, of_item, items, bases, known) for name, of_item in planes.items()]
         frame = table.frame.with_columns(columns)
         cut = with_keys_kept_back(frame, told=self._is_told)
         self._is_told = self._is_told or cut is not frame
@@ -152,24 +159,26 @@ class PageTables:
         planes: Sequence[Plane | None],
         items: Sequence[Mapping[str, Any]],
         bases: Sequence[str | None],
+        known: Sequence[DatasetDescriptor | None],
     ) -> pl.Series:
         rows = [
-            None if plane is None else self._plane_row(band, plane, item, base)
-            for plane, item, base in zip(planes, items, bases, strict=True)
+            None if plane is None else self._plane_row(plane, item, base, self.catalogued.stated(item, one, plane))
+            for plane, item, base, one in zip(planes, items, bases, known, strict=True)
         ]
         return pl.Series(f"{PLANE}{band}", rows, dtype=PLANE_DTYPE)
 
-    def _plane_row(self, band: str, plane: Plane, item: Mapping[str, Any], base: str | None) -> dict[str, Any]:
+    def _plane_row(
+        self, plane: Plane, item: Mapping[str, Any], base: str | None, known: Mapping[str, float]
+    ) -> dict[str, Any]:
         href = asset_href(item, plane.key, base, alternate=self.alternate, rewrite=self.rewrite)
         row: dict[str, Any] = {
             "href": absolute_href(href),
             "band_index": plane.band_index,
             "crs": stated_crs(item, plane.key),
         }
-        known = None if self.catalogued is None else self.catalogued(item, band)
         for name in ("nodata", "scale", "offset"):
             value = stated_number(item, plane.key, plane.band_index, name)
-            row[name] = known.get(name) if value is None and known is not None else value
+            row[name] = known.get(name) if value is None else value
         row["nodata"] = None if row["nodata"] is None else repr(row["nodata"])
         return row
 
