@@ -123,6 +123,8 @@ def _add_table_words(parser: argparse.ArgumentParser) -> None:
         "--rewrite", metavar="JSON", type=json_mapping, help='prefixes of hrefs: {"https://a/": "s3://b/"}'
     )
     parser.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
+    parser.add_argument("--description", metavar="TEXT", help="what the collection is; its files say so")
+    parser.add_argument("--data-source", metavar="TEXT", help="where its records come from")
     add_shared(parser)
 
 
@@ -186,10 +188,14 @@ def _append(args: Namespace) -> None:
     scan = scan_if_collection(args.source, options)
     if scan is not None:
         _refuse_words_of_tables(args)
-        pr.raster(scan).sink_collection(args.path, mode="append", storage_options=options)
+        pr.raster(scan).sink_collection(args.path, mode="append", **_said(args), storage_options=options)
     else:
         _build(args, args.path)
     print_built(args.path, options, as_json=args.json)
+
+
+def _said(args: Namespace) -> dict[str, Any]:
+    return {"description": args.description, "source": args.data_source}
 
 
 def _refuse_words_of_tables(args: Namespace) -> None:
@@ -201,7 +207,7 @@ def _refuse_words_of_tables(args: Namespace) -> None:
 
 
 def _build(args: Namespace, into: str) -> None:
-    words: dict[str, Any] = {"into": into, "on_error": args.on_error, "storage_options": storage(args)}
+    words: dict[str, Any] = {"into": into, "on_error": args.on_error, **_said(args), "storage_options": storage(args)}
     bands = flat(args.bands)
     if names_tiffs(args.source):
         pr.build_from_files(args.source, bands=bands, **words)

@@ -147,6 +147,8 @@ def build(
             bands={name: (source.asset, source.index) for name, source in sources.items()},
             column_map={column: name for name, column in one.columns.items() if column != name},
             rewrite=one.rewrite or None,
+            description=None if into is None else one.description or one.title,
+            source=None if into is None else one.id,
             **builds,
         )
     search = search_of(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from polars_rasteret.collection.storage.about import about_of_caller
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
@@ -35,6 +36,8 @@ def build_from_files(
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    description: str | None = None,
+    source: str | None = None,
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -61,6 +64,8 @@ def build_from_files(
         ``"raise"``: such a file raises an error.
     progress
         Whether to show a progress bar of files; None: as the options say.
+    description, source
+        What the files of `into` say of the collection, as in ``sink_collection``.
     wait_s
         Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
@@ -91,6 +96,7 @@ def build_from_files(
     """
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
+    about = about_of_caller(description, source, is_kept=into is not None)
     wanted = _wanted_bands(bands)
     listed: dict[str, ListedObject] = {}
     hrefs = hrefs_of(sources, storage_options=storage_options, credential_provider=credential_provider, listed=listed)
@@ -126,6 +132,7 @@ def build_from_files(
             indices=lambda _href: indices,
             is_made_of_rasters=wanted is not None and datetime is not None,
             frame=frame,
+            about=about,
         )
         return build_into(plan, into, progress=progress, wait_s=wait_s, listed=listed, **options)
     distinct = list(dict.fromkeys(hrefs))

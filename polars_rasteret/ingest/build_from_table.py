@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from polars_rasteret.collection.storage.about import about_of_caller
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
@@ -48,6 +49,8 @@ def build_from_table(
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    description: str | None = None,
+    source: str | None = None,
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -95,6 +98,8 @@ def build_from_table(
         file raises an error.
     progress
         Whether to show a progress bar of files; None: as the options say.
+    description, source
+        What the files of `into` say of the collection, as in ``sink_collection``.
     wait_s
         Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
@@ -142,6 +147,8 @@ def build_from_table(
         into=into,
         on_error=on_error,
         progress=progress,
+        description=description,
+        source=source,
         wait_s=wait_s,
         storage_options=storage_options,
         credential_provider=credential_provider,
@@ -166,6 +173,8 @@ def build_chosen(
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    description: str | None = None,
+    source: str | None = None,
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -176,7 +185,7 @@ def build_chosen(
     ----------
     frame, bands, id, datetime, geometry, column_map, columns, filter, rewrite, read_headers, pixel_dtypes
         As in `build_from_table`.
-    into, on_error, progress, wait_s
+    into, on_error, progress, description, source, wait_s
         As in `build_from_table`.
     chosen
         A filter of records: ``id``, times and places are in the names and dtypes of a collection. None: all.
@@ -187,6 +196,7 @@ def build_chosen(
     """
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
+    about = about_of_caller(description, source, is_kept=into is not None)
     if read_headers and pixel_dtypes is not None:
         raise UsageError("pixel_dtypes= is of read_headers=False; headers tell the dtypes of pixels")
     if not read_headers and into is not None:
@@ -256,6 +266,7 @@ def build_chosen(
             is_made_of_rasters=True,
             frame=make,
             provenance=table.provenance,
+            about=about,
         )
         return build_into(plan, into, progress=progress, wait_s=wait_s, **options)
     headers = headers_of_files(

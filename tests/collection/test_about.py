@@ -20,6 +20,7 @@ from tests.support.collection_frames import grid_of_scenes
 from tests.support.object_server import ObjectServer
 
 SCENES = grid_of_scenes(6, 4)
+RASTERET = Path(__file__).resolve().parents[3] / "shared" / "data" / "rasteret"
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -172,3 +173,12 @@ def test_what_is_said_is_a_text_without_keys(tmp_path):
         with pytest.raises(UsageError, match=next(iter(words))):
             SCENES.lazy().raster.sink_collection(tmp_path / "d.parquet", **words)
     assert not (tmp_path / "d.parquet").exists()
+
+
+@pytest.mark.skipif(not RASTERET.is_dir(), reason="collections that rasteret wrote do not lie beside the repository")
+def test_collections_of_rasteret_are_listed_with_what_they_say():
+    [row] = pr.list_collections(RASTERET / "naip_multiband").iter_rows(named=True)
+    told = pq.read_schema(next((RASTERET / "naip_multiband").rglob("*.parquet"))).metadata
+    assert row["source"] == told[b"data_source"].decode() == "naip"
+    assert (row["records"], row["bands"]) == (1, ["R", "G", "B", "NIR"])
+    assert row["start"] == row["end"] == dt.datetime(2020, 4, 15, tzinfo=dt.UTC)

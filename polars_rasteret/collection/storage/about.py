@@ -35,14 +35,16 @@ class About:
 NOTHING_SAID = About()
 
 
-def about_of_caller(description: str | None, source: str | None) -> About:
+def about_of_caller(description: str | None, source: str | None, *, is_kept: bool = True) -> About:
     """Return what a caller says of a collection, without keys that open files.
 
     Raises
     ------
     UsageError
-        When a word is no text, or too long.
+        When a word is no text, or too long; when something is said of a collection that is not kept in files.
     """
+    if not is_kept and (description is not None or source is not None):
+        raise UsageError("description= and source= are kept in the files of into=; give a path, or leave them out")
     for word, value in (("description", description), ("source", source)):
         if value is not None and (not isinstance(value, str) or len(value) > _MOST_CHARACTERS):
             raise UsageError(f"{word} is {value!r:.100}; expected a text of at most {_MOST_CHARACTERS:,} characters")
