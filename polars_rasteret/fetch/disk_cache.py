@@ -1,9 +1,9 @@
 """How are compressed tiles kept on disk, so that another process need not fetch them?
 
-One file per tile, in 256 folders: a digest of 16 bytes, then the bytes of the tile. A file is written under another name and
-renamed, so a process that is killed leaves no half tile. The digest covers the name of the tile, too, and is compared whenever a
-tile is read: bytes that a disk, a copy or a stranger changed are no tile. There is no index to corrupt, to lock or to migrate;
-libraries for such caches keep one (`diskcache` an SQLite database, which every read writes to).
+One file per tile, in 256 folders: a checksum, then the bytes of the tile. A file is written under another name and renamed, so
+a process that is killed leaves no half tile. The checksum covers the name of the tile, too, and is compared whenever a tile is
+read: bytes that a disk or a copy changed are no tile. There is no index to corrupt, to lock or to migrate; libraries for such
+caches keep one (`diskcache` an SQLite database, which every read writes to).
 
 Least recently used tiles leave first, by the time of the file. What may be kept belongs in `fetch.scheduling.kept_tiles`.
 """
@@ -11,10 +11,10 @@ Least recently used tiles leave first, by the time of the file. What may be kept
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import time
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from polars_rasteret.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_N_DIGEST = 16
+_N_CHECKSUM = 4
 _SHARE = 16
 """A process looks at the size of the cache after it has written 1/16 of the limit; a larger tile is not kept."""
 _FILLED = 7 / 8
@@ -76,11 +76,11 @@ class DiskCache:
         try:
             with path.open("rb", buffering=0) as file:
                 found = os.fstat(file.fileno())
-                content = memoryview(file.read() if found.st_size == _N_DIGEST + n_bytes else b"")
+                content = memoryview(file.read() if found.st_size == _N_CHECKSUM + n_bytes else b"")
         except OSError:
             return None
-        data = content[_N_DIGEST:]
-        if len(data) != n_bytes or content[:_N_DIGEST] != _digest(name, data):
+        data = content[_N_CHECKSUM:]
+        if len(data) != n_bytes or content[:_N_CHECKSUM] != _checksum(name, data):
             _remove(path)
             return None
         if time.time() - found.st_mtime > _TOUCH_AFTER_S:
@@ -90,14 +90,14 @@ class DiskCache:
 
     def write(self, name: str, data: memoryview, *, limit: int) -> None:
         """Keep the bytes of a tile, in a cache of at most `limit` bytes. A disk that is full or gone is no error."""
-        size = _N_DIGEST + len(data)
+        size = _N_CHECKSUM + len(data)
         if size * _SHARE > limit:
             return
         path = self._path(name)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
             with unfinished.open("xb") as file:
-                file.write(_digest(name, data))
+                file.write(_checksum(name, data))
                 file.write(data)
             unfinished.replace(path)
         except OSError:
@@ -143,8 +143,9 @@ class DiskCache:
         return self._folder / name[:2] / name[2:]
 
 
-def _digest(name: str, data: memoryview) -> bytes:
-    return hashlib.blake2b(data, digest_size=_N_DIGEST, key=name.encode()).digest()
+def _checksum(name: str, data: memoryview) -> bytes:
+    """Return a CRC-32, as ZIP and PNG have: it finds any change of up to 32 neighbouring bits, four times as fast as a digest."""
+    return zlib.crc32(data, zlib.crc32(name.encode())).to_bytes(_N_CHECKSUM, "big")
 
 
 def _remove(path: Path) -> None:

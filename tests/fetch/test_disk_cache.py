@@ -112,14 +112,14 @@ def test_tiles_that_are_not_there_are_fetched_and_the_others_are_not(server, sce
 
 
 @pytest.mark.parametrize(
-    "damage", ["first byte", "digest", "last byte", "shorter", "longer", "empty", "of another tile"]
+    "damage", ["first byte", "checksum", "last byte", "shorter", "longer", "empty", "of another tile"]
 )
 def test_a_damaged_tile_is_fetched_again_and_mended(server, scenes, tmp_path, damage):
     with pr.options(cache_dir=tmp_path):
         read(scenes)
         victim, other = kept(tmp_path)[:2]
         good = victim.read_bytes()
-        at = {"first byte": 16, "digest": 3, "last byte": len(good) - 1}.get(damage)
+        at = {"first byte": 4, "checksum": 3, "last byte": len(good) - 1}.get(damage)
         if at is not None:
             bad = bytearray(good)
             bad[at] ^= 1
@@ -215,10 +215,10 @@ def test_the_least_recently_used_tiles_leave_first(tmp_path):
     cache = DiskCache(str(tmp_path))
     names = [f"{n:02x}" * 20 for n in range(64)]
     for n, name in enumerate(names):
-        cache.write(name, memoryview(bytes(984)), limit=10**9)
+        cache.write(name, memoryview(bytes(996)), limit=10**9)
         os.utime(cache._path(name), (n * 1000, n * 1000))
     for name in names[:8]:
-        assert cache.read(name, 984) is not None  # used now
+        assert cache.read(name, 996) is not None  # used now
     cache.shrink(32_000)
     left = [name for name in names if cache.holds(name)]
     assert left == [*names[:8], *names[-20:]]  # 7/8 of 32 files of 1,000 bytes
