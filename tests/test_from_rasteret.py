@@ -294,6 +294,23 @@ def written(call, names, image, recorded):
     assert sorted(path.name for path in Path("archives/naip").glob("split=*")) == ["split=test", "split=train"]
 
 
+def theirs(call, names, image, recorded):
+    scenes = run(call, names)
+    assert ids(scenes) == ["m_3211605"]
+    oracle = json.loads(Path("examples/data/rasteret/oracle.json").read_text())
+    points = pl.DataFrame(oracle["points_lonlat"], schema=["lon", "lat"], orient="row")
+    found = scenes.raster.sample_points(points, ["R"], crs=4326).collect()["R"].to_list()
+    assert found == [row["value"] for row in oracle["sample_points"] if row["band"] == "R"]
+
+
+def written_for_rasteret(call, names, image, recorded):
+    run(call, names)
+    (part,) = Path("exported/theirs").glob("year=2020/month=4/*.parquet")
+    (before,) = Path("examples/data/rasteret/collection").rglob("*.parquet")
+    here, there = (pl.read_parquet(one, hive_partitioning=False)["R_metadata"][0] for one in (part, before))
+    assert here["tile_offsets"] == there["tile_offsets"]
+
+
 def listed(call, names, image, recorded):
     assert run(call, names)["name"].to_list() == ["naip"]
 
@@ -572,6 +589,11 @@ CHECKS = {
     "rasteret collections list --json": shell('"naip"', '"california"', '"files"'),
     "rasteret collections info NAME": shell("EPSG:26911", n_records=2),
     "rasteret collections delete NAME --yes": shell("deleted files"),
+    'Collection.from_parquet("naip_records")': theirs,
+    "Collection.from_parquet(data, record_index_path=...)": theirs,
+    "surface_fields`, `filter_capabilities": theirs,
+    'export("theirs")': written_for_rasteret,
+    "to_reader(requested_schema=schema)": arrow,
     "sample_points(points, bands)": long_samples,
     'sample_points(match="latest")': latest,
     "sample_points(max_distance_pixels=2)": near,

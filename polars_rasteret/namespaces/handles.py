@@ -107,13 +107,23 @@ class Handles:
 
         return native_resolution(self._lf, band)
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self, requested_schema: Any = None) -> pa.Table:
         """Return the collection as an Arrow table whose geometry is ``geoarrow.wkb`` in longitude and latitude.
+
+        Parameters
+        ----------
+        requested_schema
+            Arrow schema of the answer: its columns, in its order and with its types; None: all columns as they are.
 
         Returns
         -------
         pyarrow.Table
-            All columns; other programs (GeoPandas, DuckDB, SedonaDB) know the geometry and its CRS.
+            The columns; other programs (GeoPandas, DuckDB, SedonaDB) know the geometry and its CRS.
+
+        Raises
+        ------
+        UsageError
+            When a column that is requested is not there, or cannot have its type.
 
         Examples
         --------
@@ -125,15 +135,25 @@ class Handles:
         """
         from polars_rasteret.export.geoarrow_table import to_arrow
 
-        return to_arrow(self._lf)
+        return to_arrow(self._lf, requested_schema)
 
-    def to_reader(self) -> pa.RecordBatchReader:
+    def to_reader(self, requested_schema: Any = None) -> pa.RecordBatchReader:
         """Return the collection as a reader of Arrow batches, as `to_arrow`; only some rows are held at a time.
+
+        Parameters
+        ----------
+        requested_schema
+            Arrow schema of the answer, as in `to_arrow`.
 
         Returns
         -------
         pyarrow.RecordBatchReader
             Reader of all rows.
+
+        Raises
+        ------
+        UsageError
+            When a column that is requested is not there, or cannot have its type.
 
         Examples
         --------
@@ -143,4 +163,4 @@ class Handles:
         """
         from polars_rasteret.export.geoarrow_table import to_reader
 
-        return to_reader(self._lf)
+        return to_reader(self._lf, requested_schema)

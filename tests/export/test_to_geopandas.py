@@ -7,6 +7,7 @@ import datetime as dt
 import geopandas as gpd
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyproj
 import pytest
 import shapely
@@ -162,3 +163,20 @@ def test_arrow_carries_the_geometry_and_its_crs_to_others(scenes):
     assert with_place.num_rows == 2
     assert with_place.schema.field("geometry").metadata[b"ARROW:extension:name"] == b"geoarrow.wkb"
     assert scenes.drop("geometry", "bbox").raster.to_reader().read_all().equals(with_place)
+
+
+@pytest.mark.parametrize("places", [[], ["geometry", "bbox"]], ids=["own geometry", "made geometry"])
+def test_arrow_has_the_columns_and_types_that_are_requested(scenes, places):
+    lf = scenes.drop(places)
+    wanted = pa.schema({"geometry": pa.large_binary(), "id": pa.string(), "datetime": pa.timestamp("ms", "UTC")})
+    for table in (lf.raster.to_arrow(wanted), lf.raster.to_reader(requested_schema=wanted).read_all()):
+        assert table.schema.names == wanted.names
+        assert table.schema.types == wanted.types
+        assert table["id"].to_pylist() == ["first", "second"]
+        assert table.schema.field("geometry").metadata[b"ARROW:extension:name"] == b"geoarrow.wkb"
+        assert table["geometry"].null_count == 0
+    assert lf.select("id").raster.to_arrow().schema.field("id").metadata is None
+    with pytest.raises(UsageError, match="no column cloud"):
+        lf.raster.to_arrow(pa.schema({"cloud": pa.string()}))
+    with pytest.raises(UsageError, match="requested_schema"):
+        lf.raster.to_reader(pa.schema({"datetime": pa.list_(pa.int8())}))

@@ -160,7 +160,8 @@ def arrow_schema(frame: pl.DataFrame) -> pa.Schema:
     Without view types: other readers take the types from here, and pyarrow cannot filter views.
     """
     schema: pa.Schema = frame.head(0).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    index = schema.get_field_index("geometry")
+    if (index := schema.get_field_index("geometry")) < 0:
+        return schema
     field = schema.field(index).with_metadata(
         {
             "ARROW:extension:name": "geoarrow.wkb",
