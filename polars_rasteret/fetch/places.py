@@ -170,6 +170,21 @@ def bucket_place(href: str) -> BucketPlace | None:
     )
 
 
+def own_prefix(href: str) -> str:
+    """Return the beginning of an href that names its bucket, or its host, as it is spelled.
+
+    Examples
+    --------
+    >>> own_prefix("s3://b/x/a.tif"), own_prefix("https://host/x/a.tif")
+    ('s3://b/', 'https://host/')
+    >>> own_prefix("https://s3.us-west-2.amazonaws.com/b/x/a.tif")
+    'https://s3.us-west-2.amazonaws.com/b/'
+    """
+    served = _bucket_host(origin(href).partition("://")[2])
+    is_by_path = served is not None and served.bucket is None and href[:5].lower() == "https"
+    return "/".join(href.split("/")[: 4 if is_by_path else 3]) + "/"
+
+
 @lru_cache(maxsize=1_024)
 def bucket_host(host: str) -> BucketHost | None:
     """Return which buckets a host serves over https; None for a host of no provider.

@@ -10,11 +10,12 @@ from polars_rasteret.collection.storage.about import about_of_caller
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
-from polars_rasteret.ingest.headers import Header, Unreadable, remember_stores
+from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.ingest.headers import read_headers as headers_of_files
 from polars_rasteret.ingest.indexed_files import with_unread
 from polars_rasteret.ingest.later_headers import checked_pixel_dtypes, with_later_rasters
 from polars_rasteret.ingest.records import BandFiles, records_frame
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.ingest.resumable_build import RecordPlan, build_into
 from polars_rasteret.ingest.table_bands import bands_of_rows, places_of_bands
 from polars_rasteret.ingest.table_columns import record_columns

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polars_rasteret.engine import admission, header_read
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
-from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.fetch.sources.byte_source import Terms
-from polars_rasteret.fetch.sources.stores import configure_store
 from polars_rasteret.fetch.stepwise_reads import BegunReads, StepwiseRead, read_all, read_in_batches
 from polars_rasteret.hrefs import Provenance, shown
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.options import current_options
 from polars_rasteret.tiff.header import TiffFile
 from polars_rasteret.tiff.tile_flags import with_provenance
@@ -110,7 +109,7 @@ def read_headers(
     UsageError
         When not one file can be asked, because the stores are configured wrongly.
     """
-    remember_stores(hrefs, storage_options, credential_provider)
+    remember_stores(hrefs, storage_options, credential_provider, provenance=provenance)
     headers = _all_headers(hrefs, bands, progress, provenance)
     refuse_misuse(headers)
     return headers
@@ -177,17 +176,6 @@ def refuse_misuse(headers: Sequence[Header | Unreadable]) -> None:
     misused = [one.error for one in headers if isinstance(one, Unreadable) and isinstance(one.error, UsageError)]
     if headers and len(misused) == len(headers):
         raise misused[0]
-
-
-def remember_stores(hrefs: Sequence[str], storage_options: Mapping[str, Any] | None, credential_provider: Any) -> None:
-    """Configure the buckets of some files, as ``configure_store`` would."""
-    if storage_options is not None or credential_provider is not None:
-        for bucket in sorted({"/".join(href.split("/")[:3]) for href in hrefs if _is_in_bucket(href)}):
-            configure_store(f"{bucket}/", storage_options=storage_options, credential_provider=credential_provider)
-
-
-def _is_in_bucket(href: str) -> bool:
-    return href.partition("://")[0] in BUCKET_SCHEMES
 
 
 def _all_headers(

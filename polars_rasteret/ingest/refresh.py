@@ -15,6 +15,7 @@ import shapely
 
 from polars_rasteret.collection.queries.extent import with_places
 from polars_rasteret.collection.reading.part_rows import read_about, read_part
+from polars_rasteret.collection.reading.provenance import provenance_of
 from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.storage.parts import is_all_null, read_schema
@@ -23,7 +24,7 @@ from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.collection.writing.upkeep import changing, folder_of
 from polars_rasteret.geo.geometry import parsed
-from polars_rasteret.ingest.headers import Header, Unreadable, read_headers, remember_stores
+from polars_rasteret.ingest.headers import Header, Unreadable, read_headers
 from polars_rasteret.ingest.indexed_files import (
     IndexedFile,
     bands_by_href,
@@ -33,6 +34,7 @@ from polars_rasteret.ingest.indexed_files import (
     with_unread,
 )
 from polars_rasteret.ingest.records import BandFiles, own_band_names, records_frame
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.rasteret_format.band_columns import is_rasteret
 from polars_rasteret.schema import (
     PIXEL_DTYPES,
@@ -110,7 +112,9 @@ def refresh(
                 _make_native(part, target, storage_options, credential_provider)
                 continue
             _, indexed = indexed_files(part, **options)
-            remember_stores([one.href for one in indexed], storage_options, credential_provider)
+            told_by = provenance_of(target, storage_options)
+            named = dict.fromkeys((one.href for one in indexed), told_by)
+            remember_stores(named, storage_options, credential_provider, provenance=named)
             hrefs = files_to_read(indexed, known_changes, unknown_is_same=False)
             if hrefs:
                 rewrite(part, target, indexed, hrefs, accepted, progress=progress, **options)
@@ -123,7 +127,8 @@ def _make_native(part: Part, target: str, storage_options: Mapping[str, Any] | N
     hive = [key for key, _ in part.hive]
     frame = scan_parts([part], target, **options).drop(hive).collect()
     hrefs = {href for name in raster_columns(frame.schema) for href in frame[name].struct.field("href").drop_nulls()}
-    remember_stores(sorted(hrefs), storage_options, credential_provider)
+    named = dict.fromkeys(hrefs, provenance_of(target, storage_options))
+    remember_stores(named, storage_options, credential_provider, provenance=named)
     piece = NewPart(folder_of(part, target), with_native_rasters(frame), read_about([part], **options))
     write_parts([piece], target, [part], **options)
 

@@ -22,10 +22,11 @@ from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import Provenance, shown
-from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches, remember_stores
+from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches
 from polars_rasteret.ingest.indexed_files import IndexedFile, files_to_read, indexed_files, indexed_headers
 from polars_rasteret.ingest.lease import Build, building
 from polars_rasteret.ingest.refresh import pixel_dtypes, rewrite
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.options import current_options
 from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 

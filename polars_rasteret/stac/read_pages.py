@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.ingest.headers import begin_headers, refuse_misuse, remember_stores
+from polars_rasteret.fetch.places import own_prefix
+from polars_rasteret.ingest.headers import begin_headers, refuse_misuse
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.options import current_options
 from polars_rasteret.stac.page_tables import wanted_of
 
@@ -30,6 +32,7 @@ class HeadersOfPages:
         self._options = (storage_options, credential_provider)
         self._begun: list[BegunReads[Header | Unreadable]] = []
         self._asked: dict[str, set[int]] = {}
+        self._remembered: set[str] = set()
         self._bar: Any = None
         self._is_first = True
         if current_options(progress=progress).progress:
@@ -46,7 +49,12 @@ class HeadersOfPages:
                 wanted[href] = sorted((known or set()).union(indices))
                 self._asked[href] = set(wanted[href])
         if wanted:
-            remember_stores(list(wanted), *self._options)
+            remember_stores(
+                [href for href in wanted if own_prefix(href) not in self._remembered],
+                *self._options,
+                provenance=provenance,
+            )
+            self._remembered |= set(map(own_prefix, wanted))
             self._begun.append(begin_headers(list(wanted), list(wanted.values()), provenance=provenance))
 
     def take(self) -> dict[str, Header | Unreadable]:

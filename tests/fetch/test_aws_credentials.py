@@ -20,6 +20,8 @@ import requests
 import polars_rasteret as pr
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.hints import Hint, forget_hints, register_hints
+from polars_rasteret.fetch.sources.settings import setting_for
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.testing import make_cog
 from tests.support.planted_secrets import planted, secrets_in
 from tests.support.signed_bucket import SignedBucket
@@ -100,6 +102,58 @@ def test_every_kind_of_provider_means_the_same_everywhere(kind, how, bucket, tmp
             1 + (prefix != PLACE)
         )
     assert {one.key_id for one in bucket.requests} == {bucket.key_id}
+
+
+@pytest.mark.parametrize("kind", PROVIDERS)
+def test_a_collection_in_a_bucket_is_written_and_scanned_with_every_kind_of_provider(
+    kind, bucket, tmp_path, monkeypatch
+):
+    profile(bucket, tmp_path, monkeypatch)
+    how = {"storage_options": bucket.place, "credential_provider": PROVIDERS[kind](bucket)}
+    target = f"{PLACE}{len(kind)}"
+    pr.build_from_files([HREF], bands=["b"], into=target, on_error="raise", **how)
+    assert pr.scan_collection(target, **how).select("id").collect().item() == "a"
+
+
+def test_a_collection_in_a_bucket_is_written_and_scanned_with_a_profile(bucket, tmp_path, monkeypatch):
+    profile(bucket, tmp_path, monkeypatch)
+    options = {**bucket.place, "aws_profile": "scenes"}
+    built = pr.build_from_files([HREF], bands=["b"], into=f"{PLACE}profile", on_error="raise", storage_options=options)
+    assert built.select("id").collect().item() == "a"
+    assert pr.list_collections(PLACE, storage_options=options)["name"].to_list()[-1] == "profile"
+
+
+def test_a_build_asks_its_provider_once_and_keeps_what_it_gave(bucket):
+    asked = []
+
+    def provider():
+        asked.append(1)
+        return in_obstore_words(bucket)
+
+    for _ in range(3):
+        assert read(storage_options=bucket.place, credential_provider=provider) == [0, 1]
+    assert len(asked) == 1
+
+
+WEB_PLACES = [WEB_HREF.removesuffix("a.tif"), "https://s3.us-west-2.amazonaws.com/signed-scenes/"]
+
+
+@pytest.mark.parametrize("place", WEB_PLACES)
+def test_a_build_signs_for_a_bucket_that_goes_by_its_address(place):
+    keys = {"aws_access_key_id": "id", "aws_secret_access_key": planted("k3y/of+the=caller")}
+    remember_stores([f"{place}a.tif"], {**keys, "azure_storage_account_name": "mine"}, None)
+    assert setting_for(f"{place}a.tif").storage_options == keys
+    assert setting_for(f"{place}a.tif").prefix == place
+    pr.configure_store(place)
+
+
+def test_options_for_another_service_leave_the_address_of_a_bucket_alone(bucket):
+    for place in WEB_PLACES:
+        remember_stores([f"{place}a.tif"], {**bucket.place, **bucket.keys}, None)
+        remember_stores([f"{place}a.tif"], {"azure_storage_account_key": "a2V5a2V5"}, None)
+        assert setting_for(f"{place}a.tif") is None
+    remember_stores([HREF], {**bucket.place, **bucket.keys}, None)
+    assert setting_for(HREF) is not None
 
 
 @pytest.mark.parametrize("how", ["options", "environment", "a profile in options", "a profile in the environment"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import httpx
@@ -12,6 +13,9 @@ import pytest
 import polars_rasteret as pr
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.hints import Hint, forget_hints, register_hints
+from polars_rasteret.fetch.sources.settings import is_configured, setting_for
+from polars_rasteret.hrefs import Provenance
+from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.testing import make_cog
 from tests.support.planted_secrets import planted, secrets_in
 from tests.support.range_server import Fault, RangeServer
@@ -65,6 +69,49 @@ def test_the_header_is_dropped_where_the_archive_sends_on_to_a_signed_url(how, a
         pr.configure_store(f"{archive.origin}/")
     assert {seen.headers.get("Authorization") for seen in bucket.requests} == {None}
     assert scenes.collect()["b"].struct.field("href").item() == f"{archive.origin}/a.tif"
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_a_build_sends_its_headers_to_the_servers_that_the_caller_names(into, archive, bucket, tmp_path):
+    headers = {"Authorization": f"Bearer {archive.token}"}
+    where = {"into": tmp_path / "c"} if into else {}
+    scenes = pr.build_from_files(
+        [f"{archive.origin}/a.tif"], bands=["b"], on_error="raise", storage_options={"headers": headers}, **where
+    )
+    assert scenes.select(WINDOW).collect().item().to_list() == [0, 1]
+    assert {seen.headers.get("Authorization") for seen in bucket.requests} == {None}
+
+
+def test_a_build_keeps_its_headers_from_servers_that_a_stranger_names(archive):
+    item = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "a",
+        "geometry": None,
+        "properties": {"datetime": "2024-05-01T10:00:00Z"},
+        "assets": {"b": {"href": f"{archive.origin}/a.tif", "roles": ["data"]}},
+    }
+    options = {"headers": {"Authorization": f"Bearer {archive.token}"}}
+    with RangeServer({"item.json": json.dumps(item).encode()}) as stranger:
+        pr.build_from_stac(stranger.url("item.json"), storage_options=options)
+    assert {seen.headers.get("Authorization") for seen in archive.requests} == {None}
+    assert not is_configured(f"{archive.origin}/a.tif")
+    nasa = "https://data.lpdaac.earthdatacloud.nasa.gov/a.tif"
+    remember_stores([nasa], options, None, provenance={nasa: Provenance.REMOTE})
+    assert setting_for(nasa).storage_options == options
+    pr.configure_store("https://data.lpdaac.earthdatacloud.nasa.gov/")
+
+
+def test_a_build_does_not_replace_what_is_configured_for_a_server(archive):
+    with httpx.Client() as client:
+        pr.configure_store(f"{archive.origin}/", client=client)
+        remember_stores([f"{archive.origin}/a.tif"], {"headers": {"X-Mine": "1"}}, None)
+        assert setting_for(f"{archive.origin}/a.tif").client is client
+
+
+def test_headers_make_no_link_local_server_one_that_is_read():
+    remember_stores(["http://169.254.169.254/a.tif"], {"headers": {"X-Mine": "1"}}, None)
+    assert not is_configured("http://169.254.169.254/a.tif")
 
 
 def refused(href):

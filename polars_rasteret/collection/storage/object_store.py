@@ -16,9 +16,10 @@ from obstore.store import from_url
 
 from polars_rasteret.collection.storage.untrusted_files import MAX_BYTES, too_large
 from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.fetch.places import bucket_place
 from polars_rasteret.fetch.redaction import reworded, store_words
-from polars_rasteret.fetch.sources.cloud import split_options
-from polars_rasteret.fetch.sources.credentials import shared_credentials
+from polars_rasteret.fetch.sources.cloud import credentials_of, split_options
+from polars_rasteret.fetch.sources.credentials import AUTO, shared_credentials
 from polars_rasteret.fetch.sources.obstore_source import unaskable
 from polars_rasteret.fetch.sources.stores import store_to_list
 from polars_rasteret.hrefs import shown
@@ -158,7 +159,12 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
     if str(config.get("aws_endpoint_url", config.get("endpoint_url", ""))).startswith("http://"):
         client["allow_http"] = True
     options: dict[str, Any] = {"config": config, "client_options": client}
-    provider = shared_credentials(credential_provider)
+    place = bucket_place(f"{root}/")
+    provider = (
+        shared_credentials(credential_provider)
+        if place is None
+        else credentials_of(place, config, AUTO if credential_provider is None else credential_provider)
+    )
     if provider is not None:
         options["credential_provider"] = provider
     open_store: Any = from_url

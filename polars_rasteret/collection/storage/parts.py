@@ -10,6 +10,7 @@ import contextlib
 import glob
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,12 @@ from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.hints import HINTS_KEY, parsed_hints, register_hints
 from polars_rasteret.fetch.places import BUCKET_SCHEMES
 from polars_rasteret.fetch.redaction import reworded
+from polars_rasteret.fetch.sources.credentials import polars_provider
 from polars_rasteret.fetch.sources.local_source import local_path
 from polars_rasteret.hrefs import shown, shown_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
 _TRIES = 200
 """Most looks at a folder that writers keep changing; each of their steps waits for the disk."""
@@ -176,9 +178,10 @@ def polars_options(storage_options: Mapping[str, Any] | None, credential_provide
     """Return the keyword arguments for Polars' readers and writers; an option that the caller left out is left to Polars."""
     options: dict[str, Any] = {}
     if storage_options is not None:
-        options["storage_options"] = dict(storage_options)
-    if credential_provider is not None:
-        options["credential_provider"] = credential_provider
+        # Headers are for the servers of the files; Polars takes texts only.
+        options["storage_options"] = {key: one for key, one in storage_options.items() if not isinstance(one, Mapping)}
+    if (provider := polars_provider(credential_provider)) is not None:
+        options["credential_provider"] = provider
     return options
 
 

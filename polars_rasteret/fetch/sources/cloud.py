@@ -172,7 +172,7 @@ def bucket_store(
     if endpoint is not None:
         config |= {"endpoint": endpoint, "skip_signature": True}
     else:
-        credentials = _credentials(place, config, credential_provider, hint)
+        credentials = credentials_of(place, config, credential_provider, hint)
         if credentials is None and credential_provider != AUTO and not _has_credentials(kind, config):
             config["skip_signature"] = True
     if place.is_web:
@@ -203,8 +203,8 @@ def bucket_store(
     return make_store, credentials
 
 
-def _credentials(
-    place: BucketPlace, config: dict[str, Any], credential_provider: Any, hint: Hint | None
+def credentials_of(
+    place: BucketPlace, config: dict[str, Any], credential_provider: Any, hint: Hint | None = None
 ) -> SharedCredentials | None:
     """Return the credentials of a provider that is called here; None where obstore finds its own, or none are needed.
 

@@ -36,7 +36,7 @@ class SharedCredentials:
     """
 
     def __init__(self, provider: Callable[[], Any]) -> None:
-        self._provider = provider
+        self.provider = provider
         self._lock = threading.Lock()
         self._kept: dict[str, Any] | None = None
         self._renewed_at: dt.datetime | None = None
@@ -81,12 +81,12 @@ class SharedCredentials:
         raise failure
 
     def __repr__(self) -> str:
-        return f"SharedCredentials({type(self._provider).__name__})"
+        return f"SharedCredentials({type(self.provider).__name__})"
 
     def _ask(self) -> None:
         self._n_calls += 1
         try:
-            kept = _in_obstore_words(self._provider())
+            kept = _in_obstore_words(self.provider())
         except Exception as error:
             self._failure = error
             raise
@@ -125,6 +125,40 @@ def shared_credentials(provider: Any) -> SharedCredentials | None:
             "credential_provider is asynchronous; give the synchronous one, files are read without an event loop"
         )
     return SharedCredentials(provider)
+
+
+class InPolarsWords:
+    """A provider of any kind in the shape that Polars takes."""
+
+    def __init__(self, provider: Callable[[], Any]) -> None:
+        self._provider = provider
+
+    def __call__(self) -> tuple[dict[str, Any], int | None]:
+        """Return the credentials and the second since 1970 at which they expire."""
+        given = _in_obstore_words(self._provider())
+        expires_at = given.pop("expires_at")
+        is_key = "access_key_id" in given
+        names = {name: polars_name for polars_name, name in _NAMES.items() if is_key or polars_name == "bearer_token"}
+        if is_key:
+            names["token"] = "aws_session_token"  # noqa: S105 - a name
+        expiry = None if expires_at is None else int(expires_at.timestamp())
+        return {names.get(name, name): value for name, value in given.items() if value is not None}, expiry
+
+
+def polars_provider(provider: Any) -> Any:
+    """Return a provider as Polars takes it; None where a name means nothing for the places that Polars reads.
+
+    Raises
+    ------
+    UsageError
+        When it is no provider.
+    """
+    if provider is None or provider in NAMED_PROVIDERS:
+        return provider if provider == AUTO else None
+    if type(provider).__module__.partition(".")[0] == "polars":
+        return provider
+    shared_credentials(provider)
+    return InPolarsWords(provider)
 
 
 def _in_obstore_words(given: Any) -> dict[str, Any]:
