@@ -18,6 +18,7 @@ SECTIONS = [
     "Single files",
     "Collections",
     "Tables",
+    "Datasets of the catalog",
     "Command line",
     "PyTorch, Hugging Face, Arrow",
 ]

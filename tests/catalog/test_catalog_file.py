@@ -56,6 +56,16 @@ def test_a_recorded_item_has_the_assets_of_every_band(dataset_id):
         assert any(link["href"].startswith(one.api) for link in item["links"])
 
 
+@pytest.mark.parametrize("dataset_id", [one for one in RECORDED if one.partition("/")[0] == "pc"])
+def test_a_recorded_item_lies_in_the_extent_of_its_dataset(dataset_id):
+    if not STAC.exists():
+        pytest.skip("the recorded items of ../shared are not here")
+    properties = json.loads((STAC / RECORDED[dataset_id]).read_text())["features"][0]["properties"]
+    first, last = pr.dataset(dataset_id).temporal_extent
+    assert first.isoformat() <= (properties.get("start_datetime") or properties["datetime"])[:10]
+    assert last is None or (properties.get("end_datetime") or properties["datetime"])[:10] <= last.isoformat()
+
+
 SCENES = """
 schema_version = 1
 

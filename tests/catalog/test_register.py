@@ -102,6 +102,17 @@ def test_a_collection_that_is_registered_says_its_bands_days_and_place(tmp_path,
         pr.register_local("mine/none", tmp_path / "none")
 
 
+def test_what_opens_a_collection_is_not_kept(tmp_path, local):
+    pr.testing.example_scenes().raster.sink_collection(tmp_path / "scenes")
+    key = "planted-key-of-the-catalog"
+    one = pr.register_local("mine/scenes", tmp_path / "scenes", storage_options={"aws_secret_access_key": key})
+    assert key not in local.read_text() + repr(one)
+    for place in (f"https://me:{key}@host/scenes", f"https://host/scenes?sig={key}"):
+        with pytest.raises(UsageError, match="may hold a key") as caught:
+            made(api=None, collection=None, path=place)
+        assert key not in str(caught.value)
+
+
 def test_an_exported_dataset_is_registered_elsewhere_unchanged(tmp_path):
     for name in ("pc/sentinel-2-l2a", "aef/v1-annual"):
         pr.export_dataset(name, tmp_path / "one.toml")
