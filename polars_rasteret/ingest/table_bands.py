@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from polars_rasteret.errors import UsageError
@@ -18,7 +19,6 @@ from polars_rasteret.ingest.records import check_band_names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from polars.datatypes import DataType
 
@@ -182,18 +182,31 @@ def _bands_of_asset(name: str, value: pl.Series) -> list[BandHrefs]:
         kind = pl.col("type").str.to_lowercase()
         stated = pl.any_horizontal(kind.str.starts_with(one) for one in _GEOTIFF_TYPES)
         is_tiff = pl.when(kind.is_null()).then(is_tiff).otherwise(stated)
-    is_data = pl.lit(value=True)
+    # Assets from before roles are known by their keys.
+    is_data = pl.lit(name not in _UNWANTED_ROLES)
     if dtypes.get("roles") == pl.List(pl.String):
         roles = pl.col("roles")
         wanted = roles.list.set_intersection(list(_WANTED_ROLES)).list.len() > 0
         unwanted = roles.list.set_intersection(list(_UNWANTED_ROLES)).list.len() > 0
-        is_data = (roles.is_null() | (roles.list.len() == 0) | wanted) & ~unwanted.fill_null(value=False)
+        is_data = pl.when(roles.list.len() > 0).then(wanted & ~unwanted).otherwise(is_data)
     is_band = frame.select((pl.col("href").is_not_null() & is_tiff & is_data).fill_null(value=False)).to_series()
     if not is_band.any() and len(value):
         return []
-    kept = value.to_frame("asset").select(pl.when(is_band).then("asset")).to_series()
-    lists = [one for one in _BAND_LISTS if isinstance(dtypes.get(one), pl.List)]
-    n_bands = max([1, *(len(value) for one in lists for value in frame[one].filter(is_band).drop_nulls())])
-    if n_bands == 1 or "band_index" in dtypes:
-        return [_band(name, kept, None)]
-    return [_band(f"{name}.{number + 1}", kept, number) for number in range(n_bands)]
+    count = np.ones(len(value), np.int64)
+    if "band_index" not in dtypes:
+        for one in _BAND_LISTS:
+            if isinstance(dtypes.get(one), pl.List):
+                count = np.maximum(count, frame[one].list.len().fill_null(0).to_numpy())
+    is_band_of = is_band.to_numpy()
+    of_rows = {
+        name: (is_band_of & (count == 1), None),
+        **{
+            f"{name}.{n + 1}": (is_band_of & (count > max(n, 1)), n)
+            for n in range(int(count[is_band_of].max(initial=1)))
+        },
+    }
+    return [
+        _band(own, value.to_frame("asset").select(pl.when(pl.Series(rows)).then("asset")).to_series(), index)
+        for own, (rows, index) in of_rows.items()
+        if rows.any() or (own == name and not len(value))
+    ]

@@ -1,7 +1,8 @@
 """Which items are in a table of STAC-GeoParquet?
 
 The table is scanned by Polars: boxes, times, ids and collections go into the scan, so that Parquet skips what cannot match. The
-rows that are left become dicts again, page by page, as an API would send them. What becomes of items belongs in other modules.
+rows that are left become dicts again, page by page, as an API would send them, but for geometries, which stay WKB. What becomes
+of items belongs in other modules.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import shapely
 from shapely.geometry import mapping
@@ -25,7 +26,7 @@ from polars_rasteret.ingest.table_sources import table_of
 from polars_rasteret.stac.items import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from polars_rasteret.collection.queries.periods import Period
     from polars_rasteret.hrefs import Provenance
@@ -172,7 +173,7 @@ def _instant(column: pl.Expr) -> pl.Expr:
 def _items(page: pl.DataFrame) -> list[dict[str, Any]]:
     """Return rows as STAC items."""
     assets = _assets(page)
-    geometries = _geojson(page["geometry"]) if "geometry" in page.columns else [None] * page.height
+    geometries = _footprints(page["geometry"]) if "geometry" in page.columns else [None] * page.height
     properties = [name for name in page.columns if name not in _NO_PROPERTIES and not name.startswith("assets.")]
     places = {name for name in properties if page.schema[name] == pl.Binary}  # as proj:geometry
     items: list[dict[str, Any]] = []
@@ -215,14 +216,14 @@ def _assets_of(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         value = json.loads(value)
     if isinstance(value, list):
-        value = {one.get("key"): one.get("value") for one in value if isinstance(one, Mapping)}
-    said = _said(value) if isinstance(value, Mapping) else {}
+        value = {one.get("key"): one.get("value") for one in value if isinstance(one, dict)}
+    said = _said(value) if isinstance(value, dict) else {}
     return {key: asset for key, asset in said.items() if asset}
 
 
 def _said(value: Any) -> Any:
     """Return a value of a row as an item says it: without the nulls of fields that other items have, times as text."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _said(one) for name, one in value.items() if one is not None}
     if isinstance(value, list):
         return [_said(one) for one in value]
@@ -234,16 +235,24 @@ def _said(value: Any) -> Any:
     return value
 
 
-def _geojson(column: pl.Series) -> list[Any]:
+def _footprints(column: pl.Series) -> list[Any]:
+    """Return the geometry of each row as WKB in two dimensions, or GeoJSON where the table has such texts."""
     values = column.to_list()
     if column.dtype == pl.String:
         return [None if one is None else json.loads(one) for one in values]
-    return [_place(one) for one in values]
+    geometries = shapely.from_wkb(np.array(values, dtype=object), on_invalid="ignore")
+    flat = shapely.to_wkb(shapely.force_2d(geometries)).tolist()
+    is_empty = shapely.is_empty(geometries)
+    return [
+        # An item of such a geometry is refused by its reason.
+        {"type": "no WKB"} if one is None and value is not None else None if empty else one
+        for one, value, empty in zip(flat, values, is_empty, strict=True)
+    ]
 
 
-def _place(wkb: bytes | None) -> Any:
+def _place(wkb: bytes) -> Any:
+    """Return a property that is a place as GeoJSON."""
     try:
-        geometry = shapely.from_wkb(wkb)
+        return mapping(shapely.from_wkb(wkb))
     except shapely.errors.ShapelyError:
-        return {"type": "no WKB"}  # an item of such a geometry is refused by its reason
-    return None if geometry is None or geometry.is_empty else mapping(geometry)
+        return None

@@ -59,15 +59,15 @@ def resolved(href: str, base: str | None) -> str:
 
 
 def footprint(geometry: Any) -> bytes | None:
-    """Return GeoJSON in two dimensions as WKB; None stays None.
+    """Return GeoJSON in two dimensions as WKB; None stays None, and so does WKB, which items of tables have.
 
     Raises
     ------
     ValueError
         When this is no GeoJSON geometry.
     """
-    if geometry is None:
-        return None
+    if geometry is None or isinstance(geometry, bytes):
+        return geometry
     try:
         return bytes(shapely.to_wkb(shapely.force_2d(shape(geometry))))
     except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

@@ -14,16 +14,20 @@ import pytest
 import shapely
 from shapely.geometry import shape
 
+import polars_rasteret as pr
 from polars_rasteret.collection.queries.periods import period_of
 from polars_rasteret.collection.queries.spatial import lonlat_geometry
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import Provenance
+from polars_rasteret.ingest.table_bands import bands_of_rows, places_of_bands
 from polars_rasteret.stac.asset_bands import bands_of_items
 from polars_rasteret.stac.geoparquet_items import ItemTable, is_item_table
 from polars_rasteret.stac.item_columns import item_columns
 from polars_rasteret.stac.items import items_of
 from polars_rasteret.stac.stated_metadata import stated_crs, stated_number
 from tests.support.range_server import RangeServer
+from tests.support.scene_files import write_scene
+from tests.support.signed_bucket import SignedBucket
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared/data/stac"
 FILES = [
@@ -112,7 +116,7 @@ def test_published_tables_have_the_items_that_pyarrow_reads(shared_file, name):
         assert item["id"] == row["id"]
         assert item["collection"] == row["collection"]
         wkb = row["geometry"] if isinstance(row["geometry"], bytes) else row["geometry"].wkb
-        assert shape(item["geometry"]).equals(shapely.from_wkb(wkb))
+        assert shapely.from_wkb(item["geometry"]).equals(shapely.from_wkb(wkb))
         assert dt.datetime.fromisoformat(item["properties"]["datetime"]) == row["datetime"]
         assert item["properties"]["proj:epsg"] == row["proj:epsg"]
         assert {key: asset["href"] for key, asset in item["assets"].items()} == {
@@ -276,6 +280,18 @@ def test_times_of_any_form_are_compared_and_kept(tmp_path):
     assert _ids(_search(naive, datetime="2020-01-01")) == ["a"]
 
 
+def test_geometries_that_are_none_and_empty_ones_are_told_apart():
+    wkb = [shapely.Point(1, 2, 3).wkb, b"no", None, shapely.Polygon().wkb]
+    places = pl.Series([shapely.Point(7, 8).wkb, b"no", None, None], dtype=pl.Binary)
+    frame = pl.DataFrame({"id": list("abcd"), "geometry": wkb, "proj:geometry": places, "assets": ["{}"] * 4})
+    (page,) = ItemTable(frame).pages()
+    assert [name for name, _ in page.refused] == ["b"]
+    assert page.refused[0][1].startswith("geometry is no GeoJSON")
+    assert [item["geometry"] for item in page.items] == [shapely.Point(1, 2).wkb, None, None]
+    assert page.items[0]["properties"]["proj:geometry"]["coordinates"] == (7.0, 8.0)
+    assert item_columns(page.items).frame["geometry"].to_list() == [shapely.Point(1, 2).wkb, None, None]
+
+
 def test_relative_hrefs_begin_at_the_item_else_at_the_table(tmp_path):
     links = [[{"rel": "self", "href": "https://host.test/items/a.json"}], []]
     frame = pl.DataFrame({"id": ["a", "b"], "links": links, "assets": [{"red": {"href": "./x.tif"}}] * 2})
@@ -315,3 +331,50 @@ def test_tables_are_told_from_items_and_apis(tmp_path):
     assert not is_item_table("https://api.test/v1")
     assert not is_item_table(tmp_path / "items.json")
     assert not is_item_table([{"type": "Feature"}])
+
+
+def test_a_private_bucket_is_opened_for_the_table_and_for_its_files(tmp_path):
+    image = write_scene(tmp_path / "a.tif").read_bytes()
+    items = _grid_of_items(2)
+    for item in items:
+        item["assets"] = {"red": {"href": "s3://itemtables/a.tif"}}
+    table = _written(items, tmp_path / "items.parquet").read_bytes()
+    with SignedBucket("itemtables", {"a.tif": image, "items.parquet": table}) as bucket:
+        options = {**bucket.place, **bucket.keys}
+        scenes = pr.build_from_stac(
+            "s3://itemtables/items.parquet", ids=["i1", "i2"], storage_options=options
+        ).collect()
+        assert scenes["id"].to_list() == ["i1", "i2"]
+        assert scenes["header_error"].null_count() == 2
+        assert {one.key_id for one in bucket.requests} == {bucket.key_id}
+        pr.configure_store("s3://itemtables/")
+
+
+@pytest.mark.skipif(not FOLDER.exists(), reason="the real items of ../shared/data/stac are not there")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_assets_of_a_table_of_hrefs_are_the_bands_that_stac_says(path):
+    """The rule of ``build_from_table(bands="assets")`` works on columns; here it meets that of items, written for itself."""
+    items = items_of(path).items
+    if not items:
+        pytest.skip("a collection")
+    assets = [{key: _plain(asset) for key, asset in item["assets"].items()} for item in items]
+    frame = pl.DataFrame({"id": [item["id"] for item in items], "assets": assets}, infer_schema_length=None)
+    expected = bands_of_items(items, None)
+    found = bands_of_rows("assets", places_of_bands("assets", frame.schema), frame)
+    assert {one.name for one in found} == set(expected)
+    for one in found:
+        planes = expected[one.name]
+        hrefs = [
+            None if plane is None else item["assets"][plane.key]["href"]
+            for plane, item in zip(planes, items, strict=True)
+        ]
+        assert one.hrefs == hrefs
+        assert [index for index, plane in zip(one.band_index.tolist(), planes, strict=True) if plane is not None] == [
+            plane.band_index for plane in planes if plane is not None
+        ]
+
+
+def _plain(asset):
+    """Return what a rule of bands looks at; the rest of real assets has values of several types under one name."""
+    lists = {name: [{"n": 1} for _ in asset[name]] for name in ("bands", "eo:bands", "raster:bands") if asset.get(name)}
+    return {name: asset.get(name) for name in ("href", "type", "roles")} | lists
