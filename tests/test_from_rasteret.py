@@ -563,6 +563,13 @@ CHECKS = {
     "Collection.from_parquet(path)`, `load(path)": of_table(BANDS),
     "Collection.from_parquet(path, defer_dataset_open=True)": records("california", "florida"),
     "Collection.from_arrow(table)`, `as_collection(table)": of_table(BANDS),
+    'build_from_stac(name=..., stac_api=url, collection="naip", bbox=box, date_range=(a, b))': records("california"),
+    'build_from_stac(..., band_map={"R": "image", "NIR": "image"}, band_index_map={"R": 0, "NIR": 3})': of_table(
+        ["R", "NIR"]
+    ),
+    'build_from_stac(..., query={"max_items": 1})': of_table(["R"], ("california",)),
+    "build_from_stac(..., static_catalog=True)": of_table(["R"], ("florida",)),
+    "build_from_stac(..., workspace_dir=path, force=True)": of_table(["R"]),
     "DatasetRegistry.list()": lambda call, names, *_: is_in(run(call, names)["id"], "pc/nasadem"),
     'DatasetRegistry.search("landsat")': lambda call, names, *_: is_in(run(call, names)["id"], "pc/landsat-c2-l2"),
     'DatasetRegistry.get("pc/nasadem")': lambda call, names, *_: is_in(run(call, names).bands, "DEM"),

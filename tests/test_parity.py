@@ -19,6 +19,7 @@ SECTIONS = [
     "Collections",
     "Tables",
     "Datasets of the catalog",
+    "STAC",
     "Command line",
     "PyTorch, Hugging Face, Arrow",
 ]

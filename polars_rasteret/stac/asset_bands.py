@@ -28,11 +28,24 @@ class Plane(NamedTuple):
 
 def is_geotiff(asset: Any) -> bool:
     """Return whether an asset says that it is a GeoTIFF, or says no type and its path ends in .tif or .tiff."""
-    if not isinstance(asset, Mapping) or not isinstance(href := asset.get("href"), str):
+    if not isinstance(asset, Mapping) or (href := own_href(asset)) is None:
         return False
     if isinstance(kind := asset.get("type"), str) and kind:
         return kind.strip().lower().startswith(("image/tiff", "image/vnd.stac.geotiff"))
     return urlsplit(href).path.lower().endswith((".tif", ".tiff"))
+
+
+def own_href(asset: Mapping[str, Any]) -> str | None:
+    """Return the href of an asset; where it has none, the first of its ``links`` (STAC 0.x) or alternates; else None."""
+    if isinstance(href := asset.get("href"), str):
+        return href
+    links, alternates = asset.get("links"), asset.get("alternate")
+    others = [
+        *(links if isinstance(links, list) else ()),
+        *(alternates.values() if isinstance(alternates, Mapping) else ()),
+    ]
+    hrefs = (one.get("href") for one in others if isinstance(one, Mapping))
+    return next((href for href in hrefs if isinstance(href, str)), None)
 
 
 def bands_of_items(
@@ -147,13 +160,13 @@ def asset_href(
 ) -> str:
     """Return the absolute href of an asset: the first alternate that is present, else its own; its prefix rewritten."""
     assets = _assets(item)
-    href = assets[key]["href"]
+    href = own_href(assets[key]) or ""
     for name in [alternate] if isinstance(alternate, str) else alternate or ():
         alternates = assets[key].get("alternate")
         other = alternates.get(name) if isinstance(alternates, Mapping) else None
         other = assets.get(f"{name}_{key}") if other is None else other
-        if isinstance(other, Mapping) and isinstance(other.get("href"), str):
-            href = other["href"]
+        if isinstance(other, Mapping) and (found := own_href(other)) is not None:
+            href = found
             break
     full = resolved(href, base)
     for prefix in sorted(rewrite or {}, key=len, reverse=True):
@@ -185,9 +198,7 @@ def described_bands(item: Mapping[str, Any], asset: Mapping[str, Any]) -> list[M
 
 def _assets(item: Mapping[str, Any]) -> Mapping[str, Any]:
     assets: Mapping[str, Any] = item.get("assets") or {}
-    return {
-        key: asset for key, asset in assets.items() if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
-    }
+    return {key: asset for key, asset in assets.items() if isinstance(asset, Mapping) and own_href(asset) is not None}
 
 
 def _default_planes(item: Mapping[str, Any]) -> dict[str, Plane]:

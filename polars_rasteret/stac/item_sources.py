@@ -20,6 +20,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.source_files import absolute_href
 from polars_rasteret.stac.api_search import connected, is_api, pages_of_api, pages_of_search
+from polars_rasteret.stac.asset_bands import own_href
 from polars_rasteret.stac.geoparquet_items import ItemTable, is_item_table
 from polars_rasteret.stac.items import Items, add_items
 from polars_rasteret.stac.search_words import Search
@@ -160,7 +161,7 @@ def _distinct(pages: Iterator[Items]) -> Generator[Items, None, None]:
         kept = []
         for at, item in enumerate(page.items):
             assets = item.get("assets") or {}
-            hrefs = sorted(str(one.get("href")) for one in assets.values() if isinstance(one, Mapping))
+            hrefs = sorted(own_href(one) or "" for one in assets.values() if isinstance(one, Mapping))
             text = "\0".join([str(item.get("collection")), str(item["id"]), *hrefs])
             mark = hashlib.blake2b(text.encode(), digest_size=16).digest()
             if mark not in seen:

@@ -254,6 +254,11 @@ def test_alternate_and_rewrite() -> None:
     base = "https://h/a/item.json"
     assert [asset_href(item, key, base, alternate="s3") for key in ("B1", "B2")] == ["s3://b/B1.tif", "s3://b/2.tif"]
     assert asset_href(item, "B1", base, alternate=["gs", "s3"]) == "s3://b/B1.tif"
+    bare = {"href": None, "type": "image/tiff"}
+    for asset in ({"links": [{"href": "./0.tif"}]}, {"alternate": {"s3": {"href": "./0.tif"}}}):
+        old = _item({"B1": bare | asset, "B2": bare})
+        assert bands_of_items([old], None) == {"B1": [Plane("B1", 0)]}
+        assert asset_href(old, "B1", base) == "https://h/a/0.tif"
     rewrite = {"https://h/": "gs://x/", "https://h/a/": "s3://y/"}
     assert asset_href(item, "B1", base, rewrite=rewrite) == "s3://y/B1.tif"
 
