@@ -59,8 +59,6 @@ class DatasetDescriptor:
         Beginnings of hrefs to what stands in their place.
     alternate
         Name of the alternate href that is read, such as ``"s3"``.
-    period
-        ``"year"``: a record stands for the calendar year of its datetime.
     auth
         What reading the files asks for: ``"none"``, ``"requester_pays"``, ``"planetary_computer"`` (a token that everybody
         gets), ``"earthdata"`` or ``"credentials"`` (of the owner).
@@ -125,7 +123,6 @@ class DatasetDescriptor:
     columns: Mapping[str, str] = field(default_factory=dict)
     rewrite: Mapping[str, str] = field(default_factory=dict)
     alternate: str | None = None
-    period: Literal["year"] | None = None
     auth: Auth = "none"
     requires_account: bool = False
     credentials_url: str | None = None
@@ -344,7 +341,6 @@ _CHECKS: dict[str, Any] = {
     "columns": _columns,
     "rewrite": _rewrite,
     "alternate": _optional_text,
-    "period": _choice("year", None),
     "auth": _choice(*get_args(Auth)),
     "requires_account": _boolean,
     "credentials_url": _url,

@@ -25,7 +25,9 @@ def local_path() -> Path:
     """Return the path of the file of local datasets, whether or not it is there."""
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "polars_rasteret" / "datasets.toml"
+    # expanduser leaves the "~" where a user has no home, as in some containers; Path.home() would raise.
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    return Path(folder) / "polars_rasteret" / "datasets.toml"
 
 
 def local_datasets() -> dict[str, DatasetDescriptor]:

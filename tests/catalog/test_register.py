@@ -126,6 +126,22 @@ def test_an_exported_dataset_is_registered_elsewhere_unchanged(tmp_path):
         pr.register({"id": "x"})
 
 
+def test_the_file_lies_in_the_users_folder_of_settings_unless_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("POLARS_RASTERET_DATASETS")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    pr.register(made(), persist=True)
+    assert (tmp_path / "settings" / "polars_rasteret" / "datasets.toml").is_file()
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert pr.datasets("mine/").height == 0
+    # A link to a file that machines share stays a link.
+    (tmp_path / "link.toml").symlink_to(tmp_path / "settings" / "polars_rasteret" / "datasets.toml")
+    monkeypatch.setenv("POLARS_RASTERET_DATASETS", str(tmp_path / "link.toml"))
+    pr.register(made("mine/other"), persist=True)
+    assert (tmp_path / "link.toml").is_symlink()
+    assert pr.datasets("mine/").height == 2
+
+
 def test_a_near_miss_of_an_id_is_helped():
     with pytest.raises(UsageError, match="did you mean 'pc/sentinel-2-l2a'"):
         pr.dataset("pc/sentinel2-l2a")
