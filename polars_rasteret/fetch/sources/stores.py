@@ -71,7 +71,9 @@ def configure_store(
     """Set how files under a prefix are read, in this process.
 
     The longest matching prefix counts; a prefix ends where a path segment ends (``s3://a`` is not a prefix of ``s3://ab/x``).
-    Calling again replaces the configuration of this prefix; calling with the prefix alone removes it.
+    Calling again replaces the configuration of this prefix; calling with the prefix alone removes it. All spellings of a bucket
+    are one place: ``s3://b/`` and the https addresses that AWS gives it, and those of Google and Azure. Options that name an
+    endpoint of your own make another place of it, which has no such address.
 
     Parameters
     ----------
@@ -80,12 +82,14 @@ def configure_store(
         ``store=``, like ``"memory://x/"``.
     storage_options
         Keys as in Polars' ``storage_options``: ``aws_region``, ``aws_endpoint_url``, ``aws_access_key_id``,
-        ``aws_secret_access_key``, ``aws_skip_signature``, ``aws_request_payer``, ``google_service_account``,
+        ``aws_secret_access_key``, ``aws_profile`` (needs boto3), ``aws_skip_signature``, ``aws_request_payer``,
+        ``google_service_account``,
         ``azure_storage_account_name``, ...; and for every scheme the client's ``proxy_url``, ``user_agent``, ``headers``,
         ``allow_invalid_certificates``. Timeouts and retries come from ``pr.options``, so keys about them are ignored.
     credential_provider
         A callable that returns obstore's dictionary or Polars' ``(dictionary, expiry)``. It is asked again five minutes before
-        expiry, once for all threads. Or ``"auto"``: what the environment or the machine's own instance offers.
+        expiry, once for all threads. Or ``"auto"``: what the environment, the default profile of AWS or the machine's own
+        instance offers. Or ``"planetary-computer"``: its tokens, for the container of each href.
     store
         A ready obstore store (its own timeouts and retries apply below ours), or any object with
         ``get(href, byte_start, byte_stop, *, etag)``.
@@ -103,7 +107,8 @@ def configure_store(
     Notes
     -----
     Without configuration, ``s3://``, ``gs://`` and ``az://`` use the credentials in the environment variables of their
-    provider, and read anonymously when there are none. Requester pays is on only when you set it.
+    provider (``AWS_PROFILE`` too), and read anonymously when there are none. Requester pays is on only when you set it. An https
+    href of a bucket is read like any URL, until options or a provider mean something to the store of its provider only.
 
     Examples
     --------
