@@ -38,7 +38,7 @@ def readable_bands(
     Bands
         A row whose header cannot be read is faulty.
     """
-    if not any(one.tiles.is_borrowed for band in bands.values() for one in band.column.references):
+    if not any(band.column.has_borrowed for band in bands.values()):
         return bands
     needed = None if every else _bands_to_read(product, wanted)
     chosen = [band for name, band in bands.items() if needed is None or name in needed]

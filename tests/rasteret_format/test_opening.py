@@ -20,6 +20,7 @@ from polars_rasteret.rasteret_format import raster_values
 from polars_rasteret.schema import pixel_dtype
 from tests.support import recorded
 from tests.support.engines import ENGINES
+from tests.support.object_server import ObjectServer
 from tests.support.range_server import RangeServer
 from tests.support.rasteret_answers import agrees
 from tests.support.rasteret_tables import known, table
@@ -192,6 +193,25 @@ def test_hrefs_of_a_collection_from_elsewhere_stay_there(tmp_path):
         assert hrefs == [server.url("deep/tif/a.tif"), "/etc/passwd"]
         with pytest.raises((UsageError, pr.errors.FetchError)):
             scenes.tail(1).select(pl.col("R").raster.read_window()).collect()
+
+
+def test_a_collection_in_a_bucket_is_opened_by_its_footers_and_read_through_the_store(tmp_path):
+    pixels = recorded.noise(6, height=256, width=256)
+    here = known(image_width=256, image_height=256, tile_width=128, tile_height=128)
+    rng = np.random.default_rng(0)
+    wide = [known(tile_offsets=rng.integers(0, 1 << 40, 10_000)) for _ in range(12)]
+    made = table([{"R": ("tif/a.tif", one), "datetime": dt.datetime(2021, 1, 1)} for one in [here, *wide]], ["R"])
+    pq.write_table(made, tmp_path / "part-0.parquet", row_group_size=1)
+    with ObjectServer() as server:
+        server.files["bucket/c/year=2021/month=1/part-0.parquet"] = (tmp_path / "part-0.parquet").read_bytes()
+        server.files["bucket/c/tif/a.tif"] = recorded.tiff(pixels)
+        scenes = pr.scan_collection("s3://bucket/c", storage_options=server.options)
+        assert pixel_dtype(scenes.collect_schema()["R"]) == pl.UInt16
+        assert server.n_bytes < len(server.files["bucket/c/year=2021/month=1/part-0.parquet"]) / 4
+        pr.configure_store("s3://bucket/", storage_options=server.options)
+        query = scenes.head(1).raster.sample_points(recorded.points([(7, 8)]), ["R"], crs=recorded.EPSG)
+        assert query.select("record_id", "R").collect().rows() == [("0", pixels[0, 7, 8])]
+        pr.configure_store("s3://bucket/")
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])

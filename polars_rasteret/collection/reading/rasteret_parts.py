@@ -78,7 +78,8 @@ def _read(part: Part, bands: Sequence[str], options: Mapping[str, Any]) -> dict[
         if not is_remote(part.path):
             return dtype_names(part.path, bands)
         if part.path.partition("://")[0] in BUCKET_SCHEMES:
-            return dtype_names(pa.PythonFile(open_object(part.path, **options), mode="r"), bands)
+            with open_object(part.path, **options) as opened:
+                return dtype_names(opened, bands)
     except pa.ArrowException as error:
         raise FileFormatError(f"{shown(part.path)}: its footer cannot be read: {error}") from error
     # Only Polars reads the other places, and it does not show their statistics.

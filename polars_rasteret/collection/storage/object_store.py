@@ -5,7 +5,9 @@ For the files of collections only: bytes of pixels go through ``fetch``. HTTP ha
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from polars_rasteret.fetch.sources.stores import store_to_list
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -251,19 +253,58 @@ def get_object(
         )
 
 
-def open_object(href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None) -> Any:
-    """Return one object as a file that can be read at any place; its bytes are asked for as they are read.
+def open_object(
+    href: str, *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> io.RawIOBase:
+    """Return one object as a file; each read of it is a request for these bytes.
 
     Raises
     ------
     FetchError
-        When the store refuses.
+        When the store refuses, also later when bytes are read.
     """
     root, path = split_url(href)
+    store = _store(root, storage_options, credential_provider)
+    with _clear_read(href):
+        return _OpenObject(href, store, path, obstore.head(store, path)["size"])
+
+
+class _OpenObject(io.RawIOBase):
+    """One object of a store, read range by range."""
+
+    def __init__(self, href: str, store: Any, path: str, size: int) -> None:
+        self._href, self._store, self._path, self._size, self._at = href, store, path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        into = memoryview(buffer).cast("B")
+        n_bytes = max(min(len(into), self._size - self._at), 0)
+        if n_bytes:
+            with _clear_read(self._href):
+                data = obstore.get_range(self._store, self._path, start=self._at, length=n_bytes)
+            into[:n_bytes] = memoryview(data).cast("B")
+        self._at += n_bytes
+        return n_bytes
+
+
+@contextlib.contextmanager
+def _clear_read(href: str) -> Iterator[None]:
     try:
-        return obstore.open_reader(_store(root, storage_options, credential_provider), path)
+        yield
     except (BaseError, FileNotFoundError) as error:
-        raise FetchError(f"{shown(href)}: could not be opened: {store_words(error)}") from reworded(
+        raise FetchError(f"{shown(href)}: could not be read: {store_words(error)}") from reworded(
             error, store_words(error)
         )
 

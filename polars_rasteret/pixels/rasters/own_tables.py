@@ -68,7 +68,7 @@ def columns_with_own_tables(
 
 
 def _borrowed(column: RasterColumn, asked: NDArray[np.int64]) -> list[int]:
-    if not any(one.tiles.is_borrowed for one in column.references):
+    if not column.has_borrowed:
         return []
     ids: list[int] = np.unique(asked[asked >= 0]).tolist()
     return [at for at in ids if column.references[at].tiles.is_borrowed and at not in column.faults]

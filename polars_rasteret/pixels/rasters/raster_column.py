@@ -53,6 +53,8 @@ class RasterColumn:
     unplaced: frozenset[int] = frozenset()
     """Indices of faulty references in which the targets of the question cannot be placed."""
 
+    has_borrowed: bool = False
+    """Whether a reference has a borrowed tile table, or had one."""
     own_scales: Mapping[int, tuple[float | None, float | None]] = field(default_factory=dict)
     """Scale and offset by the header of a reference's file, where the collection did not read it; by index of the reference."""
 
@@ -153,6 +155,7 @@ def raster_column(series: pl.Series, *, targets_in: str | None = None, table: Gr
         series=series,
         faults=faults,
         unplaced=frozenset(unplaced),
+        has_borrowed=any(reference.tiles.is_borrowed for reference in references),
     )
 
 
