@@ -105,9 +105,11 @@ def _info(args: Namespace) -> None:
     if args.json:
         print_json({"id": args.id, **facts})
         return
-    told = {"id": args.id, **{what: value for what, value in facts.items() if what != "bands"}}
-    bands = {f"band {name}": value for name, value in facts.get("bands", {}).items()}
-    print_facts(told | bands, as_json=False)
+    bands = {f"band {name}": value for name, value in facts.pop("bands", {}).items()}
+    notes = {f"note {number}": note for number, note in enumerate(facts.pop("notes", []), 1)}
+    if "temporal_extent" in facts:
+        facts["temporal_extent"] = " to ".join(facts["temporal_extent"]).strip()
+    print_facts({"id": args.id, **facts, **bands, **notes}, as_json=False)
 
 
 def _register(args: Namespace) -> None:

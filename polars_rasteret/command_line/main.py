@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     polars-rasteret ...
     0
     """
-    words = _joined(sys.argv[1:] if argv is None else argv)
+    words = pixel_commands.with_kind(_joined(sys.argv[1:] if argv is None else argv))
     _secrets.set(_secrets_in(words))
     try:
         args = parser().parse_args(words)
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except UsageError as error:
-        return _failed(str(error), WRONG_WORDS)
+        return _failed(_in_words_of_shell(str(error), args), WRONG_WORDS)
     except (RasteretError, pl.exceptions.PolarsError, OSError, ImportError, MemoryError, ValueError) as error:
         return _failed(str(error).strip().partition("\n")[0] or type(error).__name__, FAILED)
     except (AttributeError, LookupError, RuntimeError, TypeError, AssertionError) as error:
@@ -102,6 +102,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(message: str, code: int) -> int:
     print(f"polars-rasteret: {_without_secrets(shown_text(message))}", file=sys.stderr)
     return code
+
+
+def _in_words_of_shell(message: str, args: argparse.Namespace) -> str:
+    """Return a message with ``crs=4326`` as ``--crs 4326``, for the options of the command."""
+    for word in vars(args).keys() - {"run", "query_of", "suffixes", "into", "source", "output"}:
+        option = f"--{word.replace('_', '-')}"
+        message = re.sub(rf"\b{word}=(?=[\s,.;:)]|$)", option, message)
+        message = re.sub(rf"\b{word}=", f"{option} ", message)
+    # Tuples and texts of Python, as a shell takes them.
+    message = re.sub(r"(--[\w-]+) \(([-\d., ]+)\)", lambda found: f"{found[1]} {found[2].replace(' ', '')}", message)
+    return re.sub(r"(--[\w-]+) '([^' ]*)'", r"\1 \2", message)
 
 
 def _without_secrets(message: str) -> str:

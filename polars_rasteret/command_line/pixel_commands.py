@@ -56,13 +56,21 @@ def add_to(commands: Any) -> None:
     estimate = commands.add_parser(
         "estimate",
         help="what a sample or a window would cost",
-        description="Tell tiles, requests, bytes and time beforehand.",
+        description="Tell tiles, requests, bytes and time beforehand. The words are those of the command that is estimated.",
     )
     kinds = estimate.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, add, query in (("sample", _add_sample, _sample_query), ("window", _add_window, _window_query)):
         one = kinds.add_parser(name, help=f"the cost of `polars-rasteret {name}` with the same words")
         add(one)
-        one.set_defaults(run=_estimate, query=query)
+        one.set_defaults(run=_estimate, query_of=query)
+
+
+def with_kind(words: list[str]) -> list[str]:
+    """Return the words of a line, with what is estimated where it is not named: a window where there is a place for one."""
+    if words[:1] != ["estimate"] or len(words) == 1 or words[1] in ("sample", "window", "-h", "--help"):
+        return words
+    is_window = any(word.partition("=")[0] in ("--bounds", "--window", "--areas") for word in words)
+    return ["estimate", "window" if is_window else "sample", *words[1:]]
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +170,7 @@ def _window(args: Namespace) -> None:
 
 
 def _estimate(args: Namespace) -> None:
-    cost: Estimate = pr.estimate(args.query(args))
+    cost: Estimate = pr.estimate(args.query_of(args))
     print_facts({name: getattr(cost, name) for name in _FACTS}, as_json=args.json)
 
 

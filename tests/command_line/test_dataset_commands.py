@@ -36,6 +36,8 @@ def test_info_tells_what_the_catalog_says(run):
     said = run("datasets", "info", DEM).out
     assert one.title in said
     assert "band DEM" in said
+    said = run("datasets", "info", "earthsearch/sentinel-2-l2a").out
+    assert all(note in said for note in pr.dataset("earthsearch/sentinel-2-l2a").notes)
     unknown = run("datasets", "info", "earthsearch/cop-dem-glo-31")
     assert (unknown.code, unknown.out) == (2, "")
     assert DEM in unknown.err
@@ -76,7 +78,7 @@ def test_a_dataset_is_registered_built_exported_and_unregistered(run, tmp_path, 
     ("words", "told"),
     [
         (["build", "no/such", "c"], "no dataset"),
-        (["build", DEM, "c"], "bbox"),
+        (["build", DEM, "c"], "--bbox"),
         (["build", DEM, "c", "--bbox", "-122.5,37.7,-122.4"], "minx,miny,maxx,maxy"),
         (["build", DEM, "c", "--query", "{"], "JSON"),
         (["build", DEM, "c", "--query", "[1]"], "mapping"),

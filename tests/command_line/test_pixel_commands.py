@@ -65,7 +65,7 @@ def test_points_come_from_every_kind_of_file(kind, run, tmp_path, expected):
     if not states_crs:
         refused = run(*words)
         assert (refused.code, refused.out) == (2, "")
-        assert "CRS" in refused.err
+        assert "Pass --crs, for instance --crs 4326" in refused.err
         words += ["--crs", "4326"]
     said = run(*words)
     assert (said.code, said.err) == (0, "")
@@ -209,6 +209,12 @@ def test_an_estimate_is_that_of_the_function(run):
     ]
     said = run("estimate", "window", "-c", "naip", "--bounds", BOUNDS, "--crs", "4326")
     assert said.out.startswith("records        1\n")
+    assert run("estimate", *words, "--json").json["bytes"] == cost.bytes, "the kind need not be named"
+    assert (
+        run("estimate", "-c", "naip", "--bounds", BOUNDS, "--crs", "4326").out.splitlines()[:5]
+        == said.out.splitlines()[:5]
+    )
+    assert run("estimate").code == 2
     assert run("sample", *words, "--budget-bytes", "10").code == 2
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from polars_rasteret.collection.queries.extent import bounds_array, place_expression
 from polars_rasteret.collection.queries.periods import begin_and_end
-from polars_rasteret.collection.reading.part_rows import n_records, part_metadata
+from polars_rasteret.collection.reading.part_rows import part_metadata
 from polars_rasteret.collection.reading.scan import scan_collection
 from polars_rasteret.collection.storage.about import about_in, joined, source_in, times_in, united
 from polars_rasteret.collection.storage.geoparquet import bounds_in, total_bounds
@@ -121,7 +121,7 @@ def collection_facts(
     box = total_bounds(boxes)
     return {
         "path": plain_path(path),
-        "records": sum(n_records(part, **options) for part in parts),
+        "records": scan.select(pl.len()).collect().item(),
         "bands": bands,
         "bbox": None if box is None else dict(zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)),
         "start": start,
