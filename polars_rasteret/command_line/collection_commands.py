@@ -71,7 +71,8 @@ def add_to(commands: Any) -> None:
     build = kinds.add_parser(
         "build",
         help="make a collection of the items of a STAC API or catalog",
-        description="Make a collection with one record per STAC item. For a dataset of the catalog: `polars-rasteret build`.",
+        description="Make a collection with one record per STAC item, part by part; a killed build goes on where it was, a later "
+        "one adds what is new. For a dataset of the catalog: `polars-rasteret build`.",
     )
     build.add_argument(
         "source", metavar="SOURCE", help="URL of a STAC API; a static catalog, or items as JSON or Parquet"
@@ -88,6 +89,7 @@ def add_to(commands: Any) -> None:
         "--rewrite", metavar="JSON", type=json_mapping, help='prefixes of hrefs: {"https://a/": "s3://b/"}'
     )
     build.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
+    build.add_argument("--description", metavar="TEXT", help="what the collection is; its files say so")
     build.add_argument("--force", action="store_true", help="replace a collection that is there")
     add_shared(build)
     build.set_defaults(run=_build_of_items)
@@ -162,21 +164,22 @@ def _import(args: Namespace) -> None:
 
 def _build_of_items(args: Namespace) -> None:
     options = storage(args)
-    clear_way(args.into, force=args.force, storage_options=options, refuse=True)
+    clear_way(args.into, force=args.force, storage_options=options)
     bands = flat(args.bands)
     is_renamed = bands is not None and any("=" in one for one in bands)
     pairs = [one.partition("=") for one in bands or ()]
-    scenes = pr.build_from_stac(
+    pr.build_from_stac(
         args.source,
         collections=args.collections,
         bands={name: asset or name for name, _, asset in pairs} if is_renamed else bands,
         alternate=args.alternate,
         rewrite=args.rewrite,
+        into=args.into,
+        description=args.description,
         on_error=args.on_error,
         storage_options=options,
         **search_words(args),
     )
-    pr.raster(scenes).sink_collection(args.into, storage_options=options)
     print_built(args.into, options, as_json=args.json)
 
 

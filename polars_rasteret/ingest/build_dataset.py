@@ -13,6 +13,7 @@ from polars_rasteret.catalog.item_facts import first_stated
 from polars_rasteret.catalog.known import dataset
 from polars_rasteret.collection.queries.subset import subset
 from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.storage.about import about_of_caller
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.hints import register_hints
 from polars_rasteret.ingest.build_from_table import build_chosen
@@ -132,6 +133,7 @@ def build(
         found = scan_collection(str(one.path), **options)
         return _narrowed(found, one, bbox=bbox, datetime=datetime, bands=bands, intersects=intersects, ids=ids)
     builds: dict[str, Any] = {"into": into, "on_error": on_error, "progress": progress, "wait_s": wait_s, **options}
+    about = about_of_caller(one.description or one.title, one.id)
     if one.place == "table":
         _refuse(one, query=query, filter=filter, sortby=sortby)
 
@@ -147,8 +149,8 @@ def build(
             bands={name: (source.asset, source.index) for name, source in sources.items()},
             column_map={column: name for name, column in one.columns.items() if column != name},
             rewrite=one.rewrite or None,
-            description=None if into is None else one.description or one.title,
-            source=None if into is None else one.id,
+            description=about.description if into is not None else None,
+            source=about.source if into is not None else None,
             **builds,
         )
     search = search_of(
@@ -170,7 +172,7 @@ def build(
         rewrite=one.rewrite or None,
         catalogued=CataloguedItems(one),
     )
-    return records_of_source(getattr(one, one.place), search, pages, **builds)
+    return records_of_source(getattr(one, one.place), search, pages, about=about, **builds)
 
 
 def _asset_names(one: DatasetDescriptor, bands: Sequence[str] | None) -> dict[str, str]:

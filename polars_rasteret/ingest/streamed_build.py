@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from polars_rasteret.collection.reading.part_rows import read_about
 from polars_rasteret.collection.reading.scan import scan_collection
+from polars_rasteret.collection.storage.about import NOTHING_SAID, About, united
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.storage.parts import is_one_file, parts_at, plain_path
 from polars_rasteret.collection.writing.publishing import NewPart
@@ -59,6 +60,7 @@ def build_streamed(
     stream: RecordStream,
     into: str | os.PathLike[str],
     *,
+    about: About = NOTHING_SAID,
     progress: bool | None = None,
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
@@ -70,6 +72,8 @@ def build_streamed(
     ----------
     stream
         The records to build.
+    about
+        What the caller says of the collection; one that is there keeps what is said there.
     into, progress, wait_s, storage_options, credential_provider
         As in `resumable_build.build_into`.
 
@@ -81,16 +85,18 @@ def build_streamed(
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     target = plain_path(into)
     with building(target, options, wait_s=wait_s) as build:
-        _grow(stream, build, progress=progress, options=options)
+        _grow(stream, build, about, progress=progress, options=options)
         has_parts = bool(parts_at(build.folder, **options))
         if has_parts and is_one_file(target):
             put_together(build, target, options)
     return scan_collection(target, **options) if has_parts else stream.empty().drop(UNREAD).lazy()
 
 
-def _grow(stream: RecordStream, build: Build, *, progress: bool | None, options: Mapping[str, Any]) -> None:
+def _grow(
+    stream: RecordStream, build: Build, about: About, *, progress: bool | None, options: Mapping[str, Any]
+) -> None:
     parts = growing_parts(build, options)
-    about = read_about(parts, **options)
+    about = united([read_about(parts, **options), about])
     accepted = pixel_dtypes(parts, **options)
     there = _Records(parts, build.folder, options)
     is_grown = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
+from polars_rasteret.collection.storage.about import NOTHING_SAID, About, about_of_caller
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.errors import UsageError
 from polars_rasteret.ingest.streamed_build import build_streamed
@@ -45,6 +46,7 @@ def build_from_stac(
     into: str | os.PathLike[str] | None = None,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
+    description: str | None = None,
     wait_s: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
     credential_provider: Any = None,
@@ -87,6 +89,8 @@ def build_from_stac(
         file raises an error.
     progress
         Whether to show a progress bar of files; None: as the options say.
+    description
+        What the files of `into` say of the collection, as in ``sink_collection``; its source is the column ``collection``.
     wait_s
         Seconds to wait for another writer of a local `into`.
     storage_options, credential_provider
@@ -133,6 +137,7 @@ def build_from_stac(
     """
     if on_error not in ("raise", "null"):
         raise UsageError(f"on_error is {on_error!r}; expected 'raise' or 'null'")
+    about = about_of_caller(description, None, is_kept=into is not None)
     search = search_of(
         collections=collections,
         bbox=bbox,
@@ -150,6 +155,7 @@ def build_from_stac(
         search,
         pages,
         into=into,
+        about=about,
         on_error=on_error,
         progress=progress,
         wait_s=wait_s,
@@ -164,6 +170,7 @@ def records_of_source(
     pages: PageTables,
     *,
     into: str | os.PathLike[str] | None = None,
+    about: About = NOTHING_SAID,
     on_error: Literal["raise", "null"] = "null",
     progress: bool | None = None,
     wait_s: float = 0.0,
@@ -175,7 +182,7 @@ def records_of_source(
     with closing(HeadersOfPages(progress=progress, **options)) as headers:
         if into is not None:
             stream = ItemStream(tables_of(source, search, pages, **options), pages, headers, on_error=on_error)
-            return build_streamed(stream, into, progress=progress, wait_s=wait_s, **options)
+            return build_streamed(stream, into, about=about, progress=progress, wait_s=wait_s, **options)
         tables = []
         for table in tables_of(source, search, pages, **options):
             headers.begin(table, pages.provenance(table))

@@ -167,9 +167,12 @@ def test_a_collection_comes_of_stac_items(run, tmp_path, world):
     said = run(*words, "--bands", "R=image.1", "N=image.4", "--json")
     assert (said.code, said.json["records"], said.json["bands"]) == (0, 1, ["R", "N"]), said.err
     assert pr.list_collections(tmp_path)["source"].to_list() == ["naip"]
-    again = run(*words)
-    assert again.code == 2
-    assert "--force" in again.err
+    assert run(*words, "--bands", "R=image.1", "N=image.4", "--json").json["records"] == 1, "nothing is new"
+    again = run(
+        "collections", "build", *words[2:4], "--bands", "R=image.1", "N=image.4", "--description", "Farms", "--json"
+    )
+    assert again.json["records"] == 2
+    assert pr.list_collections(tmp_path)["description"].to_list() == ["Farms"]
     assert run(*words[:4], "--force", "--json").json["bands"] == ["image"]
     said = run(
         "sample", "points.csv", "-c", str(tmp_path / "c"), "--crs", "4326", "--bands", "image", "--unmatched", "drop"

@@ -50,6 +50,29 @@ def table(server, tmp_path, monkeypatch) -> Path:
         ),
         persist=True,
     )
+    items = [
+        {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "collection": "squares",
+            "geometry": None,
+            "properties": {"datetime": "2020-01-01T00:00:00Z"},
+            "assets": {"image": {"href": server.url(f"{name}.tif"), "type": "image/tiff; application=geotiff"}},
+        }
+        for name in NAMES
+    ]
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    pr.register(
+        pr.DatasetDescriptor(
+            id="mine/items",
+            title="Squares",
+            items=str(tmp_path / "items.json"),
+            collection="squares",
+            bands={"b": ("image", 1)},
+        ),
+        persist=True,
+    )
     return path
 
 
@@ -74,6 +97,11 @@ def by_dataset(server, table, into):
     pr.build("mine/squares", ids=NAMES, into=into)
 
 
+def by_stac(server, table, into):
+    """Items of a catalog's dataset; their source is that of the catalog."""
+    pr.build("mine/items", ids=NAMES, into=into)
+
+
 def by_command(server, table, into):
     code = main(["build", "mine/squares", str(into), "--ids", ",".join(NAMES)])
     raise_what_was_told(code)
@@ -95,7 +123,7 @@ def raise_what_was_told(code: int) -> None:
     assert code == 0
 
 
-WAYS = {one.__name__: one for one in (by_files, by_table, by_dataset, by_command, by_import)}
+WAYS = {one.__name__: one for one in (by_files, by_table, by_dataset, by_stac, by_command, by_import)}
 
 
 def content(path) -> pl.DataFrame:
@@ -110,7 +138,7 @@ def headers_read(server) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["c", "c.parquet"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", sorted(WAYS.keys() - {"by_stac"}))  # which has a test of its own
 def test_a_killed_build_goes_on_and_its_files_say_what_it_is(way, name, server, table, tmp_path, monkeypatch):
     monkeypatch.setattr(into_module, "RECORDS_PER_PART", 2)
     WAYS[way](server, table, tmp_path / "whole" / name)
@@ -160,6 +188,14 @@ def test_of_two_builds_at_once_the_second_is_told(way, server, table, tmp_path, 
         leave.set()
         first.join()
     assert pr.scan_collection(tmp_path / "c").collect()["id"].sort().to_list() == NAMES
+
+
+def test_a_dataset_of_items_says_which_one_it_is(server, table, tmp_path):
+    by_stac(server, table, tmp_path / "a" / "c")
+    pr.build_from_stac(tmp_path / "items.json", into=tmp_path / "b" / "c", description="All of them")
+    found = [pr.list_collections(tmp_path / folder).row(0, named=True) for folder in ("a", "b")]
+    told = [(row["records"], row["source"], row["description"]) for row in found]
+    assert told == [(N, "mine/items", "Squares"), (N, "squares", "All of them")]
 
 
 def test_words_about_a_collection_in_memory_are_refused(server, table):
