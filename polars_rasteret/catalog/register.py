@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,15 +127,10 @@ def register_local(
     target = plain_path(path)
     if not is_remote(target):
         target = str(Path(target).expanduser().absolute())
+    facts = DatasetDescriptor(id=dataset_id, title=title or dataset_id, description=description, path=target)
     scan = scan_collection(target, storage_options=storage_options, credential_provider=credential_provider)
-    descriptor = DatasetDescriptor(
-        id=dataset_id,
-        title=title or dataset_id,
-        description=description,
-        path=target,
-        bands={name: name for name in bands(scan)},
-        temporal_extent=_days(scan),
-        spatial_extent=_place(scan),
+    descriptor = replace(
+        facts, bands={name: name for name in bands(scan)}, temporal_extent=_days(scan), spatial_extent=_place(scan)
     )
     register(descriptor, persist=persist)
     return descriptor

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from polars_rasteret.arguments import checked_bands
 from polars_rasteret.catalog.item_facts import first_stated
 from polars_rasteret.catalog.known import dataset
 from polars_rasteret.collection.queries.subset import subset
@@ -113,6 +114,8 @@ def build(
     >>> folder.cleanup()
     """
     one = dataset(dataset_id)
+    if bands is not None:
+        bands = checked_bands("build", bands)
     if bbox is not None and intersects is not None:
         raise UsageError("build: give bbox or intersects, not both")
     is_bounded = ids is not None or max_items is not None
@@ -177,8 +180,6 @@ def build(
 
 def _asset_names(one: DatasetDescriptor, bands: Sequence[str] | None) -> dict[str, str]:
     """Return band to asset and 1-based band in its file; what the catalog does not name is left to the items."""
-    if isinstance(bands, str):
-        raise UsageError(f"build: bands is {bands!r}; expected a list of names")
     sources: Mapping[str, BandSource] = one.bands
     return {
         name: f"{sources[name].asset}.{sources[name].index + 1}" if name in sources else name
@@ -230,8 +231,6 @@ def _sources(one: DatasetDescriptor, bands: Sequence[str] | None) -> dict[str, B
 
 
 def _check_bands(one: DatasetDescriptor, bands: Sequence[str], there: Sequence[str]) -> None:
-    if isinstance(bands, str) or not bands:
-        raise UsageError(f"build: bands is {bands!r}; expected a list of names")
     if unknown := [name for name in bands if name not in there]:
         raise UsageError(
             f"build: dataset {one.id!r} has no band {', '.join(map(repr, unknown))}; it has {', '.join(there)}"

@@ -53,8 +53,12 @@ def test_a_local_dataset_opens_as_its_collection(local, engine):
 def test_words_that_mean_nothing_for_a_local_dataset_are_refused(local, tmp_path):
     with pytest.raises(UsageError, match="has no band 'blue'; it has red, nir"):
         pr.build("mine/scenes", bands=["blue"])
-    with pytest.raises(UsageError, match="expected a list of names"):
-        pr.build("mine/scenes", bands="red")
+    assert pr.build("mine/scenes", bands="red").raster.bands() == ["red"]
+    for bands in ([], [3]):
+        with pytest.raises(UsageError, match="expected names of raster columns"):
+            pr.build("mine/scenes", bands=bands)
+    with pytest.raises(UsageError, match="name red twice"):
+        pr.build("mine/scenes", bands=["red", "red"])
     with pytest.raises(UsageError, match=r"query=, sortby= mean nothing"):
         pr.build("mine/scenes", query={"a": 1}, sortby="b")
     with pytest.raises(UsageError, match=r"is a collection already; .*sink_collection"):
