@@ -118,8 +118,11 @@ class PixelRowReads:
             whole = whole_coverage(zones.areas, zones.area, grid.crs, grid.transform, coverage=self.coverage)
             self.whole[zones.row_of_key] = whole[zones.keys // zones.n_images]
         size = grid.height, grid.width
-        runs = zone_runs(zones.areas, zones.area, grid.crs, grid.transform, size=size, coverage=self.coverage)
-        tiles = ZoneTiles.of(runs, *zones.tile_size)
+        # The runs are not held: there may be millions, and their tiles have copies.
+        tiles = ZoneTiles.of(
+            zone_runs(zones.areas, zones.area, grid.crs, grid.transform, size=size, coverage=self.coverage),
+            *zones.tile_size,
+        )
         onto = Onto(grid=self.grid, resampling=self.resampling, asked=self.asked)
         for strip in tiles.strips(zones.tile_size[0]) if by_tile_row else [tiles]:
             yield read_tiles(strip, together, zones, call, onto=onto, bands=bands)

@@ -135,8 +135,11 @@ class _GridReader:
             for name in self.together.names:
                 self.answer.sums[name].whole[zones.row_of_key] = whole
         size = grid.height, grid.width
-        runs = zone_runs(zones.areas, zones.area, grid.crs, grid.transform, size=size, coverage=reads.coverage)
-        tiles = ZoneTiles.of(runs, *zones.tile_size)
+        # The runs are not held: there may be millions, and their tiles have copies.
+        tiles = ZoneTiles.of(
+            zone_runs(zones.areas, zones.area, grid.crs, grid.transform, size=size, coverage=reads.coverage),
+            *zones.tile_size,
+        )
         pixel_bytes = sum(band.column.dtype.itemsize + 1 for band in self.together.bands.values())
         allowed = max(min(_UNIT_BYTES, options.max_answer_bytes // 4), 1)
         onto = (
