@@ -10,6 +10,7 @@ from polars_rasteret.collection.storage.about import about_of_caller
 from polars_rasteret.collection.storage.geoparquet import UNREAD
 from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.errors import UsageError
+from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.headers import Header, Unreadable
 from polars_rasteret.ingest.headers import read_headers as headers_of_files
 from polars_rasteret.ingest.indexed_files import with_unread
@@ -17,6 +18,7 @@ from polars_rasteret.ingest.later_headers import checked_pixel_dtypes, with_late
 from polars_rasteret.ingest.records import BandFiles, records_frame
 from polars_rasteret.ingest.remembered_stores import remember_stores
 from polars_rasteret.ingest.resumable_build import RecordPlan, build_into
+from polars_rasteret.ingest.source_files import NamedBy
 from polars_rasteret.ingest.table_bands import bands_of_rows, places_of_bands
 from polars_rasteret.ingest.table_columns import record_columns
 from polars_rasteret.ingest.table_sources import href_resolver, narrowed, table_of
@@ -83,7 +85,8 @@ def build_from_table(
     filter
         Rows to take, an expression over the columns of the table under its own names. It goes into the scan of the table.
     rewrite
-        Prefix of hrefs to what stands there instead, ``{"https://host/": "s3://bucket/"}``.
+        Prefix of hrefs to what stands there instead, ``{"https://host/": "s3://bucket/"}``. That is the caller's word: a table
+        from elsewhere may lead to files of this machine so, and only so.
     read_headers
         False: no file is asked now. A query reads the headers of the rows and bands that it needs, each once per process;
         ``header_error`` reads those of all bands. Rows are found by ``geometry`` or ``bbox`` of the table, a row without them
@@ -225,10 +228,17 @@ def build_chosen(
     resolved = href_resolver(table, rewrite)
     of_band = {one.name: [None if href is None else resolved(href) for href in one.hrefs] for one in found}
     index_of = {one.name: one.band_index for one in found}
+    named_by = NamedBy(table.provenance, rewrite)
+    strangers = (
+        {href: named_by(href) for hrefs in of_band.values() for href in hrefs if href is not None}
+        if table.provenance is not Provenance.HERE
+        else {}
+    )
     if not read_headers:
         dtypes = checked_pixel_dtypes(pixel_dtypes, list(of_band))
-        remember_stores(sorted({href for hrefs in of_band.values() for href in hrefs if href is not None}), **options)
-        return with_later_rasters(base, of_band, index_of, dtypes, on_error=on_error, provenance=table.provenance)
+        named = {href for hrefs in of_band.values() for href in hrefs if href is not None}
+        remember_stores(sorted(named), **options, provenance=strangers)
+        return with_later_rasters(base, of_band, index_of, dtypes, on_error=on_error, named_by=named_by)
     wanted: dict[str, set[int]] = {}
     for name, hrefs in of_band.items():
         for href, index in zip(hrefs, index_of[name].tolist(), strict=True):
@@ -266,7 +276,7 @@ def build_chosen(
             indices=lambda href: sorted(wanted[href]),
             is_made_of_rasters=True,
             frame=make,
-            provenance=table.provenance,
+            provenance=strangers,
             about=about,
         )
         return build_into(plan, into, progress=progress, wait_s=wait_s, **options)
@@ -274,7 +284,7 @@ def build_chosen(
         list(wanted),
         [sorted(one) for one in wanted.values()],
         progress=progress,
-        provenance=dict.fromkeys(wanted, table.provenance),
+        provenance=strangers,
         **options,
     )
     return make(range(rows.height), {one.href: one for one in headers}, {}).drop(UNREAD).lazy()

@@ -121,7 +121,7 @@ def read_headers_in_batches(
     n_per_batch: Sequence[int],
     *,
     arrived: Callable[[int], None] | None = None,
-    provenance: Provenance = Provenance.HERE,
+    provenance: Mapping[str, Provenance] | None = None,
 ) -> Generator[list[Header | Unreadable], None, None]:
     """Read the header of each file, many at once, and yield the headers of each batch; at most three batches are held.
 
@@ -134,12 +134,12 @@ def read_headers_in_batches(
     arrived
         Called now and then with the number of files read since the last call.
     provenance
-        Provenance of all hrefs.
+        Provenance of each href that the caller did not name.
     """
     items = list(zip(hrefs, bands, strict=True))
     options = current_options()
     reads = read_in_batches(
-        _header_reads(options, dict.fromkeys(hrefs, provenance)),
+        _header_reads(options, provenance),
         items,
         n_per_batch,
         options=options,

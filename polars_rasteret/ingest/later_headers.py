@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.hrefs import Provenance
+    from polars_rasteret.ingest.source_files import NamedBy
     from polars_rasteret.options import ReadOptions
 
 _BAND = "\0band "
@@ -40,7 +40,7 @@ def with_later_rasters(
     pixel_dtypes: Mapping[str, pl.DataType],
     *,
     on_error: str,
-    provenance: Provenance,
+    named_by: NamedBy,
 ) -> pl.LazyFrame:
     """Return records whose raster columns, and ``header_error``, are made when they are asked for.
 
@@ -54,8 +54,8 @@ def with_later_rasters(
         Pixel dtype of each band; files that do not fit it are files that cannot be used.
     on_error
         As in the builds.
-    provenance
-        Who named the hrefs.
+    named_by
+        Who named each href.
     """
     known = records_frame(base, [], [], on_error=on_error)
     told = [name for name in ("proj:code", "proj:epsg") if name in base.columns]
@@ -68,7 +68,7 @@ def with_later_rasters(
         )
         for band in of_band
     ]
-    words: dict[str, Any] = {"on_error": on_error, "provenance": provenance, "options": current_options()}
+    words: dict[str, Any] = {"on_error": on_error, "named_by": named_by, "options": current_options()}
     of_rasters = {
         band: pl.col(f"{_BAND}{band}").map_batches(
             LaterRasters(pixel_dtypes={band: pixel_dtypes[band]}, **words),
@@ -120,7 +120,7 @@ class _Later:
 
     pixel_dtypes: Mapping[str, pl.DataType]
     on_error: str
-    provenance: Provenance
+    named_by: NamedBy
     options: ReadOptions
 
     def made(self, bands: Mapping[str, pl.Series]) -> tuple[list[pl.Series], list[str | None]]:
@@ -153,10 +153,11 @@ class _Later:
 
     def _headers(self, wanted: Mapping[str, set[int]]) -> dict[str, Header | Unreadable]:
         options = replace(self.options, dry_run=None).begun()  # an estimate reads headers, too
-        terms = Terms.of(options.allowed_hrefs, self.provenance)
-        found = file_headers([(href, terms) for href in wanted], options, spending=Spending.of(options))
+        terms_of = {href: Terms.of(options.allowed_hrefs, self.named_by(href)) for href in wanted}
+        found = file_headers(list(terms_of.items()), options, spending=Spending.of(options))
         headers: dict[str, Header | Unreadable] = {}
         for href, bands in wanted.items():
+            terms = terms_of[href]
             file = found[href, terms]
             parsed, key = file if isinstance(file, tuple) else (file, FileKey(href, terms=terms))
             headers[href] = header_of(href, parsed, key, sorted(bands), terms)

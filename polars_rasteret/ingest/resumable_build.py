@@ -21,7 +21,7 @@ from polars_rasteret.collection.storage.parts import Part, is_one_file, parts_at
 from polars_rasteret.collection.writing.publishing import NewPart
 from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.errors import UsageError
-from polars_rasteret.hrefs import Provenance, shown
+from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches
 from polars_rasteret.ingest.indexed_files import IndexedFile, files_to_read, indexed_files, indexed_headers
 from polars_rasteret.ingest.lease import Build, building
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from polars_rasteret.collection.storage.object_store import ListedObject
+    from polars_rasteret.hrefs import Provenance
 
 RECORDS_PER_PART = 2_000
 """Records of a part that a build writes; a kill loses at most the headers of three parts."""
@@ -61,8 +62,8 @@ class RecordPlan:
     far."""
     about: About = NOTHING_SAID
     """What the caller says of the collection; a build that adds to one keeps what is said there."""
-    provenance: Provenance = Provenance.HERE
-    """Who named the hrefs."""
+    provenance: Mapping[str, Provenance] | None = None
+    """Provenance of each href that the caller did not name."""
 
 
 def build_into(
@@ -97,7 +98,8 @@ def build_into(
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     target = plain_path(into)
-    remember_stores(sorted({href for _, hrefs in plan.keys for href in hrefs}), storage_options, credential_provider)
+    hrefs = sorted({href for _, of_record in plan.keys for href in of_record})
+    remember_stores(hrefs, storage_options, credential_provider, provenance=plan.provenance)
     with building(target, options, wait_s=wait_s) as build:
         _grow(plan, build, progress=progress, listed=listed or {}, options=options)
         if is_one_file(target):

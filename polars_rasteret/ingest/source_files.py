@@ -9,6 +9,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +19,7 @@ import polars as pl
 from polars_rasteret.collection.storage.object_store import ListedObject, list_files
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.sources.local_source import local_path
-from polars_rasteret.hrefs import shown
+from polars_rasteret.hrefs import Provenance, shown
 
 SUFFIXES = (".tif", ".tiff", ".gtiff", ".geotiff", ".cog", ".tf8", ".btf")
 """Suffixes of the files that are taken from a folder. A file that the caller names is taken whatever its suffix."""
@@ -72,6 +73,23 @@ def absolute_href(href: str) -> str:
     if is_remote(href) or href.startswith("file://"):
         return href
     return str(Path(href).expanduser().absolute())
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBy:
+    """Who named each href of a table or catalog: who wrote it, but where an href begins as the caller has it rewritten."""
+
+    told_by: Provenance
+    rewrite: Mapping[str, str] | None = None
+
+    def __call__(self, href: str) -> Provenance:
+        """Return who named an absolute href. One that leaves the rewritten place by ``..`` is not the caller's word."""
+        if self.told_by is Provenance.HERE:
+            return Provenance.HERE
+        own = [absolute_href(one) for one in (self.rewrite or {}).values() if one]
+        # What a path or a server makes of "..", percent-encoded or not, may lie anywhere.
+        climbs = ".." in re.split(r"[/\\]", unquote(href))
+        return Provenance.HERE if not climbs and href.startswith(tuple(own)) else self.told_by
 
 
 def is_remote(href: str) -> bool:

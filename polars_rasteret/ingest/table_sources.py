@@ -179,10 +179,10 @@ def href_resolver(table: Table, rewrite: Mapping[str, str] | None) -> Callable[[
 
     def resolved(href: str) -> str:
         if (full := known.get(href)) is None:
-            full = href
+            full, folder = href, table.folder
             if (prefix := next((one for one in prefixes if href.startswith(one)), None)) is not None:
-                full = pairs[prefix] + href[len(prefix) :]
-            full = known[href] = _absolute(web_address(full), table.folder)
+                full, folder = pairs[prefix] + href[len(prefix) :], None  # the caller's word, not the table's
+            full = known[href] = _absolute(web_address(full), folder)
         return full
 
     return resolved

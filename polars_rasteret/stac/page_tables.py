@@ -17,7 +17,7 @@ from polars_rasteret.collection.writing.signed_hrefs import with_keys_kept_back
 from polars_rasteret.fetch.hints import register_hints
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.records import check_band_names
-from polars_rasteret.ingest.source_files import absolute_href
+from polars_rasteret.ingest.source_files import NamedBy, absolute_href
 from polars_rasteret.stac.asset_bands import BandChoice, Plane, asset_href
 from polars_rasteret.stac.catalogued_items import CataloguedItems
 from polars_rasteret.stac.item_columns import ItemColumns, item_columns
@@ -140,8 +140,8 @@ class PageTables:
         """Return who names each href of a table; where the caller has an href rewritten, it is the caller."""
         if self.told_by is Provenance.HERE:
             return {}
-        own = tuple(self.rewrite.values()) if self.rewrite else ()
-        return {href: self.told_by for href in wanted_of(table) if not (own and href.startswith(own))}
+        named_by = NamedBy(self.told_by, self.rewrite)
+        return {href: named_by(href) for href in wanted_of(table)}
 
     @property
     def is_full(self) -> bool:

@@ -244,3 +244,23 @@ def test_keys_open_a_private_table_and_its_files(tmp_path):
         assert {one.key_id for one in bucket.requests} == {bucket.key_id}
         assert scenes.collect()["header_error"].to_list() == [None]
         pr.configure_store("s3://tables11/")
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_what_a_caller_has_rewritten_is_the_callers_word_and_what_leaves_it_is_not(tmp_path, monkeypatch, is_relative):
+    monkeypatch.chdir(tmp_path)
+    image = write_scene(tmp_path / "images/a.tif")
+    write_scene(tmp_path / "secret.tif")
+    hrefs = ["https://old.test/a.tif", "https://old.test/../secret.tif", "https://old.test/%2e%2e/secret.tif"]
+    buffer = io.BytesIO()
+    pl.DataFrame({"id": ["a", "b", "c"], "href": hrefs}).write_parquet(buffer)
+    with RangeServer({"t.parquet": buffer.getvalue()}) as server:
+        words = {
+            "bands": {"red": "href"},
+            "rewrite": {"https://old.test/": "images/" if is_relative else f"{image.parent}/"},
+        }
+        for more in ({}, {"into": tmp_path / "built"}, {"read_headers": False, "pixel_dtypes": pl.UInt16}):
+            scenes = pr.build_from_table(server.url("t.parquet"), **words, **more).sort("id").collect()
+            assert scenes["header_error"].is_null().to_list() == [True, False, False], more
+            assert scenes["red"].is_null().to_list() == [False, True, True]
+            assert "this machine" in scenes["header_error"][1]
