@@ -199,7 +199,7 @@ def test_a_collection_in_a_bucket_is_opened_by_its_footers_and_read_through_the_
     pixels = recorded.noise(6, height=256, width=256)
     here = known(image_width=256, image_height=256, tile_width=128, tile_height=128)
     rng = np.random.default_rng(0)
-    wide = [known(tile_offsets=rng.integers(0, 1 << 40, 10_000)) for _ in range(12)]
+    wide = [known(tile_offsets=rng.integers(0, 1 << 40, 20_000)) for _ in range(20)]
     made = table([{"R": ("tif/a.tif", one), "datetime": dt.datetime(2021, 1, 1)} for one in [here, *wide]], ["R"])
     pq.write_table(made, tmp_path / "part-0.parquet", row_group_size=1)
     with ObjectServer() as server:
