@@ -32,7 +32,7 @@ import polars as pl
 import polars_rasteret as pr
 scenes = pr.scan_collection({str(path)!r})
 print({QUERIES[query]}.collect().height)
-print(*{{"pandas", "matplotlib", "xarray", "geopandas", "rasterio"}} & set(sys.modules))
+print(*{{"pandas", "matplotlib", "xarray", "geopandas", "rasterio", "filelock", "pystac_client", "tqdm"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
     assert done.stdout.splitlines() == ["1", ""]

@@ -19,8 +19,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,6 +112,8 @@ class DiskCache:
 
         One process does so at a time; the others leave it to that one.
         """
+        import filelock  # not at the top: it would lengthen the first query of a process that keeps nothing on disk
+
         lock = filelock.FileLock(self._folder / "shrink.lock", timeout=0, mode=0o600)
         with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout), lock:
             now, tiles = time.time(), []
