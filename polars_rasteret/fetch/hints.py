@@ -80,6 +80,11 @@ def forget_hints() -> None:
         _hints = {}
 
 
+def has_hints() -> bool:
+    """Return whether anything is known of any place."""
+    return bool(_hints)
+
+
 def hint_for(href: str, place: BucketPlace | None = None) -> Hint | None:
     """Return what is known of the place of an href; None where nothing is. `place` saves parsing it."""
     if not _hints:

@@ -157,8 +157,8 @@ def bucket_place(href: str) -> BucketPlace | None:
         return BucketPlace(kind, host, account, path) if host else None
     if scheme != "https" or (served_by := _bucket_host(host)) is None or "@" in href.split("/", 3)[2]:
         return None
-    pieces = re.split("[?#]", href, maxsplit=1)[0].split("/", 3)
-    path = pieces[3] if len(pieces) > 3 else ""
+    pieces = href.split("/", 3)
+    path = pieces[3].partition("?")[0].partition("#")[0] if len(pieces) > 3 else ""
     name = served_by.bucket
     if name is None:
         name, _, path = path.partition("/")

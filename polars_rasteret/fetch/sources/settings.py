@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.fetch.hints import hint_for
+from polars_rasteret.fetch.hints import has_hints, hint_for
 from polars_rasteret.fetch.places import BucketPlace, bucket_place, origin
 from polars_rasteret.fetch.sources.cloud import (
     ACCOUNT_KEYS,
@@ -131,8 +131,13 @@ def priced_origin(href: str) -> str:
     return shown(origin(href))
 
 
-def setting_for(href: str) -> Setting | None:
-    """Return the setting of the longest prefix that covers an href; None where none does.
+def is_nothing_known() -> bool:
+    """Return whether nothing is configured, and no collection told anything of a place."""
+    return not _settings and not has_hints()
+
+
+def setting_for(href: str, place: BucketPlace | None = None) -> Setting | None:
+    """Return the setting of the longest prefix that covers an href; None where none does. `place` saves parsing it.
 
     Raises
     ------
@@ -141,7 +146,7 @@ def setting_for(href: str) -> Setting | None:
     """
     if not _settings:
         return None
-    place = place_of(href)
+    place = place_of(href) if place is None else place
     best: tuple[int, ...] = ()
     found: list[Setting] = []
     for one in _settings.values():

@@ -36,6 +36,7 @@ from polars_rasteret.fetch.sources.settings import (
     Prices,
     Setting,
     hinted_endpoint,
+    is_nothing_known,
     place_of,
     place_of_prefix,
     put_setting,
@@ -190,7 +191,7 @@ def store_to_list(
             return None, ""
         path = _key_in(setting.store, setting)(url)
         return setting.store, "" if path == url else path
-    place = _placed(url, setting)
+    place = _placed(place_of(url), setting)
     if place is None or place.name is None or place.is_web:
         return None, ""
     options = {} if setting is None else setting.storage_options
@@ -224,9 +225,12 @@ def resolved(href: str) -> tuple[RangeReader, Hashable]:
 
 def _identity(href: str) -> tuple[Setting | None, _Identity]:
     """Return the setting of an href, and the key of its source: number of the setting, origin or bucket, and hint."""
-    setting = setting_for(href)
+    if is_nothing_known():
+        return None, (0, origin(href), None)
+    place = place_of(href)
+    setting = setting_for(href, place)
     number = 0 if setting is None else setting.number
-    place = _placed(href, setting)
+    place = _placed(place, setting)
     if place is None or (setting is not None and (setting.store is not None or setting.client is not None)):
         return setting, (number, origin(href), None)
     hint = hint_for(href, place)
@@ -237,10 +241,11 @@ def _identity(href: str) -> tuple[Setting | None, _Identity]:
     return setting, (number, origin(href), None)
 
 
-def _placed(href: str, setting: Setting | None) -> BucketPlace | None:
-    """Return the place of an href; an account that it does not name is the one of the setting."""
-    place = place_of(href)
-    if place is not None and place.account is None and setting is not None and setting.place is not None:
+def _placed(place: BucketPlace | None, setting: Setting | None) -> BucketPlace | None:
+    """Return a place; an account that it does not name is the one of the setting."""
+    if place is None or place.kind != "az" or place.account is not None or setting is None:
+        return place
+    if setting.place is not None:
         return replace(place, account=setting.place.account)
     return place
 
@@ -259,7 +264,7 @@ def _made(setting: Setting | None, key: _Identity, href: str) -> RangeReader:
     provider = None if setting is None else setting.credential_provider
     if name == "file":
         return LocalSource()
-    place = _placed(href, setting)
+    place = _placed(place_of(href), setting)
     is_of_web = origin(href) == name and scheme in ("http", "https")
     if place is not None and not is_of_web:
         if place.name is None:
