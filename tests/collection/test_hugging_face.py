@@ -148,3 +148,14 @@ def test_hive_folders_are_columns(hub, scenes):
     before = hub.fault
     hub.fault = lambda seen: Fault(page=json.dumps(listed).encode()) if seen.path.startswith("api/") else before(seen)
     assert pr.scan_collection("hf://datasets/org/name").select(pl.col("year").unique()).collect().item() == 2024
+
+
+def test_the_collections_of_a_dataset_are_listed(hub):
+    [row] = pr.list_collections("hf://datasets/org/name@v1").iter_rows(named=True)
+    assert (row["name"], row["records"], row["bands"], row["parts"]) == ("data", 2, ["red"], 2)
+    assert pr.scan_collection(row["path"]).collect()["id"].to_list() == ["one", "two"]
+    found = pr.list_collections("hf://datasets/org/name@v1/data")
+    assert found["name"].to_list() == ["part 0.parquet", "part 1.parquet"]
+    assert found["records"].to_list() == [1, 1]
+    with pytest.raises(UsageError, match="HTTP has no listing"):
+        pr.list_collections(hub.url("data"))

@@ -52,7 +52,7 @@ def list_collections(
     Parameters
     ----------
     folder
-        A local folder, or a folder of an object store.
+        A local folder, a folder of an object store, or of a dataset at Hugging Face (``hf://``). HTTP has no listing.
     storage_options, credential_provider
         As in `polars.scan_parquet`.
 
@@ -134,6 +134,12 @@ def collection_facts(
 
 
 def _children(target: str, options: Mapping[str, Any]) -> list[str]:
+    if target.startswith("hf://"):
+        from polars_rasteret.collection.storage.hugging_face import parquet_files
+
+        below = "/".join(target.removeprefix("hf://").split("/")[3:])  # after datasets, organisation and name
+        files = parquet_files(target, storage_options=options["storage_options"])
+        return sorted({one.path.removeprefix(below).strip("/").partition("/")[0] for one in files})
     if is_remote(target):
         found = list_objects(target, **options)
         return sorted({one.href.removeprefix(target).strip("/").partition("/")[0] for one in found} - {""})
