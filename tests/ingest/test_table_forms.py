@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ import shapely
 import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from polars_rasteret.schema import raster_columns
+from tests.support.range_server import Fault, RangeServer
 from tests.support.scene_files import write_scene
 
 
@@ -208,3 +210,23 @@ def test_other_words_are_not_answered_by_what_is_there(image, tmp_path):
     assert sorted(more["id"]) == ["a", "b"]
     with pytest.raises(UsageError, match="bands"):
         pr.build_from_table(table, bands={"nir": ("href", 1)}, into=tmp_path / "built")
+
+
+@pytest.mark.parametrize("more", [{}, {"into": True}, {"read_headers": False, "pixel_dtypes": pl.UInt16}], ids=str)
+def test_signatures_in_assets_open_files_now_and_are_kept_nowhere(tmp_path, image, more):
+    with RangeServer({"a.tif": Path(image)}) as server:
+        signed = f"{server.url('a.tif')}?se=2030&sig=s3cr3tS1gnature&v=7"
+        server.fault = lambda seen: None if "sig=s3cr3tS1gnature" in seen.target else Fault(status=403)
+        pl.DataFrame({"id": ["a"], "assets": [{"red": {"href": signed, "type": "image/tiff"}}]}).write_parquet(
+            tmp_path / "t.parquet"
+        )
+        more = {name: tmp_path / "built" if name == "into" else value for name, value in more.items()}
+        with pytest.warns(UserWarning, match="signature"):
+            scenes = pr.build_from_table(tmp_path / "t.parquet", bands="assets", **more)
+        found = scenes.collect()
+        assert found["header_error"].to_list() == [None]
+        assert _hrefs(found, "red") == [f"{server.url('a.tif')}?v=7"]
+        kept = [str(found.to_dicts()), str(scenes.serialize())]
+        for part in tmp_path.glob("built/*.parquet"):
+            kept += [str(pl.read_parquet(part).to_dicts()), str(pl.read_parquet_metadata(part))]
+        assert not any("s3cr3t" in one for one in kept)
