@@ -98,7 +98,10 @@ def _items_at(hrefs: Sequence[str], told_by: Provenance) -> Items:
         if isinstance(document, FetchError | UsageError):
             found.refused.append((shown(href), _reason(document)))
         else:
+            n_before = len(found.items)
             add_items(document, href, found)
+            # A copy of a catalog names the original as `self`; its relative hrefs begin where the copy is, as for pystac.
+            found.bases[n_before:] = [href] * (len(found.items) - n_before)
     return found
 
 

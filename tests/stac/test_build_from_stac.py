@@ -114,6 +114,10 @@ def test_a_catalog_is_crawled_on_disk_and_over_http_and_filtered_here(tmp_path: 
     for path in list((tmp_path / "c").rglob("*-?.json")):
         (path.parent / "red.tif").write_bytes(tif)
     (tmp_path / "c/east/east-2/east-2.json").write_text("not json")
+    copied = tmp_path / "c/east/east-1/east-1.json"  # a copy whose original lies elsewhere
+    content = json.loads(copied.read_text())
+    content["links"].append({"rel": "self", "href": "https://elsewhere.example/east-1.json"})
+    copied.write_text(json.dumps(content))
     files = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in (tmp_path / "c").rglob("*.*")}
     del files["c/west/west-2/west-2.json"]
     with RangeServer(files) as server:
@@ -137,6 +141,15 @@ def test_a_catalog_is_crawled_on_disk_and_over_http_and_filtered_here(tmp_path: 
         pr.build_from_stac(tmp_path / "c/catalog.json", query={})
     with pytest.raises(UsageError, match="nothing is at"):
         pr.build_from_stac(tmp_path / "c/none.json")
+
+
+def test_an_item_without_a_geometry_is_where_its_box_is(tmp_path: Path) -> None:
+    write_scene(tmp_path / "a.tif")
+    asset = {"red": {"href": str(tmp_path / "a.tif")}}
+    boxes = {"east": [179, 0, -179, 1], "high": [-179.5, 0, 0, -179, 1, 99], "far": [10, 0, 11, 1], "none": None}
+    items = [item(name, asset) | {"bbox": box} for name, box in boxes.items()]
+    for box in ((178, 0, -178, 1), (-179.2, 0, -178, 1)):
+        assert pr.build_from_stac(items, bbox=box).select("id").collect()["id"].to_list() == ["east", "high"]
 
 
 def test_a_server_may_not_name_files_of_this_machine(tmp_path: Path) -> None:
