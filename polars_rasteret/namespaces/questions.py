@@ -244,7 +244,9 @@ class Questions:
         row_group_size
             Records per row group; a few hundred by default, so that spatial filters skip most row groups.
         format
-            ``"native"``; the predecessor's layout comes with a later version.
+            ``"native"``: what rasteret wrote becomes a collection of this package, by the headers of the files. ``"rasteret"``: a
+            local collection that rasteret 0.4.1 opens, in folders ``year=YYYY/month=M`` if `partition_by` is None; rasters that
+            it would not read right are null there, and one warning counts them by reason.
         description, source
             What the collection is, and where its records come from: texts that its files carry, for `pr.list_collections`.
             None: an append keeps those that are there; else the source is the column ``collection``, where there is one.
