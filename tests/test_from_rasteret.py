@@ -361,6 +361,21 @@ def options_in_force(call, names, image, recorded):
     assert run(call, names).progress is False
 
 
+def requester_pays(call, names, image, recorded):
+    import polars_rasteret as pr
+    from polars_rasteret.errors import UsageError
+    from polars_rasteret.ingest.dataset_access import check_credentials
+
+    landsat = pr.dataset("earthsearch/landsat-c2-l2")
+    with pytest.raises(UsageError, match="pay"):
+        check_credentials(landsat, storage_options=None, credential_provider=None)
+    try:
+        run(call, names)
+        check_credentials(landsat, storage_options=None, credential_provider=None)
+    finally:
+        pr.configure_store("s3://usgs-landsat/")
+
+
 def options_set(call, names, image, recorded):
     import polars_rasteret as pr
 
@@ -632,6 +647,7 @@ CHECKS = {
     "read_cog(out_shape=(50, 40))": decimated,
     "read_cog(fill_value=7)": single_file(lambda image, values, is_covered: np.where(is_covered, values, np.uint8(7))),
     "read_cog(filled=False)": single_file(lambda image, values, is_covered: np.ma.MaskedArray(values, ~is_covered)),
+    'create_backend(...)`, `CloudConfig("aws", requester_pays=True)': requester_pays,
     "COGReader(backend=own)": own_source,
     "to_torchgeo_dataset(chip_size=64)": tiled,
     "to_torchgeo_dataset(bands)": geo_dataset,
