@@ -61,6 +61,11 @@ def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
         _dry_pickles.reset(token)
 
 
+carried_along: list[Callable[[], tuple[Callable[[Any], None], Any] | None]] = []
+"""Functions that return what this process knows and a process that unpickles options needs: a function to take it, and the
+knowledge. None where there is nothing. Never a secret."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
     """Options of one read.
@@ -187,12 +192,13 @@ class ReadOptions:
         """Return these options without budgets, for a reader that watches the budget itself."""
         return dataclasses.replace(self, budget_bytes=None, budget_requests=None, budget_usd=None)
 
-    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ReadOptions], tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[..., ReadOptions], tuple[Any, ...]]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["query_ends_at"] = None  # by the clock of this process
         if (mark := _dry_pickles.get()) is not None:
             values |= {"dry_run": mark(), **dict.fromkeys(_BUDGETS)}
-        return _options_of, (values,)
+        # Every verb, expression and dataset holds options, so this goes wherever one of them is read.
+        return _options_of, (values, [found for one in carried_along if (found := one()) is not None])
 
 
 def _checked_folder(folder: Any) -> str:
@@ -228,7 +234,9 @@ def _names_a_place(prefix: str) -> bool:
     return bool(host) and not has_user and not {"?", "#", "\\"} & set(rest) and not {".", ".."} & set(rest.split("/"))
 
 
-def _options_of(values: dict[str, Any]) -> ReadOptions:
+def _options_of(values: dict[str, Any], carried: Iterable[tuple[Callable[[Any], None], Any]] = ()) -> ReadOptions:
+    for take, what in carried:
+        take(what)
     return ReadOptions(**values)
 
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from polars_rasteret.fetch.places import bucket_place, origin
 from polars_rasteret.fetch.signing import unsigned
 from polars_rasteret.hrefs import shown
+from polars_rasteret.options import carried_along
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from polars_rasteret.fetch.places import BucketPlace
 
@@ -166,3 +167,14 @@ def is_plain(url: str) -> bool:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _register_written(text: str) -> None:
+    register_hints(parsed_hints(text))
+
+
+def _carried() -> tuple[Callable[[Any], None], Any] | None:
+    return (_register_written, written_hints(_hints)) if _hints else None
+
+
+carried_along.append(_carried)

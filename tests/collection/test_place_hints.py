@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 
+import cloudpickle
 import numpy as np
 import polars as pl
 import pytest
@@ -22,6 +24,7 @@ from polars_rasteret.fetch.hints import (
     register_hints,
     written_hints,
 )
+from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.fetch.sources.place_hints import hints_of
 from polars_rasteret.fetch.sources.stores import source_for
 from polars_rasteret.ingest.dataset_access import dataset_hints
@@ -188,3 +191,21 @@ def test_the_catalog_knows_regions_and_who_pays():
     }
     register_hints(dataset_hints(dataset("earthsearch/landsat-c2-l2")))
     assert hint_for("https://usgs-landsat.s3.us-west-2.amazonaws.com/a.tif").signing == "requester-pays"
+
+
+def test_hints_go_to_another_process_with_whatever_is_read_there(bucket):
+    scenes = pr.build_from_files(["s3://hinted/a.tif"], bands=["b"], storage_options=bucket.options).collect().lazy()
+    register_hints(hints_of(["s3://hinted/a.tif"]))
+    points = pl.DataFrame({"x": [0.5], "y": [7.5]})
+    sent = [
+        cloudpickle.dumps(one) for one in (scenes.select(WINDOW), scenes.raster.sample_points(points, crs="native"))
+    ]
+    for one in sent:
+        forgotten()
+        assert hint_for("s3://hinted/a.tif") is None
+        clear_cache()
+        bucket.clear()
+        answer = pickle.loads(one).collect()
+        assert hint_for("s3://hinted/a.tif") == Hint(region="us-east-1", endpoint=bucket.origin)
+        assert answer.to_series(-1).to_list() in ([[0, 1, 2]], [0])
+        assert bucket.requests
