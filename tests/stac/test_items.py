@@ -17,7 +17,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.stac.asset_bands import Plane, asset_href, bands_of_items, is_geotiff
 from polars_rasteret.stac.instants import instant
 from polars_rasteret.stac.item_columns import item_columns, property_column, united
-from polars_rasteret.stac.items import items_of, resolved
+from polars_rasteret.stac.items import footprint, items_of, resolved
 from polars_rasteret.stac.stated_metadata import held, stated_crs, stated_number
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared/data/stac"
@@ -247,6 +247,30 @@ def test_what_is_no_item_is_refused_one_by_one() -> None:
 )
 def test_relative_hrefs(href: str, base: str, expected: str) -> None:
     assert resolved(href, base) == expected
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]},  # a ring that is not closed
+        {"type": "Polygon", "coordinates": [[[0.1, 0, 7], [1 / 3, 0, 7], [1, 1e-9, 7], [0.1, 0, 7]]]},
+        {"type": "Polygon", "coordinates": ()},
+        {"type": "MultiPolygon", "coordinates": [[[(0, 0), (1, 0), (1, 1), (0, 0)]]]},
+        {"type": "GeometryCollection", "geometries": [{"type": "Point", "coordinates": [1, 2]}]},
+    ],
+)
+def test_footprints_are_those_of_shapely(geometry: dict[str, Any]) -> None:
+    expected = shapely.force_2d(shape(geometry))
+    assert shapely.from_wkb(footprint(geometry)).equals_exact(expected, 0)
+    assert footprint(geometry) == shapely.to_wkb(expected)
+
+
+@pytest.mark.parametrize(
+    "geometry", [{"type": "Feature", "geometry": None}, {"type": "Point"}, {"type": "Point", "coordinates": [["a"]]}, 7]
+)
+def test_what_is_no_geometry_is_refused(geometry: Any) -> None:
+    with pytest.raises(ValueError, match="is no GeoJSON"):
+        footprint(geometry)
 
 
 def test_alternate_and_rewrite() -> None:
