@@ -151,11 +151,20 @@ def _info(args: Namespace) -> None:
 
 
 def _import(args: Namespace) -> None:
+    from polars_rasteret.collection.reading.list_collections import collection_facts
+
     options = storage(args)
     scan = scan_if_collection(args.source, options)
     if scan is not None:
         _refuse_words_of_tables(args)
-        pr.raster(scan).sink_collection(args.into, mode="overwrite" if args.force else "error", storage_options=options)
+        there = collection_facts(args.source, storage_options=options)
+        pr.raster(scan).sink_collection(
+            args.into,
+            mode="overwrite" if args.force else "error",
+            description=args.description or there["description"],
+            source=args.data_source or there["source"],
+            storage_options=options,
+        )
     else:
         clear_way(args.into, force=args.force, storage_options=options)
         _build(args, args.into)

@@ -71,9 +71,13 @@ def test_a_collection_comes_of_a_table_of_images_or_of_another_one(into, run, tm
     assert said.code == 0, said.err
     assert run("collections", "import", "naip", str(tmp_path / "images")).code == 2, "it is there already"
     assert run("collections", "import", "naip", str(tmp_path / "images"), "--force").code == 0
+    row = pr.list_collections(tmp_path).filter(name="images").row(0, named=True)
+    assert (row["source"], row["description"]) == ("usda", "Farms from above"), "a copy says what the original says"
     expected = pr.scan_collection("naip").collect()
     assert_frame_equal(pr.scan_collection(tmp_path / "images").collect(), expected)
-    assert run("collections", "append", str(tmp_path / "images"), "naip-west.parquet", "--json").json["records"] == 3
+    words = ["collections", "append", str(tmp_path / "images"), "naip-west.parquet", "--description", "More farms"]
+    assert run(*words, "--json").json["records"] == 3
+    assert pr.list_collections(tmp_path).filter(name="images")["description"].to_list() == ["More farms"]
 
 
 def test_images_and_tables_are_appended(run, tmp_path, world):
