@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import shapely
 
 from polars_rasteret.arguments import is_number
@@ -26,11 +25,13 @@ from polars_rasteret.grids.windows import (
     with_own_grid,
     written_windows,
 )
-from polars_rasteret.pairing.listed_places import as_lazy_frame, is_box
+from polars_rasteret.pairing.listed_places import as_lazy_frame
 from polars_rasteret.pairing.stated_crs import crs_of_geometry, passed_crs
 from polars_rasteret.pairing.targets import areas_of_geometry, target_columns
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from polars_rasteret.grids.pixel_grid import PixelGrids
     from polars_rasteret.grids.windows import Windows
 
@@ -97,7 +98,9 @@ def asked_places(what: str, *, window: Any, bounds: Any, geometry: Any, crs: Any
         return AskedPlaces(areas=_areas_of_bounds(what, bounds, crs))
     if geometry is None:
         return AskedPlaces()
-    frame, name = geometries_of(what, [geometry])
+    frame, name = geometries_of(what, geometry)
+    if frame.height != 1:
+        raise UsageError(f"{what}: geometry has {frame.height} geometries; expected one. load reads several")
     return places_of(what, frame[name], crs)
 
 
@@ -116,46 +119,17 @@ def geometries_of(what: str, geometries: Any) -> tuple[pl.DataFrame, str]:
     what
         Name of the call, for messages.
     geometries
-        A frame, GeoDataFrame or Arrow table with a geometry column; one geometry or several, as shapely, WKB, WKT, GeoJSON, or
-        boxes of four numbers.
+        WKT, one or a list, or what `pairing.listed_places` takes as places.
     """
-    if isinstance(geometries, pl.Series):
-        return geometries.alias("geometry").to_frame(), "geometry"
-    if hasattr(geometries, "geom_type") and not hasattr(geometries, "columns") and not _is_column(geometries):
+    if isinstance(geometries, str):
         geometries = [geometries]
-    is_table = hasattr(geometries, "__arrow_c_stream__") or isinstance(geometries, pl.LazyFrame)
-    if is_table or _is_column(geometries):
-        frame = as_lazy_frame(geometries, what=f"{what}: geometries").collect()
-        found = target_columns(frame.schema, x=None, y=None, geometry=None, crs=NATIVE, what=what)
-        if found.geometry is None:
-            raise UsageError(f"{what}: the table has coordinates {found.x}, {found.y}; expected a column of geometries")
-        return frame, found.geometry
-    is_one = is_box(geometries) or isinstance(geometries, str | bytes | bytearray | memoryview | dict)
-    several = [geometries] if is_one or hasattr(geometries, "__geo_interface__") else geometries
-    try:
-        each = [None if one is None else _shape(one) for one in several]
-    except TypeError as error:
-        raise UsageError(
-            f"{what}: geometries is a {type(geometries).__name__}; expected geometries or a table"
-        ) from error
-    wkb = [None if one is None else shapely.to_wkb(one, include_srid=True) for one in each]
-    return pl.DataFrame({"geometry": pl.Series(wkb, dtype=pl.Binary)}), "geometry"
-
-
-def _is_column(value: Any) -> bool:
-    """Return whether a value is a GeoSeries or a GeoDataFrame."""
-    return hasattr(value, "to_crs") and hasattr(value, "geometry")
-
-
-def _shape(value: Any) -> shapely.Geometry:
-    if is_box(value):
-        minx, miny, maxx, maxy = (float(side) for side in value)
-        if not (minx <= maxx and miny <= maxy):
-            raise UsageError(
-                f"the box {tuple(value)} is not minx <= maxx and miny <= maxy; pass it as bounds=, or as a polygon"
-            )
-        return shapely.box(minx, miny, maxx, maxy)
-    return shapely_geometry(value)
+    if isinstance(geometries, list | tuple):
+        geometries = [shapely_geometry(one) if isinstance(one, str) else one for one in geometries]
+    frame = as_lazy_frame(geometries, what=f"{what}: geometries").collect()
+    found = target_columns(frame.schema, x=None, y=None, geometry=None, crs=NATIVE, what=what)
+    if found.geometry is None:
+        raise UsageError(f"{what}: the table has coordinates {found.x}, {found.y}; expected a column of geometries")
+    return frame, found.geometry
 
 
 def _checked_window(what: str, window: Any) -> tuple[int, int, int, int]:

@@ -106,7 +106,7 @@ def _coordinates(stack: Stack, words: CubeWords, *, has_area_axis: bool) -> dict
         coordinates[words.group.name] = ("time", values.astype(object) if values.dtype.kind in "OU" else values)
     if has_area_axis and words.areas is not None and words.areas.attributes is not None:
         table = words.areas.attributes
-        coordinates["geometry"] = ("geometry", np.arange(table.height))
+        coordinates["geometry"] = ("geometry", np.arange(len(words.areas.wkb)))
         for name in table.columns:
             if name in coordinates or name in stack.bands:
                 continue

@@ -30,6 +30,7 @@ VERBS = {
         places, ["red"], ["count", "mean", "max"], **words
     ),
     "read_windows": lambda lf, places, **words: lf.raster.read_windows(places, ["red"], **words),
+    "pixels": lambda lf, places, **words: lf.raster.pixels(places, ["red"], **words),
     "pair": lambda lf, places, **words: lf.raster.pair(places, **words),
     "sample_points": lambda lf, places, **words: lf.raster.sample_points(places, ["red"], **words),
 }
@@ -99,7 +100,7 @@ def scenes():
 
 def _answer(lf, verb: str, places, engine: str, **words) -> pl.DataFrame:
     answer = VERBS[verb](lf, places, **words).collect(engine=engine)
-    return answer.drop("geometry")
+    return answer.drop("geometry", strict=False)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -107,7 +108,7 @@ def _answer(lf, verb: str, places, engine: str, **words) -> pl.DataFrame:
 def test_every_form_gives_one_answer(scenes, verb, engine):
     shapes = SPOTS if verb == "sample_points" else SHAPES
     wanted = _answer(scenes, verb, shapes, engine, crs=UTM)
-    assert len(wanted) == 4
+    assert len(wanted) == (32 if verb == "pixels" else 4)
     assert wanted.null_count().sum_horizontal().item() == 0
     for name, form in FORMS.items():
         places, needs_crs = form(shapes)
@@ -119,6 +120,51 @@ def test_every_form_gives_one_answer(scenes, verb, engine):
         else:
             with pytest.raises(UsageError, match="contradicts"):
                 _answer(scenes, verb, form(shapes)[0], engine, crs=3857)
+
+
+def _load(scenes, places, **words):
+    return pr.open(scenes.head(1)).load(places, ["red"], **words)
+
+
+def _read(scenes, places, **words):
+    """The first place alone, where places can be told apart without knowing their form."""
+    one = places[0] if isinstance(places, list | tuple | np.ndarray) else places
+    return [pr.open(scenes.head(1)).read(["red"], geometry=one, **words)]
+
+
+def _cube(scenes, places, **words):
+    return list(scenes.raster.to_xarray(places, ["red"], **words)["red"].to_numpy())
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("asked", [_load, _read, _cube])
+def test_every_form_gives_handles_and_cubes_one_answer(scenes, asked, name):
+    shapes = SHAPES[:1] if asked is _read else SHAPES
+    wanted = asked(scenes, shapes, crs=UTM)
+    assert len(wanted) == len(shapes)
+    places, needs_crs = FORMS[name](shapes)
+    got = asked(scenes, places, **({"crs": UTM} if needs_crs else {}))
+    for one, other in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    if needs_crs:
+        with pytest.raises(UsageError, match="CRS of the coordinates is not known"):
+            asked(scenes, FORMS[name](shapes)[0])
+    else:
+        with pytest.raises(UsageError, match="contradicts"):
+            asked(scenes, FORMS[name](shapes)[0], crs=3857)
+
+
+def test_a_handle_reads_one_geometry_and_loads_several(scenes):
+    scene = pr.open(scenes.head(1))
+    with pytest.raises(UsageError, match="geometry has 2 geometries; expected one"):
+        scene.read(geometry=_geojson(SHAPES, "collection"))
+    to_lonlat = pyproj.Transformer.from_crs(UTM, LONLAT, always_xy=True).transform
+    lonlat = shapely.transform(SHAPES[1], to_lonlat, interleaved=False)
+    wanted = scene.read("red", geometry=lonlat, crs=LONLAT)
+    np.testing.assert_array_equal(scene.read("red", geometry=mapping(lonlat)), wanted)  # as RFC 7946 says
+    np.testing.assert_array_equal(scene.read("red", geometry=lonlat.wkt, crs=LONLAT), wanted)
+    with pytest.raises(UsageError, match="contradicts"):
+        scene.read("red", geometry=mapping(lonlat), crs=UTM)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -134,7 +180,8 @@ def test_boxes_are_their_polygons(scenes, verb, engine):
     words = {"crs": UTM, "unmatched": "null"}
     with_none = _answer(scenes, verb, [BOXES[0], None], engine, **words)
     assert_frame_equal(with_none, _answer(scenes, verb, [SHAPES[0], None], engine, **words))
-    assert len(with_none) == 3
+    n_pixels = (4 if verb == "pixels" else 1) * 2
+    assert len(with_none) == n_pixels + 1
 
 
 @pytest.mark.parametrize("verb", AREA_VERBS)
