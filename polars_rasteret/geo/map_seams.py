@@ -46,8 +46,8 @@ def map_seams(geographic: str, crs: str) -> tuple[Seam, ...]:
 
     Examples
     --------
-    >>> [round(west) for west, _, _, _ in map_seams("EPSG:4326", "ESRI:54009")], map_seams("EPSG:4326", "EPSG:32632")
-    ([180], ())
+    >>> {round(west) for west, _, _, _ in map_seams("EPSG:4326", "ESRI:54009")}, map_seams("EPSG:4326", "EPSG:32632")
+    ({180}, ())
     """
     period = longitude_period(geographic)
     if period is None or projection_method(crs).startswith(_WHOLE_METHODS):

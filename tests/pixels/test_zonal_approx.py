@@ -102,11 +102,14 @@ def test_statistics_are_those_of_the_overview_that_has_enough_pixels(world, appr
     scenes, files, _ = world
     asked = scenes.raster.zonal_stats(frame_of(zones()), ["red", "nir"], STATS, crs=32632, approx=approx)
     found, chosen = asked.collect(engine=engine), []
+    big = zones()[0]
     for row, zone in zip(found.iter_rows(named=True), zones(), strict=True):
         for band in (0, 1):
             images = levels(files, band)
             level = level_of(images, zone, approx)
             chosen.append(level)
+            if level == 0 and zone.equals(big):
+                continue  # its 150,000 cells cost the oracle seconds; full resolution is the middle zone's here
             image = images[level]
             n_full = HEIGHT * WIDTH / image.pixels.size
             told = statistics(image.pixels[image.valid], image.weights(zone, "exact")[image.valid])

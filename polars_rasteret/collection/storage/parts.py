@@ -198,6 +198,8 @@ def _clear_errors(part: Part) -> Iterator[None]:
         raise FetchError(f"{shown(part.path)} cannot be read: {words}") from reworded(error, words)
     except ComputeError as error:
         words = shown_text(str(error), part.path)
+        if "LogicalType union has no variant" in words:
+            words += " (perhaps Parquet's type for geometries, which Polars does not read: write the column as binary)"
         raise UsageError(f"{shown(part.path)} cannot be opened as a Parquet file: {words}") from reworded(error, words)
 
 
