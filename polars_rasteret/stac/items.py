@@ -6,7 +6,6 @@ Items stay dicts of any STAC version from 0.7 to 1.1. What is no item is counted
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import posixpath
@@ -21,8 +20,6 @@ from shapely.geometry import shape
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.stac.instants import instant
-
-_GEOMETRIES = {"Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection"}
 
 
 @dataclass(slots=True)
@@ -72,16 +69,9 @@ def footprint(geometry: Any) -> bytes | None:
     if geometry is None or isinstance(geometry, bytes):
         return geometry
     try:
-        return bytes(shapely.to_wkb(shapely.force_2d(_shape(geometry))))
+        return bytes(shapely.to_wkb(shapely.force_2d(shape(geometry))))
     except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"is no GeoJSON: {error}") from error
-
-
-def _shape(geometry: Any) -> Any:
-    if isinstance(geometry, Mapping) and geometry.get("type") in _GEOMETRIES:
-        with contextlib.suppress(shapely.errors.ShapelyError, TypeError, ValueError):
-            return shapely.from_geojson(json.dumps(geometry))  # five times as fast, but strict about rings
-    return shape(geometry)
 
 
 def add_items(source: Any, base: str | None, found: Items) -> None:
