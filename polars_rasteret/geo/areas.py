@@ -100,7 +100,7 @@ class Areas:
     Raises
     ------
     UsageError
-        When a value is not WKB, or coordinates are finite but too large to be places. The message has the index of the geometry.
+        When a value is not WKB, or coordinates are infinite or too large to be places. The message has the index of the geometry.
     """
 
     def __init__(self, wkb: NDArray[np.object_], crs: str, step: Floats | None = None, *, is_cut: bool = False) -> None:

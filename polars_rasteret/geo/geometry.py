@@ -59,12 +59,12 @@ def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
 
 
 def check_reach(geometries: NDArray[np.object_], crs: str, period: float | None) -> None:
-    """Raise when coordinates of a geometry are finite, but so large that they are no places."""
+    """Raise when coordinates of a geometry are infinite or too large to be places; NaN is a place that is not known."""
     bounds = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
     with np.errstate(invalid="ignore", over="ignore"):
-        reach, width = np.abs(bounds).max(axis=1, initial=0), bounds[:, 2] - bounds[:, 0]
-    is_too_far = np.isfinite(reach) & (reach > _MOST_COORDINATE)
-    expected = f"coordinates within {_MOST_COORDINATE:g}"
+        reach, width = np.fmax.reduce(np.abs(bounds), axis=1, initial=0), bounds[:, 2] - bounds[:, 0]
+        is_too_far = reach > _MOST_COORDINATE
+    expected = f"finite coordinates within {_MOST_COORDINATE:g}"
     if period is not None and not is_too_far.any():
         is_too_far = np.isfinite(reach) & (width > _MOST_TURNS * period)
         expected = f"at most {_MOST_TURNS} turns around the Earth"

@@ -75,7 +75,8 @@ def _boxes(series: pl.Series, crs: str) -> NDArray[np.object_]:
     sides = series.struct.unnest()
     bounds = np.stack([float_array(sides[name]) for name in names], axis=1)
     boxes = np.full(len(bounds), None, dtype=object)
-    finite = np.isfinite(bounds).all(axis=1)
+    finite, known = np.isfinite(bounds).all(axis=1), ~np.isnan(bounds).any(axis=1)
+    boxes[known & ~finite] = shapely.box(*bounds[known & ~finite].T)  # refused by name where areas are made
     boxes[finite] = shapely.box(*eastward_boxes(bounds[finite], crs).T)
     return boxes
 

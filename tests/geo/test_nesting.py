@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -197,7 +196,6 @@ def polygon(*corners: tuple[float, float]) -> bytes:
 
 ODD: dict[str, bytes] = {
     "NaN corner": polygon((9.001, 45.149), (math.nan, 45.15), (9.005, 45.15), (9.001, 45.149)),
-    "infinite corner": polygon((9.001, 45.149), (math.inf, 45.15), (9.005, 45.15), (9.001, 45.149)),
     "NaN point": b"\x01" + struct.pack("<Idd", 1, math.nan, math.nan),
     "half a NaN point": b"\x01" + struct.pack("<Idd", 1, 9.001, math.nan),
     "NaN line": b"\x01" + struct.pack("<II4d", 2, 2, 9.001, 45.149, math.nan, 45.15),
@@ -206,17 +204,57 @@ ODD: dict[str, bytes] = {
 }
 
 
+AREA_VERBS = {
+    "zonal_stats": ("red_count", lambda lf, rows, **words: lf.raster.zonal_stats(rows, ["red"], ["count"], **words)),
+    "read_windows": ("red", lambda lf, rows, **words: lf.raster.read_windows(rows, ["red"], **words)),
+    "pixels": ("red", lambda lf, rows, **words: lf.raster.pixels(rows, ["red"], **words)),
+}
+
+
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
-@pytest.mark.parametrize("name", ODD)
-def test_geometries_that_are_nowhere_are_unmatched(name, engine):
+@pytest.mark.parametrize("verb", AREA_VERBS)
+def test_geometries_that_are_nowhere_are_unmatched(verb, engine):
     scenes = pr.testing.example_scenes()
     sound = shapely.to_wkb(shapely.box(9.001, 45.149, 9.005, 45.152))
-    rows = pl.DataFrame({"k": [0, 1], "geometry": [sound, ODD[name]]})
-    words: dict[str, Any] = {"geometry": "geometry", "crs": 4326, "unmatched": "null"}
-    found = scenes.raster.read_windows(rows, ["red"], **words).collect(engine=engine)
-    assert found.filter(k=1)["red"].to_list() == [None]
-    assert found.filter(k=1)["record_id"].to_list() == [None]
-    assert found.filter(k=0)["red"].null_count() == 0
+    # Statistics are of areas; points and lines are refused there before anybody looks where they are.
+    odd = {name: one for name, one in ODD.items() if verb == "read_windows" or not name.endswith(("point", "line"))}
+    rows = pl.DataFrame({"k": range(1 + len(odd)), "geometry": [sound, *odd.values()]})
+    column, ask = AREA_VERBS[verb]
+    found = ask(scenes, rows, geometry="geometry", crs=4326, unmatched="null").collect(engine=engine)
+    for at, name in enumerate(odd, 1):
+        assert found.filter(k=at).select(column, "record_id").rows() == [(None, None)], name
+    assert found.filter(pl.col("k") == 0)[column].null_count() == 0
+    dropped = ask(scenes, rows, geometry="geometry", crs=4326, unmatched="drop").collect(engine=engine)
+    assert dropped["k"].unique().to_list() == [0]
+
+
+INFINITE = {
+    "corner": polygon((9.001, 45.149), (math.inf, 45.15), (9.005, 45.15), (9.001, 45.149)),
+    "y": polygon((9.001, 45.149), (9.003, -math.inf), (9.005, 45.15), (9.001, 45.149)),
+    "with NaN": polygon((9.001, 45.149), (math.nan, 45.15), (-math.inf, 45.15), (9.001, 45.149)),
+    "everywhere": polygon(
+        *[(sign * math.inf, other * math.inf) for sign, other in ((-1, -1), (1, -1), (1, 1), (-1, -1))]
+    ),
+    "point": b"\x01" + struct.pack("<Idd", 1, math.inf, 45.15),
+}
+
+
+@pytest.mark.parametrize("verb", AREA_VERBS)
+@pytest.mark.parametrize("crs", [4326, 32632, "native"])
+def test_infinite_coordinates_are_refused_by_every_verb_of_areas(verb, crs):
+    scenes = pr.testing.example_scenes()
+    sound = shapely.to_wkb(shapely.box(9.001, 45.149, 9.005, 45.152))
+    for name, wkb in INFINITE.items():
+        rows = pl.DataFrame({"geometry": [None, sound, wkb]}, schema={"geometry": pl.Binary})
+        with pytest.raises(UsageError, match="expected finite coordinates") as caught:
+            AREA_VERBS[verb][1](scenes, rows, crs=crs).collect()
+        assert "geometry 2 reaches over" in str(caught.value), name
+    boxes = [None, (9.001, 45.149, 9.005, 45.152), (-math.inf, 45.149, math.inf, 45.152)]
+    with pytest.raises(UsageError, match="geometry 2 reaches over"):
+        AREA_VERBS[verb][1](scenes, boxes, crs=crs).collect()
+    for geometry in (INFINITE["corner"], boxes[2]):
+        with pytest.raises(UsageError, match="geometry 0 reaches over"):
+            scenes.raster.to_xarray(geometry=[geometry], crs=crs)
 
 
 def test_a_ring_that_is_none_is_named_by_its_row():
