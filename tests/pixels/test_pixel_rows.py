@@ -77,6 +77,16 @@ def test_rows_are_the_cells_in_order(world, coverage, engine):
     assert_frame_equal(found.drop("datetime"), expected, abs_tol=1e-9, rel_tol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_in_any_order_are_the_same_rows(world, engine):
+    polygons = frame_of(zones(8, seed=4))
+    words = {"crs": 32632, "maintain_order": False}
+    expected = cells(world, zones(8, seed=4))
+    with pr.options(max_answer_bytes=100_000):
+        found = world.scenes.raster.pixels(polygons, **words).collect(engine=engine)
+    assert_frame_equal(found.drop("datetime"), expected, check_row_order=False, abs_tol=1e-9, rel_tol=1e-12)
+
+
 PARTS = {
     "zone": pl.col("zone") > 3,
     "record": pl.col("record_id") == "scene-1",

@@ -7,6 +7,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pytest
 import rasterio
 import rasterio.features
@@ -135,6 +136,39 @@ def test_quantiles_are_those_of_numpy_for_centres_and_of_exactextract_for_shares
         if expected[0] is not None and np.isfinite(expected[0]):
             # Shares of single precision move a quantile by a little of the step to the next value.
             np.testing.assert_allclose(exact.select(names).row(at), expected, rtol=1e-5)
+
+
+def test_quantiles_of_shares_that_single_precision_holds_are_those_of_exactextract(distinct):
+    pixels, scenes = distinct
+    rng = np.random.default_rng(8)
+    # Corners lie on quarters of pixels and edges along the grid: shares are sixteenths, which exactextract's numbers hold.
+    zones = []
+    for _ in range(60):
+        x, y = rng.integers(-40, 4 * SIZE, 2)
+        wide, high = rng.integers(1, 160, 2)
+        shape = shapely.box(x, y, x + wide, y + high)
+        if min(wide, high) > 8:
+            shape -= shapely.box(x + 2, y + 3, x + wide // 2, y + high // 2)  # a hole
+            shape -= shapely.box(x + wide - 3, y + high - 2, x + wide, y + high)  # and a notch
+        zones.append(shapely.transform(shape, lambda xy: [500_000, 5_000_000] + xy * [2.5, -2.5]))
+    shares = (0.0, 0.1, 0.25, 0.5, 0.77, 0.99, 1.0)
+    asked = [f"quantile({q})" for q in shares]
+    table = pl.DataFrame({"geometry": shapely.to_wkb(zones)})
+    source = NumPyRasterSource(pixels, 500_000, 5_000_000 - 10 * SIZE, 500_000 + 10 * SIZE, 5_000_000)
+    features = [{"type": "Feature", "geometry": shapely.geometry.mapping(one), "properties": {}} for one in zones]
+    theirs = exact_extract(source, features, [f"quantile(q={q})" for q in shares])
+    n_compared = 0
+    for scene in (scenes.head(1), scenes.tail(1)):
+        exact = scene.lazy().raster.zonal_stats(table, "v", asked, crs=32632, record_columns=[]).collect()
+        ours = exact.select(cs.starts_with("v_q")).rows()
+        for values, of_zone in zip(ours, theirs, strict=True):
+            expected = [of_zone["properties"][f"quantile_{round(100 * q)}"] for q in shares]
+            if expected[0] is None or not np.isfinite(expected[0]):
+                assert values.count(None) == len(values)
+            else:
+                n_compared += 1
+                np.testing.assert_allclose(values, expected, rtol=1e-12)
+    assert n_compared > 80
 
 
 def test_statistics_do_not_depend_on_tiles_units_order_or_other_zones(distinct):
