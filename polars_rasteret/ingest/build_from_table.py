@@ -273,6 +273,7 @@ def build_chosen(
                 for one, hrefs in zip(base["id"].to_list(), hrefs_of_row, strict=True)
             ],
             bands=list(of_band),
+            bands_of=lambda row: {name for name, hrefs in of_band.items() if hrefs[row] is not None},
             indices=lambda href: sorted(wanted[href]),
             is_made_of_rasters=True,
             frame=make,

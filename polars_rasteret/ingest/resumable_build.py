@@ -32,7 +32,7 @@ from polars_rasteret.schema import lossless_supertype, numpy_dtype, pixel_dtype,
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     import numpy as np
 
@@ -53,6 +53,8 @@ class RecordPlan:
     """Id of each record, and the distinct hrefs of its files, sorted."""
     bands: Sequence[str] | None
     """Names of the band columns; None: the files name them."""
+    bands_of: Callable[[int], set[str]] | None = None
+    """``bands_of(row)`` returns the names of the bands that a record has a file for; None: all records have all bands."""
     indices: Callable[[str], Sequence[int] | None]
     """``indices(href)`` returns the bands to read of a file; None: all bands."""
     is_made_of_rasters: bool
@@ -172,6 +174,7 @@ def _rows_to_make(
     Parts from before the build whose files changed are written anew here.
     """
     wanted = Counter(plan.keys)
+    bands_of = {} if plan.bands_of is None else {key: plan.bands_of(row) for row, key in enumerate(plan.keys)}
     there: Counter[Key] = Counter()
     for part in parts:
         is_from_before = build.is_from_before(part)
@@ -184,7 +187,8 @@ def _rows_to_make(
             key = (ids[row], tuple(sorted({one.href for one in files})))
             if there[key] < wanted[key]:
                 there[key] += 1
-                _refuse_other_bands(plan, key, files, build.folder)
+                if (bands := bands_of.get(key, plan.bands)) is not None:
+                    _refuse_other_bands(bands, key, files, build.folder)
                 asked += files
         if is_from_before:
             for one in asked:
@@ -205,13 +209,13 @@ def _rows_to_make(
     return todo
 
 
-def _refuse_other_bands(plan: RecordPlan, key: Key, files: Sequence[IndexedFile], target: str) -> None:
+def _refuse_other_bands(bands: Collection[str], key: Key, files: Sequence[IndexedFile], target: str) -> None:
     names = {one.band for one in files}
     # An indexed record is not read again, so a band that it does not have would never come.
-    if plan.bands is not None and names and None not in names and not set(plan.bands) <= names:
+    if names and None not in names and not names.issuperset(bands):
         raise UsageError(
             f"{target} holds record {key[0]!r} of {shown(key[1][0])} with the bands {', '.join(sorted(map(str, names)))}; "
-            f"asked for were {', '.join(plan.bands)}. Build them into another path, or pr.remove the records first."
+            f"asked for were {', '.join(sorted(bands))}. Build them into another path, or pr.remove the records first."
         )
 
 

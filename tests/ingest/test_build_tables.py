@@ -202,3 +202,16 @@ def test_footprints_that_are_no_longitude_and_latitude_are_refused(tmp_path):
     table = pl.DataFrame({"id": ["a"], "href": ["x.tif"], "geometry": pl.Series([wkb], dtype=pl.Binary)})
     with pytest.raises(UsageError, match="longitude and latitude"):
         pr.build_from_table(table, bands={"red": "href"})
+
+
+def test_a_record_that_lacks_a_band_is_kept_by_a_second_build(tmp_path):
+    first, second = (str(write_scene(tmp_path / name)) for name in ("a.tif", "b.tif"))
+    table = pl.DataFrame({"id": ["both", "one"], "r": [first, first], "n": [second, None]})
+    for _ in range(2):
+        found = pr.build_from_table(table, bands={"red": "r", "nir": "n"}, into=tmp_path / "c")
+        assert found.select("id", pl.col("nir").is_null()).sort("id").collect().rows() == [
+            ("both", False),
+            ("one", True),
+        ]
+    with pytest.raises(UsageError, match="with the bands red; asked for were again, red"):
+        pr.build_from_table(table[1:], bands={"red": "r", "again": "r"}, into=tmp_path / "c")
