@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
+_TURN_TOLERANCE = 1e-9
+"""Shares of a turn by which an area around the whole Earth may be too wide by rounding."""
 _STEPS_ALONG = 64
 """Steps along a straight edge, to see which way around the Earth the edge goes."""
 
@@ -49,6 +51,24 @@ def split_at_antimeridian(geometry: Any) -> Any:
         return pieces[0]
     together = (shapely.multipoints, shapely.multilinestrings, shapely.multipolygons)[dimensions]
     return together(pieces)
+
+
+def within_a_turn(geometries: NDArray[np.object_], period: float | None) -> NDArray[np.object_]:
+    """Return geometries of which those wider than a turn of the Earth are brought within one, where no part covers another."""
+    if period is None:
+        return geometries
+    bounds = shapely.bounds(geometries)
+    wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > period * (1 + _TURN_TOLERANCE))
+    result = geometries.copy() if len(wide) else geometries
+    for at in wide.tolist():
+        west, south, east, north = bounds[at].tolist()
+        whole, pieces = shapely.make_valid(geometries[at]), []
+        for turn in range(int(np.ceil((east - west) / period))):
+            strip = shapely.box(west + turn * period, south, west + (turn + 1) * period, north)
+            moved = shapely.intersection(whole, strip)
+            pieces.append(shapely.transform(moved, lambda xy, moved_by=turn * period: xy - [moved_by, 0]))
+        result[at] = shapely.union_all(pieces)
+    return result
 
 
 def geometry_bounds(geometry: NDArray[np.object_]) -> Floats:

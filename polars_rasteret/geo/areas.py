@@ -16,7 +16,7 @@ import shapely
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX
-from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x
+from polars_rasteret.geo.antimeridian import joined_at_antimeridian, single_parts, unwrapped_x, within_a_turn
 from polars_rasteret.geo.coverage.areal import areal
 from polars_rasteret.geo.coverage.outlines import both_outlines, outlines_of
 from polars_rasteret.geo.crs import (
@@ -53,7 +53,6 @@ _TOLERANCE_DEGREES = 1e-6
 """Degrees by which outlines may miss the curves of their edges where areas are cut in longitude and latitude."""
 _MAX_SEGMENTS_PER_SIDE = 200
 """Chords that follow such an edge of a narrow geometry, so that its short edges have two chords, and a midpoint between them."""
-
 _LARGE_METRES = 10_000_000.0
 """Length of a side from which on an area in a projected CRS may lie anywhere on the Earth."""
 _DIGESTED_AT_ONCE = 10_000
@@ -126,8 +125,7 @@ class Areas:
         self._apart: dict[str, tuple[Ints, Areas] | None] = {}
         self._is_midpoint: Booleans | None = None
         self.bounds: Floats = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
-        # A polygon whose vertices are all the same counts, too: it is a point once it is valid.
-        # A point lies in exactly one pixel. A box may begin a rounding error before its first pixel.
+        # A polygon of one place is a point once it is valid. A box may begin a rounding error before its first pixel.
         self.is_point: Booleans = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
         is_point = self.is_point
         self.tolerance = np.where(is_point, 0.0, BORDER_TOLERANCE_PX)
@@ -211,6 +209,8 @@ class Areas:
     ) -> Outlines:
         if self.vertices.is_in(crs):
             return outlines_of(geometries)
+        if x_period(crs) is None and self.crs != NATIVE:  # parts that lie on each other there would count as holes
+            geometries = within_a_turn(geometries, x_period(self.crs))
         at, there = self.rows_apart(crs, index)
         if len(at):
             geometries = geometries.copy()
