@@ -257,6 +257,17 @@ def test_infinite_coordinates_are_refused_by_every_verb_of_areas(verb, crs):
             scenes.raster.to_xarray(geometry=[geometry], crs=crs)
 
 
+@pytest.mark.parametrize("crs", [None, 4326, 32632, 3857])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_records_are_not_looked_for_where_a_coordinate_is_no_number(crs, number):
+    scenes = pr.testing.example_scenes()
+    over_180 = polygon((170, 45), (190, number), (190, 45), (170, 46), (170, 45))
+    for wkb in (over_180, polygon((9, 45), (number, 45.1), (9.1, 45), (9, 45))):
+        for asked in (wkb, [shapely.to_wkb(shapely.box(9, 45, 9.1, 45.1)), wkb]):
+            with pytest.raises(UsageError, match="NaN or infinite"):
+                scenes.raster.intersects(asked, crs=crs).collect()
+
+
 def test_a_ring_that_is_none_is_named_by_its_row():
     open_ring = polygon((9.001, 45.149), (9.005, 45.149), (9.005, 45.152), (9.001, 45.152))
     rows = pl.DataFrame({"geometry": [None, open_ring]}, schema={"geometry": pl.Binary})

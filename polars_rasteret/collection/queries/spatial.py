@@ -111,6 +111,8 @@ def lonlat_geometry(geometry_or_bounds: Any, crs: Any = None) -> Any:
         return _lonlat_box(box) if lonlat else _projected_box(box, source)
     if shapely.is_empty(geometry):
         raise UsageError("the geometry is empty, so no record can meet it")
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        raise UsageError("the geometry has a coordinate that is NaN or infinite; expected finite coordinates")
     if lonlat:
         west, south, east, north = shapely.bounds(geometry).tolist()
         if not (west >= -360 and east <= 360 and south >= -90 and north <= 90):
