@@ -233,17 +233,17 @@ def test_edges_on_a_sphere_are_refused_also_of_geoparquet(tmp_path):
 def test_keys_open_a_private_table_and_its_files(tmp_path):
     image = write_scene(tmp_path / "a.tif").read_bytes()
     buffer = io.BytesIO()
-    pl.DataFrame({"id": ["a", "b"], "href": ["s3://tables11/a.tif", "gone.tif"]}).write_parquet(buffer)
-    with SignedBucket("tables11", {"a.tif": image, "index/t.parquet": buffer.getvalue()}) as bucket:
+    pl.DataFrame({"id": ["a", "b"], "href": ["s3://my-tables/a.tif", "gone.tif"]}).write_parquet(buffer)
+    with SignedBucket("my-tables", {"a.tif": image, "index/t.parquet": buffer.getvalue()}) as bucket:
         options = {**bucket.place, **bucket.keys}
         words = {"bands": {"red": "href"}, "filter": pl.col("id") == "a"}
-        scenes = pr.build_from_table("s3://tables11/index", **words, storage_options=options)
+        scenes = pr.build_from_table("s3://my-tables/index", **words, storage_options=options)
         # The keys are remembered for the bucket, so that its pixels can be read.
         points = pl.DataFrame({"x": [500_005.0], "y": [5_399_995.0]})
         assert scenes.raster.sample_points(points, crs=32632).collect()["red"].to_list() == [0]
         assert {one.key_id for one in bucket.requests} == {bucket.key_id}
         assert scenes.collect()["header_error"].to_list() == [None]
-        pr.configure_store("s3://tables11/")
+        pr.configure_store("s3://my-tables/")
 
 
 @pytest.mark.parametrize("is_relative", [False, True])
