@@ -59,11 +59,14 @@ def _first_wrong(values: NDArray[np.object_], error: Exception) -> UsageError:
 
 
 def check_reach(geometries: NDArray[np.object_], crs: str, period: float | None) -> None:
-    """Raise when coordinates of a geometry are infinite or too large to be places; NaN is a place that is not known."""
+    """Raise when coordinates of an area are infinite, or those of a geometry too large to be places.
+
+    NaN is a place that is not known, and so is a point at infinity, as in tables of points.
+    """
     bounds = np.asarray(shapely.bounds(geometries), np.float64).reshape(-1, 4)
     with np.errstate(invalid="ignore", over="ignore"):
         reach, width = np.fmax.reduce(np.abs(bounds), axis=1, initial=0), bounds[:, 2] - bounds[:, 0]
-        is_too_far = reach > _MOST_COORDINATE
+        is_too_far = (reach > _MOST_COORDINATE) & (np.isfinite(reach) | (shapely.get_dimensions(geometries) > 0))
     expected = f"finite coordinates within {_MOST_COORDINATE:g}"
     if period is not None and not is_too_far.any():
         is_too_far = np.isfinite(reach) & (width > _MOST_TURNS * period)

@@ -235,7 +235,6 @@ INFINITE = {
     "everywhere": polygon(
         *[(sign * math.inf, other * math.inf) for sign, other in ((-1, -1), (1, -1), (1, 1), (-1, -1))]
     ),
-    "point": b"\x01" + struct.pack("<Idd", 1, math.inf, 45.15),
 }
 
 
@@ -255,6 +254,17 @@ def test_infinite_coordinates_are_refused_by_every_verb_of_areas(verb, crs):
     for geometry in (INFINITE["corner"], boxes[2]):
         with pytest.raises(UsageError, match="geometry 0 reaches over"):
             scenes.raster.to_xarray(geometry=[geometry], crs=crs)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_point_at_no_place_has_no_window_as_it_has_no_sample(number):
+    scenes = pr.testing.example_scenes()
+    points = [shapely.to_wkb(shapely.Point(9.003, 45.15)), b"\x01" + struct.pack("<Idd", 1, number, 45.15)]
+    rows = pl.DataFrame({"row": [0, 1], "geometry": points})
+    found = scenes.raster.read_windows(rows, shape=(3, 3), crs=4326).collect()
+    assert set(found["row"]) == {0}
+    values = scenes.raster.sample_points(rows, crs=4326, match="latest").collect()
+    assert values["record_id"].is_null().to_list() == [False, True]
 
 
 @pytest.mark.parametrize("crs", [None, 4326, 32632, 3857])
