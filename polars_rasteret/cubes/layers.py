@@ -16,7 +16,7 @@ from polars_rasteret.grids.source_windows import source_windows
 from polars_rasteret.grids.windows import Windows
 from polars_rasteret.pixels.reading import BandRows
 from polars_rasteret.pixels.windows.aligned_bands import AlignedBand
-from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampled import begin_onto_grids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,14 +86,14 @@ def read_layers(
     is_regular = len(height) > 0 and bool((height == height[0]).all() and (width == width[0]).all())
     # Windows of one size are written right into their places; rows that are not wanted then take memory as well.
     is_regular &= all(one.sources.is_read.all() for one in bands)
-    answers, errors = read_onto_grids(
+    answers, errors = begin_onto_grids(
         bands,
         read.options,
         want_valid=True,
         advice=ADVICE,
         shape=(int(height[0]), int(width[0])) if is_regular else None,
         spending=read.stack.spending,
-    )
+    ).answers()
     layers = {}
     for name, band in zip(wanted, answers, strict=True):
         assert band.answer.valid is not None

@@ -27,7 +27,7 @@ from polars_rasteret.pixels.reading import BandRows
 from polars_rasteret.pixels.stacks import stack_dtype
 from polars_rasteret.pixels.windows.aligned_bands import bands_on_grids
 from polars_rasteret.pixels.windows.covered import blank_uncovered
-from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampled import begin_onto_grids
 from polars_rasteret.pixels.windows.resampling import check_resampling, methods_by_band
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def read_record(
         if is_stacked:
             common = stack_dtype({one.name: one.dtype for one in columns}, what="read", instead=_ONE_BY_ONE)
             dtypes = {one.name: common for one in columns}
-        found, _ = read_onto_grids(
+        found, _ = begin_onto_grids(
             onto,
             options,
             dtypes=dtypes,
@@ -216,7 +216,7 @@ def read_record(
             shape=shape,
             stack=is_stacked,
             spending=spending,
-        )
+        ).answers()
         if words.coverage is not None:
             stride = None if shape is None else shape[0] * shape[1] * (len(bands) if is_stacked else 1)
             blank_uncovered(found, words.coverage, words.fill_value, pixels_per_row=stride)

@@ -80,7 +80,7 @@ def answer_outs(
     stack
         Whether all bands of a row lie side by side in one array; they must be regular.
     want_valid, options, advice
-        As in `reading.read_bands`.
+        As in `reading.begin_bands`.
 
     Raises
     ------

@@ -160,7 +160,7 @@ def window_reads(
     return reads
 
 
-def read_bands(
+def begin_bands(
     bands: Sequence[BandRows],
     options: ReadOptions,
     *,
@@ -171,8 +171,8 @@ def read_bands(
     shape: tuple[int, int] | None = None,
     stack: bool = False,
     spending: Spending | None = None,
-) -> tuple[list[BandAnswer], dict[int, str]]:
-    """Read windows of all bands together.
+) -> StartedBands:
+    """Begin to read windows of all bands together, and return while bytes arrive and are decoded.
 
     Parameters
     ----------
@@ -197,37 +197,9 @@ def read_bands(
 
     Returns
     -------
-    answers
-        Pixels of each band.
-    errors
-        Reasons by row, with ``on_error="null"``.
+    StartedBands
+        Its ``answers()`` returns the pixels of each band, and reasons by row, with ``on_error="null"``.
     """
-    return begin_bands(
-        bands,
-        options,
-        dtypes=dtypes,
-        fill_value=fill_value,
-        want_valid=want_valid,
-        advice=advice,
-        shape=shape,
-        stack=stack,
-        spending=spending,
-    ).answers()
-
-
-def begin_bands(
-    bands: Sequence[BandRows],
-    options: ReadOptions,
-    *,
-    dtypes: Mapping[str, np.dtype[Any]] | None = None,
-    fill_value: float | None = None,
-    want_valid: bool,
-    advice: str,
-    shape: tuple[int, int] | None = None,
-    stack: bool = False,
-    spending: Spending | None = None,
-) -> StartedBands:
-    """Begin what `read_bands` does, and return while bytes arrive and are decoded; parameters are the same."""
     errors = faults_of(bands, options)
     outs: list[Out | None] = [None] * len(bands)
     if shape is not None:

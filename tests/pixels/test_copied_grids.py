@@ -20,11 +20,11 @@ from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
 from polars_rasteret.grids.windows import SharedWindows, Windows, taken_windows, windows_of_areas, windows_of_points
 from polars_rasteret.options import current_options
 from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
-from polars_rasteret.pixels.reading import BandRows, read_bands, window_reads
+from polars_rasteret.pixels.reading import BandRows, begin_bands, window_reads
 from polars_rasteret.pixels.windows import covered
 from polars_rasteret.pixels.windows.aligned_bands import aligned_bands, are_answers, may_be_resampled
 from polars_rasteret.pixels.windows.covered import blank_uncovered
-from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampled import begin_onto_grids
 
 PREFIX = "memory://copied-grids/"
 FINE, COARSE, ASIDE = (10.0, 0, 600_000, 0, -10.0, 5_000_000), (20.0, 0, 600_000, 0, -20.0, 5_000_000), (
@@ -144,8 +144,8 @@ def test_windows_of_copies_are_planned_read_and_covered_like_shared_ones(store, 
     assert firsts(taken) == firsts(taken_copies)
     options = current_options()
     how = {"want_valid": True, "advice": ADVICE}
-    assert answered(store, lambda: read_bands(bands, options, **how)) == answered(
-        store, lambda: read_bands(copies, options, **how)
+    assert answered(store, lambda: begin_bands(bands, options, **how).answers()) == answered(
+        store, lambda: begin_bands(copies, options, **how).answers()
     )
     aligned, aligned_copies = (
         aligned_bands(some, grid="finest", shape=(6, 5), resolution=None, methods={"b": "bilinear"})
@@ -159,7 +159,7 @@ def test_windows_of_copies_are_planned_read_and_covered_like_shared_ones(store, 
     n_covered = []
 
     def read_covered(some):
-        answers, errors = read_onto_grids(some, options, **how)
+        answers, errors = begin_onto_grids(some, options, **how).answers()
         with patch.object(covered, "gdal_runs", wraps=covered.gdal_runs) as looked_at:
             blank_uncovered(answers, "center", None, pixels_per_row=30)
         n_covered.append(sum(call.args[0].n_zones for call in looked_at.call_args_list))

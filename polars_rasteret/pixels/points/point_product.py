@@ -13,7 +13,7 @@ from polars_rasteret.pixels.answer_columns import point_column, point_dtype, sam
 from polars_rasteret.pixels.points.point_groups import PointGroups
 from polars_rasteret.pixels.points.point_sampler import PointSampler
 from polars_rasteret.pixels.product import Answer
-from polars_rasteret.pixels.reading import BandRows, n_rows_of, read_bands
+from polars_rasteret.pixels.reading import BandRows, begin_bands, n_rows_of
 from polars_rasteret.schema import numpy_dtype
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class PointProduct:
         chosen = self._chosen(wanted)
         if self.sampling.is_plain and valid_mask is None and not must_count:
             asked = [self._scaled(bands[name]) for name in chosen]
-            answers, errors = read_bands(
+            answers, errors = begin_bands(
                 asked, call.options, want_valid=True, advice=call.advice, spending=call.spending
-            )
+            ).answers()
             values = {one.rows.column.name: point_column(one, one.rows.column.name) for one in answers}
             return Answer(columns=values, errors=errors)
         of_all = self._asked(bands, () if valid_mask is None else valid_mask.bands)

@@ -43,35 +43,6 @@ _POSITIONS_BYTES = 64_000_000
 """Bytes of positions of pixels that are kept for other bands and records on the same grids."""
 
 
-def read_onto_grids(
-    bands: Sequence[AlignedBand],
-    options: ReadOptions,
-    *,
-    dtypes: Mapping[str, np.dtype[Any]] | None = None,
-    fill_value: float | None = None,
-    want_valid: bool,
-    advice: str,
-    shape: tuple[int, int] | None = None,
-    stack: bool = False,
-    spending: Spending | None = None,
-) -> tuple[list[BandAnswer], dict[int, str]]:
-    """Read windows of all bands together, as `reading.read_bands` does, each onto the grids of its answers.
-
-    Parameters and returned values are those of `read_bands`. Null pixels take no part, as `assemble.kernels` says.
-    """
-    return begin_onto_grids(
-        bands,
-        options,
-        dtypes=dtypes,
-        fill_value=fill_value,
-        want_valid=want_valid,
-        advice=advice,
-        shape=shape,
-        stack=stack,
-        spending=spending,
-    ).answers()
-
-
 def begin_onto_grids(
     bands: Sequence[AlignedBand],
     options: ReadOptions,
@@ -84,7 +55,11 @@ def begin_onto_grids(
     stack: bool = False,
     spending: Spending | None = None,
 ) -> StartedOntoGrids:
-    """Begin what `read_onto_grids` does, and return while the bytes of the first batch arrive; parameters are the same."""
+    """Begin to read windows as `reading.begin_bands` does, each onto the grids of its answers, a batch at a time.
+
+    Parameters are those of `begin_bands`, and so is what ``answers()`` returns. Null pixels take no part, as `assemble.kernels`
+    says.
+    """
     rows = [band.rows for band in bands]
     errors = faults_of(rows, options, *(band.sources.faults for band in bands))
     outs = answer_outs(

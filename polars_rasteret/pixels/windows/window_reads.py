@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.grids.answer_grids import answer_grids
-from polars_rasteret.pixels.reading import n_rows_of, read_bands, taken_bands, window_reads
+from polars_rasteret.pixels.reading import begin_bands, n_rows_of, taken_bands, window_reads
 from polars_rasteret.pixels.windows.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
 from polars_rasteret.pixels.windows.covered import blank_uncovered
-from polars_rasteret.pixels.windows.resampled import read_onto_grids
+from polars_rasteret.pixels.windows.resampled import begin_onto_grids
 from polars_rasteret.pixels.windows.resampling import methods_by_band
 from polars_rasteret.pixels.windows.source_reads import source_reads
 
@@ -103,8 +103,8 @@ class WindowReads:
             "stack": self.stack_dtype is not None,
         }
         if onto is None:
-            return read_bands([self.bands[name] for name in names], call.options, **how)  # type: ignore[arg-type]
-        return read_onto_grids(onto, call.options, **how)  # type: ignore[arg-type]
+            return begin_bands([self.bands[name] for name in names], call.options, **how).answers()  # type: ignore[arg-type]
+        return begin_onto_grids(onto, call.options, **how).answers()  # type: ignore[arg-type]
 
     def blank_uncovered(self, answers: Sequence[BandAnswer], names: Sequence[str], call: ReadCall) -> dict[int, int]:
         """Blank pixels that areas do not cover, in place; return the number of covered pixels of rows where some are not."""
