@@ -48,35 +48,19 @@ def own_href(asset: Mapping[str, Any]) -> str | None:
     return next((href for href in hrefs if isinstance(href, str)), None)
 
 
-def bands_of_items(
-    items: Sequence[Mapping[str, Any]], bands: Sequence[str] | Mapping[str, str] | None
-) -> dict[str, list[Plane | None]]:
-    """Return, per band name, the plane of each item; None where the item does not have it.
-
-    Parameters
-    ----------
-    items
-        Items as dicts.
-    bands
-        Asset keys, ``key.n`` with 1-based n, or common names; or a mapping of new names to these. None: every GeoTIFF asset of
-        data or quality; an asset of several bands becomes ``key.1``, ``key.2``, ...
-
-    Raises
-    ------
-    UsageError
-        When a name is ambiguous in an item, or no item has it.
-    """
-    choice = BandChoice(bands)
-    planes = choice.of_items(items)
-    choice.refuse_missing()
-    return planes
-
-
 class BandChoice:
     """The bands that a caller chose, for items that come page by page."""
 
     def __init__(self, bands: Sequence[str] | Mapping[str, str] | None, *, may_miss: bool = False) -> None:
-        """Check the choice; `bands` is as in `bands_of_items`, and with `may_miss` it may name bands that no item has.
+        """Check the choice.
+
+        Parameters
+        ----------
+        bands
+            Asset keys, ``key.n`` with 1-based n, or common names; or a mapping of new names to these. None: every GeoTIFF asset
+            of data or quality; an asset of several bands becomes ``key.1``, ``key.2``, ...
+        may_miss
+            Whether `bands` may name bands that no item has.
 
         Raises
         ------

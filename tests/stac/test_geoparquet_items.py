@@ -20,7 +20,6 @@ from polars_rasteret.collection.queries.spatial import lonlat_geometry
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import Provenance
 from polars_rasteret.ingest.table_bands import bands_of_rows, places_of_bands
-from polars_rasteret.stac.asset_bands import bands_of_items
 from polars_rasteret.stac.geoparquet_items import ItemTable, is_item_table
 from polars_rasteret.stac.item_columns import item_columns
 from polars_rasteret.stac.items import items_of
@@ -28,6 +27,7 @@ from polars_rasteret.stac.stated_metadata import stated_crs, stated_number
 from tests.support.range_server import RangeServer
 from tests.support.scene_files import write_scene
 from tests.support.signed_bucket import SignedBucket
+from tests.support.stac_items import bands_of_items
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared/data/stac"
 FILES = [

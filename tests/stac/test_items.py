@@ -14,23 +14,12 @@ import shapely
 from shapely.geometry import shape
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.stac.asset_bands import Plane, asset_href, bands_of_items, is_geotiff
+from polars_rasteret.stac.asset_bands import Plane, asset_href, is_geotiff
 from polars_rasteret.stac.instants import instant
 from polars_rasteret.stac.item_columns import item_columns, property_column, united
 from polars_rasteret.stac.items import footprint, items_of, resolved
 from polars_rasteret.stac.stated_metadata import held, stated_crs, stated_number
-
-FOLDER = Path(__file__).resolve().parents[3] / "shared/data/stac"
-FILES = sorted(FOLDER.glob("*json")) + sorted(FOLDER.glob("api/*json"))
-REFUSED = {
-    "cop-dem__collection.json": "Collection",
-    "landsat__collection.json": "Collection",
-    "odc-stac__sentinel-2-l2a.collection.json": "Collection",
-    "psc_test_get_item_1_Collection.json": "Collection",
-    "stac-spec__collection.json": "Collection",
-    "stac-spec__catalog.json": "Catalog",
-}
-"""Every file that becomes no row, with what it is."""
+from tests.support.stac_items import FILES, FOLDER, REFUSED, bands_of_items
 
 needs_files = pytest.mark.skipif(not FILES, reason="the real items of ../shared/data/stac are not there")
 

@@ -26,18 +26,8 @@ from polars_rasteret.stac.item_sources import pages_of
 from polars_rasteret.stac.items import items_of
 from polars_rasteret.stac.page_tables import PLANE, PageTables, bands_of
 from polars_rasteret.stac.search_words import search_of
+from tests.support.stac_items import FILES, FOLDER, REFUSED
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared/data/stac"
-FILES = sorted(FOLDER.glob("*json")) + sorted(FOLDER.glob("api/*json"))
-REFUSED = {
-    "cop-dem__collection.json": "Collection",
-    "landsat__collection.json": "Collection",
-    "odc-stac__sentinel-2-l2a.collection.json": "Collection",
-    "psc_test_get_item_1_Collection.json": "Collection",
-    "stac-spec__collection.json": "Collection",
-    "stac-spec__catalog.json": "Catalog",
-}
-"""Every file that holds no item, with what it is."""
 QUALITY = {"cloud", "cloud-shadow", "snow-ice", "water-mask", "saturation", "data-mask"}
 PICTURES = {"thumbnail", "overview", "visual"}
 
