@@ -85,11 +85,7 @@ def add_to(commands: Any) -> None:
     )
     add_search(build)
     build.add_argument("--alternate", metavar="NAMES", type=names, help="alternate locations to take: s3")
-    build.add_argument(
-        "--rewrite", metavar="JSON", type=json_mapping, help='prefixes of hrefs: {"https://a/": "s3://b/"}'
-    )
-    build.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
-    build.add_argument("--description", metavar="TEXT", help="what the collection is; its files say so")
+    _add_words_of_builds(build)
     build.add_argument("--force", action="store_true", help="replace a collection that is there")
     add_shared(build)
     build.set_defaults(run=_build_of_items)
@@ -121,13 +117,17 @@ def _add_table_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--column-map", metavar="JSON", type=json_mapping, help='columns to rename: {"fid": "id"}')
     parser.add_argument("--columns", metavar="NAMES", type=names, help="columns of the table to keep")
     parser.add_argument("--where", metavar="SQL", type=sql_expression, help="rows of the table, by a condition")
+    _add_words_of_builds(parser)
+    parser.add_argument("--data-source", metavar="TEXT", help="where its records come from")
+    add_shared(parser)
+
+
+def _add_words_of_builds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rewrite", metavar="JSON", type=json_mapping, help='prefixes of hrefs: {"https://a/": "s3://b/"}'
     )
     parser.add_argument("--on-error", choices=("null", "raise"), default="null", help="files that cannot be read")
     parser.add_argument("--description", metavar="TEXT", help="what the collection is; its files say so")
-    parser.add_argument("--data-source", metavar="TEXT", help="where its records come from")
-    add_shared(parser)
 
 
 def _list(args: Namespace) -> None:
