@@ -127,13 +127,10 @@ def build(
     check_credentials(one, storage_options=storage_options, credential_provider=credential_provider)
     register_hints(dataset_hints(one))
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
-    if one.place == "data":
+    if one.place in ("data", "path"):
         _refuse(one, query=query, filter=filter, sortby=sortby, max_items=max_items, into=into)
-        found = scan_collection(str(one.data), index=one.index, descriptor=one, **options)
-        return _narrowed(found, one, bbox=bbox, datetime=datetime, bands=bands, intersects=intersects, ids=ids)
-    if one.place == "path":
-        _refuse(one, query=query, filter=filter, sortby=sortby, max_items=max_items, into=into)
-        found = scan_collection(str(one.path), **options)
+        described: dict[str, Any] = {"index": one.index, "descriptor": one} if one.place == "data" else {}
+        found = scan_collection(str(getattr(one, one.place)), **described, **options)
         return _narrowed(found, one, bbox=bbox, datetime=datetime, bands=bands, intersects=intersects, ids=ids)
     builds: dict[str, Any] = {"into": into, "on_error": on_error, "progress": progress, "wait_s": wait_s, **options}
     about = about_of_caller(one.description or one.title, one.id)
