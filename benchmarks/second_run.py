@@ -20,20 +20,13 @@ from typing import Any
 
 import numpy as np
 from corpus import DATES, default_data_dir, ensure_corpus
+from cubes import GDAL
 from fresh_process import once
 from servers import StaticServer, latency_proxy, static_server
 
 BAND = "B04"
 SIDE = 256
 WAYS = ("ours, nothing on disk", "ours", "rasterio", "rasterio on fsspec")
-GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif",
-    "CPL_VSIL_CURL_CACHE_SIZE": 200_000_000,
-    "GDAL_INGESTED_BYTES_AT_OPEN": 32_768,
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "VSI_CACHE": True,
-}
 THREADS = 16
 
 
