@@ -1,4 +1,7 @@
-"""Do the snippets of README run, and do they print what README says?"""
+"""Do the snippets of README and of the pages of the site run, and do they print what the pages say?
+
+Every page is run by itself, in a folder with the example data alone, from its first snippet to its last.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import io
 import re
 import shutil
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,13 +20,21 @@ import polars_rasteret as pr
 from tests.support.stac_server import StacServer
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 API = "https://earth-search.aws.element84.com/v1"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INCLUDED = re.compile(r'^( *)--8<-- "(.+)"$', re.MULTILINE)
+BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+LIBRARIES = {"torchgeo": "torchgeo", "torch": "torch"}  # `.ci/run torch` runs their snippets where PyTorch can be had
 
 
-def snippets() -> list[tuple[str, str | None]]:
+def text_of(path: Path) -> str:
+    """Give the text of a page with the files that it includes."""
+    return INCLUDED.sub(lambda one: textwrap.indent((ROOT / one[2]).read_text().rstrip("\n"), one[1]), path.read_text())
+
+
+def snippets(path: Path) -> list[tuple[str, str | None]]:
     """Give each Python block with the text block that follows it directly."""
-    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    blocks = [(language, textwrap.dedent(code)) for _, language, code in BLOCK.findall(text_of(path))]
     pairs = []
     for at, (language, code) in enumerate(blocks):
         if language == "python":
@@ -31,23 +43,30 @@ def snippets() -> list[tuple[str, str | None]]:
     return pairs
 
 
+PAGES = {
+    str(path.relative_to(ROOT)): snippets(path)
+    for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    if "parts" not in path.parts
+}
+
+
 @pytest.fixture
-def readme_folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def printed(code: str, names: dict) -> str:
+def printed(code: str, page: str, names: dict) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), pl.Config(tbl_width_chars=120):
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, page, "exec"), names)
     return out.getvalue()
 
 
 @pytest.fixture
 def api():
-    """A STAC API that stands in for the one of README."""
+    """A STAC API that stands in for the one of the page of STAC."""
     pr.testing.example_scenes()
     items = [
         {
@@ -65,16 +84,22 @@ def api():
         yield server
 
 
-def test_every_snippet_runs_and_prints_what_readme_says(readme_folder, api):
-    assert [path.name for path in readme_folder.iterdir()] == ["examples"]
+def test_readme_and_the_pages_of_tasks_have_snippets():
+    assert sum(page.startswith("docs/guide/") and bool(found) for page, found in PAGES.items()) >= 13
+    assert len(PAGES["README.md"]) >= 1
+    assert any(API in code for code, _ in PAGES["docs/guide/stac.md"])
+    for page, found in PAGES.items():
+        assert len(found) == text_of(ROOT / page).count("```python"), f"{page} has a block that is not found"
+
+
+@pytest.mark.parametrize("page", [page for page, found in PAGES.items() if found])
+def test_every_snippet_runs_and_prints_what_its_page_says(page, folder, api):
+    assert [path.name for path in folder.iterdir()] == ["examples"]
     names: dict = {}
-    pairs = snippets()
-    assert len(pairs) >= 6
-    assert any(API in code for code, _ in pairs)
-    for code, expected in pairs:
-        needs = next((one for one in ("torchgeo", "torch") if one in code), None)
+    for code, expected in PAGES[page]:
+        needs = next((module for word, module in LIBRARIES.items() if word in code), None)
         if needs is not None and find_spec(needs) is None:
-            continue  # `.ci/run torch` runs it where PyTorch can be had
-        output = printed(code.replace(API, api.url), names)
+            continue
+        output = printed(code.replace(API, api.url), page, names)
         if expected is not None:
             assert output.rstrip() == expected.rstrip(), code

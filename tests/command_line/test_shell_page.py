@@ -1,4 +1,4 @@
-"""Do the commands of README run, and do they print what README says?"""
+"""Do the commands of the page of the shell run, and do they print what it says?"""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from polars_rasteret.command_line.main import main
 from tests.support.shell_world import ROOT
 
 
-def test_the_commands_of_readme_run(tmp_path, monkeypatch, capsys):
+def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     monkeypatch.chdir(tmp_path)
-    section = (ROOT / "README.md").read_text().partition("### From a shell\n")[2].partition("\n### ")[0]
-    lines = re.search(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[1].splitlines()
+    page = (ROOT / "docs" / "guide" / "shell.md").read_text()
+    lines = re.search(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1].splitlines()
     printed = []
     for line in lines:
         if line.startswith("polars-rasteret "):
@@ -25,5 +25,5 @@ def test_the_commands_of_readme_run(tmp_path, monkeypatch, capsys):
         else:
             subprocess.run(line, shell=True, check=True)
         printed.append(capsys.readouterr().out)
-    assert printed[2] == re.search(r"^```csv\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[1]
+    assert printed[2] == re.search(r"^```csv\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
     assert pl.read_parquet("values.parquet")["nir"].to_list() == [135, None]
