@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from polars_rasteret.ingest.build_from_table import build_from_table
     from polars_rasteret.ingest.refresh import refresh
     from polars_rasteret.stac.build_from_stac import build_from_stac
+    from polars_rasteret.testing.example_images import example_data
 
 __all__ = [
     "ByteSource",
@@ -88,6 +89,7 @@ __all__ = [
     "datasets",
     "errors",
     "estimate",
+    "example_data",
     "export_dataset",
     "list_collections",
     "normalized_difference",
@@ -129,6 +131,7 @@ _LAZY = {
     "Description": "polars_rasteret.collection.queries.describe",
     "Estimate": "polars_rasteret.frame.estimate.dry_run",
     "estimate": "polars_rasteret.frame.estimate.dry_run",
+    "example_data": "polars_rasteret.testing.example_images",
     "export_dataset": "polars_rasteret.catalog.register",
     "list_collections": "polars_rasteret.collection.reading.list_collections",
     "open": "polars_rasteret.handles.opening",
