@@ -1,0 +1,78 @@
+"""Does the site say all that there is: every public name, every page, every file that a page stands for?"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import runpy
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import polars_rasteret as pr
+from polars_rasteret.namespaces.expression import RasterExpr
+from polars_rasteret.namespaces.frames import RasterLazyFrame
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+HOOK = runpy.run_path(str(ROOT / ".ci" / "site_pages.py"))
+NAMED = re.compile(r"^::: (\S+)\n    options:\n      heading: (\S+)$", re.MULTILINE)
+REFERENCE = [one for path in sorted(DOCS.joinpath("reference").glob("*.md")) for one in NAMED.findall(path.read_text())]
+
+
+def public() -> dict[str, object]:
+    """Give all public names as a reader writes them."""
+    modules = {name: getattr(pr, name) for name in pr.__all__ if inspect.ismodule(getattr(pr, name))}
+    found = {f"pr.{name}": getattr(pr, name) for name in set(pr.__all__) - set(modules)}
+    found |= {f"pr.{at}.{name}": getattr(one, name) for at, one in modules.items() for name in one.__all__}
+    for kind, namespace in (("LazyFrame", RasterLazyFrame), ("Expr", RasterExpr)):
+        methods = inspect.getmembers(namespace, inspect.isfunction)
+        found |= {f"{kind}.raster.{name}": method for name, method in methods if not name.startswith("_")}
+    return found
+
+
+def object_at(path: str) -> object:
+    """Give what a path of the reference names."""
+    parts = path.split(".")
+    found: object = import_module(parts[0])
+    for at, part in enumerate(parts[1:], 1):
+        # `polars_rasteret.options` is a module and a name of the package; the reference goes on into the module.
+        is_module = at < len(parts) - 1 and part.islower()
+        found = import_module(".".join(parts[: at + 1])) if is_module else getattr(found, part)
+    return found
+
+
+def test_the_reference_has_every_public_name_once_and_no_other():
+    assert sorted(heading for _, heading in REFERENCE) == sorted(public())
+
+
+@pytest.mark.parametrize(("path", "heading"), [one for one in REFERENCE if one[1] != "pr.options"])
+def test_a_heading_of_the_reference_stands_over_the_docstring_of_its_name(path, heading):
+    assert object_at(path) is public()[heading]
+
+
+def test_every_page_is_reached_from_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if "parts" not in path.parts}
+    assert set(re.findall(r"(\S+\.md)$", text, re.MULTILINE)) == pages
+
+
+def test_a_page_that_stands_for_a_file_of_the_repository_holds_no_text_of_its_own():
+    for page, file in HOOK["PAGES"].items():
+        assert (ROOT / file).is_file()
+        assert re.fullmatch(r"<!-- .* -->\n", (DOCS / page).read_text())
+
+
+@pytest.mark.parametrize(
+    ("link", "source", "page", "wanted"),
+    [
+        ("docs/guide/points.md", "README.md", "index.md", "guide/points.md"),
+        ("examples/from_rasteret.md", "README.md", "index.md", "coming-from/rasteret.md"),
+        ("ARCHITECTURE.md", "README.md", "index.md", HOOK["SOURCE"] + "ARCHITECTURE.md"),
+        ("../README.md", "examples/from_rasteret.md", "coming-from/rasteret.md", "../index.md"),
+        ("picture.py", "examples/from_rasteret.md", "coming-from/rasteret.md", HOOK["SOURCE"] + "examples/picture.py"),
+    ],
+)
+def test_links_of_such_a_file_lead_within_the_site_where_it_has_the_page(link, source, page, wanted):
+    assert HOOK["_target"](link, source, page) == wanted
