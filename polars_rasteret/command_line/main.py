@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import polars as pl
 
 import polars_rasteret as pr
-from polars_rasteret.command_line import collection_commands, dataset_commands, pixel_commands
+from polars_rasteret.command_line import collection_commands, dataset_commands, pixel_commands, quickstart
 from polars_rasteret.errors import RasteretError, UsageError
 from polars_rasteret.hrefs import shown_text
 
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--version", action="version", version=f"polars-rasteret {pr.__version__}")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (pixel_commands, dataset_commands, collection_commands):
+    for group in (quickstart, pixel_commands, dataset_commands, collection_commands):
         group.add_to(commands)
     return result
 
