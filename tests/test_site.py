@@ -44,7 +44,10 @@ def object_at(path: str) -> object:
 
 
 def test_the_reference_has_every_public_name_once_and_no_other():
-    assert sorted(heading for _, heading in REFERENCE) == sorted(public())
+    shown = [heading for _, heading in REFERENCE]
+    assert sorted(shown) == sorted(public()), (
+        f"pages of docs/reference lack {public().keys() - set(shown)}, and have {set(shown) - public().keys()} too many"
+    )
 
 
 @pytest.mark.parametrize(("path", "heading"), [one for one in REFERENCE if one[1] != "pr.options"])
