@@ -18,6 +18,10 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "coming-from/rasteret.md": "examples/from_rasteret.md",
 }
+ABOUT: dict[str, dict[str, Any]] = {
+    "index.md": {"hide": ["navigation"]},
+    "coming-from/rasteret.md": {"title": "rasteret"},
+}
 LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)#\s]+)")
 
 
@@ -27,7 +31,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     if of_page not in PAGES:
         return markdown
     source = PAGES[of_page]
-    page.meta["title"] = page.meta.get("title") or {"index.md": "polars-rasteret"}.get(of_page)
+    page.meta.update(ABOUT.get(of_page, {}))
     return LINK.sub(lambda found: found[1] + _target(found[2], source, of_page), (ROOT / source).read_text())
 
 

@@ -25,7 +25,8 @@ def public() -> dict[str, object]:
     """Give all public names as a reader writes them."""
     modules = {name: getattr(pr, name) for name in pr.__all__ if inspect.ismodule(getattr(pr, name))}
     found = {f"pr.{name}": getattr(pr, name) for name in set(pr.__all__) - set(modules)}
-    found |= {f"pr.{at}.{name}": getattr(one, name) for at, one in modules.items() for name in one.__all__}
+    inner = {f"pr.{at}.{name}": getattr(one, name) for at, one in modules.items() for name in one.__all__}
+    found |= {name: one for name, one in inner.items() if not any(one is other for other in found.values())}
     for kind, namespace in (("LazyFrame", RasterLazyFrame), ("Expr", RasterExpr)):
         methods = inspect.getmembers(namespace, inspect.isfunction)
         found |= {f"{kind}.raster.{name}": method for name, method in methods if not name.startswith("_")}
