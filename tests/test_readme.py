@@ -7,40 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import shutil
-import textwrap
 from importlib.util import find_spec
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 import polars_rasteret as pr
+from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from tests.support.site_pages import DOCS, ROOT, snippets, text_of
 from tests.support.stac_server import StacServer
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
 API = "https://earth-search.aws.element84.com/v1"
-INCLUDED = re.compile(r'^( *)--8<-- "(.+)"$', re.MULTILINE)
-BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LIBRARIES = {"torchgeo": "torchgeo", "torch": "torch"}  # `.ci/run torch` runs their snippets where PyTorch can be had
-
-
-def text_of(path: Path) -> str:
-    """Give the text of a page with the files that it includes."""
-    return INCLUDED.sub(lambda one: textwrap.indent((ROOT / one[2]).read_text().rstrip("\n"), one[1]), path.read_text())
-
-
-def snippets(path: Path) -> list[tuple[str, str | None]]:
-    """Give each Python block with the text block that follows it directly."""
-    blocks = [(language, textwrap.dedent(code)) for _, language, code in BLOCK.findall(text_of(path))]
-    pairs = []
-    for at, (language, code) in enumerate(blocks):
-        if language == "python":
-            following = blocks[at + 1] if at + 1 < len(blocks) else ("", "")
-            pairs.append((code, following[1] if following[0] == "text" else None))
-    return pairs
 
 
 PAGES = {
@@ -52,6 +31,7 @@ PAGES = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    process_scheduler().clear_cache()  # pages count requests
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -8,7 +8,9 @@ import runpy
 from importlib import import_module
 from pathlib import Path
 
+import polars as pl
 import pytest
+import rasterio
 
 import polars_rasteret as pr
 from polars_rasteret.namespaces.expression import RasterExpr
@@ -62,10 +64,39 @@ def test_every_page_is_reached_from_the_navigation():
     assert set(re.findall(r"(\S+\.md)$", text, re.MULTILINE)) == pages
 
 
+def test_files_of_the_repository_that_a_page_names_are_there():
+    named = {
+        (str(page.relative_to(DOCS)), path)
+        for page in DOCS.rglob("*.md")
+        for path in re.findall(r"`((?:tests|benchmarks|examples|docs|\.ci)/[\w./-]+)`", page.read_text())
+    }
+    assert len({path for _, path in named if path.startswith("tests/")}) > 15
+    assert [one for one in named if not (ROOT / one[1]).exists() and "examples/output" not in one[1]] == []
+
+
 def test_a_page_that_stands_for_a_file_of_the_repository_holds_no_text_of_its_own():
     for page, file in HOOK["PAGES"].items():
         assert (ROOT / file).is_file()
         assert re.fullmatch(r"<!-- .* -->\n", (DOCS / page).read_text())
+
+
+def test_the_drawing_of_a_journey_is_that_of_the_plan_of_today():
+    script = runpy.run_path(str(ROOT / ".ci" / "journey_drawing.py"))
+    journey = script["travelled"]()
+    shown = script["drawing"](journey)
+    assert shown == script["DRAWING"].read_text(), "draw it again: python .ci/journey_drawing.py --write"
+    # What is drawn as wanted, by the plan, is what the store was asked for, and holds what rasterio says of the pixels.
+    wanted = [tile for tile in journey.tiles if tile.is_wanted]
+    asked = journey.requests[script["SHOWN"]]
+    assert all(any(low <= one.byte_start and one.byte_stop <= high for low, high in asked) for one in wanted)
+    assert {one.band for one in wanted} == {"red", "nir"}
+    with rasterio.open(pr.example_data() / f"{script['SHOWN']}.tif") as file:
+        bands = dict(zip(file.descriptions, file.read(), strict=True))
+    for plot, row, col in journey.pixels:
+        expected = {band: bands[band][row, col] for band in ("red", "nir")}
+        assert journey.answer.row(by_predicate=pl.col("plot") == plot, named=True).items() >= expected.items()
+        held = [one.band for one in wanted if one.box[0] <= row < one.box[1] and one.box[2] <= col < one.box[3]]
+        assert sorted(held) == ["nir", "red"]
 
 
 @pytest.mark.parametrize(
