@@ -1,6 +1,6 @@
 """Which pages of the site are files of the repository? A hook of MkDocs: each text has one place.
 
-No text is written here. A page of `docs` that is named in `PAGES` holds a comment alone; its text is that of the file.
+No text is written here. A page of `docs` that is named in `PAGES` holds a comment where the text of the file comes.
 """
 
 from __future__ import annotations
@@ -20,19 +20,25 @@ PAGES = {
 }
 ABOUT: dict[str, dict[str, Any]] = {
     "index.md": {"hide": ["navigation"]},
-    "coming-from/rasteret.md": {"title": "rasteret"},
+    "coming-from/rasteret.md": {"title": "rasteret", "hide": ["toc"]},
+    "benchmarks.md": {"hide": ["navigation"]},
 }
+MARK = re.compile(r"^<!-- The text of .* -->$", re.MULTILINE)
+HEADING = re.compile(r"^(?=#+ )", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)#\s]+)")
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Return the text of the file that a page stands for, with links that lead within the site; other pages as they are."""
+    """Return a page with the text of the file that it stands for, its links leading within the site; other pages as they are."""
     of_page = page.file.src_uri
     if of_page not in PAGES:
         return markdown
-    source = PAGES[of_page]
     page.meta.update(ABOUT.get(of_page, {}))
-    return LINK.sub(lambda found: found[1] + _target(found[2], source, of_page), (ROOT / source).read_text())
+    source = PAGES[of_page]
+    text = LINK.sub(lambda found: found[1] + _target(found[2], source, of_page), (ROOT / source).read_text())
+    if markdown.startswith("#"):  # the page has a title of its own
+        text = HEADING.sub("#", text)
+    return MARK.sub(lambda _: text, markdown)
 
 
 def _target(link: str, source: str, of_page: str) -> str:

@@ -7,6 +7,7 @@ import re
 import runpy
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -74,10 +75,21 @@ def test_files_of_the_repository_that_a_page_names_are_there():
     assert [one for one in named if not (ROOT / one[1]).exists() and "examples/output" not in one[1]] == []
 
 
-def test_a_page_that_stands_for_a_file_of_the_repository_holds_no_text_of_its_own():
+def test_a_page_that_stands_for_a_file_of_the_repository_says_where_its_text_comes():
     for page, file in HOOK["PAGES"].items():
         assert (ROOT / file).is_file()
-        assert re.fullmatch(r"<!-- .* -->\n", (DOCS / page).read_text())
+        (mark,) = HOOK["MARK"].findall((DOCS / page).read_text())
+        assert file in mark
+
+
+def test_the_text_of_a_file_comes_below_the_title_of_its_page():
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="benchmarks.md"), meta={})
+    shown = HOOK["on_page_markdown"]((DOCS / "benchmarks.md").read_text(), page=page)
+    titles = re.findall(r"^# .*", shown, re.MULTILINE)
+    assert titles == ["# Benchmarks"]
+    for line in (ROOT / "benchmarks" / "RESULTS.md").read_text().splitlines():
+        if line.startswith("|"):
+            assert line in shown
 
 
 def test_the_drawing_of_a_journey_is_that_of_the_plan_of_today():
