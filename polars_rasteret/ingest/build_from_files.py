@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,6 +86,11 @@ def build_from_files(
     FileFormatError, FetchError
         The first file that cannot be used, with ``on_error="raise"``.
 
+    Warns
+    -----
+    UserWarning
+        When none of the files can be used, and nothing is written: all pixels would be null.
+
     Examples
     --------
     >>> import polars_rasteret as pr
@@ -137,7 +143,13 @@ def build_from_files(
         return build_into(plan, into, progress=progress, wait_s=wait_s, listed=listed, **options)
     distinct = list(dict.fromkeys(hrefs))
     headers = read_headers(distinct, [indices] * len(distinct), progress=progress, **options)
-    return frame(range(len(hrefs)), {one.href: one for one in headers}, {}).drop(UNREAD).lazy()
+    made = frame(range(len(hrefs)), {one.href: one for one in headers}, {}).drop(UNREAD)
+    reasons: list[str] = made["header_error"].drop_nulls().to_list()
+    if len(reasons) == made.height > 0:
+        told = f"none of the {made.height} file(s) can be used; the first: {reasons[0].rstrip('.')}"
+        advice = "The reasons are in the column header_error; on_error='raise' makes the first an error"
+        warnings.warn(f"build_from_files: {told}. {advice}", stacklevel=2)
+    return made.lazy()
 
 
 def _wanted_bands(bands: Any) -> dict[str, int] | None:

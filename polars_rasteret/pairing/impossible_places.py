@@ -1,4 +1,4 @@
-"""Are all coordinates impossible in their CRS, or do all records lack a place?
+"""Are all coordinates impossible in their CRS, or swapped, or do all records lack a place?
 
 One point at latitude 95 has no answer, like a point at sea. But when every coordinate is impossible in its CRS, or no record has
 a place, the arguments are wrong. Nulls would hide that.
@@ -16,8 +16,10 @@ from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.geo.crs import NATIVE, is_geographic
 from polars_rasteret.geo.points import Points
 from polars_rasteret.hrefs import shown
+from polars_rasteret.pairing.record_boxes import bbox_meets
 from polars_rasteret.pairing.targets import lonlat_bounds
 from polars_rasteret.pixels.rasters.raster_faults import NO_SIDECARS
+from polars_rasteret.plan.pairs import covering_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,6 +85,35 @@ def warn_if_impossible(targets: Points | Areas, *, what: str) -> None:
     is_there = np.isfinite(own).all(axis=1)
     if is_there.any() and _is_beyond_poles(own[is_there]).all():
         warnings.warn(f"{what}: {_told(targets, own[is_there][0])}", stacklevel=2)
+
+
+def warn_if_swapped(lf: pl.LazyFrame, targets: Points | Areas, *, what: str) -> None:
+    """Warn when no record covers a target, and with x and y swapped some would.
+
+    This cannot be an error, because such targets may be meant: a place without images has null pixels.
+
+    Parameters
+    ----------
+    lf
+        The collection, of which no record is a candidate.
+    targets
+        Targets of the caller.
+    what
+        Name of the verb.
+    """
+    schema = lf.collect_schema()
+    if targets.crs == NATIVE or not is_geographic(targets.crs) or not isinstance(schema.get("bbox"), pl.Struct):
+        return
+    own = own_bounds(targets)
+    own = own[np.isfinite(own).all(axis=1)]
+    swapped = own[(np.abs(own[:, [0, 2]]) <= _MOST_LATITUDE).all(axis=1)][:, [1, 0, 3, 2]]
+    if len(swapped) and not lf.filter(bbox_meets(covering_boxes(swapped))).head(1).select("bbox").collect().is_empty():
+        x, y = own[0, :2].tolist()
+        warnings.warn(
+            f"{what}: no record covers any of these places, but with x and y swapped some would. x is the longitude and y the "
+            f"latitude; the first place is at x={x:.10g}, y={y:.10g}",
+            stacklevel=2,
+        )
 
 
 def refuse_unplaced(

@@ -7,6 +7,7 @@ frame hold places is not decided here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,11 @@ def as_lazy_frame(data: Any, *, what: str) -> pl.LazyFrame:
     table = table_of_places(data, what=what)
     if table is not None:
         return table.lazy()
+    advice = ". Of a file, pass what pl.read_csv, geopandas.read_file or json.loads make of it"
     raise UsageError(
         f"{what} is a {type(data).__name__}; expected a LazyFrame, a DataFrame, a GeoDataFrame, an Arrow table, or geometries: "
         "shapely, WKB, GeoJSON or boxes (xmin, ymin, xmax, ymax), one or a list"
+        f"{advice if isinstance(data, str | os.PathLike) else ''}"
     )
 
 

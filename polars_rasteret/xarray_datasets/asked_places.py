@@ -68,8 +68,10 @@ def asked_places(bounds: Any, geometry: Any, crs: Any) -> AskedPlaces | None:
     if not is_table and frame.height != 1:
         raise UsageError(f"{what} has {frame.height} rows; expected one geometry. A table of areas goes into bounds=")
     columns = target_columns(frame.schema, x=None, y=None, geometry=None, crs=crs, what=what)
+    if columns.geometry is None:
+        raise UsageError(f"{what}: the table has points (columns of x and y); expected a column of polygons or boxes")
     areas = targets_of(frame, columns, as_points=False, what=what)
-    wkb = wkb_array(frame[str(columns.geometry)], areas.crs)
+    wkb = wkb_array(frame[columns.geometry], areas.crs)
     rest = [name for name in frame.columns if name != columns.geometry and not name.startswith("\0")]
     return AskedPlaces(
         wkb=wkb,

@@ -128,6 +128,7 @@ def test_a_file_that_a_list_does_not_fit_keeps_its_record_and_gives_no_pixels(tm
         build_from_files(tmp_path / "*.tif", bands=["red", "nir"], on_error="raise")
 
 
+@pytest.mark.filterwarnings("ignore:build_from_files. none")
 def test_only_bad_files_give_an_uint8_band(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"MM nothing")
     found = build_from_files(tmp_path, bands=["B04"]).collect()
@@ -137,7 +138,10 @@ def test_only_bad_files_give_an_uint8_band(tmp_path):
 
 
 def test_a_missing_file_is_a_bad_file_and_a_missing_folder_is_an_error(tmp_path):
-    found = build_from_files([str(tmp_path / "gone.tif")]).collect()
+    with pytest.warns(
+        UserWarning, match=r"none of the 1 file\(s\) can be used; the first: b1: .*gone\.tif.*on_error='raise'"
+    ):
+        found = build_from_files([str(tmp_path / "gone.tif")]).collect()
     assert "gone.tif" in found["header_error"][0]
     with pytest.raises(UsageError, match="does not exist"):
         build_from_files(tmp_path / "no_such_folder")
@@ -297,6 +301,7 @@ def test_a_format_that_fits_no_common_dtype_is_a_null_raster_with_a_reason(tmp_p
     assert "int64" in found["header_error"][2]
 
 
+@pytest.mark.filterwarnings("ignore:build_from_files. none")
 def test_complex_samples_are_refused_by_name(tmp_path):
     write_scene(tmp_path / "a.tif", dtype="complex64")
     found = build_from_files(tmp_path).collect()

@@ -151,6 +151,7 @@ def test_a_bucket_that_checks_signatures_is_listed_read_and_written(bucket, monk
     assert ids(pr.build_from_files("s3://tiffs/deep/er/*")) == ["3ü", "4%20c"]
 
 
+@pytest.mark.filterwarnings("ignore:build_from_files. none")
 def test_a_wrong_secret_is_told_and_leaves_nothing(bucket, tmp_path):
     wrong = {"storage_options": bucket | {"aws_secret_access_key": "wrong"}}
     with pytest.raises(FetchError, match="SignatureDoesNotMatch"):

@@ -122,7 +122,8 @@ def scan_collection(
         found = parts_at(one, **options)
         if not found:
             raise UsageError(
-                f"nothing is at {shown(plain_path(one))}: expected a Parquet file, or a folder or glob that holds some"
+                f"nothing is at {shown(plain_path(one))}: expected a Parquet file, or a folder or glob that holds some. "
+                "GeoTIFFs become a collection by pr.build_from_files"
             )
         parts += found
     provenances = {provenance_of(part.path, storage_options) for part in parts}

@@ -200,6 +200,8 @@ def _clear_errors(part: Part) -> Iterator[None]:
         words = shown_text(str(error), part.path)
         if "LogicalType union has no variant" in words:
             words += " (perhaps Parquet's type for geometries, which Polars does not read: write the column as binary)"
+        if part.path.lower().endswith((".tif", ".tiff")):
+            words = "GeoTIFFs become a collection by pr.build_from_files"
         raise UsageError(f"{shown(part.path)} cannot be opened as a Parquet file: {words}") from reworded(error, words)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from polars_rasteret.engine import dry_run_log
 from polars_rasteret.geo.crs import NATIVE
-from polars_rasteret.pairing.impossible_places import refuse_unplaced
+from polars_rasteret.pairing.impossible_places import refuse_unplaced, warn_if_swapped
 from polars_rasteret.pairing.records import Records, collect_records
 from polars_rasteret.pairing.stated_crs import refuse_other_native
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def candidate_records(question: Question, resolved: Resolved, pushed: Pushdown, rows: TargetRows) -> Records:
-    """Return the records that may answer; in a dry run, take note of them.
+    """Return the records that may answer; in a dry run, take note of them. Warn where coordinates seem to be swapped.
 
     Raises
     ------
@@ -41,6 +41,8 @@ def candidate_records(question: Question, resolved: Resolved, pushed: Pushdown, 
         refuse_unplaced(
             question.records, records.rasters.values(), records.rasters, crs=targets.crs, what=question.verb
         )
+        if not len(records):
+            warn_if_swapped(question.records, targets, what=question.verb)
     geometry = resolved.where.geometry
     if targets.crs == NATIVE and geometry is not None:
         refuse_other_native(rows.frame[geometry], records.found_crs, what=question.whose)

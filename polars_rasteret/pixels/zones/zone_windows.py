@@ -30,9 +30,13 @@ def zone_windows(what: str, grids: PixelGrids, targets: Targets, target: NDArray
     Raises
     ------
     UsageError
-        For a point or a line.
+        For points and lines.
     """
-    assert not isinstance(targets, Points)
+    if isinstance(targets, Points):
+        raise UsageError(
+            f"{what}: the zones are points (columns of x and y); expected a column of polygons or boxes: geometry=. For points "
+            "use sample_points"
+        )
     if len(wrong := targets.without_area()):
         raise UsageError(
             f"{what}: row {wrong[0]} of the zones is a point or a line, which has no area; expected polygons. For points use "

@@ -162,6 +162,7 @@ def test_columns_in_units_refuse_to_look_at_other_rows(scenes):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.filterwarnings("ignore:build_from_files. none")
 def test_a_pipe_is_a_header_error_and_no_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.tif")
     built = pr.build_from_files([tmp_path / "pipe.tif"]).collect()

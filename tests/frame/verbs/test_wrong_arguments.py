@@ -297,7 +297,47 @@ def test_one_record_that_can_be_placed_is_enough_wherever_it_is(unplaced, engine
     assert asked.filter(pl.col("record_id").is_null()).collect(engine=engine).height == 1
 
 
+@pytest.mark.filterwarnings("ignore:build_from_files. none")
 def test_records_that_could_not_be_read_are_not_called_unplaced():
     scenes = pr.build_from_files(["memory://unplaced-records/gone.tif"], bands=["red"])
     got = scenes.raster.sample_points(pl.DataFrame({"x": [1.5], "y": [1.5]}), ["red"], crs=4326)
     assert got.collect()["red"].to_list() == [None]
+
+
+# What newcomers do.
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_swapped_longitudes_and_latitudes_are_told_once_no_record_covers_a_place(scenes, engine):
+    there, swapped = pl.DataFrame({"lon": [LON], "lat": [LAT]}), pl.DataFrame({"lon": [LAT], "lat": [LON]})
+    with pytest.warns(UserWarning, match=rf"x and y swapped some would\..*x={str(LAT)[:6]}\d*, y={str(LON)[:6]}"):
+        found = scenes.raster.sample_points(swapped, ["red"], crs=4326).collect(engine=engine)
+    assert found["red"].to_list() == [None]
+    box = pl.DataFrame({"geometry": [shapely.to_wkb(shapely.box(LAT - 1, LON - 1, LAT + 1, LON + 1))]})
+    with pytest.warns(UserWarning, match="with x and y swapped some would"):
+        scenes.raster.zonal_stats(box, ["red"], crs=4326).collect(engine=engine)
+    for frame, words in (
+        (pl.concat([swapped, there]), {"crs": 4326}),  # one place is covered
+        (pl.DataFrame({"lon": [LAT + 20], "lat": [LON]}), {"crs": 4326}),  # swapped, it is not covered either
+        (pl.DataFrame({"x": [Y], "y": [X]}), {"crs": 32632}),  # no longitude and latitude
+    ):
+        scenes.raster.sample_points(frame, ["red"], **words).collect(engine=engine)
+
+
+def test_points_are_no_zones(scenes):
+    points = pl.DataFrame({"lon": [LON], "lat": [LAT]})
+    for verb in (scenes.raster.zonal_stats, scenes.raster.pixels):
+        with pytest.raises(UsageError, match=r"the zones are points.*geometry=.*sample_points"):
+            verb(points, ["red"], crs=4326).collect()
+    with pytest.raises(UsageError, match=r"to_xarray: bounds: the table has points"):
+        scenes.raster.to_xarray(points, ["red"], crs=4326)
+
+
+def test_paths_in_place_of_what_they_hold_are_refused_with_the_way_to_read_them(scenes, tmp_path):
+    with pytest.raises(UsageError, match=r"points is a str; .*pl\.read_csv"):
+        scenes.raster.sample_points("plots.csv", ["red"], crs=4326)
+    image = tmp_path / "image.tif"
+    image.write_bytes(make_cog(np.ones((1, 16, 16), np.uint8)))
+    for path in (image, tmp_path):
+        with pytest.raises(UsageError, match=r"GeoTIFFs become a collection by pr\.build_from_files"):
+            pr.scan_collection(path)
