@@ -3,15 +3,22 @@
 Modules that import an optional library are left out where that library is missing.
 """
 
+from __future__ import annotations
+
 import os
 import tempfile
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import pytest
 
 import polars_rasteret  # noqa: F401 - imported for its effect
+from tests.support.process_state import as_before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # No test and no example reads or writes the datasets that whoever runs them has registered.
 LOCAL_DATASETS = tempfile.TemporaryDirectory(prefix="polars-rasteret-")
@@ -33,6 +40,13 @@ def pytest_sessionstart() -> None:
             warnings.simplefilter("ignore")
             make_importable()
             import_module("torchgeo.datasets")
+
+
+@pytest.fixture(autouse=True)
+def the_process_is_as_before() -> Iterator[None]:
+    """Let no test and no example see what one before it configured."""
+    with as_before():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
