@@ -18,7 +18,6 @@ import argparse
 import datetime as dt
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,6 +261,8 @@ def ensure_corpus(data_dir: Path, *, n_processes: int = 2) -> None:
     if not missing:
         return
     print(f"writing {len(missing)} files of the corpus to {data_dir}", flush=True)
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
     with ProcessPoolExecutor(n_processes) as pool:
         jobs = [pool.submit(_make, data_dir, relative) for relative in missing]
         for number, job in enumerate(as_completed(jobs), 1):

@@ -32,7 +32,8 @@ def run(workload: Workload, base_url: str, context: Context) -> Run:
 
 async def _run(workload: Workload, base_url: str, context: Context) -> Run:
     store = HTTPStore.from_url(base_url, client_options={"allow_http": True})
-    await _Reader(store, context).read(warmup_for(workload))
+    if context.warm:
+        await _Reader(store, context).read(warmup_for(workload))
     started = time.perf_counter()
     answer = await _Reader(store, context).read(workload)
     return Run(wall_s=time.perf_counter() - started, answer=answer)

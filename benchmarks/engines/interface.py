@@ -1,12 +1,13 @@
 """What must a driver offer?
 
 A driver is a module with the two functions of `Engine`. `run` makes one tiny read of a warm-up file first, so that
-imports, threads and connections are there for everyone; its clock then covers everything from the query to the
-canonical answer.
+imports, threads and connections are there for everyone, unless the context says no; its clock then covers everything
+from the query to the canonical answer. A driver imports at its top what a script would that makes its reads.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +27,8 @@ class Context:
     index_dir: Path
     """A folder for this engine and this base URL."""
     options: Mapping[str, str] = field(default_factory=dict)
+    warm: bool = True
+    """False: nothing precedes the read, as in the first query of a script."""
 
     def number(self, name: str, default: int) -> int:
         return int(self.options.get(name, default))
@@ -39,6 +42,8 @@ class Run:
     answer: NDArray[np.generic]
     notes: Mapping[str, float] = field(default_factory=dict)
     """Seconds or counts the engine tells about itself."""
+    ended: float = field(default_factory=time.perf_counter)
+    """When the answer was complete, by the clock of `time.perf_counter`."""
 
 
 class Engine(Protocol):

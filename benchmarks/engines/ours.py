@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import shapely
 from corpus import BANDS, DATES, SCENES, WARMUP, Scene
-from pyproj import Transformer
 from workloads import Points, Windows, Workload, warmup_for
 
 import polars_rasteret as pr
@@ -47,6 +45,9 @@ def collection_path(context: Context, folder: str) -> Path:
 
 def record_frame(records: tuple[Scene, ...], base_url: str) -> pl.DataFrame:
     """Give the table of hrefs a user would have: one row per record, footprints in longitude and latitude."""
+    import shapely
+    from pyproj import Transformer
+
     footprints = []
     for record in records:
         to_lonlat = Transformer.from_crs(record.epsg, 4326, always_xy=True)
@@ -65,12 +66,13 @@ def record_frame(records: tuple[Scene, ...], base_url: str) -> pl.DataFrame:
 
 
 def run(workload: Workload, base_url: str, context: Context) -> Run:
-    _read(warmup_for(workload), context)
+    if context.warm:
+        _read(warmup_for(workload), context)
     with pr.profile() as profile:
         started = time.perf_counter()
         answer = _read(workload, context)
-        wall_s = time.perf_counter() - started
-    return Run(wall_s=wall_s, answer=answer, notes=profile_notes(profile))
+        ended = time.perf_counter()
+    return Run(wall_s=ended - started, answer=answer, notes=profile_notes(profile), ended=ended)
 
 
 def profile_notes(profile: Any) -> dict[str, float]:

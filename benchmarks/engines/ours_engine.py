@@ -26,12 +26,13 @@ __all__ = ["prepare", "run"]
 
 
 def run(workload: Workload, base_url: str, context: Context) -> Run:
-    _read(warmup_for(workload), context)
+    if context.warm:
+        _read(warmup_for(workload), context)
     with pr.profile() as profile:
         started = time.perf_counter()
         answer = _read(workload, context)
-        wall_s = time.perf_counter() - started
-    return Run(wall_s=wall_s, answer=answer, notes=profile_notes(profile))
+        ended = time.perf_counter()
+    return Run(wall_s=ended - started, answer=answer, notes=profile_notes(profile), ended=ended)
 
 
 def _read(workload: Workload, context: Context) -> NDArray[Any]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyproj import Transformer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +31,8 @@ class TileHits:
 
 def project(workload: Points) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Give x and y of all points in each CRS that a record has."""
+    from pyproj import Transformer
+
     codes = sorted({record.epsg for record in workload.records})
     return {
         code: Transformer.from_crs(4326, code, always_xy=True).transform(workload.lon, workload.lat) for code in codes

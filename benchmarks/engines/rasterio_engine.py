@@ -51,7 +51,8 @@ def run(workload: Workload, base_url: str, context: Context) -> Run:
         rasterio.Env(**settings),
         ThreadPoolExecutor(context.number("threads", 32)) as pool,
     ):
-        _read(warmup_for(workload), base_url, context, settings, pool)
+        if context.warm:
+            _read(warmup_for(workload), base_url, context, settings, pool)
         started = time.perf_counter()
         answer = _read(workload, base_url, context, settings, pool)
         return Run(wall_s=time.perf_counter() - started, answer=answer)

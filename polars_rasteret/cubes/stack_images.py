@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.geo.affine import map_coordinates, pixel_coordinates
-from polars_rasteret.geo.antimeridian import x_near_image
 from polars_rasteret.geo.crs import NATIVE, transform_xy, x_period
+from polars_rasteret.geo.turns import x_near_image
 from polars_rasteret.grids.pixel_grid import GridTable, PixelGrids
 from polars_rasteret.grids.reprojection import pixels_per_pixel
 from polars_rasteret.grids.source_windows import Reduction

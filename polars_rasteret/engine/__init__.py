@@ -12,28 +12,24 @@
 `progress`            one progress bar for all reads that run at the same time
 ====================  ====================================================================================================
 
-No Polars call belongs here: a Polars callback may be waiting for these threads.
+No Polars call belongs here: a Polars callback may be waiting for these threads. `header_reads` and `borrowed_tables` are imported
+by those who need them, since most reads need no header.
 """
 
-from polars_rasteret.engine.borrowed_tables import OwnTable, file_headers, forget_own_table, own_tables
 from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import decoding_s
 from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_log
-from polars_rasteret.engine.header_reads import header_read
 from polars_rasteret.engine.interruption import running
 from polars_rasteret.engine.reading import StartedRead, WindowAnswer, begin_windows, cost_of, read_windows
 from polars_rasteret.engine.unpacked_tables import unpacked
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
-from polars_rasteret.tiff.header import FIRST_BYTES as HEADER_BYTES
 
 __all__ = [
-    "HEADER_BYTES",
     "NO_COST",
     "Budget",
     "Cost",
     "DryRunLog",
     "Out",
-    "OwnTable",
     "PixelReference",
     "Spending",
     "StartedRead",
@@ -46,11 +42,7 @@ __all__ = [
     "cost_of",
     "decoding_s",
     "dry_run_log",
-    "file_headers",
-    "forget_own_table",
-    "header_read",
     "open_dry_run_log",
-    "own_tables",
     "read_windows",
     "running",
     "unpacked",

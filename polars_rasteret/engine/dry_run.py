@@ -19,7 +19,6 @@ import numpy as np
 from polars_rasteret.engine.budget import Cost
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduling.wanted_tiles import files_without_source, version_of
-from polars_rasteret.plan.cost import PlannedRead, file_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from polars_rasteret.engine.budget import Budget
     from polars_rasteret.fetch.sources.byte_source import FileKey
     from polars_rasteret.options import DryRun, ReadOptions
+    from polars_rasteret.plan.cost import PlannedRead
     from polars_rasteret.plan.tile_reads import ReadPlan, TileReads
 
     Ints = NDArray[np.int64]
@@ -82,6 +82,8 @@ class DryRunLog:
         UsageError
             For an href that no source reads, with ``options.on_error == "raise"``.
         """
+        from polars_rasteret.plan.cost import PlannedRead
+
         wrong = files_without_source(files)
         if wrong and options.on_error == "raise":
             raise next(iter(wrong.values()))
@@ -125,6 +127,8 @@ class DryRunLog:
 
     def cost(self, budget: Budget) -> Cost:
         """Return the cost of all reads together, each tile fetched once; in dollars where the budget is too."""
+        from polars_rasteret.plan.cost import file_costs
+
         per_file = file_costs(self.reads, len(self.hrefs), cache_bytes=sys.maxsize)
         return Cost(
             tiles=int(per_file.tiles.sum()),

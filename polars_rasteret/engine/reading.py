@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
-from polars_rasteret.engine.borrowed_tables import forget_own_table, read_with_own_tables
 from polars_rasteret.engine.budget import Budget, Cost, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import DecodeCall, Target
 from polars_rasteret.engine.dry_run import dry_run_log
@@ -177,7 +176,7 @@ def begin_windows(
     options = options.begun()
     options.check_time()
     _check_size(reads, options, advice)
-    reads = [read_with_own_tables(read, options, spending) for read in reads]
+    reads = _with_own_tables(reads, options, spending)
     masks = mask_reads(reads)
     tile_reads = tile_reads_of(
         plan_reads([*reads, *(mask.read for mask in masks)]), max_tile_bytes=options.max_tile_bytes
@@ -204,6 +203,17 @@ def cost_of(reads: Sequence[WindowRead], options: ReadOptions) -> Cost:
     """Return the cost of `read_windows` with an empty cache; nothing is fetched."""
     plans = plan_reads([*reads, *(mask.read for mask in mask_reads(reads))])
     return _cost(tile_reads_of(plans, max_tile_bytes=options.max_tile_bytes), options)
+
+
+def _with_own_tables(
+    reads: Sequence[WindowRead], options: ReadOptions, spending: Spending | None
+) -> Sequence[WindowRead]:
+    """Return reads without borrowed tile tables: real ones are in the headers of the files."""
+    if not any(one.tiles.is_borrowed for read in reads for one in read.references):
+        return reads
+    from polars_rasteret.engine.borrowed_tables import read_with_own_tables
+
+    return [read_with_own_tables(read, options, spending) for read in reads]
 
 
 def _files(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:
@@ -373,6 +383,8 @@ def _explained(tile_reads: TileReads, read: int, tile: int, error: Exception) ->
 def _forget_if_stale(plan: ReadPlan, tile: int, error: Exception) -> None:
     """Forget the header of a file that changed after it was read for a borrowed table; the next read sees the file anew."""
     if isinstance(error, StaleIndexError):
+        from polars_rasteret.engine.borrowed_tables import forget_own_table
+
         forget_own_table(plan.references[int(plan.grid[tile])].href)
 
 

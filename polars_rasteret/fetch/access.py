@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import httpx
-
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.addresses import Reach, reach_of, reaches_of, refusal, written_address
 from polars_rasteret.fetch.advice import earthdata_ways, is_earthdata_login
@@ -48,6 +46,8 @@ class Redirects:
         if not self.left:
             raise sent_on_too_often(href)
         self.left -= 1
+        import httpx
+
         try:
             target = str(httpx.URL(href).join(location))
         except (httpx.InvalidURL, ValueError):
@@ -153,6 +153,8 @@ def _host_of(href: str) -> str | None:
     host = _host_at(origin(href))
     if host != "":
         return host
+    import httpx
+
     try:
         return httpx.URL(href).host
     except (httpx.InvalidURL, ValueError):

@@ -13,8 +13,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import httpx
-
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.places import BUCKET_SCHEMES, bucket_host, kind_of
 from polars_rasteret.fetch.sources.local_source import local_path
@@ -113,6 +111,8 @@ def _local_places(href: str) -> list[Place]:
 
 def _web_places(href: str) -> list[Place]:
     # The parser of the client that will ask, so that the URL that is compared is the URL that is sent.
+    import httpx
+
     try:
         url = httpx.URL(href)
     except (httpx.InvalidURL, ValueError):

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.geo.antimeridian import image_span, periods_to_image, unwrapped_x
+from polars_rasteret.geo.antimeridian import unwrapped_x
 from polars_rasteret.geo.coverage.scanlines import spread
 from polars_rasteret.geo.crs import EARTH_RADIUS_M, LONLAT, metres_per_unit, transform_xy, x_period
+from polars_rasteret.geo.turns import image_span, periods_to_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,9 @@ import numpy as np
 import shapely
 
 from polars_rasteret.geo.affine import BORDER_TOLERANCE_PX, map_coordinates, pixel_coordinates
-from polars_rasteret.geo.antimeridian import image_span, periods_to_image
 from polars_rasteret.geo.areas import reduced_runs
 from polars_rasteret.geo.boxes import EPSILON
+from polars_rasteret.geo.turns import image_span, periods_to_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

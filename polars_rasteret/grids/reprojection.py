@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.geo.affine import map_coordinates, pixel_coordinates
-from polars_rasteret.geo.antimeridian import x_near_image
 from polars_rasteret.geo.crs import transform_xy, x_period
+from polars_rasteret.geo.turns import x_near_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
-from polars_rasteret.geo.antimeridian import x_near_image
-from polars_rasteret.geo.area_windows import area_windows
 from polars_rasteret.geo.crs import NATIVE, x_period
-from polars_rasteret.geo.geometry import blamed
+from polars_rasteret.geo.turns import x_near_image
 from polars_rasteret.grids.pixel_grid import first_equal
 
 if TYPE_CHECKING:
@@ -146,6 +144,9 @@ def windows_of_areas(
     has_own_grid
         Whether the answers have a grid of their own: also give the exact extents.
     """
+    from polars_rasteret.geo.area_windows import area_windows
+    from polars_rasteret.geo.geometry import blamed
+
     windows = np.zeros((len(target), 4), np.int64)
     extents = np.zeros((len(target), 4))
     height, width = grids.height, grids.width

@@ -13,11 +13,11 @@ import shapely
 
 from polars_rasteret.arguments import is_number
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.area_windows import area_windows
 from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.geo.geometry_values import shapely_geometry
+from polars_rasteret.geo.turns import eastward_boxes
 from polars_rasteret.grids.windows import (
     windows_of_areas,
     windows_of_images,

@@ -10,7 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from polars_rasteret.engine import admission, header_read
+from polars_rasteret.engine import admission
+from polars_rasteret.engine.header_reads import header_read
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
 from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.fetch.stepwise_reads import BegunReads, StepwiseRead, read_all, read_in_batches

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from polars_rasteret.engine import Spending, file_headers, running
+from polars_rasteret.engine import Spending, running
+from polars_rasteret.engine.borrowed_tables import file_headers
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.fetch.sources.byte_source import FileKey, Terms
 from polars_rasteret.hrefs import shown

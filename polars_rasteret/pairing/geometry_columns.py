@@ -12,8 +12,8 @@ import polars as pl
 import shapely
 
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.nesting import check_wkt
+from polars_rasteret.geo.turns import eastward_boxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

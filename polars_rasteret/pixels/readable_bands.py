@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.pixels.rasters.own_tables import columns_with_own_tables
-
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
@@ -40,6 +38,8 @@ def readable_bands(
     """
     if not any(band.column.has_borrowed for band in bands.values()):
         return bands
+    from polars_rasteret.pixels.rasters.own_tables import columns_with_own_tables
+
     needed = None if every else _bands_to_read(product, wanted)
     chosen = [band for name, band in bands.items() if needed is None or name in needed]
     asked = [np.where(band.is_read, band.reference_id, -1) for band in chosen]

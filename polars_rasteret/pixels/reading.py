@@ -227,6 +227,8 @@ class StartedBands:
 
     def answers(self) -> tuple[list[BandAnswer], dict[int, str]]:
         """Return the pixels of each band, and reasons by row, once they are there."""
+        import numpy.ma  # noqa: F401 - Polars needs it to make columns of arrays; the bytes are on their way meanwhile
+
         errors, fill_value, results = self.errors, self.fill_value, []
         for band, answer in zip(self.bands, self.read.answers(), strict=True):
             is_read = band.is_read

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.tiff.header import FIRST_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -27,6 +29,8 @@ BYTES_PER_S = 60e6
 """Bytes per second of all requests together; for files on this machine `LOCAL_BYTES_PER_S`."""
 LOCAL_LATENCY_S = 0.0002
 LOCAL_BYTES_PER_S = 1e9
+HEADER_BYTES = FIRST_BYTES
+"""Bytes of the first request for a header."""
 REQUEST_S = 0.0002
 """Seconds of work on this machine for one request."""
 

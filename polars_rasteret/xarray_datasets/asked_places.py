@@ -12,9 +12,9 @@ import shapely
 from polars_rasteret.cubes.record_places import densified_areas
 from polars_rasteret.cubes.shared_lattice import united_bounds
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.antimeridian import eastward_boxes
 from polars_rasteret.geo.areas import Areas
 from polars_rasteret.geo.crs import LONLAT, NATIVE, is_geographic
+from polars_rasteret.geo.turns import eastward_boxes
 from polars_rasteret.pairing.geometry_columns import wkb_array
 from polars_rasteret.pairing.listed_places import as_lazy_frame, is_box
 from polars_rasteret.pairing.stated_crs import passed_crs

@@ -22,9 +22,10 @@ from polars_rasteret.options import current_options
 from polars_rasteret.pixels.rasters.raster_column import raster_columns_of
 from polars_rasteret.pixels.reading import BandRows, begin_bands, window_reads
 from polars_rasteret.pixels.windows import covered
-from polars_rasteret.pixels.windows.aligned_bands import aligned_bands, are_answers, may_be_resampled
+from polars_rasteret.pixels.windows.aligned_bands import aligned_bands, are_answers
 from polars_rasteret.pixels.windows.covered import blank_uncovered
 from polars_rasteret.pixels.windows.resampled import begin_onto_grids
+from polars_rasteret.pixels.windows.resampling import may_be_resampled
 
 PREFIX = "memory://copied-grids/"
 FINE, COARSE, ASIDE = (10.0, 0, 600_000, 0, -10.0, 5_000_000), (20.0, 0, 600_000, 0, -20.0, 5_000_000), (

@@ -17,12 +17,13 @@ import shapely
 
 from polars_rasteret.collection.queries.extent import grid_expression, grid_footprints, is_bbox
 from polars_rasteret.errors import UsageError
-from polars_rasteret.geo.antimeridian import eastward_boxes, geometry_bounds, split_at_antimeridian
+from polars_rasteret.geo.antimeridian import geometry_bounds, split_at_antimeridian
 from polars_rasteret.geo.boxes import cut_boxes, unwrap_bounds
 from polars_rasteret.geo.crs import LONLAT, LONLAT_NAMES, densified_box, normalize_crs, same_crs, transform_xy
 from polars_rasteret.geo.footprints import box_transforms, image_footprints, lonlat_rings
 from polars_rasteret.geo.geometry import parsed
 from polars_rasteret.geo.geometry_values import shapely_geometry
+from polars_rasteret.geo.turns import eastward_boxes
 from polars_rasteret.grids.extents import bounds_of_grids
 from polars_rasteret.pairing.geometry_columns import wkb_array
 from polars_rasteret.pairing.record_boxes import bbox_meets, has_no_box

@@ -29,9 +29,7 @@ _known: dict[Hashable, dict[str, frozenset[str]]] = {}
 
 
 def schema_here(part: Part, columns: Mapping[str, pl.DataType], **options: Any) -> dict[str, pl.DataType]:
-    """Return the columns that a part has here: its own, or where rasteret wrote it, those that are made of them."""
-    if not is_rasteret(columns):
-        return dict(columns)
+    """Return the columns that a part of rasteret's has here."""
     return own_schema(columns, settled_dtypes([band_dtypes(part, columns, **options)], part.path))
 
 

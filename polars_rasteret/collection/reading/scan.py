@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
-from polars_rasteret.collection.reading.rasteret_parts import band_dtypes, schema_here
-from polars_rasteret.collection.reading.rasteret_tables import open_table
-from polars_rasteret.collection.reading.record_index import scan_record_index
 from polars_rasteret.collection.reading.schemas import Columns, instance, united_schema
 from polars_rasteret.collection.storage.parts import (
     Part,
@@ -31,8 +28,6 @@ from polars_rasteret.collection.storage.parts import (
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.rasteret_format.band_columns import bands_of, is_rasteret
-from polars_rasteret.rasteret_format.places_of_files import FilePlaces
-from polars_rasteret.rasteret_format.records import own_records, scanned_schema
 from polars_rasteret.schema import is_raster_dtype, lossless_supertype, numpy_dtype, pixel_dtype, raster_columns
 
 if TYPE_CHECKING:
@@ -107,12 +102,16 @@ def scan_collection(
     """
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     if index is not None:
+        from polars_rasteret.collection.reading.record_index import scan_record_index
+
         indexed = scan_record_index(path, index, descriptor, **options)
         provenance = max(provenance_of(os.fspath(one), storage_options) for one in (path, index))
         return scan_with_provenance(indexed, raster_columns(indexed.collect_schema()), provenance)
     if descriptor is not None:
         raise UsageError("scan_collection: a descriptor says what the columns of a record index are; pass index=, too")
     if isinstance(path, pl.LazyFrame | pl.DataFrame) or hasattr(path, "__arrow_c_stream__"):
+        from polars_rasteret.collection.reading.rasteret_tables import open_table
+
         return open_table(path)
     paths = list(path) if isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike) else [path]
     if not paths:
@@ -146,7 +145,7 @@ def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFra
     """
     schemas = [read_schema(part, **options) for part in parts]
     stored = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
-    columns = [schema_here(part, one, **options) for part, one in zip(parts, stored, strict=True)]
+    columns = [_columns_here(part, one, **options) for part, one in zip(parts, stored, strict=True)]
     paths = [part.path for part in parts]
     united = united_schema(columns, paths, lambda part, band: has_no_value(parts[part], stored[part], band, **options))
     if not raster_columns(united):
@@ -168,6 +167,15 @@ def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFra
         for run in runs
     ]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+
+
+def _columns_here(part: Part, stored: Columns, **options: Any) -> dict[str, pl.DataType]:
+    """Return the columns that a part has here: its own, or those that are made of rasteret's."""
+    if not is_rasteret(stored):
+        return dict(stored)
+    from polars_rasteret.collection.reading.rasteret_parts import schema_here
+
+    return schema_here(part, stored, **options)
 
 
 def storage_dtype(dtype: pl.DataType) -> pl.DataType:
@@ -216,6 +224,9 @@ def _scan_rasteret(
     options: Mapping[str, Any],
 ) -> pl.LazyFrame:
     """Return the records of parts that rasteret wrote, with the columns of the collection."""
+    from polars_rasteret.rasteret_format.places_of_files import FilePlaces
+    from polars_rasteret.rasteret_format.records import own_records, scanned_schema
+
     raw = united_schema(stored, [part.path for part in parts], lambda *_: False)
     wanted = scanned_schema(raw)
     scanned, _ = _scan_files(parts, wanted, hive, options)
@@ -260,6 +271,8 @@ def _scan_files(
 def has_no_value(part: Part, stored: Columns, band: str, **options: Any) -> bool:
     """Return whether a part has no value in a band."""
     if is_rasteret(stored):
+        from polars_rasteret.collection.reading.rasteret_parts import band_dtypes
+
         return not band_dtypes(part, stored, **options)[band]
     return is_all_null(part, band, **options)
 

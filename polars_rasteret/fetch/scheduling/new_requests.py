@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.fetch.scheduling.kept_tiles import KeptTiles
+from polars_rasteret.options import process_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.fetch.scheduling.kept_tiles import KeptTiles
     from polars_rasteret.fetch.scheduling.pending import Call, PendingTile, Request
     from polars_rasteret.fetch.scheduling.tile_lookup import Found
     from polars_rasteret.fetch.scheduling.wanted_tiles import WantedTiles
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def requests_for(call: Call, tiles: WantedTiles, found: Found, group: Group, admit: Admit | None) -> list[Request]:
     """Return the requests of a call; see `Scheduler.fetch` for `group` and `admit`."""
     index, pending = np.asarray(found.to_fetch), found.pending
-    kept = KeptTiles.among(tiles, index)
+    kept = _kept(tiles, index)
     if kept is None or not kept.is_held.any():
         requests = _to_sources(call, tiles, index, pending, group, admit)
         if kept is not None:
@@ -42,6 +43,15 @@ def requests_for(call: Call, tiles: WantedTiles, found: Found, group: Group, adm
         kept.attach(asked)
         requests += asked
     return requests
+
+
+def _kept(tiles: WantedTiles, index: NDArray[np.intp]) -> KeptTiles | None:
+    """Return what the disk holds of the tiles with these numbers; None without a cache on disk."""
+    if process_options().cache_dir is None:
+        return None
+    from polars_rasteret.fetch.scheduling.kept_tiles import KeptTiles
+
+    return KeptTiles.among(tiles, index)
 
 
 def _grouped(tiles: WantedTiles, index: NDArray[np.intp], group: Group) -> NDArray[np.int64]:

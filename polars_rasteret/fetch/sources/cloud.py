@@ -11,7 +11,6 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import obstore.exceptions
 from obstore import store as obstore_store
 
@@ -22,10 +21,11 @@ from polars_rasteret.fetch.sources.aws_profiles import has_profile, profile_cred
 from polars_rasteret.fetch.sources.credentials import AUTO, PLANETARY_COMPUTER, SharedCredentials, shared_credentials
 from polars_rasteret.fetch.sources.httpx_source import plain_client
 from polars_rasteret.fetch.sources.obstore_source import NO_RETRIES, ObstoreSource, client_options
-from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import httpx
 
     from polars_rasteret.fetch.hints import Hint
     from polars_rasteret.fetch.places import BucketPlace
@@ -238,6 +238,8 @@ def credentials_of(
 @lru_cache(maxsize=1_024)
 def planetary_computer_credentials(account: str, container: str) -> SharedCredentials:
     """Return the credentials of a container of the Planetary Computer; one cache for the whole process."""
+    from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
+
     return SharedCredentials(PlanetaryComputerToken(account, container))
 
 
@@ -356,6 +358,8 @@ def _bucket_region(bucket: str) -> str | None:
     """Return the region of a bucket, which S3 tells everybody, whatever the status; None when S3 cannot be asked."""
     if bucket in found_regions:
         return found_regions[bucket]
+    import httpx
+
     try:
         answer = httpx.head(f"https://s3.amazonaws.com/{bucket}", timeout=_REGION_TIMEOUT_S)
     except httpx.HTTPError:

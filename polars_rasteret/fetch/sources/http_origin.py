@@ -6,7 +6,8 @@ checked.
 
 from __future__ import annotations
 
-import urllib.request
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from obstore import store as obstore_store
@@ -95,5 +96,13 @@ def http_source(origin: str, client: Mapping[str, Any], *, is_trusted: bool) -> 
 
 def _goes_through_proxy(origin: str, host: str) -> bool:
     """Return whether the environment names a proxy for this host; then the proxy looks up the address, not this process."""
+    if (
+        os.name == "posix"
+        and sys.platform != "darwin"
+        and not any(name.lower().endswith("_proxy") for name in os.environ)
+    ):
+        return False  # the import below takes longer than a first request
+    import urllib.request
+
     proxies = urllib.request.getproxies()
     return bool({origin.partition(":")[0], "all"} & proxies.keys()) and not urllib.request.proxy_bypass(host)

@@ -20,8 +20,6 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
-
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.addresses import REMEMBERED_S
@@ -41,6 +39,8 @@ from polars_rasteret.fetch.sources.byte_source import N_BEGIN_BYTES, Answer, Get
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import httpx
 
     from polars_rasteret.fetch.sources.obstore_source import ObstoreSource
 
@@ -104,6 +104,8 @@ class HttpxSource(GetByRead):
             return answer
 
     def _read(self, href: str, byte_start: int, byte_stop: int, etag: str | None, deadline: float) -> Answer:
+        import httpx  # here, because most processes do without it
+
         timeout_s = max(deadline - time.monotonic(), 0.001)
         # As for obstore: a connection that gives nothing for half of the time is given up, so that another one has the rest.
         half_s = max(timeout_s / 2, 0.05)
@@ -134,6 +136,8 @@ class HttpxSource(GetByRead):
 
     @staticmethod
     def _on_connect(href: str, check: Callable[[str, str], None]) -> Callable[[str, Mapping[str, Any]], None]:
+        import httpx
+
         def trace(event: str, info: Mapping[str, Any]) -> None:
             if event != "connection.connect_tcp.complete":
                 return
@@ -168,6 +172,8 @@ def _peer(stream: Any) -> str | None:
 
 def plain_client(**how: Any) -> httpx.Client:
     """Return an httpx client for many requests at once."""
+    import httpx
+
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
     return httpx.Client(limits=limits, **how)
 

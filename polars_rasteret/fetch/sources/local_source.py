@@ -12,7 +12,6 @@ import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import url2pathname
 
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.failures import MissingFileError, TransientFetchError, range_words
@@ -40,6 +39,8 @@ def local_path(href: str) -> str:
     host, slash, path = href[5:].removeprefix("//").partition("/") if href[5:7] == "//" else ("", "", href[5:])
     if host not in ("", "localhost"):
         raise FetchError(f"{shown(href)}: a file URL of another host; mount it and give its path, or use file:///path")
+    from urllib.request import url2pathname  # here, because it brings the whole client of HTTP
+
     return url2pathname(slash + path)
 
 

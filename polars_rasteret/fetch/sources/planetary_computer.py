@@ -10,15 +10,16 @@ import datetime as dt
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.client_logs import without_keys_in_logs
 from polars_rasteret.fetch.failures import TransientFetchError
 from polars_rasteret.fetch.redaction import status_words
 from polars_rasteret.hrefs import shown
+
+if TYPE_CHECKING:
+    import httpx
 
 _SAS_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
@@ -48,6 +49,8 @@ class PlanetaryComputerToken:
         FetchError
             When the Planetary Computer gives none; a `TransientFetchError` where it may give one later.
         """
+        import httpx
+
         base = os.environ.get("PC_SDK_SAS_URL") or _SAS_URL
         key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
         url = f"{base.rstrip('/')}/{self.account}/{self.container}"

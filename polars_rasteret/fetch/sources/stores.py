@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-import httpx
 from obstore import store as obstore_store
 
 from polars_rasteret.errors import UsageError
@@ -46,6 +45,8 @@ from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
+
+    import httpx
 
     from polars_rasteret.fetch.places import BucketPlace
 
@@ -121,8 +122,11 @@ def configure_store(
     """
     if not isinstance(prefix, str) or not prefix:
         raise UsageError(f"prefix is {prefix!r}; expected the beginning of hrefs, like 's3://bucket/'")
-    if client is not None and not isinstance(client, httpx.Client):
-        raise UsageError(f"client is a {type(client).__name__}; expected an httpx.Client (not an async one)")
+    if client is not None:
+        import httpx
+
+        if not isinstance(client, httpx.Client):
+            raise UsageError(f"client is a {type(client).__name__}; expected an httpx.Client (not an async one)")
     if store is not None and not isinstance(store, READY_STORES) and not callable(getattr(store, "get", None)):
         raise UsageError(
             f"store is a {type(store).__name__}; expected an obstore store, or an object with "

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.display import Facts
-from polars_rasteret.engine import HEADER_BYTES, DryRunLog, decoding_s, open_dry_run_log
+from polars_rasteret.engine import DryRunLog, decoding_s, open_dry_run_log
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
@@ -26,6 +26,7 @@ from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry, process_options
 from polars_rasteret.plan.cost import (
     BYTES_PER_S,
+    HEADER_BYTES,
     LATENCY_S,
     LOCAL_BYTES_PER_S,
     LOCAL_LATENCY_S,

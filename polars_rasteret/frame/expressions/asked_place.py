@@ -12,7 +12,7 @@ from polars_rasteret.arguments import as_expr, is_number
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.expressions.elementwise import NO_CRS, known_crs, normalized_crs
 from polars_rasteret.frame.expressions.places import Box, GeometryColumn, PixelWindows, WholeImages
-from polars_rasteret.geo.antimeridian import eastward_boxes
+from polars_rasteret.geo.turns import eastward_boxes
 
 if TYPE_CHECKING:
     from polars_rasteret.frame.expressions.places import Place

@@ -1,6 +1,7 @@
 """Which part of each row's raster does an expression read: at coordinates, a geometry, a box, or pixels?
 
-A *place* is the part of a callback that turns the columns behind the raster columns into windows; it can be pickled.
+A *place* is the part of a callback that turns the columns behind the raster columns into windows; it can be pickled. What turns
+coordinates and geometries into targets is imported by the places that have some: pixels have none.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ import polars as pl
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.expressions.elementwise import check_native
 from polars_rasteret.grids.windows import Windows, windows_of_images, with_own_grid, written_windows
-from polars_rasteret.pairing.impossible_places import warn_if_impossible
-from polars_rasteret.pairing.stated_crs import crs_of_geometry
-from polars_rasteret.pairing.targets import Targets, areas_of_geometry, points_of_columns, targets_of_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polars_rasteret.grids.pixel_grid import PixelGrids
+    from polars_rasteret.pairing.targets import Targets
     from polars_rasteret.pixels.product import Product
     from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
@@ -51,6 +50,8 @@ class Located:
         if self.geometry is not None:
             check_native(self.geometry, crs, columns, what=what)
         if self.targets is not None:
+            from polars_rasteret.pairing.impossible_places import warn_if_impossible
+
             warn_if_impossible(self.targets, what=what)
 
 
@@ -82,6 +83,8 @@ class CoordinateColumns:
 
     def located(self, where: Sequence[pl.Series], n_rows: int, product: Product, /, **_: Any) -> Located:
         """Return the point of each row."""
+        from polars_rasteret.pairing.targets import points_of_columns
+
         points = points_of_columns(where[0], where[1], self.crs)
         return Located(targets=points, windows_of=_windows_of(product, points, np.arange(n_rows, dtype=np.int64)))
 
@@ -95,6 +98,9 @@ class GeometryColumn:
 
     def located(self, where: Sequence[pl.Series], n_rows: int, product: Product, /, *, what: str) -> Located:
         """Return the point or area of each row."""
+        from polars_rasteret.pairing.stated_crs import crs_of_geometry
+        from polars_rasteret.pairing.targets import targets_of_geometry
+
         geometry = where[0]
         crs = crs_of_geometry(geometry, self.crs, what=what)
         targets = targets_of_geometry(geometry, crs, as_points=product.as_points)
@@ -113,6 +119,8 @@ class Box:
     def located(self, _where: Sequence[pl.Series], n_rows: int, product: Product, /, **_: Any) -> Located:
         """Return the box for each row."""
         from shapely import box, to_wkb
+
+        from polars_rasteret.pairing.targets import areas_of_geometry
 
         areas = areas_of_geometry(pl.Series([to_wkb(box(*self.sides))], dtype=pl.Binary), self.crs)
         return Located(targets=areas, windows_of=_windows_of(product, areas, np.zeros(n_rows, np.int64)))

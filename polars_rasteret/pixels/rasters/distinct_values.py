@@ -79,7 +79,9 @@ def _few(columns: Sequence[pl.Series], n_rows: int) -> tuple[Ints, Ints]:
     first = number = np.arange(n_rows, dtype=np.int64)
     if n_rows > _FEW_VALUES:
         first, number = _known(_row_bytes([*bits, *(half for column in texts for half in _views(column))], n_rows))
-    at_first = pl.Series(first, dtype=pl.UInt32)
+    at_first = pl.Series(
+        first.tolist(), dtype=pl.UInt32
+    )  # of an array, Polars asks numpy.ma, which takes 10 ms to import
     content = [column[at_first].to_list() for column in texts]
     own_first, own = _known(zip(_row_bytes([part[first] for part in bits], len(first)), *content, strict=True))
     return first[own_first], own[number]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless
-from polars_rasteret.engine import OwnTable, own_tables
+from polars_rasteret.engine.borrowed_tables import OwnTable, own_tables
 from polars_rasteret.errors import RasteretError, StaleIndexError, UsageError
 from polars_rasteret.geo.affine import map_coordinates
 from polars_rasteret.hrefs import shown

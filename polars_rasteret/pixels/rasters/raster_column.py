@@ -120,7 +120,7 @@ def raster_column(series: pl.Series, *, targets_in: str | None = None, table: Gr
     columns = [_plain(fields[one]) for one in RasterValue._fields]
     first, number = distinct_rows(columns, len(series))
     # Column by column: a gather of the frame waits for Polars' threads, which costs more than a few rows do.
-    at_first = pl.Series(first, dtype=pl.UInt32)  # made an index once, not once per column
+    at_first = pl.Series(first.tolist(), dtype=pl.UInt32)  # made an index once, not once per column
     rows = [RasterValue(*row) for row in zip(*(column[at_first].to_list() for column in columns), strict=True)]
     has_raster = np.array([any(one is not None for one in row) for row in rows], np.bool_)
     dense = np.where(has_raster, np.cumsum(has_raster) - 1, -1)

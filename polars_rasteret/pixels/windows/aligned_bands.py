@@ -12,7 +12,6 @@ import numpy as np
 
 from polars_rasteret.grids.answer_grids import AnswerGrids, answer_grids
 from polars_rasteret.grids.choosing import FINEST
-from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.grids.source_windows import SourceWindows, source_windows
 
 if TYPE_CHECKING:
@@ -91,9 +90,3 @@ def are_answers(bands: Sequence[AlignedBand]) -> bool:
         ):
             return False
     return True
-
-
-def may_be_resampled(bands: Sequence[BandRows], resolution: object) -> bool:
-    """Return whether answers may be other than the windows of the bands. A cheap test: in the usual case they are not."""
-    has_own_grid = resolution is not None or any(band.windows.extent is not None for band in bands)
-    return has_own_grid or any(first_equal([band.windows.grids for band in bands]))

@@ -1,4 +1,4 @@
-"""Which method resamples each band, and which methods are refused?"""
+"""Is anything resampled, by which method is each band, and which methods are refused?"""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from polars_rasteret.assemble.kernels import METHODS
 from polars_rasteret.errors import UsageError
+from polars_rasteret.grids.pixel_grid import first_equal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from polars_rasteret.pixels.reading import BandRows
 
 
 def methods_by_band(resampling: str | Mapping[str, str], bands: Sequence[str]) -> Mapping[str, str]:
@@ -26,3 +29,9 @@ def check_resampling(what: str, resampling: object, bands: Sequence[str] | None)
             raise UsageError(
                 f"{what}: resampling={method!r}; expected one of {', '.join(METHODS)}, or a dict of them by band"
             )
+
+
+def may_be_resampled(bands: Sequence[BandRows], resolution: object) -> bool:
+    """Return whether answers may be other than the windows of the bands. A cheap test: in the usual case they are not."""
+    has_own_grid = resolution is not None or any(band.windows.extent is not None for band in bands)
+    return has_own_grid or any(first_equal([band.windows.grids for band in bands]))

@@ -12,7 +12,6 @@ from polars_rasteret.pixels.answer_columns import grid_columns, window_columns, 
 from polars_rasteret.pixels.product import Answer
 from polars_rasteret.pixels.series import GRID_OUTPUTS, gathered, row_index
 from polars_rasteret.pixels.stacks import STACK
-from polars_rasteret.pixels.windows.masked_windows import read_masked
 from polars_rasteret.pixels.windows.window_reads import WindowReads
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ class WindowProduct:
     def _masked(
         self, reads: WindowReads, chosen: list[str], call: ReadCall, valid_mask: ValidMask | None, *, must_count: bool
     ) -> Answer:
+        from polars_rasteret.pixels.windows.masked_windows import read_masked
+
         found = read_masked(
             reads, chosen, call, valid_mask, must_count=must_count, min_valid_fraction=self.min_valid_fraction
         )

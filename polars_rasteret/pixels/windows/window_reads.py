@@ -1,6 +1,7 @@
 """How are the windows of several bands read together, unresampled or on one grid?
 
-All bands of a batch have the same rows. Columns of the answer do not belong here.
+All bands of a batch have the same rows. Columns of the answer do not belong here. What resamples and covers is imported where it
+is needed: most windows are pixels of their image as they are.
 """
 
 from __future__ import annotations
@@ -10,13 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.grids.answer_grids import answer_grids
 from polars_rasteret.pixels.reading import begin_bands, n_rows_of, taken_bands, window_reads
-from polars_rasteret.pixels.windows.aligned_bands import AlignedBand, aligned_bands, are_answers, may_be_resampled
-from polars_rasteret.pixels.windows.covered import blank_uncovered
-from polars_rasteret.pixels.windows.resampled import begin_onto_grids
-from polars_rasteret.pixels.windows.resampling import methods_by_band
-from polars_rasteret.pixels.windows.source_reads import source_reads
+from polars_rasteret.pixels.windows.resampling import may_be_resampled, methods_by_band
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.answer_grids import AnswerGrids
     from polars_rasteret.pixels.product import ReadCall
     from polars_rasteret.pixels.reading import BandAnswer, BandRows
+    from polars_rasteret.pixels.windows.aligned_bands import AlignedBand
     from polars_rasteret.pixels.windows.window_options import WindowOptions
 
 _MOST_PIXELS = 2**36
@@ -69,6 +66,8 @@ class WindowReads:
         """Return the grid that all bands of a row share."""
         window = self.window
         assert window.grid is not None
+        from polars_rasteret.grids.answer_grids import answer_grids
+
         return answer_grids(self._together(mask_bands), window.grid, shape=window.shape, resolution=window.resolution)
 
     def onto_grids(self, names: Iterable[str], mask_bands: Iterable[str] = ()) -> list[AlignedBand]:
@@ -83,6 +82,8 @@ class WindowReads:
         first = every if window.grid is not None else every[:1]
         if not window.has_grid or not may_be_resampled(first, window.resolution):
             return None
+        from polars_rasteret.pixels.windows.aligned_bands import are_answers
+
         onto = self._lined_up(every)
         if window.shape is not None and are_answers(onto):
             return None
@@ -104,6 +105,8 @@ class WindowReads:
         }
         if onto is None:
             return begin_bands([self.bands[name] for name in names], call.options, **how).answers()  # type: ignore[arg-type]
+        from polars_rasteret.pixels.windows.resampled import begin_onto_grids
+
         return begin_onto_grids(onto, call.options, **how).answers()  # type: ignore[arg-type]
 
     def blank_uncovered(self, answers: Sequence[BandAnswer], names: Sequence[str], call: ReadCall) -> dict[int, int]:
@@ -111,10 +114,14 @@ class WindowReads:
         window = self.window
         if window.coverage is None or call.options.dry_run is not None or not answers:
             return {}
+        from polars_rasteret.pixels.windows.covered import blank_uncovered
+
         return blank_uncovered(answers, window.coverage, window.fill_value, pixels_per_row=self.stride(names))
 
     def certain_reads(self, names: Sequence[str], *, want_valid: bool, mask_bands: Sequence[str]) -> list[WindowRead]:
         """Return the reads of some bands; with a mask only those of the mask's bands, which decide what else is read."""
+        from polars_rasteret.pixels.windows.source_reads import source_reads
+
         if mask_bands:
             return source_reads(self.onto_grids(mask_bands, mask_bands), want_valid=True)
         if names and (onto := self.resampled(names)) is not None:
@@ -157,6 +164,8 @@ class WindowReads:
         return [self.bands[name] for name in dict.fromkeys([*self.asked, *mask_bands])]
 
     def _lined_up(self, bands: Sequence[BandRows]) -> list[AlignedBand]:
+        from polars_rasteret.pixels.windows.aligned_bands import aligned_bands
+
         window = self.window
         methods = methods_by_band(window.resampling, self.asked)
         return aligned_bands(bands, grid=window.grid, shape=window.shape, resolution=window.resolution, methods=methods)

@@ -32,7 +32,6 @@ import imagecodecs
 import numpy as np
 
 from polars_rasteret.errors import FileFormatError
-from polars_rasteret.tiff.codecs import lzw_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,6 +200,8 @@ def _lzw(data: Bytes, n_bytes: int, scratch: Scratch) -> NDArray[np.uint8]:
     stream = np.frombuffer(data, np.uint8)
     padded = scratch.buffer("stream", len(stream) + 4)
     padded[: len(stream)] = stream
+    from polars_rasteret.tiff.codecs import lzw_check
+
     if not lzw_check.is_safe(padded, len(stream), n_bytes):
         raise _corrupt(LZW, data, "a Clear code is not followed by a literal")
     try:
