@@ -21,6 +21,7 @@ from polars_rasteret.fetch.sources.aws_profiles import has_profile, profile_cred
 from polars_rasteret.fetch.sources.credentials import AUTO, PLANETARY_COMPUTER, SharedCredentials, shared_credentials
 from polars_rasteret.fetch.sources.httpx_source import plain_client
 from polars_rasteret.fetch.sources.obstore_source import NO_RETRIES, ObstoreSource, client_options
+from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -238,8 +239,6 @@ def credentials_of(
 @lru_cache(maxsize=1_024)
 def planetary_computer_credentials(account: str, container: str) -> SharedCredentials:
     """Return the credentials of a container of the Planetary Computer; one cache for the whole process."""
-    from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
-
     return SharedCredentials(PlanetaryComputerToken(account, container))
 
 
