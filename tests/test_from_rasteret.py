@@ -39,15 +39,42 @@ LINES = {
 SETUP = re.search(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)[1]
 
 
-@pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("guide")
+WRITTEN = "export(path, partition_by=...)"
+REGISTERED = "rasteret datasets register-local ID PATH"
+IMPORTED = "rasteret collections import NAME"
+BUILT = "rasteret build ID NAME"
+AFTER = {
+    WRITTEN: (),
+    "list_collections(workspace)": (WRITTEN,),
+    "collection.name`, `.description`, `.data_source`, `.start_date": (WRITTEN,),
+    REGISTERED: (WRITTEN,),
+    "rasteret datasets export-local ID OUT": (WRITTEN, REGISTERED),
+    BUILT: (WRITTEN, REGISTERED),
+    "rasteret datasets unregister-local ID": (WRITTEN, REGISTERED),
+    IMPORTED: (),
+    "rasteret collections list --json": (WRITTEN, REGISTERED, BUILT, IMPORTED),
+    "rasteret collections info NAME": (IMPORTED,),
+    "rasteret collections delete NAME --yes": (IMPORTED,),
+}
+"""Lines that write into folders of the guide or read there, and what the guide has written before. They share no folder with
+others: the lines may run in any order, and in several processes."""
+
+
+@contextlib.contextmanager
+def guide_in(folder):
+    """Give the names that the guide begins with, in a folder of its own."""
     shutil.copytree(ROOT / "examples" / "data", folder / "examples" / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("POLARS_RASTERET_DATASETS", str(folder / "datasets.toml"))
         given: dict = {}
         exec(compile(SETUP, str(GUIDE), "exec"), given)
+        yield given
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    with guide_in(tmp_path_factory.mktemp("guide")) as given:
         yield given
 
 
@@ -668,5 +695,11 @@ def test_every_line_of_the_guide_has_a_check():
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # of rasterio
 @pytest.mark.parametrize("call", CHECKS)
-def test_the_line_for(call, names, image, recorded):
-    CHECKS[call](call, names, image, recorded)
+def test_the_line_for(call, names, image, recorded, tmp_path):
+    if call not in AFTER:
+        CHECKS[call](call, names, image, recorded)
+        return
+    with guide_in(tmp_path) as given:
+        for line in AFTER[call]:
+            run(line, given)
+        CHECKS[call](call, given, image, recorded)

@@ -138,13 +138,13 @@ def test_a_bucket_that_checks_signatures_is_listed_read_and_written(bucket, monk
     options = {"storage_options": bucket}
     expected = content(pr.build_from_files("s3://tiffs/", **options))
     assert expected["id"].to_list() == IDS
-    for target in ("s3://collections/folder", "s3://collections/one.parquet"):
+    for target in ("s3://collections/listed/folder", "s3://collections/listed/one.parquet"):
         found = pr.build_from_files("s3://tiffs/deep/", into=target, **options)
         assert ids(found) == ["2#b", "3ü", "4%20c"]
         found = pr.build_from_files("s3://tiffs/", into=target, **options)
         assert_frame_equal(content(found), expected)
         assert ids(pr.refresh(target, **options)) == IDS
-    assert pr.list_collections("s3://collections", **options)["name"].to_list() == ["folder", "one.parquet"]
+    assert pr.list_collections("s3://collections/listed", **options)["name"].to_list() == ["folder", "one.parquet"]
     values = found.raster.sample_points(pl.DataFrame({"x": [318_005.0], "y": [4_999_995.0]}), crs=32632).collect()
     assert values["b1"].to_list() == [2]
     pr.configure_store("s3://tiffs/", storage_options=bucket)
