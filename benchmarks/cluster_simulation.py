@@ -2,16 +2,16 @@
 
 Nothing is read: this is a simulation by events, for sizes that no single machine can measure. Its assumptions:
 
-- A part is 300 MB in 214 requests of 1.4 MB. All parts are alike; they are dealt to the prefixes in turn, and workers take them in order.
-- A worker is a machine that runs one part at a time: 60 MB/s from the store, one core for decoding at 62 MB/s, 32 requests at once at
-  80 ms each. The slowest of the three sets its own rate. It is there 2 s after the start.
+- A part is 300 MB in 214 requests of 1.4 MB. All parts are alike, dealt to the prefixes in turn, and taken in order.
+- A worker is a machine that runs one part at a time: 60 MB/s from the store, one core that decodes 62 MB/s, 32 requests at once
+  at 80 ms each. The slowest of the three sets its own rate. It is there 2 s after the start.
 - The driver hands out a part every 2.4 ms; a part costs 86 ms before its first byte (fixed cost, looking up its records).
-- A prefix serves 5,500 GET/s in all (S3's figure), shared by the parts that read it at the time: each gets an equal share, no more than its
-  own rate, and what one leaves goes to the others. Refused requests are paced by the client, so that they cost no more than waiting.
-- Attempts differ in speed by a lognormal factor (sigma 0.25); 1 in 100 is a straggler, eight times as slow; 1 in 1,000 loses its
-  worker half-way, and its part goes back to the queue.
-- With copies: a worker that finds no part to start copies the part that runs longest, if it has run for twice the median. The first to end counts,
-  the other one is told to stop. A part has at most one copy. Requests of both are counted.
+- A prefix serves 5,500 GET/s in all (S3's figure), shared by the parts that read it at the time: each gets an equal share, no
+  more than its own rate, and what one leaves goes to the others. Refused requests are paced by the client: they cost waiting.
+- Attempts differ in speed by a lognormal factor (sigma 0.25); 1 in 100 is a straggler, eight times as slow; 1 in 1,000 loses
+  its worker half-way, and its part goes back to the queue.
+- With copies: a worker that finds no part to start copies the part that runs longest, if it has run for twice the median. The
+  first to end counts, the other one is stopped. A part has at most one copy. Requests of both are counted.
 
 Efficiency is the time that the same work would take on machines that never wait, over the time it takes.
 """
@@ -186,7 +186,7 @@ class Simulation:
         given = self.given
         start = max(self.now, given.start_s)
         self.handed_out_at = max(self.handed_out_at, start) + given.hand_out_s
-        slower = self.rng.lognormal(-given.sigma**2 / 2, given.sigma)
+        slower = self.rng.lognormal(-(given.sigma**2) / 2, given.sigma)
         slower *= given.straggler_factor if self.rng.random() < given.straggler_share else 1.0
         self.dies[worker] = self.rng.random() < given.lost_share
         self.part[worker], self.begun[worker] = part, self.handed_out_at
@@ -247,7 +247,8 @@ def main() -> None:
         print((__doc__ or "").partition("\n\n")[2])
         print("In numbers:", ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(base).items()))
         print(
-            "\n| workers | prefixes | copies | s | efficiency | most GET/s | time at the limit % | copies made | requests in vain % |"
+            "\n| workers | prefixes | copies | s | efficiency | most GET/s | at the limit % of the time | copies made "
+            "| requests in vain % |"
         )
         print("|---:|---:|---|---:|---:|---:|---:|---:|---:|")
     for n_workers in given.workers:

@@ -182,8 +182,8 @@ class Verbs:
         unscale
             True or names of bands: return ``value * scale + offset`` as Float64.
         maintain_order
-            Whether rows keep the caller's order; False allows any order. Order costs no time: batches are read in it, and rows
-            come as soon as those of their batch are there.
+            Whether rows keep the caller's order. False reads them along a curve through the plane: where an answer needs several
+            batches, or has more than 8 million rows, neighbours then share their tiles, which otherwise are read again.
         resampling
             ``"nearest"``: method that brings bands of other grids onto `grid`.
         budget_bytes

@@ -1,6 +1,7 @@
 """In which order do records stand, so that neighbours on Earth are neighbours in the file?
 
-In the order of the Hilbert curve. Row groups then cover small boxes, and a spatial filter skips most of them. Pure NumPy.
+In the order of the Hilbert curve (`geo.hilbert_curve`). Row groups then cover small boxes, and a spatial filter skips most of
+them. Pure NumPy.
 """
 
 from __future__ import annotations
@@ -9,35 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.geo.hilbert_curve import BITS, hilbert_index
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BITS = 16
-"""Bits per axis of the curve, which make cells of 0.0055 by 0.0028 degrees."""
-
-
-def hilbert_index(column: NDArray[np.int64], row: NDArray[np.int64], bits: int = BITS) -> NDArray[np.int64]:
-    """Return the position along the Hilbert curve of cells of a grid of ``2**bits`` by ``2**bits`` cells.
-
-    Consecutive positions are neighbouring cells.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> hilbert_index(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]), bits=1)
-    array([0, 1, 2, 3])
-    """
-    x, y = column.astype(np.int64), row.astype(np.int64)
-    position = np.zeros(len(x), dtype=np.int64)
-    for bit in range(bits - 1, -1, -1):
-        side = np.int64(1) << bit
-        right, upper = (x & side) > 0, (y & side) > 0
-        position += side * side * ((3 * right) ^ upper)
-        # Turn the quadrant so that the curve inside enters and leaves where its neighbours expect it.
-        flip = ~upper & right
-        x, y = np.where(flip, side - 1 - (x & (side - 1)), x), np.where(flip, side - 1 - (y & (side - 1)), y)
-        x, y = np.where(upper, x, y), np.where(upper, y, x)
-    return position
+__all__ = ["hilbert_index", "hilbert_order"]
 
 
 def hilbert_order(bounds: NDArray[np.float64]) -> NDArray[np.int64]:

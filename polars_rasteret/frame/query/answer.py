@@ -36,7 +36,7 @@ def answer_frames(question: Question, resolved: Resolved, pushed: Pushdown) -> I
         return
     targets = located(question, resolved, pushed, frame)
     records = candidate_records(question, resolved, pushed, targets)
-    reader = row_reader(question, resolved, pushed, KeyColumns(frame, records))
+    reader = row_reader(question, resolved, pushed, KeyColumns(targets.frame, records))
     runs = pair_runs(question, pushed, targets, records, reader.keys)
     n_rows = pushed.n_rows
     if question.options.has_budget:

@@ -9,6 +9,7 @@ import polars.selectors as cs
 
 from polars_rasteret.geo.boxes import cut_boxes
 from polars_rasteret.geo.crs import NATIVE
+from polars_rasteret.geo.hilbert_curve import curve_order
 from polars_rasteret.pairing.impossible_places import own_bounds, refuse_impossible
 from polars_rasteret.pairing.targets import Targets, lonlat_bounds, targets_of
 from polars_rasteret.pairing.times import AT, at_intervals, widened
@@ -60,7 +61,7 @@ def collect_targets(question: Question, resolved: Resolved, pushed: Pushdown) ->
 
 
 def located(question: Question, resolved: Resolved, pushed: Pushdown, frame: pl.DataFrame) -> TargetRows:
-    """Return the caller's rows with their places and moments.
+    """Return the caller's rows with their places and moments, along a curve through the plane where their order is free.
 
     Raises
     ------
@@ -69,6 +70,10 @@ def located(question: Question, resolved: Resolved, pushed: Pushdown, frame: pl.
     """
     as_points = question.product.as_points
     targets = targets_of(frame, resolved.where, as_points=as_points, what=question.whose)
+    if not question.pairing.maintain_order and len(frame) > 1:
+        # Rows are read in runs and batches: where neighbours stand together, each of these reads tiles of its own.
+        frame = frame[curve_order(own_bounds(targets))]
+        targets = targets_of(frame, resolved.where, as_points=as_points, what=question.whose)
     bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
     if bounds is not None:
 
