@@ -53,6 +53,12 @@ def test_verbs_on_a_data_frame_give_data_frames():
         _ = frame.raster.nothing
 
 
+def test_the_namespace_shows_its_methods():
+    frame = pr.testing.example_scenes()
+    for shown in (repr(frame.raster), repr(frame.collect().raster)):
+        assert set(verbs()) <= set(shown.strip("<>").partition(": ")[2].split(", "))
+
+
 def test_type_checkers_see_what_raster_gives():
     told = [get_type_hints(one, {"pl": pl, **vars(frames)}) for one in get_overloads(pr.raster)]
     assert told == [

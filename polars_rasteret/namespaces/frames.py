@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 class RasterLazyFrame(Questions, Verbs, AreaVerbs, CubeVerbs, Training, Handles, Pictures):
     """Methods on a collection: a LazyFrame with raster columns."""
 
+    def __repr__(self) -> str:
+        return _told(self)
+
 
 @pl.api.register_dataframe_namespace("raster")
 class RasterDataFrame:
@@ -37,9 +40,18 @@ class RasterDataFrame:
     def __init__(self, df: pl.DataFrame) -> None:
         self._df = df
 
+    def __repr__(self) -> str:
+        return _told(self)
+
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+
+
+def _told(namespace: RasterLazyFrame | RasterDataFrame) -> str:
+    """Return what a notebook shows of a namespace: the names of its methods."""
+    names = ", ".join(name for name in dir(type(namespace)) if not name.startswith("_"))
+    return f"<{type(namespace).__name__}: {names}>"
 
 
 def _eager(method: Callable[..., Any]) -> Callable[..., Any]:
