@@ -18,6 +18,7 @@ arrows of import pointing up the list only::
     collection/  opening, writing and querying collections
     catalog/     the datasets that are known by name
     ingest/      files and tables into collections
+    distribute/  queries in parts, by many workers
     export/      answers into NumPy, GeoPandas and Arrow
     handles/     one record at hand, without a query
     namespaces/  registers ``.raster``
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.reading.list_collections import list_collections
     from polars_rasteret.collection.reading.scan import scan_collection
     from polars_rasteret.collection.writing.upkeep import compact, remove
+    from polars_rasteret.distribute.plan_parts import plan_parts
     from polars_rasteret.export.geodataframe import to_geopandas
     from polars_rasteret.export.numpy_arrays import to_numpy
     from polars_rasteret.fetch.sources.byte_source import ByteSource
@@ -97,6 +99,7 @@ __all__ = [
     "open_async",
     "options",
     "parse_name",
+    "plan_parts",
     "profile",
     "raster",
     "read_window",
@@ -137,6 +140,7 @@ _LAZY = {
     "open": "polars_rasteret.handles.opening",
     "open_async": "polars_rasteret.handles.opening",
     "parse_name": "polars_rasteret.catalog.names",
+    "plan_parts": "polars_rasteret.distribute.plan_parts",
     "RasterHandle": "polars_rasteret.handles.handle",
     "refresh": "polars_rasteret.ingest.refresh",
     "register": "polars_rasteret.catalog.register",

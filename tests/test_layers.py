@@ -42,6 +42,7 @@ RANK = {
     "ingest": 9,
     "stac": 9,
     "chips": 10,
+    "distribute": 10,
     "export": 10,
     "handles": 10,
     "pictures": 10,

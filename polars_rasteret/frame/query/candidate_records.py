@@ -37,14 +37,14 @@ def candidate_records(question: Question, resolved: Resolved, pushed: Pushdown, 
         period=_period(match, rows.at, rows.reach),
         target_crs=targets.crs,
     )
-    if len(targets):
+    if len(targets) and not question.is_part:
         refuse_unplaced(
             question.records, records.rasters.values(), records.rasters, crs=targets.crs, what=question.verb
         )
         if not len(records):
             warn_if_swapped(question.records, targets, what=question.verb)
     geometry = resolved.where.geometry
-    if targets.crs == NATIVE and geometry is not None:
+    if targets.crs == NATIVE and geometry is not None and not question.is_part:
         refuse_other_native(rows.frame[geometry], records.found_crs, what=question.whose)
     if (run := question.options.dry_run) is not None:
         dry_run_log(run).name_records(records.files(), are_chosen=match != "all")

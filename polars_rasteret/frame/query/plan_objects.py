@@ -12,11 +12,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _TAG = re.compile(rb"polars-rasteret-object:(\d+);")
 _found: contextvars.ContextVar[list[PlanObject] | None] = contextvars.ContextVar(
     "polars_rasteret_objects", default=None
+)
+
+
+_other: contextvars.ContextVar[Callable[[PlanObject], PlanObject] | None] = contextvars.ContextVar(
+    "polars_rasteret_other_objects", default=None
 )
 
 
@@ -26,6 +31,9 @@ class PlanObject:
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        other = _other.get()
+        if other is not None and (instead := other(self)) is not self:
+            return _as_it_is, (instead,)
         found = _found.get()
         if found is None:
             return super().__reduce_ex__(protocol)
@@ -48,6 +56,20 @@ def numbered_objects() -> Iterator[list[PlanObject]]:
         yield found
     finally:
         _found.reset(token)
+
+
+@contextmanager
+def other_objects(instead: Callable[[PlanObject], PlanObject]) -> Iterator[None]:
+    """Pickle `instead` of an object in place of each object of this package in this block; `instead` may return the object."""
+    token = _other.set(instead)
+    try:
+        yield
+    finally:
+        _other.reset(token)
+
+
+def _as_it_is(instead: PlanObject) -> PlanObject:
+    return instead
 
 
 def object_in(pickled: bytes, found: Sequence[PlanObject]) -> PlanObject | None:

@@ -112,7 +112,8 @@ def pushdown(
         needed=frozenset(needed),
         values=frozenset(values),
         outputs=frozenset((values - {READ_ERROR}) | paid),
-        ramps_up=chooses_records or not resolved.values_of(late_names) <= product.free_outputs,
+        ramps_up=not question.is_part
+        and (chooses_records or not resolved.values_of(late_names) <= product.free_outputs),
         options=question.options.without_budget().begun(),
     )
 

@@ -41,6 +41,8 @@ class Question:
     """Checked; its places are names of columns of `targets`."""
     grid: str
     options: ReadOptions
+    is_part: bool = False
+    """Whether rows and records are a part of those of a query that was judged as a whole, and every row of it is wanted."""
 
     @property
     def whose(self) -> str:

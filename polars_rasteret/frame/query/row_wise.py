@@ -68,8 +68,18 @@ def looks_at_other_rows(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> str
         tree = expression_tree(expr)
     except (pl.exceptions.PolarsError, ValueError, TypeError, AttributeError) as error:
         return f"{str(expr)[:120]}, which cannot be looked into: {error}"
+    return other_rows_in(tree, schema)
+
+
+def other_rows_in(tree: Any, schema: Mapping[str, pl.DataType]) -> str | None:
+    """Return what `looks_at_other_rows` does, of the tree of an expression."""
     found = _found_in(tree, schema)
     return None if found is None else _told(found)
+
+
+def is_constant(tree: Any) -> bool:
+    """Return whether the tree of an expression uses no column."""
+    return not _holds(tree, _NOT_CONSTANT)
 
 
 def _found_in(node: Any, schema: Mapping[str, pl.DataType]) -> Any:
@@ -95,7 +105,7 @@ def _found_in(node: Any, schema: Mapping[str, pl.DataType]) -> Any:
         is_separate = _is_row_separable(body, name) and all(
             _is_set(name, body["input"], at, schema) for at in sets if at < len(body["input"])
         )
-        below = [one for at, one in enumerate(body["input"]) if at not in sets or not _is_constant(one)]
+        below = [one for at, one in enumerate(body["input"]) if at not in sets or not is_constant(one)]
     else:
         is_separate, below = False, []
     if not is_separate:
@@ -123,7 +133,7 @@ def _is_row_separable(body: Mapping[str, Any], name: str) -> bool:
 
 def _is_set(name: str, inputs: list[Any], at: int, schema: Mapping[str, pl.DataType]) -> bool:
     """Return whether an input has a set of its own in each row, or the same set in all rows."""
-    if _is_constant(inputs[at]):
+    if is_constant(inputs[at]):
         return True
     if name != "Boolean.IsIn" and not name.startswith("StringExpr."):
         return False
@@ -142,13 +152,9 @@ def _depth(dtype: Any) -> int:
     return 1 + _depth(dtype.inner) if isinstance(dtype, pl.List | pl.Array) else 0
 
 
-def _is_constant(node: Any) -> bool:
-    return not _holds(node, _NOT_CONSTANT)
-
-
 def _is_scalar_constant(node: Any) -> bool:
     """Return whether a node is a single value that does not depend on rows."""
-    if not _is_constant(node):
+    if not is_constant(node):
         return False
     try:
         return pl.select(expression_of(node)).height == 1

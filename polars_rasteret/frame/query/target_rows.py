@@ -75,7 +75,7 @@ def located(question: Question, resolved: Resolved, pushed: Pushdown, frame: pl.
         frame = frame[curve_order(own_bounds(targets))]
         targets = targets_of(frame, resolved.where, as_points=as_points, what=question.whose)
     bounds = None if targets.crs == NATIVE else lonlat_bounds(targets)
-    if bounds is not None:
+    if bounds is not None and not question.is_part:
 
         def every() -> Targets:
             whole = question.targets.select(cs.by_name(*resolved.where.names)).collect()

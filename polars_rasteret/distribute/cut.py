@@ -1,0 +1,162 @@
+"""How is a query cut into parts that fetch no tile twice?
+
+The caller's rows are paired with records as the query itself pairs them, ordered along tiles, and cut where a tile ends. No pixel
+is read here, and no file is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.distribute.cut_query import CutQuery, part_query, plan_with_slots
+from polars_rasteret.distribute.digest import digest_of
+from polars_rasteret.distribute.part_costs import costs_of_parts
+from polars_rasteret.distribute.parts import Part
+from polars_rasteret.distribute.provable_steps import cut_read
+from polars_rasteret.distribute.spans import Wanted, spans_of
+from polars_rasteret.distribute.whole import of_rows, whole_of
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.estimate.dry_run import estimate
+from polars_rasteret.frame.query.plan_tree import is_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import polars as pl
+
+    from polars_rasteret.distribute.part_costs import PartCosts
+    from polars_rasteret.distribute.provable_steps import CutRead
+    from polars_rasteret.distribute.spans import Span
+    from polars_rasteret.distribute.whole import Whole
+    from polars_rasteret.frame.query.question import Question
+    from polars_rasteret.pairing.paired_rows import PairedRows
+
+PART_BYTES = 300_000_000
+"""Bytes of a part, about: starting it then costs little beside reading it, and so does reading it again after a failure."""
+_PLANNED_RECORDS_BYTES = 1_000_000
+"""Bytes of the records' own plan up to which they stay in the plan of the query."""
+
+
+def cut(
+    query: pl.LazyFrame, *, part_bytes: int = PART_BYTES, workers: int = 1, min_parts: int | None = None
+) -> CutQuery:
+    """Return a query in parts.
+
+    Parameters
+    ----------
+    query
+        A query with one verb that pairs the caller's rows with records, and row-wise steps above it.
+    part_bytes
+        Bytes that a part fetches, about.
+    workers
+        Number of workers; each gets some twenty parts, where these are not too small.
+    min_parts
+        Number of parts at least, however small. There are fewer only where rows or times are fewer.
+
+    Raises
+    ------
+    UsageError
+        For a step whose rows would be others in parts, before anything is read.
+    """
+    for name, value in {"part_bytes": part_bytes, "workers": workers, "min_parts": min_parts}.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise UsageError(f"{name} is {value!r}; expected a whole number, 1 or more")
+    read = cut_read(query)
+    whole = whole_of(query, read.source)
+    _check_keys(read, whole.frame)
+    tiles, is_matched = whole.tiles()
+    wanted = Wanted(part_bytes=part_bytes, workers=workers, min_parts=min_parts)
+    times = whole.records.times if whole.question.pairing.match == "all" and not read.keys else None
+    order, spans = spans_of(tiles, is_matched, wanted, are_areas=whole.are_areas, times=times)
+    targets = whole.frame[order]
+    ordered = of_rows(whole.question, whole.handed, targets)
+    costs = costs_of_parts(_pieces(ordered, spans), len(spans), ordered.reader, ordered.question)
+    question = read.source.question
+    keeps_records = not is_frame(question.records) and len(question.records.serialize()) <= _PLANNED_RECORDS_BYTES
+    references = [one for column in ordered.records.rasters.values() for one in column.references]
+    plan = plan_with_slots(query, read.source, keeps_records=keeps_records)
+    found = CutQuery(
+        parts=_interleaved(spans, costs, question),
+        plan=plan,
+        targets=targets,
+        records=None if keeps_records else question.records.collect(),
+        duplication=costs.duplication,
+        by="tiles" if all(span.period is None for span in spans) else "tiles and time",
+        bound=costs.bound,
+        digest=digest_of(query, targets, references),
+    )
+    return found if question.reads_pixels else _estimated(query, found)
+
+
+def _estimated(query: pl.LazyFrame, found: CutQuery) -> CutQuery:
+    """Return parts with the costs of the expressions above the read, which only their whole queries show."""
+    parts, bounds = [], set()
+    for part in found.parts:
+        cost = estimate(part_query(found.plan, part, found.targets[slice(*part.targets)], found.records))
+        parts.append(replace(part, tiles=cost.tiles, bytes=cost.bytes, requests=cost.requests))
+        bounds.add(cost.bound)
+    whole = estimate(query).bytes
+    worst = next((bound for bound in ("unknown", "upper") if bound in bounds), "exact")
+    duplication = sum(part.bytes for part in parts) / whole if whole else 1.0
+    return replace(found, parts=tuple(parts), duplication=duplication, bound=worst)
+
+
+def _check_keys(read: CutRead, frame: pl.DataFrame) -> None:
+    """Refuse to group by columns that several of the caller's rows share: their group would be in several parts."""
+    for keys in read.keys:
+        names = sorted(keys)
+        n_groups = frame.select(names).n_unique()
+        if n_groups < frame.height:
+            raise UsageError(
+                f"group_by({', '.join(map(repr, names))}): {frame.height:,} rows of your table have {n_groups:,} keys, so "
+                "the rows of a group may be in several parts. Group by a column that differs in every row of your table, or distribute "
+                "the read, then pl.scan_parquet(into).group_by(...)"
+            )
+
+
+def _pieces(whole: Whole, spans: Sequence[Span]) -> Iterator[tuple[int, PairedRows]]:
+    """Yield the rows of each span before they are read; those of one span follow each other."""
+    starts = np.array([span.start for span in spans])
+    times = whole.records.times
+    for rows, of_targets in whole.runs():
+        first = int(np.searchsorted(starts, of_targets.start, side="right")) - 1
+        while first > 0 and spans[first - 1].stop > of_targets.start:  # other times of the same rows
+            first -= 1
+        for number in range(max(first, 0), len(spans)):
+            span = spans[number]
+            if span.start >= of_targets.stop:
+                break
+            begin, end = np.searchsorted(rows.target, [span.start, span.stop])
+            some = rows.taken(slice(int(begin), int(end)))
+            if span.period is not None:
+                some = some.taken(np.flatnonzero(span.period.holds(times, some.record)))
+            if len(some):
+                yield number, some
+
+
+def _interleaved(spans: Sequence[Span], costs: PartCosts, question: Question) -> tuple[Part, ...]:
+    """Return the parts that have rows, so ordered that parts started together ask different folders of their stores."""
+    chooses = question.pairing.match != "all"
+    rows = [span.stop - span.start if chooses else n_rows for span, n_rows in zip(spans, costs.rows, strict=True)]
+    folders: dict[str, list[int]] = {}
+    for at, href in enumerate(costs.hrefs):
+        if rows[at]:
+            folders.setdefault(href.rpartition("/")[0], []).append(at)
+    in_turn = [at for turn in zip_longest(*folders.values()) for at in turn if at is not None]
+    return tuple(
+        Part(
+            number=number,
+            targets=(spans[at].start, spans[at].stop),
+            period=spans[at].period,
+            rows=rows[at],
+            records=costs.records[at],
+            tiles=costs.costs[at].tiles,
+            bytes=costs.costs[at].bytes,
+            requests=costs.costs[at].requests,
+        )
+        for number, at in enumerate(in_turn or [0])
+    )

@@ -1,0 +1,124 @@
+"""What does each part of a query fetch? Its reads are planned as they will be made, and written down in place of being made."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polars_rasteret.engine import NO_COST, Cost, open_dry_run_log
+from polars_rasteret.frame.query.batched_reads import read_all, read_many
+from polars_rasteret.options import DryRun
+from polars_rasteret.plan.cost import file_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from polars_rasteret.frame.query.batched_reads import RowReader
+    from polars_rasteret.frame.query.question import Question
+    from polars_rasteret.pairing.paired_rows import PairedRows
+    from polars_rasteret.plan.cost import PlannedRead
+
+    Ints = NDArray[np.int64]
+    Tiles = tuple[Ints, Ints, Ints]
+
+_EXACT, _UPPER, _UNKNOWN = "exact", "upper", "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartCosts:
+    """Costs of parts, in the order of the parts."""
+
+    costs: Sequence[Cost]
+    rows: Sequence[int]
+    records: Sequence[int]
+    hrefs: Sequence[str]
+    """File that each part reads first, as a hint to which store it asks; empty where it reads nothing."""
+    duplication: float
+    bound: str
+
+
+def costs_of_parts(
+    pieces: Iterable[tuple[int, PairedRows]], n_parts: int, reader: RowReader, question: Question
+) -> PartCosts:
+    """Return the costs of parts.
+
+    Parameters
+    ----------
+    pieces
+        Number of a part, and some of its rows before they are read; pieces of one part follow each other.
+    n_parts
+        Number of parts.
+    reader, question
+        Of the whole query.
+    """
+    costs, rows, records, hrefs = [NO_COST] * n_parts, [0] * n_parts, [0] * n_parts, [""] * n_parts
+    bound = _EXACT if question.pairing.match == "all" and not question.product.costs_vary else _UPPER
+    with open_dry_run_log() as (name, log):
+        options = replace(reader.call.options, dry_run=DryRun(log=name, read=0))
+        planner = replace(reader, call=replace(reader.call, options=options))
+        tiles: list[Tiles] = []
+        for part, some in pieces:
+            if reader.pushed.values:
+                _plan(some, planner, question)
+            reads, files = _renumbered(log.reads)
+            log.reads.clear()
+            rows[part] += len(some)
+            records[part] = max(records[part], len(np.unique(some.record[some.record >= 0])))
+            found = file_costs(reads, len(files), cache_bytes=sys.maxsize)
+            costs[part] += Cost(
+                tiles=int(found.tiles.sum()), requests=int(found.requests.sum()), bytes=int(found.bytes.sum())
+            )
+            if len(files):
+                hrefs[part] = hrefs[part] or log.hrefs[int(files[0])]
+                tiles.append(_distinct([replace(one, file=files[one.file]) for one in reads]))
+            if not found.is_exact:
+                bound = _UPPER
+        if log.borrowed:
+            bound = _UNKNOWN
+        return PartCosts(
+            costs=costs, rows=rows, records=records, hrefs=hrefs, duplication=_duplication(tiles), bound=bound
+        )
+
+
+def _plan(rows: PairedRows, planner: RowReader, question: Question) -> None:
+    max_bytes = question.options.max_answer_bytes
+    frames: Iterator[object] = (
+        read_many(rows, planner, max_bytes, None) if question.many_rows else read_all(rows, planner, max_bytes)
+    )
+    for _ in frames:
+        pass
+
+
+def _renumbered(reads: Sequence[PlannedRead]) -> tuple[list[PlannedRead], Ints]:
+    """Return reads whose files are counted among themselves, and the number that each file had."""
+    if not reads:
+        return [], np.zeros(0, np.int64)
+    files = np.unique(np.concatenate([one.file for one in reads]))
+    return [replace(one, file=np.searchsorted(files, one.file)) for one in reads], files
+
+
+def _distinct(reads: Sequence[PlannedRead]) -> Tiles:
+    """Return file, first byte and end of each distinct tile of some reads, sorted."""
+    return _distinct_tiles([(one.file, one.byte_start, one.byte_stop) for one in reads])
+
+
+def _distinct_tiles(tiles: Sequence[Tiles]) -> Tiles:
+    file, start, stop = (np.concatenate(columns) for columns in zip(*tiles, strict=True))
+    order = np.lexsort((stop, start, file))
+    is_new = np.ones(len(order), np.bool_)
+    is_new[1:] = (np.diff(file[order]) != 0) | (np.diff(start[order]) != 0) | (np.diff(stop[order]) != 0)
+    kept = order[is_new]
+    return file[kept], start[kept], stop[kept]
+
+
+def _duplication(tiles: Sequence[Tiles]) -> float:
+    """Return the bytes of the tiles of all parts over those of the distinct ones."""
+    if not tiles:
+        return 1.0
+    _, start, stop = _distinct_tiles(tiles)
+    return sum(int((last - first).sum()) for _, first, last in tiles) / max(int((stop - start).sum()), 1)

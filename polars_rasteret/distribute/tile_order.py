@@ -1,0 +1,102 @@
+"""In which order are targets read so that those which share tiles are read together, and where may that order be cut?
+
+Each target is given a *block*: some tiles next to each other of one pixel lattice, that on which most pairs are. Blocks follow a
+curve that visits neighbours one after the other. Columns are NumPy, and nothing is known here of products or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polars_rasteret.collection.writing.hilbert import hilbert_index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilesOfPairs:
+    """Boxes of tiles that pairs of targets and images touch; columns of int64, shape (n,)."""
+
+    target: Ints
+    lattice: Ints
+    """Number of the lattice of tiles: equal where tile borders are in the same places."""
+    image: Ints
+    """Number of the image; images have tiles of their own."""
+    row_start: Ints
+    row_stop: Ints
+    col_start: Ints
+    col_stop: Ints
+    tile_bytes: Ints
+    """Bytes of one tile of the pair, as a mean."""
+    record: Ints
+    """Number of the record."""
+
+
+def blocks_of_targets(pairs: TilesOfPairs, n_targets: int, block_tiles: int) -> Ints:
+    """Return the block of each target, numbered along a curve; -1 for a target without a pair.
+
+    Parameters
+    ----------
+    pairs
+        Pairs in any order.
+    n_targets
+        Number of targets.
+    block_tiles
+        Tiles along each side of a block.
+    """
+    block = np.full(n_targets, -1, np.int64)
+    if not len(pairs.target):
+        return block
+    # The lattice of most pairs comes first, so that neighbours agree on one where images overlap.
+    count = np.bincount(pairs.lattice)
+    rank = np.empty(len(count), np.int64)
+    rank[np.argsort(-count, kind="stable")] = np.arange(len(count))
+    best = np.lexsort((rank[pairs.lattice], pairs.target))
+    chosen = best[np.diff(pairs.target[best], prepend=-1) != 0]
+    row = (pairs.row_start[chosen] + pairs.row_stop[chosen] - 1) // 2 // block_tiles
+    col = (pairs.col_start[chosen] + pairs.col_stop[chosen] - 1) // 2 // block_tiles
+    cells = np.stack([rank[pairs.lattice[chosen]], hilbert_index(col, row)], axis=1)
+    block[pairs.target[chosen]] = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
+    return block
+
+
+def block_bytes(pairs: TilesOfPairs, block: Ints, n_blocks: int) -> NDArray[Any]:
+    """Return the bytes of the distinct tiles that the targets of each block touch."""
+    n_rows, n_cols = pairs.row_stop - pairs.row_start, pairs.col_stop - pairs.col_start
+    size = n_rows * n_cols
+    pair = np.repeat(np.arange(len(size)), size)
+    within = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size)
+    row = pairs.row_start[pair] + within // n_cols[pair]
+    col = pairs.col_start[pair] + within % n_cols[pair]
+    columns = (block[pairs.target[pair]], pairs.image[pair], row, col)
+    order = np.lexsort(columns[::-1])
+    is_new = np.zeros(len(order), np.bool_)
+    is_new[:1] = True
+    for column in columns:
+        is_new[1:] |= np.diff(column[order]) != 0
+    kept = order[is_new]
+    found: NDArray[Any] = np.bincount(columns[0][kept], weights=pairs.tile_bytes[pair[kept]], minlength=n_blocks)
+    return found
+
+
+def equal_runs(weight: NDArray[Any], n_runs: int) -> Ints:
+    """Return where runs of about equal weight begin, and the end; as many as `n_runs`, or as there are weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> equal_runs(np.array([1.0, 1.0, 1.0, 1.0, 4.0]), 2).tolist()
+    [0, 4, 5]
+    """
+    n = min(n_runs, len(weight))
+    before = np.arange(n)
+    middle = np.cumsum(weight) - weight / 2
+    starts = np.searchsorted(middle, before / n * weight.sum())
+    starts = np.maximum.accumulate(np.maximum(starts, before) - before) + before  # each run has a weight at least
+    return np.append(np.minimum(starts, len(weight) - n + before), len(weight))
