@@ -6,6 +6,7 @@ is read here, and no file is written.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -14,25 +15,27 @@ import numpy as np
 
 from polars_rasteret.distribute.cut_query import CutQuery, part_query, plan_with_slots
 from polars_rasteret.distribute.digest import digest_of
-from polars_rasteret.distribute.part_costs import costs_of_parts
+from polars_rasteret.distribute.part_costs import costs_of_parts, duplication_of, taken_cost
 from polars_rasteret.distribute.parts import Part
 from polars_rasteret.distribute.provable_steps import cut_read
 from polars_rasteret.distribute.spans import Wanted, spans_of
 from polars_rasteret.distribute.whole import of_rows, whole_of
+from polars_rasteret.engine import open_dry_run_log
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.estimate.dry_run import estimate
 from polars_rasteret.frame.query.plan_tree import is_frame
+from polars_rasteret.options import DryRun, pickled_dry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import polars as pl
 
-    from polars_rasteret.distribute.part_costs import PartCosts
+    from polars_rasteret.distribute.part_costs import PartCosts, Tiles
     from polars_rasteret.distribute.provable_steps import CutRead
     from polars_rasteret.distribute.spans import Span
     from polars_rasteret.distribute.whole import Whole
     from polars_rasteret.frame.query.question import Question
+    from polars_rasteret.frame.query.source import PairedSource
     from polars_rasteret.pairing.paired_rows import PairedRows
 
 PART_BYTES = 300_000_000
@@ -89,20 +92,26 @@ def cut(
         bound=costs.bound,
         digest=digest_of(query, targets, references),
     )
-    return found if question.reads_pixels else _estimated(query, found)
+    return found if question.reads_pixels else _with_costs_of_expressions(query, read.source, found)
 
 
-def _estimated(query: pl.LazyFrame, found: CutQuery) -> CutQuery:
-    """Return parts with the costs of the expressions above the read, which only their whole queries show."""
-    parts, bounds = [], set()
-    for part in found.parts:
-        cost = estimate(part_query(found.plan, part, found.targets[slice(*part.targets)], found.records))
-        parts.append(replace(part, tiles=cost.tiles, bytes=cost.bytes, requests=cost.requests))
-        bounds.add(cost.bound)
-    whole = estimate(query).bytes
-    worst = next((bound for bound in ("unknown", "upper") if bound in bounds), "exact")
-    duplication = sum(part.bytes for part in parts) / whole if whole else 1.0
-    return replace(found, parts=tuple(parts), duplication=duplication, bound=worst)
+def _with_costs_of_expressions(query: pl.LazyFrame, source: PairedSource, found: CutQuery) -> CutQuery:
+    """Return parts with the costs of the expressions above the read: the query of each part is run without its reads."""
+    parts = []
+    with open_dry_run_log() as (name, log):
+        numbers = itertools.count()
+        with pickled_dry(lambda: DryRun(log=name, read=next(numbers), in_batches=True)):
+            plan = plan_with_slots(query, source, keeps_records=found.records is None)
+        tiles: list[Tiles] = []
+        for part in found.parts:
+            part_query(plan, part, found.targets[slice(*part.targets)], found.records).sink_batches(_forget)
+            cost, _ = taken_cost(log, tiles)
+            parts.append(replace(part, tiles=cost.tiles, bytes=cost.bytes, requests=cost.requests))
+    return replace(found, parts=tuple(parts), duplication=duplication_of(tiles), bound="upper")
+
+
+def _forget(_: pl.DataFrame) -> None:
+    pass
 
 
 def _check_keys(read: CutRead, frame: pl.DataFrame) -> None:
@@ -112,9 +121,9 @@ def _check_keys(read: CutRead, frame: pl.DataFrame) -> None:
         n_groups = frame.select(names).n_unique()
         if n_groups < frame.height:
             raise UsageError(
-                f"group_by({', '.join(map(repr, names))}): {frame.height:,} rows of your table have {n_groups:,} keys, so "
-                "the rows of a group may be in several parts. Group by a column that differs in every row of your table, or distribute "
-                "the read, then pl.scan_parquet(into).group_by(...)"
+                f"group_by({', '.join(map(repr, names))}): {frame.height:,} rows of your table have {n_groups:,} keys, "
+                "so the rows of a group may be in several parts. Group by a column that differs in every row of your table, or "
+                "distribute the read, then pl.scan_parquet(into).group_by(...)"
             )
 
 

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from polars_rasteret.engine import DryRunLog
     from polars_rasteret.frame.query.batched_reads import RowReader
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.pairing.paired_rows import PairedRows
-    from polars_rasteret.plan.cost import PlannedRead
 
     Ints = NDArray[np.int64]
     Tiles = tuple[Ints, Ints, Ints]
+    """File, first byte and end of tiles."""
 
 _EXACT, _UPPER, _UNKNOWN = "exact", "upper", "unknown"
 
@@ -65,23 +66,19 @@ def costs_of_parts(
         for part, some in pieces:
             if reader.pushed.values:
                 _plan(some, planner, question)
-            reads, files = _renumbered(log.reads)
-            log.reads.clear()
+            n_known = len(tiles)
+            cost, is_exact = taken_cost(log, tiles)
+            costs[part] += cost
             rows[part] += len(some)
             records[part] = max(records[part], len(np.unique(some.record[some.record >= 0])))
-            found = file_costs(reads, len(files), cache_bytes=sys.maxsize)
-            costs[part] += Cost(
-                tiles=int(found.tiles.sum()), requests=int(found.requests.sum()), bytes=int(found.bytes.sum())
-            )
-            if len(files):
-                hrefs[part] = hrefs[part] or log.hrefs[int(files[0])]
-                tiles.append(_distinct([replace(one, file=files[one.file]) for one in reads]))
-            if not found.is_exact:
+            if len(tiles) > n_known:
+                hrefs[part] = hrefs[part] or log.hrefs[int(tiles[-1][0][0])]
+            if not is_exact:
                 bound = _UPPER
         if log.borrowed:
             bound = _UNKNOWN
         return PartCosts(
-            costs=costs, rows=rows, records=records, hrefs=hrefs, duplication=_duplication(tiles), bound=bound
+            costs=costs, rows=rows, records=records, hrefs=hrefs, duplication=duplication_of(tiles), bound=bound
         )
 
 
@@ -94,17 +91,19 @@ def _plan(rows: PairedRows, planner: RowReader, question: Question) -> None:
         pass
 
 
-def _renumbered(reads: Sequence[PlannedRead]) -> tuple[list[PlannedRead], Ints]:
-    """Return reads whose files are counted among themselves, and the number that each file had."""
-    if not reads:
-        return [], np.zeros(0, np.int64)
-    files = np.unique(np.concatenate([one.file for one in reads]))
-    return [replace(one, file=np.searchsorted(files, one.file)) for one in reads], files
-
-
-def _distinct(reads: Sequence[PlannedRead]) -> Tiles:
-    """Return file, first byte and end of each distinct tile of some reads, sorted."""
-    return _distinct_tiles([(one.file, one.byte_start, one.byte_stop) for one in reads])
+def taken_cost(log: DryRunLog, tiles: list[Tiles]) -> tuple[Cost, bool]:
+    """Return the cost of the reads in a log and whether it is exact; the reads leave the log, and their tiles join `tiles`."""
+    reads = list(log.reads)
+    log.reads.clear()
+    if not any(len(one.file) for one in reads):
+        return NO_COST, True
+    wanted = _distinct_tiles([(one.file, one.byte_start, one.byte_stop) for one in reads])
+    tiles.append(wanted)
+    files = np.unique(wanted[0])  # counted among themselves: there may be many more
+    near = [replace(one, file=np.searchsorted(files, one.file)) for one in reads]
+    found = file_costs(near, len(files), cache_bytes=sys.maxsize)
+    cost = Cost(tiles=int(found.tiles.sum()), requests=int(found.requests.sum()), bytes=int(found.bytes.sum()))
+    return cost, found.is_exact
 
 
 def _distinct_tiles(tiles: Sequence[Tiles]) -> Tiles:
@@ -116,7 +115,7 @@ def _distinct_tiles(tiles: Sequence[Tiles]) -> Tiles:
     return file[kept], start[kept], stop[kept]
 
 
-def _duplication(tiles: Sequence[Tiles]) -> float:
+def duplication_of(tiles: Sequence[Tiles]) -> float:
     """Return the bytes of the tiles of all parts over those of the distinct ones."""
     if not tiles:
         return 1.0

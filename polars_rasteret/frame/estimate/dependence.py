@@ -49,6 +49,8 @@ class Dependence:
     query these places are no longer one object.)"""
     writes: bool = False
     """Whether the query ends in a sink."""
+    is_packed: bool = False
+    """Whether an expression of this package was deserialized with the query: it cannot be told not to read."""
 
 
 def dependence(lf: pl.LazyFrame) -> Dependence:
@@ -336,5 +338,6 @@ class _Walk:
         look = looked_at(expr, rows, self.ours)
         self.found.reads |= look.is_read
         self.found.behind |= look.is_behind
+        self.found.is_packed |= look.is_packed
         self.calls |= look.calls
         return look

@@ -135,6 +135,11 @@ def estimate(query: pl.LazyFrame | xarray.Dataset) -> Estimate:
     depends = dependence(query)
     if depends.writes:
         raise UsageError("estimate: the query ends in a sink, which would write; pass the query without the sink")
+    if depends.is_packed:
+        raise UsageError(
+            "estimate: the query was deserialized with raster expressions in it, which would read; estimate it where it is "
+            "written, before LazyFrame.serialize"
+        )
     with open_dry_run_log() as (name, log):
         numbers = itertools.count()
         with pickled_dry(lambda: DryRun(log=name, read=next(numbers))):

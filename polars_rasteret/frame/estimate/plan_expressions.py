@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
 from polars_rasteret.frame.query.plan_objects import PlanObject, object_in
-from polars_rasteret.frame.query.plan_tree import as_bytes, named_columns
+from polars_rasteret.frame.query.plan_tree import as_bytes, holds_ours, named_columns
 from polars_rasteret.frame.query.source import PairedSource
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Look:
     """Whether the expression reads pixels."""
     is_behind: bool = False
     """Whether pixel values may decide what the expression reads."""
+    is_packed: bool = False
+    """Whether the expression has a callback of this package that is still in the bytes of another process."""
     kinds: set[str] = field(default_factory=set)
     """Kinds of the expression's nodes, as Polars names them."""
     calls: set[tuple[int, int]] = field(default_factory=set)
@@ -110,6 +112,9 @@ def _see(node: Any, look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> N
 def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> None:
     inputs = looked_at(body["input"], rows, ours)
     called = object_in(as_bytes(body["function"]), ours)
+    if called is None and holds_ours(body["function"]):
+        # Polars unpickles expressions when it first calls them, and writes those that it has not called as it got them.
+        look.is_packed = True
     if isinstance(called, PairedSource | BatchedColumns):  # a foreign function around a query of this package
         look.is_behind = True
     if called is not None:
@@ -119,6 +124,7 @@ def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, ours: Sequen
         look.is_behind |= rows.is_touched and not inputs.kinds <= VALUE_BY_VALUE | {"Function", "Selector"}
     look.is_read |= inputs.is_read
     look.is_behind |= inputs.is_behind
+    look.is_packed |= inputs.is_packed
     look.columns |= inputs.columns
     look.any_column |= inputs.any_column
     look.kinds |= inputs.kinds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import polars as pl
 import pytest
 import shapely
@@ -364,3 +366,16 @@ def test_the_host_of_a_path_that_looks_like_an_url_is_this_machine(scenes):
         pl.col("flat").struct.with_fields(pl.lit("odd:/name.tif").alias("href"))
     )
     assert pr.estimate(sampled(broken, ["flat"], on_error="null")).requests > 0
+
+
+def test_a_deserialized_query_is_estimated_or_refused_and_never_read():
+    scenes = pr.testing.example_scenes()
+    points = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
+    verb = scenes.raster.sample_points(points, ["red"], crs=32632)
+    expression = scenes.select(pl.col("red").raster.sample_points(500_005, 4_999_995, crs=32632))
+    copies = [pl.LazyFrame.deserialize(io.BytesIO(one.serialize())) for one in (verb, expression)]
+    with pr.profile() as profile:
+        assert pr.estimate(copies[0]).tiles == pr.estimate(verb).tiles
+        with pytest.raises(UsageError, match="deserialized"):
+            pr.estimate(copies[1])
+    assert profile.summary()["tiles"].item() == 0
