@@ -23,6 +23,12 @@ ABOUT: dict[str, dict[str, Any]] = {
     "coming-from/rasteret.md": {"title": "rasteret", "hide": ["toc"]},
     "benchmarks.md": {"hide": ["navigation"]},
 }
+ENTRY = re.compile(
+    r'<li class="doc-section-item field-body">\s*<b><code>(?P<name>\w+)</code></b>(?:(?!</li>).)*?'
+    r'<div class="doc-md-description">(?P<described>(?:(?!</div>).)*)</div>\s*</li>',
+    re.DOTALL,
+)
+TOGETHER = '<li class="doc-section-item field-body">{} &ndash; <div class="doc-md-description">{}</div></li>'
 MARK = re.compile(r"^<!-- The text of .* -->$", re.MULTILINE)
 HEADING = re.compile(r"^(?=#+ )", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)#\s]+)")
@@ -39,6 +45,24 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     if markdown.startswith("#"):  # the page has a title of its own
         text = HEADING.sub("#", text)
     return MARK.sub(lambda _: text, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Return a page on which parameters that a docstring describes together (``x, y, crs``) have one entry."""
+    shown: list[str] = []
+    names: list[str] = []
+    end = 0
+    described = None
+    for entry in ENTRY.finditer(html):
+        between = html[end : entry.start()]
+        is_next = not between.strip() and entry["described"] == described
+        names = [*names, entry["name"]] if is_next else [entry["name"]]
+        if is_next:
+            shown[-1] = TOGETHER.format(", ".join(f"<b><code>{name}</code></b>" for name in names), described)
+        else:
+            shown += [between, entry[0]]
+        end, described = entry.end(), entry["described"]
+    return "".join([*shown, html[end:]])
 
 
 def _target(link: str, source: str, of_page: str) -> str:

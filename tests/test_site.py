@@ -92,6 +92,21 @@ def test_the_text_of_a_file_comes_below_the_title_of_its_page():
             assert line in shown
 
 
+def test_parameters_that_are_described_together_have_one_entry():
+    item = """<li class="doc-section-item field-body">
+        <b><code>{}</code></b> (<code>Any</code>) &ndash;
+        <div class="doc-md-description"><p>{}</p></div>
+    </li>"""
+    words = [("x", "Where."), ("y", "Where."), ("crs", "Which."), ("z", "Where.")]
+    page = "<ul>" + "\n".join(item.format(*one) for one in words) + "</ul>tail"
+    shown = HOOK["on_page_content"](page)
+    assert re.findall(r"<p>(.*?)</p>", shown) == ["Where.", "Which.", "Where."]
+    assert re.findall(r"<code>(\w+)</code>", shown) == ["x", "y", "crs", "Any", "z", "Any"]
+    assert shown.startswith("<ul><li")
+    assert shown.endswith("</li></ul>tail")
+    assert HOOK["on_page_content"]("<p>none</p>") == "<p>none</p>"
+
+
 def test_the_drawing_of_a_journey_is_that_of_the_plan_of_today():
     script = runpy.run_path(str(ROOT / ".ci" / "journey_drawing.py"))
     journey = script["travelled"]()
