@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.engines import ENGINES
+from tests.support.far_stores import near
 from tests.support.secret_watch import Watch
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if len(both) >= MANY_CASES:
             for at, one in enumerate(both):
                 one[ENGINES[at % len(ENGINES)]].add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_are_near() -> Iterator[None]:
+    """Let recorded requests not depend on the load of this machine; tests of rounds fetched ahead say that stores are far."""
+    with near():
+        yield
 
 
 def pytest_collection_finish() -> None:

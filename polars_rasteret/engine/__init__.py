@@ -2,6 +2,7 @@
 
 ====================  ====================================================================================================
 `reading`             runs the stages: which tiles, their bytes, their pixels
+`fetching_ahead`      tiles of reads that may be made later, and their cost
 `decoding`            the pool of threads that decodes tiles while the caller waits
 `budget`              how much a read may fetch, and how much memory its answer may take
 `dry_run`             the reads that a dry run writes down instead of making them

@@ -184,7 +184,7 @@ def begin_windows(
     _check_dtypes(reads)
     if options.dry_run is not None:
         dry_run_log(options.dry_run).add(
-            tile_reads, options.dry_run, files=_files(tile_reads, options), group=_grouping(options), options=options
+            tile_reads, options.dry_run, files=files_of(tile_reads, options), group=grouping(options), options=options
         )
         return StartedRead(reads, options, tile_reads, [_dry_answer(plan) for plan in tile_reads.plans[: len(reads)]])
     if spending is None and (budget := Budget.of(options)) is not None:
@@ -216,7 +216,8 @@ def _with_own_tables(
     return [read_with_own_tables(read, options, spending) for read in reads]
 
 
-def _files(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:
+def files_of(tile_reads: TileReads, options: ReadOptions) -> list[FileKey]:
+    """Return the files of planned tiles, as indexed."""
     return [
         FileKey(
             href=href,
@@ -236,9 +237,9 @@ def _asked(
 
     Tiles of files whose hrefs no source reads fail here, before any request.
     """
-    files = _files(tile_reads, options)
+    files = files_of(tile_reads, options)
     how: dict[str, Any] = {
-        "group": _grouping(options),
+        "group": grouping(options),
         "options": options,
         "admit": None if spending is None else spending.admit,
     }
@@ -266,7 +267,7 @@ def _asked(
 
 
 def _cost(tile_reads: TileReads, options: ReadOptions) -> Cost:
-    request_id = _grouping(options)(tile_reads.file_id, tile_reads.byte_start, tile_reads.byte_stop)
+    request_id = grouping(options)(tile_reads.file_id, tile_reads.byte_start, tile_reads.byte_stop)
     first = np.flatnonzero(np.diff(request_id, prepend=-1))
     n_bytes = np.maximum.reduceat(tile_reads.byte_stop, first) - tile_reads.byte_start[first] if len(first) else first
     usd = 0.0
@@ -277,7 +278,9 @@ def _cost(tile_reads: TileReads, options: ReadOptions) -> Cost:
     return Cost(tiles=len(request_id), requests=len(first), bytes=int(n_bytes.sum()), usd=usd)
 
 
-def _grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:
+def grouping(options: ReadOptions) -> Callable[[Ints, Ints, Ints], Ints]:
+    """Return the function of file, byte_start and byte_stop that returns the request of each tile."""
+
     def grouped(file_id: Ints, byte_start: Ints, byte_stop: Ints) -> Ints:
         cap = request_cap(
             int((byte_stop - byte_start).sum()),

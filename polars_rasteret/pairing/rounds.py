@@ -60,19 +60,26 @@ class Rounds:
         """Place of the target of each entry of `_parts`, where answers have any number of entries."""
         self._n_found = 0
         self._errors: dict[int, str] = {}
+        self.number = 0
+        """Number of rounds that were read."""
+        self.share_left = 1.0
+        """Share of the rows of the last round whose record did not count."""
 
     @property
     def are_open(self) -> bool:
         """Whether any row may still get a record."""
         return len(self._open) > 0
 
-    def next_rows(self) -> PairedRows:
-        """Return the next candidate of each open row."""
-        return self._candidates.taken(self._next[self._open])
+    def next_rows(self, n_later: int = 0) -> PairedRows:
+        """Return the next candidate of each open row, or the candidate `n_later` rounds after it, of rows that have one."""
+        at = self._next[self._open] + n_later
+        return self._candidates.taken(at[at < self._stop[self._open]] if n_later else at)
 
     def close(self, rows: PairedRows, answer: Answer) -> None:
         """Close the rows of `next_rows` whose answer counts: it has a valid pixel."""
         assert answer.counts is not None
+        self.number += 1
+        self.share_left = 1.0 - float(answer.counts.mean())
         for entry, reason in answer.errors.items():
             row = entry if answer.row is None else int(answer.row[entry])
             add_reason(self._errors, int(self._open[row]), reason)

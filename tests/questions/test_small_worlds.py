@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support import check_answers as check
 from tests.support import small_worlds as small
 from tests.support.engines import ENGINES
+from tests.support.far_stores import far
 from tests.support.oracle import points as eager
 
 quick = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -57,6 +58,13 @@ def test_all_records_answer_as_the_reference_says(data: st.DataObject):
 @given(st.data())
 def test_the_chosen_record_answers_as_the_reference_says(data: st.DataObject):
     draw_and_compare(data)
+
+
+@settings(quick, max_examples=25)
+@given(st.data())
+def test_rounds_that_are_fetched_ahead_answer_as_the_reference_says(data: st.DataObject):
+    with far():
+        draw_and_compare(data)
 
 
 @pytest.mark.slow

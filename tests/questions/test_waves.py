@@ -19,7 +19,10 @@ from rasterio.transform import Affine
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import process_scheduler
+from polars_rasteret.frame.query import rounds_ahead
 from polars_rasteret.testing import MemorySource, RecordingSource
+from tests.support.far_stores import far, seen_speed
+from tests.support.receiver import quiet, wait_until
 
 TILE, ACROSS, N_DATES = 128, 4, 10
 """A tile of UInt16 takes 32 kB: more than two tiles may lie apart to share a request."""
@@ -249,3 +252,105 @@ def test_the_tolerance_bounds_what_is_looked_at(dates: Dates, engine: str):
     got = asked.collect(engine=engine)
     assert got["record_id"].to_list() == [None] * 4 + ["d8"] * 4 + ["d9"] * 8
     assert dates.read("red") == {9: set(range(N_TILES)), 8: set(range(8))}
+
+
+@pytest.fixture
+def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all that was fetched ahead arrive, so that what is recorded does not depend on which thread was quicker."""
+    monkeypatch.setattr(
+        rounds_ahead.RoundsAhead, "abandon", lambda _self: wait_until(lambda: quiet(process_scheduler().state()), 30)
+    )
+
+
+def latest_clear(dates: Dates, **words: object) -> pl.LazyFrame:
+    return dates.collection.raster.sample_points(
+        points(), ["nir"], crs=32632, match="latest", valid=clear, **{"unmatched": "drop", **words}
+    )
+
+
+@pytest.mark.usefixtures("to_the_end")
+def test_a_far_store_is_asked_for_masks_of_later_rounds_and_for_no_value_that_is_not_needed(dates: Dates, engine: str):
+    asked = latest_clear(dates)
+    bound = pr.estimate(asked)
+    with far(), pr.profile() as p:
+        got = asked.collect(engine=engine)
+    assert got["record_id"].to_list() == [f"d{first_clear(tile)}" for tile in range(N_TILES)]
+    assert dates.read("nir") == without_empty(CHOSEN)
+    # After date 9 half of the points are open: their tiles of the next two to nine rounds, of which five would have been read.
+    still_open = LOOKED_AT[8]
+    assert dates.read("scl") == {9: LOOKED_AT[9], **dict.fromkeys(range(9), still_open)}
+    assert dates.source.bytes <= bound.bytes
+    assert bound.bound == "upper"
+    assert len(dates.source.requests) == len(set(dates.source.requests)), "what was fetched ahead is not fetched again"
+    looked_at = sum(map(len, LOOKED_AT.values())) + N_TILES
+    assert p.summary()["tiles"].item() == looked_at, "profiles count the tiles that rounds looked at"
+
+
+@pytest.mark.usefixtures("to_the_end")
+def test_under_a_clear_sky_a_far_store_is_asked_for_one_date_alone(dates: Dates, engine: str):
+    clear_dates = dates.collection.filter(pl.col("datetime") < dt.datetime(2024, 5, 6, 12, tzinfo=dt.UTC))
+    with far():
+        clear_dates.raster.sample_points(points(), ["nir"], crs=32632, match="latest", valid=clear).collect(
+            engine=engine
+        )
+    assert dates.read("scl") == dates.read("nir") == {5: set(range(N_TILES))}
+
+
+@pytest.mark.usefixtures("to_the_end")
+@pytest.mark.parametrize("speed", [(0.08, 1.0), (0.0, 1e12)], ids=["slow", "near"])
+def test_what_costs_more_than_it_saves_is_not_fetched_ahead(speed: tuple[float, float], dates: Dates, engine: str):
+    with seen_speed(*speed):
+        latest_clear(dates).collect(engine=engine)
+    assert dates.read("scl") == LOOKED_AT
+
+
+@pytest.mark.usefixtures("to_the_end")
+def test_a_budget_that_rounds_keep_is_kept_by_a_far_store(dates: Dates, engine: str):
+    needed = (sum(map(len, LOOKED_AT.values())) + N_TILES) * TILE * TILE * 2
+    with far():
+        latest_clear(dates, budget_bytes=needed).collect(engine=engine)
+    assert dates.source.bytes == needed
+    process_scheduler().clear_cache()
+    with far(), pytest.raises(pr.errors.BudgetError):
+        latest_clear(dates, budget_bytes=needed - 1).collect(engine=engine)
+
+
+@pytest.mark.usefixtures("to_the_end")
+def test_nothing_is_fetched_ahead_that_the_cache_cannot_keep(dates: Dates, engine: str):
+    with far(), pr.options(cache_bytes=0):
+        latest_clear(dates).collect(engine=engine)
+    assert dates.read("scl") == LOOKED_AT
+
+
+@pytest.mark.usefixtures("to_the_end")
+@pytest.mark.parametrize("min_valid_fraction", [None, 0.5])
+def test_areas_are_chosen_from_rounds_fetched_ahead(min_valid_fraction: float | None, dates: Dates, engine: str):
+    boxes = points().select(
+        "tile",
+        geometry=pl.struct(xmin=pl.col("x") - 20, ymin=pl.col("y") - 20, xmax=pl.col("x") + 20, ymax=pl.col("y") + 20),
+    )
+    asked = dates.collection.raster.read_windows(
+        boxes, ["nir"], geometry="geometry", crs=32632, match="latest", valid=clear, masked="column", shape=(4, 4),
+        min_valid_fraction=min_valid_fraction,
+    )  # fmt: skip
+    bound = pr.estimate(asked)
+    with far():
+        got = asked.collect(engine=engine)
+    assert got["record_id"].to_list() == [f"d{first_clear(tile)}" for tile in range(N_TILES)]
+    assert dates.read("scl") == {9: LOOKED_AT[9], **dict.fromkeys(range(9), LOOKED_AT[8])}
+    assert dates.read("nir") == without_empty(CHOSEN)
+    assert dates.source.bytes <= bound.bytes
+
+
+@pytest.mark.usefixtures("to_the_end")
+def test_a_file_that_is_broken_and_not_needed_is_no_error(dates: Dates, engine: str):
+    broken = dates.collection.with_columns(
+        scl=pl.when(pl.col("id") == "d2")
+        .then(pl.col("scl").struct.with_fields(href=pl.lit(dates.prefix + "gone.tif")))
+        .otherwise("scl")
+    )
+    with far():
+        got = broken.raster.sample_points(points(), ["nir"], crs=32632, match="latest", valid=clear).collect(
+            engine=engine
+        )
+    assert got["record_id"].to_list() == [f"d{first_clear(tile)}" for tile in range(N_TILES)]

@@ -1,10 +1,9 @@
 """When is which request sent, by which thread, and which calls receive the tiles?
 
 One scheduler serves the process. Nothing is held while a consumer works: a fetch thread delivers its tiles and goes on. A request
-that waits for another attempt has neither thread nor bytes in flight. A caller that goes away receives nothing more.
-
-A call's tiles are looked up in chunks (`tile_lookup`): cached ones are delivered, pending ones get one more waiter, the others
-are cut into requests and queued. Threads take requests from the calls and sources in turn.
+that waits for another attempt has neither thread nor bytes in flight. A caller that goes away receives nothing more. Tiles of a
+call are looked up in chunks (`tile_lookup`): cached ones are delivered, pending ones get one more waiter, the others are cut into
+requests and queued. Threads take requests from the calls and sources in turn.
 """
 
 from __future__ import annotations
@@ -117,6 +116,7 @@ class Scheduler:
         fail: Fail,
         options: ReadOptions,
         admit: Admit | None = None,
+        is_counted: bool = True,
     ) -> FetchTicket:
         """Fetch tiles; return when the cached tiles are delivered and the requests for the others are queued.
 
@@ -138,23 +138,24 @@ class Scheduler:
         options
             ``timeout_s`` and ``retries`` of this call.
         admit
-            ``admit(n_tiles, files, file, n_bytes)``, with the file and the bytes of each request, before anything is requested;
-            raises to refuse. Tiles that are cached or on disk, or pending for another call, do not count.
+            ``admit(n_tiles, files, file, n_bytes)``, with file and bytes of each request, before anything is requested; raises to
+            refuse. Tiles that are cached or on disk, or pending for another call, do not count.
+        is_counted
+            Whether profiles count the tiles; their requests always count.
 
         Raises
         ------
         UsageError
             For hrefs that no source reads, ranges that end before they begin, and files in a forked child.
         """
-        call = Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries)
-        ticket = FetchTicket(self, call)
-        tiles = WantedTiles.resolved(files, file_id, byte_start, byte_stop)
-        found = Found()
+        ticket = FetchTicket(self, call := Call(deliver, fail, timeout_s=options.timeout_s, retries=options.retries))
+        tiles, found = WantedTiles.resolved(files, file_id, byte_start, byte_stop), Found()
         if len(byte_start) == 0:
             return ticket
         try:
             self._look_up(call, tiles, found)
-            record(tiles=len(byte_start), cache_hits=len(found.cached), shared_tiles=found.n_shared)
+            if is_counted:
+                record(tiles=len(byte_start), cache_hits=len(found.cached), shared_tiles=found.n_shared)
             if found.to_fetch:
                 self._submit(call, requests_for(call, tiles, found, group, admit))
             for number, data in itertools.chain(found.cached, found.empty):
@@ -342,8 +343,7 @@ class Scheduler:
                 return
             if isinstance(error, TransientFetchError):
                 refused_since, chance = self._pool.refused_since(request.source), random.random()  # noqa: S311 - jitter
-                next_at = next_attempt_at(request, error, time.monotonic(), chance, refused_since)
-                if next_at is not None:
+                if next_at := next_attempt_at(request, error, time.monotonic(), chance, refused_since):
                     self._deadlines.delay(request, next_at)
                     record(host=shown(origin(request.file.href)), retries=1)
                     return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.frame.query.rounds_ahead import RoundsAhead
 from polars_rasteret.pairing.rounds import Rounds
 from polars_rasteret.plan.batches import batches_of
 
@@ -46,9 +47,14 @@ def read_chosen(
         targets = np.arange(of_targets[batch.start], of_targets[batch.stop - 1] + 1, dtype=np.int64)
         first, stop = np.searchsorted(rows.target, [targets[0], targets[-1] + 1])
         rounds = Rounds(rows.taken(slice(int(first), int(stop))), targets, outputs)
-        while rounds.are_open:
-            some = rounds.next_rows()
-            rounds.close(some, reader.read(some, must_count=True))
+        ahead = RoundsAhead(rounds, reader)
+        try:
+            while rounds.are_open:
+                ahead.fetch()
+                some = rounds.next_rows()
+                rounds.close(some, reader.read(some, must_count=True))
+        finally:
+            ahead.abandon()
         chosen = rounds.chosen()
         frame = reader.frame(chosen.rows, chosen.columns, chosen.errors)
         if question.pairing.unmatched == "drop":
