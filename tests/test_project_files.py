@@ -42,6 +42,17 @@ def test_every_declared_dependency_is_locked_to_one_release_that_is_allowed():
             assert requirement.specifier.contains(pin.version), f"{one} is locked, {requirement} is declared"
 
 
+def test_the_version_is_written_once_and_cited():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert ROOT / project["tool"]["hatch"]["version"]["path"] == PACKAGE / "__init__.py"
+    version = re.search(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_text(), re.MULTILINE)
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version is not None
+    assert (cited and cited[1], newest and newest[1].strip("[]")) == (version[1], version[1])
+
+
 def test_the_tests_that_each_interpreter_runs_are_there():
     part = re.search(r"quick_tests=\((.*?)\)", (ROOT / ".ci" / "run").read_text(), re.DOTALL)
     assert part is not None
