@@ -68,7 +68,7 @@ def part_world(folder: Path, *, n_rows: int = 240) -> PartWorld:
             files.append(str(path))
     scenes = pr.build_from_files(
         files,
-        bands={"red": 1, "nir": 2},
+        bands={"red": 0, "nir": 1},
         datetime=[dt.datetime(2024, 1, 1 + at // _IMAGES, tzinfo=dt.UTC) for at in range(len(files))],
         into=folder / "scenes",
     )
