@@ -36,12 +36,13 @@ def measure(name: str, question: str, url: str, index: str, spawned: str) -> dic
     """Make the first read of this process; ``spawned`` is when its parent started it."""
     engine = engines.load(name)
     asked = pickle.loads(Path(question).read_bytes())
-    called, known = time.perf_counter(), len(sys.modules)
+    called, known, cpu_s = time.perf_counter(), len(sys.modules), time.process_time()
     run = engine.run(asked, url, Context(index_dir=Path(index), warm=False))
     return {
         # Linux has one such clock for all processes.
         "from_start_s": run.ended - float(spawned),
         "from_call_s": run.ended - called,
+        "cpu_s": time.process_time() - cpu_s,
         "modules": len(sys.modules) - known,
         "digest": digest(run.answer),
     }
@@ -99,8 +100,8 @@ class FirstQueries:
 def table(rows: dict[tuple[str, str, str], list[dict[str, Any]]], present: list[str]) -> list[str]:
     """Write medians of both clocks, and ours over each peer's, paired by round."""
     lines = [
-        "| workload | link | engine | from the start s | from the call s | ours / engine, start | call | modules imported |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        "| workload | link | engine | start s | call s | CPU of call s | ours / engine: start | call | CPU | modules |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, link in dict.fromkeys((name, link) for name, link, _ in rows):
         ours = rows[name, link, "ours"]

@@ -73,6 +73,7 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "geo.kept_weights": "threads of Polars share the weights of zones",
     "cubes.kept_blocks": "blocks of one cube are read on many threads, and share what is kept",
     "profile": "counts and times what every thread reports",
+    "collection.storage.parts": "a store answers each footer after a round trip, so footers are read side by side",
     "chips.parallel_blocks": "samples of TorchGeo have a grid each, and are read at the same time",
     "options": "process-wide options are set under a lock",
     "proj_thread": "PROJ runs on one thread of its own",

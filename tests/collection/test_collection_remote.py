@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import polars as pl
 import pytest
@@ -129,3 +131,28 @@ def test_nothing_in_a_bucket_is_a_clear_error(server):
 def test_globs_mean_what_they_mean_in_a_shell(glob, yes, no):
     assert glob_pattern(glob).fullmatch(yes)
     assert not glob_pattern(glob).fullmatch(no)
+
+
+def test_footers_of_parts_in_a_bucket_are_read_side_by_side(server):
+    options = {"storage_options": server.options}
+    for row in range(8):
+        sink_collection(SCENES.slice(row, 1), f"s3://bucket/c/{row}.parquet", **options)
+    met, arrived = threading.Barrier(8, timeout=30), set()
+
+    def all_must_come(seen):
+        with server.lock:
+            is_first = seen.method == "GET" and seen.path.endswith(".parquet") and seen.path not in arrived
+            arrived.add(seen.path)
+        if is_first:
+            met.wait()  # one footer after the other never gets beyond this
+        return
+
+    server.fault = all_must_come
+    server.clear()
+    found = scan_collection("s3://bucket/c", **options)
+    assert found.collect_schema().names() == list(SCENES.columns)
+    footers = [seen for seen in server.requests if seen.path.endswith(".parquet")]
+    assert len(footers) == 2 * 8  # columns, and what the part tells of the places of its files
+    server.clear()
+    assert scan_collection("s3://bucket/c", **options).collect_schema() == found.collect_schema()
+    assert [seen for seen in server.requests if seen.path.endswith(".parquet")] == []

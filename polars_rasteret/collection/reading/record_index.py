@@ -15,7 +15,7 @@ from polars.io.plugins import register_io_source
 
 from polars_rasteret.collection.reading.rasteret_parts import band_dtypes
 from polars_rasteret.collection.reading.schemas import united_schema
-from polars_rasteret.collection.storage.parts import parts_at, plain_path, polars_options, read_schema
+from polars_rasteret.collection.storage.parts import parts_at, plain_path, polars_options, read_schemas
 from polars_rasteret.engine.interruption import guarded
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.plan_objects import RecordsSource
@@ -54,9 +54,9 @@ def scan_record_index(
     told = IndexColumns.of(descriptor)
     narrow_parts, wide_parts = _parts(index, "index", options), _parts(data, "data", options)
     narrow_schema = united_schema(
-        [read_schema(part, **options) for part in narrow_parts], [part.path for part in narrow_parts], lambda *_: False
+        read_schemas(narrow_parts, **options), [part.path for part in narrow_parts], lambda *_: False
     )
-    wide = [read_schema(part, **options) for part in wide_parts]
+    wide = read_schemas(wide_parts, **options)
     wide_schema = united_schema(wide, [part.path for part in wide_parts], lambda *_: False)
     bands = bands_of(wide_schema) or [band for band in told.bands if band + SUFFIX in wide_schema]
     if not bands or (own_id := told.columns.get("id", "id") if "id" not in wide_schema else "id") not in wide_schema:

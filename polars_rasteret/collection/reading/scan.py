@@ -23,7 +23,7 @@ from polars_rasteret.collection.storage.parts import (
     parts_at,
     plain_path,
     polars_options,
-    read_schema,
+    read_schemas,
 )
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
@@ -143,7 +143,7 @@ def scan_parts(parts: Sequence[Part], target: str, **options: Any) -> pl.LazyFra
     UsageError
         When the files are not parts of a collection, or do not fit together.
     """
-    schemas = [read_schema(part, **options) for part in parts]
+    schemas = read_schemas(parts, **options)
     stored = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
     columns = [_columns_here(part, one, **options) for part, one in zip(parts, stored, strict=True)]
     paths = [part.path for part in parts]

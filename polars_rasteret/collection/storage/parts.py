@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _TRIES = 200
 """Most looks at a folder that writers keep changing; each of their steps waits for the disk."""
 _CACHE_SIZE = 10_000
+_FOOTERS_AT_ONCE = 16
 _schemas: dict[Hashable, dict[str, pl.DataType]] = {}
 
 
@@ -126,14 +127,49 @@ def read_schema(
     FetchError
         When the part is gone.
     """
-    key = None if part.identity is None else (part.path, part.identity)
-    if key is not None and (known := _schemas.get(key)) is not None:
-        return known
+    known = _schemas.get(_key(part))
+    return _noted(part, *_footer(part, storage_options, credential_provider)) if known is None else known
+
+
+def read_schemas(
+    parts: Sequence[Part], *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> list[dict[str, pl.DataType]]:
+    """Read the columns of several parts as `read_schema` does; footers in a store are read side by side.
+
+    Each takes a round trip or two. One on a disk takes a quarter of a millisecond, and threads do not read it faster.
+    """
+    options = {"storage_options": storage_options, "credential_provider": credential_provider}
+    unread = [part for part in parts if is_remote(part.path) and _key(part) not in _schemas]
+    read: dict[str, dict[str, pl.DataType]] = {}
+    if len(unread) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(unread))) as pool:
+            footers = list(pool.map(lambda part: _footer(part, **options), unread))
+        # In the order of the parts, whichever answered first: what they tell of one place may differ.
+        read = {part.path: _noted(part, *footer) for part, footer in zip(unread, footers, strict=True)}
+    return [known if (known := read.get(part.path)) is not None else read_schema(part, **options) for part in parts]
+
+
+def _key(part: Part) -> Hashable:
+    """Return the name under which the columns of a part are remembered; None is under no name."""
+    return None if part.identity is None else (part.path, part.identity)
+
+
+def _footer(
+    part: Part, storage_options: Mapping[str, Any] | None, credential_provider: Any
+) -> tuple[dict[str, pl.DataType], str]:
+    """Read the columns of a part, and the text in which it tells of the places of its files."""
     options = polars_options(storage_options, credential_provider)
     with _clear_errors(part):
         columns = dict(pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **options).collect_schema())
-        register_hints(parsed_hints(pl.read_parquet_metadata(part.path, **options).get(HINTS_KEY, "")))
-    if key is not None:
+        return columns, pl.read_parquet_metadata(part.path, **options).get(HINTS_KEY, "")
+
+
+def _noted(part: Part, columns: dict[str, pl.DataType], hints: str) -> dict[str, pl.DataType]:
+    """Remember what a part tells of the places of its files, and its columns, which are returned."""
+    register_hints(parsed_hints(hints))
+    if (key := _key(part)) is not None:
         if len(_schemas) >= _CACHE_SIZE:
             _schemas.clear()
         _schemas[key] = columns
