@@ -61,6 +61,21 @@ def pickled_dry(mark: Callable[[], DryRun]) -> Iterator[None]:
         _dry_pickles.reset(token)
 
 
+_changed_when_unpickled: contextvars.ContextVar[Callable[[ReadOptions], ReadOptions] | None] = contextvars.ContextVar(
+    "polars_rasteret_changed_when_unpickled", default=None
+)
+
+
+@contextmanager
+def unpickled_as(changed: Callable[[ReadOptions], ReadOptions]) -> Iterator[None]:
+    """Replace all options that are unpickled in this block by what a function makes of them."""
+    token = _changed_when_unpickled.set(changed)
+    try:
+        yield
+    finally:
+        _changed_when_unpickled.reset(token)
+
+
 carried_along: list[Callable[[], tuple[Callable[[Any], None], Any] | None]] = []
 """Functions that return what this process knows and a process that unpickles options needs: a function to take it, and the
 knowledge. None where there is nothing. Never a secret."""
@@ -239,7 +254,9 @@ def _names_a_place(prefix: str) -> bool:
 def _options_of(values: dict[str, Any], carried: Iterable[tuple[Callable[[Any], None], Any]] = ()) -> ReadOptions:
     for take, what in carried:
         take(what)
-    return ReadOptions(**values)
+    options = ReadOptions(**values)
+    changed = _changed_when_unpickled.get()
+    return options if changed is None else changed(options)
 
 
 _lock = threading.Lock()
@@ -260,6 +277,11 @@ def current_options(**overrides: Any) -> ReadOptions:
 def process_options() -> ReadOptions:
     """Return the options of the process, which apply to its shared resources."""
     return _process
+
+
+def shared_options() -> dict[str, Any]:
+    """Return the options of the process that its shared resources have, by name."""
+    return {name: getattr(_process, name) for name in sorted(_PROCESS_WIDE)}
 
 
 _SETTABLE = tuple(field.name for field in dataclasses.fields(ReadOptions) if field.name not in _INTERNAL)

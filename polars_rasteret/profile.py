@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
-from typing import TYPE_CHECKING, Self
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _lock = threading.Lock()
@@ -57,6 +58,22 @@ def record_error(reason: str) -> None:
     with _lock:
         for one in _open:
             one.reasons.append(reason)
+
+
+def record_profile(told: Mapping[str, Any]) -> None:
+    """Add what a profile of another process counted (`profile.told`) to every open profile."""
+    if not _open:
+        return
+    record(**told["amounts"])
+    for host, amounts in told["hosts"].items():
+        with _lock:
+            for one in _open:
+                for name, amount in amounts.items():
+                    one.hosts[host][name] += amount
+    for reason, n_values in told["reasons"].items():
+        with _lock:
+            for one in _open:
+                one.reasons += [reason] * n_values
 
 
 class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
@@ -112,6 +129,15 @@ class profile:  # noqa: N801 - reads as a verb: with pr.profile() as p
             counts = {name: [int(self.amounts[name])] for name in _COUNTS}
             seconds = {name: [float(self.amounts[name])] for name in _SECONDS}
         return pl.DataFrame({**counts, "errors": [len(self.reasons)], "elapsed_s": [elapsed], **seconds})
+
+    def told(self) -> dict[str, Any]:
+        """Return what was counted, for `record_profile` of another process; JSON can hold it."""
+        with _lock:
+            return {
+                "amounts": dict(self.amounts),
+                "hosts": {host: dict(amounts) for host, amounts in self.hosts.items()},
+                "reasons": dict(Counter(self.reasons)),
+            }
 
     @property
     def by_host(self) -> pl.DataFrame:

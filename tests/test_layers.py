@@ -79,6 +79,7 @@ CLOCKS_AND_THREADS_ALLOWED = {
     "proj_thread": "PROJ runs on one thread of its own",
     "xarray_datasets.lazy_arrays": "the async twin of a read, so that an event loop is not blocked",
     "handles": "the async twins of reads run on a pool of threads, so that an event loop is not blocked",
+    "distribute": "worker processes, their pipes, and how long a part takes",
     "testing": "fakes that count under a lock and answer late on purpose",
 }
 """Part, or dotted module below the package, to the reason why it may import a clock or a thread."""

@@ -90,7 +90,8 @@ def cut(
         duplication=costs.duplication,
         by="tiles" if all(span.period is None for span in spans) else "tiles and time",
         bound=costs.bound,
-        digest=digest_of(query, targets, references),
+        hrefs=tuple({one.href: None for one in references}),
+        digest=digest_of(query, whole.frame, references),
     )
     return found if question.reads_pixels else _with_costs_of_expressions(query, read.source, found)
 

@@ -43,6 +43,8 @@ class CutQuery:
     """``"tiles"``, or ``"tiles and time"`` where different times of one place are different parts."""
     bound: str
     """As that of `pr.estimate`."""
+    hrefs: tuple[str, ...]
+    """Files of the records that may answer."""
     digest: str
     """Digest of the plan, the rows, the records and the versions. Parts of two cut queries may be mixed where it is equal."""
 

@@ -35,7 +35,7 @@ def digest_of(query: pl.LazyFrame, targets: pl.DataFrame, references: Iterable[P
     query
         The query.
     targets
-        The caller's rows, in the order of the parts.
+        The caller's rows, in their own order: how they are cut depends on the number of workers.
     references
         What the candidate records refer to: another file, or another version of a file, is another query.
     """

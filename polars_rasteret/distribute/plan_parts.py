@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from polars_rasteret.distribute.cut import PART_BYTES, cut
+from polars_rasteret.distribute.job import prepare
 
 if TYPE_CHECKING:
+    import os
+
     from polars_rasteret.distribute.cut_query import CutQuery
 
 _SCHEMA = {
@@ -43,7 +47,12 @@ class PlannedParts(pl.DataFrame):
 
 
 def plan_parts(
-    query: pl.LazyFrame, *, part_bytes: int = PART_BYTES, workers: int = 1, min_parts: int | None = None
+    query: pl.LazyFrame,
+    *,
+    part_bytes: int = PART_BYTES,
+    workers: int = 1,
+    min_parts: int | None = None,
+    into: str | os.PathLike[str] | None = None,
 ) -> PlannedParts:
     """Return the parts that `pr.run` would read one by one, without reading a pixel.
 
@@ -62,6 +71,10 @@ def plan_parts(
         Number of workers. There are some twenty parts for each, where parts are not too small for it.
     min_parts
         Number of parts at least, however small.
+    into
+        Folder of the answer, a path that all machines share or the URL of an object store: what workers need is written beside
+        it, so that ``pr.run_part(into, part)`` reads a part anywhere. Where this query has begun in that folder, its parts of
+        then count. None: nothing is written.
 
     Returns
     -------
@@ -72,7 +85,7 @@ def plan_parts(
     Raises
     ------
     UsageError
-        For a step that would give other rows in parts; the message names the step.
+        For a step that would give other rows in parts; the message names the step. For a folder that holds something else.
 
     Examples
     --------
@@ -84,4 +97,8 @@ def plan_parts(
     >>> parts["rows"].to_list(), parts.duplication
     ([2, 2], 1.0)
     """
-    return PlannedParts(cut(query, part_bytes=part_bytes, workers=workers, min_parts=min_parts))
+    found = cut(query, part_bytes=part_bytes, workers=workers, min_parts=min_parts)
+    if into is not None:
+        known = prepare(found, into).manifest
+        found = replace(found, parts=known.parts, duplication=known.duplication, by=known.by, bound=known.bound)
+    return PlannedParts(found)

@@ -10,7 +10,7 @@ import datetime as dt
 import io
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
@@ -340,6 +340,26 @@ def put_file(
         raise PutRefusedError(href) from reworded(error, store_words(error))
     except (NotSupportedError, NotImplementedError) as error:
         raise _no_condition(href) from reworded(error, store_words(error))
+    except BaseError as error:
+        raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from reworded(
+            error, store_words(error)
+        )
+
+
+def put_large_file(
+    href: str, data: IO[bytes], *, storage_options: Mapping[str, Any] | None = None, credential_provider: Any = None
+) -> None:
+    """Write one object of any size from a file, whatever is there; it is seen whole, or not at all.
+
+    Raises
+    ------
+    FetchError
+        When the store refuses.
+    """
+    root, path = split_url(href)
+    store = _store(root, storage_options, credential_provider)
+    try:
+        obstore.put(store, path, data)
     except BaseError as error:
         raise FetchError(f"{shown(href)}: could not be written: {store_words(error)}") from reworded(
             error, store_words(error)

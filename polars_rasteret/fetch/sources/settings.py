@@ -26,7 +26,7 @@ from polars_rasteret.fetch.sources.cloud import (
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import httpx
 
@@ -113,6 +113,29 @@ def put_setting(setting: Setting | None, prefix: str, prices: Prices) -> list[Se
         if prices != Prices():
             _priced[prefix] = _Priced(prefix, place, prices)
     return dropped
+
+
+def priced_prefixes() -> dict[str, Prices]:
+    """Return the prices that are configured, by prefix."""
+    return {prefix: one.prices for prefix, one in _priced.items()}
+
+
+def put_prices(prices: Mapping[str, Prices]) -> None:
+    """Configure prices by prefix, and nothing else."""
+    global _priced  # noqa: PLW0603 - configuration of the process
+    with _lock:
+        _priced = {
+            **_priced,
+            **{prefix: _Priced(prefix, place_of_prefix(prefix, None), one) for prefix, one in prices.items()},
+        }
+
+
+def settings_of(hrefs: Iterable[str]) -> list[Setting]:
+    """Return the distinct settings that count for some hrefs, by prefix."""
+    if not _settings:
+        return []
+    found = {one.prefix: one for href in hrefs if (one := setting_for(href)) is not None}
+    return [found[prefix] for prefix in sorted(found)]
 
 
 def prices_for(href: str) -> Prices:

@@ -1,0 +1,189 @@
+"""Which query runs in parts into this folder, which of its parts are missing, and is it the query that began there?"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_rasteret.distribute.cut_query import part_query
+from polars_rasteret.distribute.job_files import JOB_SUFFIX, job_files, run_token
+from polars_rasteret.distribute.manifest import MANIFEST, Manifest, manifest_of
+from polars_rasteret.errors import FileFormatError, UsageError
+from polars_rasteret.hrefs import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from polars_rasteret.distribute.cut_query import CutQuery
+    from polars_rasteret.distribute.job_files import JobFiles
+    from polars_rasteret.distribute.parts import Part
+
+_ROWS_OF_A_GROUP, _MOST_GROUPS = 20_000, 500
+"""Rows of a row group of the caller's rows, at least, and how many groups there are at most: a worker reads a few groups, and a
+footer that names all of them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A query in parts that was prepared."""
+
+    files: JobFiles
+    manifest: Manifest
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def into(self) -> str:
+        """Path or URL of the folder of the answer."""
+        return self.files.into
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Parts, by number."""
+        return self.manifest.parts
+
+    @cached_property
+    def plan(self) -> bytes:
+        """The plan of the query, with slots; see `CutQuery`."""
+        found = self.files.read(self.manifest.plan)
+        if found is None:
+            raise FileFormatError(
+                f"{shown(self.files.job_path(self.manifest.plan))} is not there, and {MANIFEST} beside it is: somebody "
+                f"deleted it. Delete {shown(self.into)} and {shown(self.into + JOB_SUFFIX)}, and run the query again."
+            )
+        return found
+
+    @cached_property
+    def _records(self) -> pl.DataFrame | None:
+        name = self.manifest.records
+        return None if name is None else pl.read_parquet(self.files.job_path(name), glob=False)
+
+    def part(self, number: int) -> Part:
+        """Return a part by its number.
+
+        Raises
+        ------
+        UsageError
+            When there is no such part.
+        """
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(self.parts):
+            raise UsageError(
+                f"there is no part {number!r} of {shown(self.into)}; its {len(self.parts)} parts are numbered from 0 to "
+                f"{len(self.parts) - 1}"
+            )
+        return self.parts[number]
+
+    def query(self, number: int) -> pl.LazyFrame:
+        """Return the query of a part."""
+        part = self.part(number)
+        start, stop = part.targets
+        targets = pl.scan_parquet(self.files.job_path(self.manifest.targets), glob=False)
+        with self._lock:
+            records = self._records
+        return part_query(self.plan, part, targets.slice(start, stop - start).collect(engine="in-memory"), records)
+
+    def missing(self) -> list[int]:
+        """Return the numbers of parts that have no file yet, in the order in which they should be read.
+
+        Raises
+        ------
+        UsageError
+            When other files are there, too.
+        """
+        there = self.files.numbers()
+        if unknown := there - set(range(len(self.parts))):
+            raise UsageError(
+                f"{shown(self.into)} holds part {min(unknown)}, and the query has {len(self.parts)} parts; delete what is none "
+                "of its parts, or choose a folder that is new"
+            )
+        return [number for number in range(len(self.parts)) if number not in there]
+
+
+def prepare(cut_query: CutQuery, into: Any, parquet: Mapping[str, Any] | None = None) -> Job:
+    """Write what workers need beside a folder, and return the job; a job of the same query that is there is taken up again.
+
+    Parameters
+    ----------
+    cut_query
+        A query in parts. Where its query has begun in this folder, the parts of then count.
+    into
+        Path or URL of the folder of the answer.
+    parquet
+        Options of the Parquet files, for `polars.LazyFrame.sink_parquet`.
+
+    Raises
+    ------
+    UsageError
+        When the folder holds parts of another query, or other files.
+    """
+    files, token = job_files(into), run_token()
+    manifest = Manifest(
+        digest=cut_query.digest,
+        parts=cut_query.parts,
+        by=cut_query.by,
+        bound=cut_query.bound,
+        duplication=cut_query.duplication,
+        parquet=dict(parquet or {}),
+        # Names of their own: of two processes that prepare at once, the one whose manifest comes first has all its files.
+        plan=f"plan-{token}",
+        targets=f"targets-{token}.parquet",
+        records=None if cut_query.records is None else f"records-{token}.parquet",
+    )
+    if (known := _known(files)) is None:
+        if there := files.numbers():
+            raise UsageError(
+                f"{shown(files.into)} holds {len(there)} parts of a query, and {shown(files.into + JOB_SUFFIX)}, which says of "
+                "which one, is not there; choose a folder that is empty or new"
+            )
+        files.make()
+        files.write(manifest.plan, cut_query.plan)
+        n_rows = cut_query.targets.height
+        files.write_frame(manifest.targets, cut_query.targets, max(_ROWS_OF_A_GROUP, -(-n_rows // _MOST_GROUPS)))
+        if manifest.records is not None and cut_query.records is not None:
+            files.write_frame(manifest.records, cut_query.records, _ROWS_OF_A_GROUP)
+        # Last, and never over that of another: who finds it finds everything.
+        if files.write(MANIFEST, manifest.text(), is_new=True):
+            return Job(files, manifest)
+        known = _known(files)
+        assert known is not None
+    _refuse_mixing(files, manifest, known)
+    return Job(files, known)
+
+
+def open_job(into: Any) -> Job:
+    """Return the job that was prepared for a folder.
+
+    Raises
+    ------
+    UsageError
+        When none was.
+    """
+    files = job_files(into)
+    if (known := _known(files)) is None:
+        raise UsageError(
+            f"{shown(files.into)}: no query is prepared for this folder ({shown(files.job_path(MANIFEST))} is not there); call "
+            "pr.plan_parts(query, into=...) first"
+        )
+    return Job(files, known)
+
+
+def _known(files: JobFiles) -> Manifest | None:
+    text = files.read(MANIFEST)
+    return None if text is None else manifest_of(text, shown(files.job_path(MANIFEST)))
+
+
+def _refuse_mixing(files: JobFiles, wanted: Manifest, known: Manifest) -> None:
+    both = f"delete {shown(files.into)} and {shown(files.into + JOB_SUFFIX)}, or choose another folder"
+    if known.digest != wanted.digest:
+        raise UsageError(
+            f"{shown(files.into)} holds parts of another query (or of other rows, other records, another version): its digest is "
+            f"{known.digest[:12]}, that of yours {wanted.digest[:12]}. Parts of two queries are not mixed; {both}."
+        )
+    if known.parquet != wanted.parquet:
+        raise UsageError(
+            f"{shown(files.into)} holds Parquet files written with {known.parquet}, yours are to be written with "
+            f"{wanted.parquet}; say the same, {both}"
+        )

@@ -1,0 +1,228 @@
+"""Do processes of this machine read what one process reads, whatever happens to them?"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import polars_rasteret as pr
+from polars_rasteret.distribute.supervisor import MOST_DEATHS
+from polars_rasteret.errors import BudgetError, FetchError, RasteretError, UsageError
+from tests.support.part_workers import STEPS, log, option_in_force, parts_read
+from tests.support.part_world import CRS, part_world
+from tests.support.planted_secrets import planted, secrets_in, secrets_in_file
+
+KEYS = ["pid", "record_id"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return part_world(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with pr.ProcessEngine(workers=2, min_parts=8) as engine:
+        yield engine
+
+
+def notes(into, kind="done"):
+    return [json.loads(one.read_text()) for one in sorted(Path(f"{into}.job", kind).glob("*.json"))]
+
+
+def points(world, **words):
+    return world.scenes.raster.sample_points(world.points, ["red"], crs=CRS, **words)
+
+
+def logged(query, folder, **at):
+    """Return a query that notes its parts in a folder."""
+    return query.with_columns(pl.col("pid").map_batches(log(folder, **at), pl.Int64, is_elementwise=True))
+
+
+VERBS = {
+    "sample_points": lambda world, **words: world.scenes.raster.sample_points(world.points, crs=CRS, **words),
+    "read_windows": lambda world, **words: world.scenes.raster.read_windows(
+        world.boxes, ["red"], crs=CRS, shape=(4, 5), **words
+    ),
+    "zonal_stats": lambda world, **words: world.scenes.raster.zonal_stats(
+        world.boxes, ["red"], ["count", "mean"], crs=CRS, **words
+    ),
+    "pixels": lambda world, **words: world.scenes.raster.pixels(world.boxes[:60], ["red"], crs=CRS, **words),
+}
+
+
+def cases():
+    """Every verb, match and unmatched; in the default run every verb, and all of one verb."""
+    for verb, match, unmatched in itertools.product(VERBS, ("all", "latest", "earliest", "nearest"), ("null", "drop")):
+        is_quick = verb == "sample_points" or (match, unmatched) == ("all", "null")
+        yield pytest.param(verb, match, unmatched, marks=() if is_quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("verb", "match", "unmatched"), [*cases()])
+def test_every_verb_gives_in_two_processes_what_it_gives_in_one(world, engine, tmp_path, verb, match, unmatched):
+    words = {"match": match, "unmatched": unmatched}
+    if match == "nearest":
+        words["at"] = pl.lit("2024-01-02").str.to_datetime(time_zone="UTC")
+    query, into = VERBS[verb](world, **words), tmp_path / "out"
+    keys = [*KEYS, "row", "col"] if verb == "pixels" else KEYS
+    found = pr.run(query, into=into, engine=engine).collect()
+    assert_frame_equal(found.sort(keys, maintain_order=True), query.collect().sort(keys, maintain_order=True))
+    done = notes(into)
+    assert len(done) >= 8
+    assert {one["worker"].rpartition(":")[2] for one in done} == set(map(str, engine._supervisor.pids))
+    assert sum(one["rows"] for one in done) == found.height
+
+
+def test_polars_own_verbs_take_the_engine(world, engine, tmp_path):
+    query = points(world)
+    expected = query.collect().sort(KEYS)
+    assert_frame_equal(query.collect(engine=engine).sort(KEYS), expected)
+    query.sink_parquet(tmp_path / "out", engine=engine, compression="snappy", row_group_size=7)
+    assert_frame_equal(pl.scan_parquet(tmp_path / "out").collect().sort(KEYS), expected)
+    with pl.Config(engine_affinity=engine):
+        assert_frame_equal(query.collect().sort(KEYS), expected)
+
+
+def test_a_profile_counts_what_workers_read(world, engine):
+    query = points(world)
+    with pr.options(cache_bytes=0):
+        with pr.profile() as together:
+            query.collect(engine=engine)
+        estimate = pr.plan_parts(query, min_parts=8)
+    assert together.summary()["bytes"].item() == estimate["bytes"].sum()
+    assert together.by_host["requests"].to_list() == [estimate["requests"].sum()]
+
+
+def test_each_worker_has_its_share_of_the_options_of_the_process(world, engine):
+    names = ("max_concurrency", "max_bytes_in_flight", "cache_bytes", "disk_cache_bytes")
+    query = points(world).with_columns(
+        pl.col("pid").map_batches(option_in_force(name), pl.Int64, is_elementwise=True).alias(name) for name in names
+    )
+    with pr.options(max_concurrency=9, max_bytes_in_flight=1_000_001, cache_bytes=600, disk_cache_bytes=77):
+        found = query.collect(engine=engine)
+    assert found.select(names).unique().rows() == [(4, 500_000, 300, 77)]
+
+
+@pytest.mark.parametrize("step", [*STEPS[:3], *(pytest.param(one, marks=pytest.mark.slow) for one in STEPS[3:])])
+def test_a_worker_that_is_killed_loses_its_part_alone(world, engine, tmp_path, step):
+    query, into = points(world), tmp_path / "out"
+    before = set(engine._supervisor.pids)
+    found = pr.run(logged(query, tmp_path, pid=17, step=step), into=into, engine=engine).collect()
+    assert (tmp_path / "deaths").read_text() == "x"
+    assert_frame_equal(found.sort(KEYS), query.collect().sort(KEYS))
+    # Its file may have been there when it died: then it is not read again.
+    read = parts_read(tmp_path)
+    n_again = len(read) - len({least for _, least in read})
+    assert n_again == (STEPS.index(step) < STEPS.index("part"))
+    left = [str(one) for one in tmp_path.rglob("*") if "writing" in str(one) or one.name.startswith(".")]
+    assert left == []
+    assert len(before - set(engine._supervisor.pids)) <= 1
+
+
+def test_a_part_whose_workers_always_die_fails_and_others_are_read(world, engine, tmp_path):
+    into = tmp_path / "out"
+    query = logged(points(world), tmp_path, pid=17, step="read", times=10)
+    with pytest.raises(RasteretError, match=rf"was killed by SIGKILL, {MOST_DEATHS} times.*part \d+ of \d+") as caught:
+        pr.run(query, into=into, engine=engine)
+    (failed,) = notes(into, "failed")
+    assert f"(part {failed['part']} of " in str(caught.value)
+    n_parts = len(json.loads(Path(f"{into}.job/job.json").read_text())["parts"])
+    assert len(notes(into)) == len(list(into.iterdir())) == n_parts - 1
+
+
+def test_a_failed_fetch_is_raised_at_the_end_as_what_it_is_and_resumed(world, engine, tmp_path):
+    query, into = points(world), tmp_path / "out"
+    gone = world.folder / "s1_0.tif"
+    kept = gone.rename(world.folder / "kept")
+    try:
+        with pr.options(cache_bytes=0):
+            with pytest.raises(FetchError) as alone:
+                query.collect()
+            with pytest.raises(FetchError) as caught:
+                pr.run(logged(query, tmp_path), into=into, engine=engine)
+    finally:
+        kept.rename(gone)
+    where = str(alone.value).partition(" bytes ")[0]
+    assert "s1_0.tif" in where
+    assert str(caught.value).startswith(where)
+    failed, done = notes(into, "failed"), notes(into)
+    assert f"(part {failed[0]['part']} of {len(failed) + len(done)}" in str(caught.value)
+    assert done
+    assert {one["error"] for one in failed} == {"FetchError"}
+    before = {file: file.stat().st_mtime_ns for file in into.iterdir()}
+    found = pr.run(logged(query, tmp_path), into=into, engine=engine)
+    assert len(list(into.iterdir())) == len(before) + len(failed)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert_frame_equal(found.collect().sort(KEYS), query.collect().sort(KEYS))
+    assert notes(into, "failed") == []
+
+
+def test_a_budget_holds_over_all_parts(world, engine, tmp_path):
+    cost = pr.plan_parts(points(world), min_parts=8)["bytes"].sum()
+    with pr.options(cache_bytes=0):
+        with pr.options(budget_bytes=cost):
+            enough = points(world)
+        with pr.options(budget_bytes=cost - 1):
+            too_little = points(world)
+        pr.run(enough, into=tmp_path / "enough", engine=engine)
+        with pytest.raises(BudgetError, match=f"budget_bytes allows {cost - 1:,}.*Nothing was fetched"):
+            pr.run(too_little, into=tmp_path / "little", engine=engine)
+        assert list((tmp_path / "little").iterdir()) == []
+
+
+def test_only_allowed_hrefs_are_read_by_workers(world, engine, tmp_path):
+    with pr.options(allowed_hrefs=["/elsewhere/"]):
+        query = points(world)
+    with pytest.raises(FetchError, match=r"allowed_hrefs.*part 0 of"):
+        pr.run(query, into=tmp_path / "out", engine=engine)
+
+
+def test_a_secret_never_leaves_the_process_and_a_set_up_function_takes_its_place(world, tmp_path, monkeypatch):
+    from obstore.store import LocalStore
+
+    prefix, into = str(world.folder), tmp_path / "out"
+    secret = planted("a-key-that-stays-here")
+    monkeypatch.setenv("PART_WORLD", prefix)
+    monkeypatch.setenv("PART_SECRET", planted("another-key-that-stays"))
+    try:
+        pr.configure_store(prefix, storage_options={"aws_secret_access_key": secret, "aws_region": "eu-west-1"})
+        with pytest.raises(UsageError, match=r"aws_secret_access_key.*setup=.my_module:my_function"):
+            pr.run(points(world), into=into, engine=pr.ProcessEngine(workers=1))
+        pr.configure_store(prefix, store=LocalStore(prefix))
+        with pytest.raises(UsageError, match="a store object"):
+            pr.run(points(world), into=into, engine=pr.ProcessEngine(workers=1))
+        assert not into.exists()
+        with pytest.raises(UsageError, match="configure_wrong' raised KeyError") as caught:
+            pr.run(
+                points(world), into=into, engine=pr.ProcessEngine(setup="tests.support.part_workers:configure_wrong")
+            )
+        assert secrets_in(str(caught.value)) == []
+        with pr.ProcessEngine(setup="tests.support.part_workers:configure") as engine:
+            found = pr.run(points(world), into=into, engine=engine).collect()
+            assert_frame_equal(found.sort(KEYS), points(world).collect().sort(KEYS))
+    finally:
+        pr.configure_store(prefix)
+    assert [one for file in tmp_path.rglob("*") if file.is_file() for one in secrets_in_file(file)] == []
+
+
+def has_ended(pid):
+    """Return whether a process is gone, or only waits for its parent to notice its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_workers_without_a_block_end_with_the_run(world, tmp_path):
+    engine = pr.ProcessEngine(workers=1, min_parts=2)
+    pr.run(logged(points(world), tmp_path), into=tmp_path / "out", engine=engine)
+    assert engine._supervisor.pids == []
+    (worker,) = {pid for pid, _ in parts_read(tmp_path)}
+    assert worker != os.getpid()
+    assert has_ended(worker)
