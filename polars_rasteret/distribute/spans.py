@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.distribute.parts import Period
-from polars_rasteret.distribute.tile_order import block_bytes, blocks_of_targets, equal_runs
+from polars_rasteret.distribute.tile_order import block_bytes, blocks_of_targets, equal_runs, touched_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +76,8 @@ def spans_of(
         Times of the records, where different times of a row may be in different parts; else None.
     """
     n_rows = len(is_matched)
-    everything = float(block_bytes(tiles, np.zeros(n_rows, np.int64), 1)[0])
+    touched = touched_tiles(tiles)
+    everything = float(touched.tile_bytes.sum())
     n_parts = wanted.of(everything)
     instants = _instants(tiles, times)
     block = _blocks(tiles, n_rows, n_parts, len(instants), are_areas=are_areas, must_cut=wanted.min_parts is not None)
@@ -85,7 +86,7 @@ def spans_of(
     n_placed, n_matched = int((block >= 0).sum()), int(is_matched.sum())
     spans: list[Span] = []
     if n_blocks:
-        borders = equal_runs(block_bytes(tiles, block, n_blocks), n_parts)
+        borders = equal_runs(block_bytes(touched, block, n_blocks), n_parts)
         first = np.searchsorted(block[order[:n_placed]], borders).tolist()
         periods = _periods(tiles, times, instants, -(-n_parts // (len(borders) - 1)))
         spans += [Span(start=start, stop=stop, period=period) for start, stop in pairwise(first) for period in periods]

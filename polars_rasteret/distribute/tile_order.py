@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.collection.writing.hilbert import hilbert_index
+from polars_rasteret.geo.hilbert_curve import BITS, hilbert_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,27 +61,42 @@ def blocks_of_targets(pairs: TilesOfPairs, n_targets: int, block_tiles: int) -> 
     chosen = best[np.diff(pairs.target[best], prepend=-1) != 0]
     row = (pairs.row_start[chosen] + pairs.row_stop[chosen] - 1) // 2 // block_tiles
     col = (pairs.col_start[chosen] + pairs.col_stop[chosen] - 1) // 2 // block_tiles
-    cells = np.stack([rank[pairs.lattice[chosen]], hilbert_index(col, row)], axis=1)
-    block[pairs.target[chosen]] = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
+    cells = (rank[pairs.lattice[chosen]] << (2 * BITS)) + hilbert_index(col, row)
+    block[pairs.target[chosen]] = np.unique(cells, return_inverse=True)[1].reshape(-1)
     return block
 
 
-def block_bytes(pairs: TilesOfPairs, block: Ints, n_blocks: int) -> NDArray[Any]:
-    """Return the bytes of the distinct tiles that the targets of each block touch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TouchedTiles:
+    """Tiles that targets touch, one entry for each target, image and tile; columns of int64, shape (n,)."""
+
+    target: Ints
+    tile: Ints
+    """Number of the tile, dense from 0."""
+    tile_bytes: Ints
+    """Bytes of each tile by its number."""
+
+
+def touched_tiles(pairs: TilesOfPairs) -> TouchedTiles:
+    """Return every tile in the boxes of pairs."""
     n_rows, n_cols = pairs.row_stop - pairs.row_start, pairs.col_stop - pairs.col_start
     size = n_rows * n_cols
     pair = np.repeat(np.arange(len(size)), size)
     within = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size)
     row = pairs.row_start[pair] + within // n_cols[pair]
     col = pairs.col_start[pair] + within % n_cols[pair]
-    columns = (block[pairs.target[pair]], pairs.image[pair], row, col)
-    order = np.lexsort(columns[::-1])
-    is_new = np.zeros(len(order), np.bool_)
-    is_new[:1] = True
-    for column in columns:
-        is_new[1:] |= np.diff(column[order]) != 0
-    kept = order[is_new]
-    found: NDArray[Any] = np.bincount(columns[0][kept], weights=pairs.tile_bytes[pair[kept]], minlength=n_blocks)
+    key = (pairs.image[pair] * (row.max(initial=0) + 1) + row) * (col.max(initial=0) + 1) + col
+    _, first, tile = np.unique(key, return_index=True, return_inverse=True)
+    return TouchedTiles(target=pairs.target[pair], tile=tile.reshape(-1), tile_bytes=pairs.tile_bytes[pair[first]])
+
+
+def block_bytes(touched: TouchedTiles, block: Ints, n_blocks: int) -> NDArray[Any]:
+    """Return the bytes of the distinct tiles that the targets of each block touch."""
+    n_tiles = len(touched.tile_bytes)
+    distinct = np.unique(block[touched.target] * n_tiles + touched.tile)
+    found: NDArray[Any] = np.bincount(
+        distinct // max(n_tiles, 1), weights=touched.tile_bytes[distinct % max(n_tiles, 1)], minlength=n_blocks
+    )
     return found
 
 
