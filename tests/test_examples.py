@@ -155,3 +155,22 @@ def test_chips_and_labels_are_those_of_the_files_and_forest_is_learned(example, 
     tested = rows.filter(~rows["is_train"])
     right = ((tested["score"] >= 0.5) == tested["forest"]).mean()
     assert right > 0.9 > 0.65 > max(tested["forest"].mean(), 1 - tested["forest"].mean())
+
+
+def test_a_run_in_parts_finds_the_first_open_summer_of_each_place(example, tmp_path):
+    opened = example("cluster_run").main(tmp_path)
+    assert_is_the_picture(tmp_path / "cluster_run.png")
+    assert len(list((tmp_path / "cluster_run").glob("*.parquet"))) == 8
+    summers: dict[int, list[np.ndarray]] = {}
+    for day, path in days().items():
+        with rasterio.open(path) as file:
+            _, _, red, nir, scl = file.read().astype(np.float32)
+        summers.setdefault(day.year, []).append(np.where(np.isin(scl, CLEAR), (nir - red) / (nir + red), -np.inf))
+    expected = np.zeros((100, 100), np.int32)
+    for year, layers in sorted(summers.items(), reverse=True):
+        highest = np.max(layers, axis=0)
+        expected[np.isfinite(highest) & (highest < 0.75)] = year
+    found = np.zeros((100, 100), np.int32)
+    found[opened["row"], opened["col"]] = opened["year"]
+    np.testing.assert_array_equal(found, expected)
+    assert set(np.unique(found)) == {0, 2017, 2018, 2019, 2020}
