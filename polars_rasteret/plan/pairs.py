@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_DENSE = 8
+"""Cells of a table of targets and records, for each pair, up to which the table is made."""
 Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 """``(target, record)``, sorted by target, then record."""
 
@@ -164,6 +166,14 @@ def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[n
 
 def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pairs:
     """Return pairs sorted by target, then record, without duplicates (the pieces of a cut box may give a pair twice)."""
+    n_targets, n_records = int(target.max(initial=-1)) + 1, int(record.max(initial=-1)) + 1
+    if n_targets * n_records <= _DENSE * len(
+        target
+    ):  # many dates of one place: marking pairs is quicker than sorting them
+        is_pair = np.zeros((n_targets, n_records), np.bool_)
+        is_pair[target, record] = True
+        of_target, of_record = np.nonzero(is_pair)
+        return of_target, of_record
     order = np.lexsort((record, target))
     target, record = target[order], record[order]
     is_new = np.ones(len(target), np.bool_)

@@ -110,7 +110,10 @@ def test_a_box_over_the_antimeridian_pairs_with_both_its_sides_once():
 INDEX = st.integers(0, 6)
 
 
-@given(st.lists(st.tuples(INDEX, INDEX), max_size=40))
+@given(
+    st.lists(st.tuples(INDEX, INDEX), max_size=40)
+    | st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 5_000)), max_size=40)
+)
 def test_distinct_pairs_are_the_sorted_set(pairs):
     target, record = (np.array([pair[at] for pair in pairs], np.int64) for at in (0, 1))
     assert listed(distinct_pairs(target, record)) == sorted(set(pairs))
