@@ -78,5 +78,5 @@ def main(output: Path = OUTPUT) -> pl.DataFrame:
     return opened
 
 
-if __name__ == "__main__":  # each worker is a fresh process, which imports this file
+if __name__ == "__main__":
     main()
