@@ -65,7 +65,7 @@ class Pairing:
         if fraction is not None and (self.match == "all" or not is_number(fraction) or not 0 <= fraction <= 1):
             raise UsageError(
                 f"{what}: min_valid_fraction={fraction!r} with match={self.match!r}; expected 0 to 1 with 'latest', 'earliest' "
-                "or 'nearest': it says which record is chosen"
+                "or 'nearest': it says which record is chosen. With 'all', filter by zonal_stats' valid_fraction"
             )
         return replace(self, tolerance=checked_tolerance(what, self.tolerance))
 
