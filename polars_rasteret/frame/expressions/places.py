@@ -150,7 +150,10 @@ class PixelWindows:
     def located(self, where: Sequence[pl.Series], _n_rows: int, _product: Product, /, *, what: str) -> Located:
         """Return the window of each row; a window with a null meets nothing."""
         window = np.stack([_whole_numbers(one, what) for one in where], axis=1)
-        is_null = np.logical_or.reduce([one.is_null().to_numpy() for one in where])
+        is_null = np.zeros(len(window), np.bool_)
+        for one in where:
+            if one.null_count():  # else not asked: each such question is a small query of Polars
+                is_null |= one.is_null().to_numpy()
         sizes = np.stack([window[:, 1] - window[:, 0], window[:, 3] - window[:, 2]], axis=1)
         has_size = self.shape is None or bool((sizes[~is_null] == self.shape).all())
         window[is_null] = 0  # an empty window, which meets nothing
@@ -170,4 +173,5 @@ def _whole_numbers(series: pl.Series, what: str) -> NDArray[np.int64]:
     """Return pixels as int64, 0 where null."""
     if not series.dtype.is_integer():
         raise UsageError(f"{what}: window column {series.name!r} is {series.dtype}; expected whole numbers of pixels")
-    return series.cast(pl.Int64).fill_null(0).to_numpy().copy()
+    whole = series.cast(pl.Int64)
+    return (whole.fill_null(0) if whole.null_count() else whole).to_numpy().copy()
