@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.reading.list_collections import list_collections
     from polars_rasteret.collection.reading.scan import scan_collection
     from polars_rasteret.collection.writing.upkeep import compact, remove
+    from polars_rasteret.distribute.dask_engine import DaskEngine
     from polars_rasteret.distribute.one_part import run_part
     from polars_rasteret.distribute.plan_parts import plan_parts
     from polars_rasteret.distribute.process_engine import ProcessEngine
+    from polars_rasteret.distribute.ray_engine import RayEngine
     from polars_rasteret.distribute.run import run
     from polars_rasteret.export.geodataframe import to_geopandas
     from polars_rasteret.export.numpy_arrays import to_numpy
@@ -77,11 +79,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ByteSource",
+    "DaskEngine",
     "DatasetDescriptor",
     "Description",
     "Estimate",
     "ProcessEngine",
     "RasterHandle",
+    "RayEngine",
     "bits",
     "build",
     "build_from_files",
@@ -147,7 +151,9 @@ _LAZY = {
     "open_async": "polars_rasteret.handles.opening",
     "parse_name": "polars_rasteret.catalog.names",
     "plan_parts": "polars_rasteret.distribute.plan_parts",
+    "DaskEngine": "polars_rasteret.distribute.dask_engine",
     "ProcessEngine": "polars_rasteret.distribute.process_engine",
+    "RayEngine": "polars_rasteret.distribute.ray_engine",
     "RasterHandle": "polars_rasteret.handles.handle",
     "refresh": "polars_rasteret.ingest.refresh",
     "register": "polars_rasteret.catalog.register",

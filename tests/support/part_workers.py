@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -27,15 +28,18 @@ def log(folder, **at):
     folder
         A folder of files that the function may write.
     at
-        ``pid`` (a value of the series of the part in which to kill), ``step`` (a moment of `STEPS`), and ``times`` (how often).
+        ``pid`` (a value of the series of the part in which to kill), ``step`` (a moment of `STEPS`), and ``times`` (how often);
+        ``gate``: a file, while which is there a part is not read on.
     """
     return lambda series: _log(series, str(folder), **at)
 
 
-def _log(series, folder, *, pid=-1, step="", times=1):
+def _log(series, folder, *, pid=-1, step="", times=1, gate=None):
     if len(series):
         with Path(folder, "log").open("a") as sink:
             sink.write(f"{os.getpid()} {series.min()}\n")
+    while len(series) and gate is not None and Path(gate).exists():
+        time.sleep(0.01)
     if pid in series.to_list():
         deaths = Path(folder, "deaths")
         n_deaths = len(deaths.read_text()) if deaths.exists() else 0
