@@ -60,7 +60,7 @@ class Crew(Protocol):
         """Wait for a task that is done; return its handle, and its answer, or what became of it."""
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Take back tasks that wait, and end those that are at work, where the cluster can."""
+        """Cancel tasks that wait, and end those that are at work, where the cluster can."""
 
 
 class ClusterEngine(PartsEngine):
