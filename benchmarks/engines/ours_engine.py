@@ -35,7 +35,8 @@ def run(workload: Workload, base_url: str, context: Context) -> Run:
     return Run(wall_s=ended - started, answer=answer, notes=profile_notes(profile), ended=ended)
 
 
-def _read(workload: Workload, context: Context) -> NDArray[Any]:
+def window_reads(workload: Workload, context: Context) -> list[WindowRead]:
+    """Give what the engine is asked for: one read per band."""
     names = [record.name for record in workload.records]
     wanted = [names[record] for record in np.unique(workload.record)]
     records = (
@@ -73,6 +74,12 @@ def _read(workload: Workload, context: Context) -> NDArray[Any]:
                 want_valid=False,
             )
         )
+    return reads
+
+
+def _read(workload: Workload, context: Context) -> NDArray[Any]:
+    reads = window_reads(workload, context)
     answers = read_windows(reads, current_options())
-    pixels = np.stack([answer.values.reshape(len(record_row), *shape) for answer in answers], axis=1)
+    height, width = (int(edge[0]) for edge in (reads[0].height, reads[0].width))
+    pixels = np.stack([answer.values.reshape(-1, height, width) for answer in answers], axis=1)
     return pixels.reshape(workload.answer_shape)

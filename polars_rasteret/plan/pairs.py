@@ -174,11 +174,14 @@ def distinct_pairs(target: NDArray[np.int64], record: NDArray[np.int64]) -> Pair
         is_pair[target, record] = True
         of_target, of_record = np.nonzero(is_pair)
         return of_target, of_record
-    order = np.lexsort((record, target))
-    target, record = target[order], record[order]
-    is_new = np.ones(len(target), np.bool_)
-    is_new[1:] = (target[1:] != target[:-1]) | (record[1:] != record[:-1])
-    return target[is_new], record[is_new]
+    # One number per pair: sorting those takes a third of the time of two indirect sorts. Both indices are below 2**31.
+    bits = int(record.max(initial=0)).bit_length()
+    key = np.sort((target << bits) | record)
+    is_new = np.ones(len(key), np.bool_)
+    is_new[1:] = key[1:] != key[:-1]
+    if not is_new.all():
+        key = key[is_new]
+    return key >> bits, key & ((1 << bits) - 1)
 
 
 def target_runs(target: NDArray[np.int64], n_targets: int, max_pairs: int) -> Iterator[tuple[slice, range]]:
