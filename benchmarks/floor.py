@@ -6,8 +6,8 @@ into buffers that exist; the tiles are decoded, down to the last wanted row, by 
 collection, pairing, planning, placing pixels, the answer's array and its columns.
 
 *move* is that loop without decoding, *decode* the decoding of the same bytes from memory, *floor* both at once: threads that
-move, and a thread per core that decodes. Each measurement is a new process, warmed as in `run.py`; rounds are interleaved; a ratio
-is the median of the ratios within rounds.
+move, and a thread per core that decodes. Each measurement is a new process, warmed as in `run.py`; rounds are interleaved. A
+ratio is the median of the ratios within rounds.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def planned(name: str, quick: bool, index: Path) -> tuple[Any, list[tuple[str, i
     from engines.interface import Context
     from engines.ours_engine import window_reads
 
-    from polars_rasteret.engine.reading import _grouping
+    from polars_rasteret.engine.reading import grouping
     from polars_rasteret.options import current_options
     from polars_rasteret.plan.tile_reads import plan_reads, tile_reads_of
 
     options = current_options()
     reads = window_reads(workload(name, quick=quick), Context(index_dir=index))
     tiles = tile_reads_of(plan_reads(reads), max_tile_bytes=options.max_tile_bytes)
-    request = _grouping(options)(tiles.file_id, tiles.byte_start, tiles.byte_stop)
+    request = grouping(options)(tiles.file_id, tiles.byte_start, tiles.byte_stop)
     requests = []
     for members in np.split(np.arange(len(request)), np.flatnonzero(np.diff(request)) + 1):
         first, last = members[0], members[-1]

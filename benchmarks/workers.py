@@ -35,8 +35,8 @@ def pin() -> None:
             os.close(os.open(Path(os.environ[CORES]) / str(core), os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             continue
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setaffinity(int(thread), {core})
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
         return
     raise SystemExit("more workers than cores")
 
@@ -122,7 +122,7 @@ def main() -> None:
             build(url, folder / link)
         first = query(folder / "latency", "sparse", n_points=20)
         asked = {"query": query(folder / "latency", "points"), "first": first, "server": server, "pids": pids}
-        planned, bill = pr.plan_parts(asked["query"], part_bytes=PART_BYTES, workers=2), pr.estimate(asked["query"])
+        bill = pr.estimate(asked["query"])
         seconds: dict[int, list[float]] = {1: [], 2: []}
         told = {}
         for number in range(given.rounds):
@@ -131,11 +131,12 @@ def main() -> None:
                 n_bytes = sum(one.n_bytes for one in server.new_requests())
                 told[n_workers] = (asked["parts"], n_bytes, asked["server_cpu_s"])
         print(
-            "| workers | parts | s | server's and link's processor s | MB served | duplication | most over mean bytes of a part |"
+            "| workers | parts | s | server and link, processor s | MB served | duplication | bytes of a part, most / mean |"
         )
         print("|---:|---:|---:|---:|---:|---:|---:|")
-        most = planned["bytes"].max() / planned["bytes"].mean()
         for n_workers, (parts, n_bytes, server_cpu_s) in told.items():
+            planned = pr.plan_parts(asked["query"], part_bytes=PART_BYTES, workers=n_workers)["bytes"]
+            most = planned.max() / planned.mean()
             print(
                 f"| {n_workers} | {parts} | {statistics.median(seconds[n_workers]):.2f} | {server_cpu_s:.2f} | {n_bytes / 1e6:,.0f} "
                 f"| {n_bytes / bill.bytes:.3f} | {most:.2f} |"
