@@ -138,7 +138,8 @@ def main() -> None:
             planned = pr.plan_parts(asked["query"], part_bytes=PART_BYTES, workers=n_workers)["bytes"]
             most = planned.max() / planned.mean()
             print(
-                f"| {n_workers} | {parts} | {statistics.median(seconds[n_workers]):.2f} | {server_cpu_s:.2f} | {n_bytes / 1e6:,.0f} "
+                f"| {n_workers} | {parts} | {statistics.median(seconds[n_workers]):.2f} | {server_cpu_s:.2f} "
+                f"| {n_bytes / 1e6:,.0f} "
                 f"| {n_bytes / bill.bytes:.3f} | {most:.2f} |"
             )
         gain = statistics.median(one / two for one, two in zip(seconds[1], seconds[2], strict=True))
