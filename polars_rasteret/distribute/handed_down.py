@@ -1,6 +1,6 @@
 """What does Polars hand down to the read of a query: which columns, and which filters?
 
-A copy of the query is run, whose read notes what it is asked and answers without rows.
+A copy of the query is run, whose read notes what it is asked and ends the query.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ class HandedDown(NamedTuple):
 _notes: dict[str, list[HandedDown]] = {}
 
 
+class _NotedError(Exception):
+    """Ends a query that has told what it asks for."""
+
+
 class _Noting(PlanObject):
-    """Source that notes what it is asked, and has no rows."""
+    """Source that notes what it is asked, and ends the query: functions above it may not expect to see no rows."""
 
     def __init__(self, name: str, schema: pl.Schema) -> None:
         self.name, self.schema = name, schema
@@ -39,12 +43,11 @@ class _Noting(PlanObject):
         self, with_columns: list[str] | None, predicate: pl.Expr | None, _n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         _notes[self.name].append(HandedDown(with_columns, predicate))
-        wanted = list(self.schema) if with_columns is None else with_columns
-        yield pl.DataFrame(schema={name: self.schema[name] for name in wanted})
+        raise _NotedError
 
 
 def handed_down(query: pl.LazyFrame, source: PairedSource) -> HandedDown:
-    """Return what Polars hands down to the one source of a verb in a query. Functions in the query see no rows."""
+    """Return what Polars hands down to the one source of a verb in a query."""
     name = uuid.uuid4().hex
     noting = _Noting(name, source.resolved.schema)
     with other_objects(lambda one: noting if one is source else one):
@@ -52,7 +55,9 @@ def handed_down(query: pl.LazyFrame, source: PairedSource) -> HandedDown:
     _notes[name] = []
     try:
         pl.LazyFrame.deserialize(io.BytesIO(plan)).collect()
-        found = _notes[name]
+    except (_NotedError, pl.exceptions.PolarsError):
+        if not _notes[name]:
+            raise
     finally:
-        del _notes[name]
+        found = _notes.pop(name)
     return found[0] if len(found) == 1 else HandedDown(None, None)  # an empty join side may end it unasked

@@ -34,6 +34,9 @@ _WORDS = {
     "cache": "cache",
     "sql": "sql",
     "RowIndex": "with_row_index",
+    "Stats": "an aggregate of all rows",
+    "pivot": "pivot",
+    "Hint": "set_sorted",
     "OpaquePython": "map_batches or inspect",
 }
 _ROW_BY_ROW_MAPS = frozenset({"Rename", "Unnest", "Explode", "Unpivot", "Rechunk"})
@@ -160,15 +163,18 @@ class _Proof:
 
     def _of_select(self, body: dict[str, Any]) -> _Below:
         self._row_by_row(body["expr"], "select")
-        if all(is_constant(one) for one in body["expr"]):
-            _refuse("a select of constants only, which is one row")
+        is_fixed = [is_constant(one) for one in body["expr"]]
+        if all(is_fixed) or (any(is_fixed) and not any(_names_a_column(one) for one in body["expr"])):
+            _refuse("a select of constants that names no column, which may be one row")
         below = self.below(body["input"])
         return _Below(source=below.source, own=_taken(below.own, body["expr"], keeps=False), keys=below.keys)
 
     def _of_mapfunction(self, body: dict[str, Any]) -> _Below:
         function = body["function"]
         kind = function if isinstance(function, str) else next(iter(function))
-        if kind not in _ROW_BY_ROW_MAPS:
+        if kind == "FillNan":
+            self._row_by_row([function["FillNan"]], "fill_nan")
+        elif kind not in _ROW_BY_ROW_MAPS:
             _refuse(_WORDS.get(kind, kind))
         below = self.below(body["input"])
         own = below.own
@@ -238,6 +244,21 @@ def _no_verb() -> NoReturn:
         "the query has no verb that pairs your rows with records, so nothing says which rows share tiles. Read with "
         "sample_points, read_windows, zonal_stats or pixels, or call .raster.pair(...) before expressions."
     )
+
+
+def _names_a_column(node: Any) -> bool:
+    """Return whether an expression uses a column for certain; a selector or a pattern may choose none."""
+    if isinstance(node, list):
+        return any(_names_a_column(one) for one in node)
+    if not isinstance(node, dict):
+        return False
+    column = node.get("Column")
+    if isinstance(column, str):
+        return not column.startswith("^")
+    if "Selector" in node:
+        selector = node["Selector"]
+        return selector == "Wildcard" or bool(isinstance(selector, dict) and named_columns(selector))
+    return any(_names_a_column(one) for one in node.values())
 
 
 def _without(below: _Below, made: set[str]) -> _Below:

@@ -1,7 +1,8 @@
 """Which ranges of the caller's rows, and of time, become parts?
 
-Rows are ordered by block, a few tiles next to each other, and cut between blocks into runs of about equal bytes. Where there are
-fewer blocks than parts are wanted, each run is cut by the times of its records, as far as the query allows.
+Rows are ordered by block, a tile, and cut between blocks into runs of about equal bytes: along a curve where a row touches one
+tile, else into compact runs. Where these are fewer than wanted, each is cut by the times of its records, as far as the query
+allows.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.distribute.compact_runs import compact_runs
 from polars_rasteret.distribute.parts import Period
 from polars_rasteret.distribute.tile_order import block_bytes, blocks_of_targets, equal_runs, touched_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from polars_rasteret.distribute.tile_order import TilesOfPairs
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 _LEAST_BYTES = 8_000_000
 """Bytes below which rows are not cut only to keep workers busy."""
 _PARTS_PER_WORKER = 20
-_BLOCK_TILES = 16
-"""Tiles along each side of a block of areas: narrower ones would share too many tiles with their neighbours."""
+_FOREVER = 2**62
+_LEAST_SIDE = 16
+"""Tiles along each side of a part of areas, about: narrower ones would share too many tiles with their neighbours. Half as many
+where a part cannot be one of several times of its rows."""
 _ROWS_AT_ONCE = 1_000_000
 """Rows of a part that reads nothing."""
 
@@ -77,61 +83,72 @@ def spans_of(
     """
     n_rows = len(is_matched)
     touched = touched_tiles(tiles)
-    everything = float(touched.tile_bytes.sum())
-    n_parts = wanted.of(everything)
-    instants = _instants(tiles, times)
-    block = _blocks(tiles, n_rows, n_parts, len(instants), are_areas=are_areas, must_cut=wanted.min_parts is not None)
-    n_blocks = int(block.max(initial=-1)) + 1
-    order = np.lexsort((np.where(block >= 0, block, n_blocks), ~is_matched))
+    n_parts = wanted.of(float(touched.tile_bytes.sum()))
+    block, blocks = blocks_of_targets(tiles, n_rows)
+    n_times = _n_times(tiles, times, block)
+    if wanted.min_parts is not None and len(blocks) * n_times < n_parts:  # a block for each row
+        placed = np.flatnonzero(block >= 0)
+        placed = placed[np.argsort(block[placed], kind="stable")]
+        blocks = blocks.taken(block[placed])
+        block[placed] = np.arange(len(placed))
+    weight = block_bytes(touched, block, len(blocks))
+    if are_areas:
+        side = _LEAST_SIDE if times is not None else _LEAST_SIDE // 2
+        n_runs = max(min(n_parts, blocks.n_squares(side)), 1)
+        if wanted.min_parts is not None:
+            n_runs = max(n_runs, -(-n_parts // n_times))
+        run = compact_runs(blocks.lattice, blocks.row, blocks.col, weight, n_runs)
+    else:
+        run = np.repeat(np.arange(min(n_parts, len(blocks))), np.diff(equal_runs(weight, n_parts)))
+    n_runs = int(run.max(initial=-1)) + 1
+    run_of_row = np.append(run, n_runs)[block]  # the last entry, which -1 picks, stands for no block
+    order = np.lexsort((block, run_of_row, ~is_matched))
     n_placed, n_matched = int((block >= 0).sum()), int(is_matched.sum())
-    spans: list[Span] = []
-    if n_blocks:
-        borders = equal_runs(block_bytes(touched, block, n_blocks), n_parts)
-        first = np.searchsorted(block[order[:n_placed]], borders).tolist()
-        periods = _periods(tiles, times, instants, -(-n_parts // (len(borders) - 1)))
-        spans += [Span(start=start, stop=stop, period=period) for start, stop in pairwise(first) for period in periods]
-    for begin, end in (
-        (n_placed, n_matched),
-        (n_matched, n_rows),
-    ):  # rows of faulty records, then rows without a record
+    borders = np.searchsorted(run_of_row[order[:n_placed]], np.arange(n_runs + 1)).tolist()
+    periods = _periods(tiles, times, run_of_row, n_runs, -(-n_parts // max(n_runs, 1)))
+    spans = [
+        Span(start=start, stop=stop, period=period)
+        for (start, stop), some in zip(pairwise(borders), periods, strict=True)
+        for period in some
+    ]
+    # Rows of records without a raster follow, then rows without a record.
+    for begin, end in ((n_placed, n_matched), (n_matched, n_rows)):
         spans += [Span(start=start, stop=min(start + _ROWS_AT_ONCE, end)) for start in range(begin, end, _ROWS_AT_ONCE)]
     return order, spans or [Span(start=0, stop=0)]
 
 
-def _blocks(
-    tiles: TilesOfPairs, n_rows: int, n_parts: int, n_instants: int, *, are_areas: bool, must_cut: bool
-) -> Ints:
-    """Return the block of each row, of the largest size that gives enough parts; -1 for a row that touches no tile."""
-    size = _BLOCK_TILES if are_areas else 1
-    while True:
-        block = blocks_of_targets(tiles, n_rows, size)
-        if int(block.max(initial=-1) + 1) * max(n_instants, 1) >= n_parts or size == 1:
-            break
-        size //= 2
-    if must_cut and int(block.max(initial=-1) + 1) * max(n_instants, 1) < n_parts:
-        placed = np.flatnonzero(block >= 0)
-        block[placed[np.argsort(block[placed], kind="stable")]] = np.arange(len(placed))  # a block for each row
-    return block
-
-
-def _instants(tiles: TilesOfPairs, times: Intervals | None) -> Ints:
-    """Return the distinct times at which records begin, sorted; none where rows must stay together."""
+def _n_times(tiles: TilesOfPairs, times: Intervals | None, block: Ints) -> int:
+    """Return at how many times a block has records, as a mean; 1 where rows must stay together."""
     if times is None:
-        return np.zeros(0, np.int64)
-    used = np.unique(tiles.record)
-    return np.unique(times.start[used[times.is_known[used]]])
+        return 1
+    known = np.flatnonzero(times.is_known[tiles.record])
+    instants, at = np.unique(times.start[tiles.record[known]], return_inverse=True)
+    found = np.unique(block[tiles.target[known]] * len(instants) + at)
+    return max(len(found) // max(int(block.max(initial=0)) + 1, 1), 1)
 
 
-def _periods(tiles: TilesOfPairs, times: Intervals | None, instants: Ints, n_periods: int) -> list[Period | None]:
-    """Return periods of about equal bytes that hold every record."""
-    if times is None or len(instants) < 2 or n_periods < 2:
+def _periods(
+    tiles: TilesOfPairs, times: Intervals | None, run_of_row: Ints, n_runs: int, n_periods: int
+) -> list[Sequence[Period | None]]:
+    """Return periods of about equal bytes for each run; those of a run hold all of its records."""
+    if times is None or n_periods < 2 or not n_runs:
+        return [[None]] * n_runs
+    pairs = np.flatnonzero(times.is_known[tiles.record])
+    run = run_of_row[tiles.target[pairs]]
+    pairs = pairs[np.argsort(run, kind="stable")]
+    n_bytes = (tiles.row_stop - tiles.row_start) * (tiles.col_stop - tiles.col_start) * tiles.tile_bytes
+    borders = np.cumsum(np.bincount(run, minlength=n_runs))[:-1]
+    return [_of_run(times.start[tiles.record[some]], n_bytes[some], n_periods) for some in np.split(pairs, borders)]
+
+
+def _of_run(start: Ints, n_bytes: Ints, n_periods: int) -> Sequence[Period | None]:
+    instants, at = np.unique(start, return_inverse=True)
+    if len(instants) < 2:
         return [None]
-    known = times.is_known[tiles.record]
-    n_bytes = ((tiles.row_stop - tiles.row_start) * (tiles.col_stop - tiles.col_start) * tiles.tile_bytes)[known]
-    at = np.searchsorted(instants, times.start[tiles.record[known]])
-    borders = equal_runs(np.bincount(at, weights=n_bytes, minlength=len(instants)), n_periods).tolist()
-    last = len(borders) - 2
+    borders = equal_runs(np.bincount(at, weights=n_bytes), n_periods)
+    first = [-_FOREVER, *instants[borders[1:-1]].tolist()]  # without gaps: records without a raster have times, too
+    last = [*(instants[borders[1:-1]] - 1).tolist(), _FOREVER]
     return [
-        Period(int(instants[first]), int(instants[stop - 1]), has_unknown=number == last)
-        for number, (first, stop) in enumerate(pairwise(borders))
+        Period(start, stop, has_unknown=number == len(first) - 1)
+        for number, (start, stop) in enumerate(zip(first, last, strict=True))
     ]

@@ -1,7 +1,7 @@
 """In which order are targets read so that those which share tiles are read together, and where may that order be cut?
 
-Each target is given a *block*: some tiles next to each other of one pixel lattice, that on which most pairs are. Blocks follow a
-curve that visits neighbours one after the other. Columns are NumPy, and nothing is known here of products or files.
+Each target is given a *block*: a tile of one pixel lattice, that on which most pairs are. Blocks follow a curve that visits
+neighbours one after the other. Columns are NumPy, and nothing is known here of products or files.
 """
 
 from __future__ import annotations
@@ -38,8 +38,28 @@ class TilesOfPairs:
     """Number of the record."""
 
 
-def blocks_of_targets(pairs: TilesOfPairs, n_targets: int, block_tiles: int) -> Ints:
-    """Return the block of each target, numbered along a curve; -1 for a target without a pair.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """Tiles of one lattice each, numbered along a curve; columns of int64, one entry per block."""
+
+    lattice: Ints
+    row: Ints
+    col: Ints
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def n_squares(self, side: int) -> int:
+        """Return how many squares of some tiles along each side have blocks."""
+        return len(np.unique(np.stack([self.lattice, self.row // side, self.col // side]), axis=1).T)
+
+    def taken(self, block: Ints) -> Blocks:
+        """Return the blocks of some numbers."""
+        return Blocks(lattice=self.lattice[block], row=self.row[block], col=self.col[block])
+
+
+def blocks_of_targets(pairs: TilesOfPairs, n_targets: int) -> tuple[Ints, Blocks]:
+    """Return the block of each target, -1 for a target without a pair; and the blocks.
 
     Parameters
     ----------
@@ -47,23 +67,21 @@ def blocks_of_targets(pairs: TilesOfPairs, n_targets: int, block_tiles: int) -> 
         Pairs in any order.
     n_targets
         Number of targets.
-    block_tiles
-        Tiles along each side of a block.
     """
     block = np.full(n_targets, -1, np.int64)
-    if not len(pairs.target):
-        return block
     # The lattice of most pairs comes first, so that neighbours agree on one where images overlap.
-    count = np.bincount(pairs.lattice)
+    count = np.bincount(pairs.lattice, minlength=1)
     rank = np.empty(len(count), np.int64)
     rank[np.argsort(-count, kind="stable")] = np.arange(len(count))
     best = np.lexsort((rank[pairs.lattice], pairs.target))
     chosen = best[np.diff(pairs.target[best], prepend=-1) != 0]
-    row = (pairs.row_start[chosen] + pairs.row_stop[chosen] - 1) // 2 // block_tiles
-    col = (pairs.col_start[chosen] + pairs.col_stop[chosen] - 1) // 2 // block_tiles
-    cells = (rank[pairs.lattice[chosen]] << (2 * BITS)) + hilbert_index(col, row)
-    block[pairs.target[chosen]] = np.unique(cells, return_inverse=True)[1].reshape(-1)
-    return block
+    row = (pairs.row_start[chosen] + pairs.row_stop[chosen] - 1) // 2
+    col = (pairs.col_start[chosen] + pairs.col_stop[chosen] - 1) // 2
+    lattice = rank[pairs.lattice[chosen]]
+    cells = (lattice << (2 * BITS)) + hilbert_index(col, row)
+    _, first, number = np.unique(cells, return_index=True, return_inverse=True)
+    block[pairs.target[chosen]] = number.reshape(-1)
+    return block, Blocks(lattice=lattice[first], row=row[first], col=col[first])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

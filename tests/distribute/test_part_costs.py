@@ -96,12 +96,14 @@ def test_points_cut_by_tiles_move_no_byte_twice_and_what_was_estimated(served):
     assert max(moved) <= 1.2 * np.mean(moved)
 
 
-def test_windows_cut_at_blocks_of_tiles_move_few_bytes_twice(served):
+@pytest.mark.parametrize("n_parts", [8, 11])
+def test_windows_cut_at_blocks_of_tiles_move_few_bytes_twice(served, n_parts):
     server, scenes = served
-    whole = cut(scenes.raster.read_windows(boxes(1_500, 300), crs=CRS), min_parts=8)
+    whole = cut(scenes.raster.read_windows(boxes(1_500, 300), crs=CRS), min_parts=n_parts)
     moved, ranges = fetched(server, whole)
-    assert whole.by == "tiles"
+    assert (len(whole.parts), whole.by) == (n_parts, "tiles")
     assert moved == [part.bytes for part in whole.parts]
+    assert duplication(ranges) == pytest.approx(whole.duplication)
     assert duplication(ranges) <= 1.25
     assert max(moved) <= 1.2 * np.mean(moved)
 

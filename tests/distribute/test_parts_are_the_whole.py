@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -93,6 +94,12 @@ def test_other_forms_of_points_have_the_rows_of_the_whole(world):
     assert len(whole.plan) < 20_000
 
 
+def first_is_there(column):
+    """Return a column as it is; an empty one has no first value."""
+    assert column.len()
+    return column
+
+
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 def test_steps_above_the_read_have_the_rows_of_the_whole(world, engine):
     read = world.scenes.raster.sample_points(world.points, ["red"], crs=CRS)
@@ -108,8 +115,36 @@ def test_steps_above_the_read_have_the_rows_of_the_whole(world, engine):
         (read.group_by("pid").agg(pl.col("red").mean(), n=pl.len()), ["pid"]),
         (read.rename({"pid": "plot"}).group_by("plot", "x").agg(pl.col("red").max()), ["plot"]),
         (read.group_by("pid").agg(pl.col("red").mean()).filter(pl.col("red") > 2000), ["pid"]),
+        (read.select("pid", "record_id", n=pl.lit(1)), KEYS),
+        (read.select(pl.lit(1).alias("n"), cs.by_name("pid", "record_id")), KEYS),
+        (read.select("pid", "record_id", pl.col("red").cast(pl.Float32)).fill_nan(0), KEYS),
+        (
+            read.with_columns(pl.col("pid").map_batches(first_is_there, is_elementwise=True, return_dtype=pl.Int64)),
+            KEYS,
+        ),
     ):
         same(query, keys, engine=engine)
+
+
+@pytest.mark.parametrize("date", range(4))
+def test_records_without_a_raster_at_some_time_have_their_rows_once(world, date):
+    is_faulty = pl.col("id").str.starts_with(f"s{date}_")
+    scenes = world.scenes.with_columns(red=pl.when(~is_faulty).then("red"))
+    whole = same(scenes.raster.zonal_stats(world.boxes, ["red"], ["mean"], crs=CRS), KEYS, min_parts=12)
+    assert whole.by == "tiles and time"
+
+
+def test_intervals_and_unknown_times_are_cut_once(world):
+    is_west = pl.col("id").str.ends_with("_0")
+    span = pl.duration(days=2)
+    for scenes in (
+        world.scenes.with_columns(datetime=pl.when(is_west).then("datetime")),
+        world.scenes.with_columns(datetime=pl.lit(None, dtype=pl.Datetime("us", "UTC"))),
+        world.scenes.with_columns(
+            start_datetime=pl.when(is_west).then(pl.col("datetime") - span), end_datetime=pl.col("datetime") + span
+        ),
+    ):
+        same(scenes.raster.zonal_stats(world.boxes, ["red"], ["mean"], crs=CRS), KEYS)
 
 
 def refused(world):
@@ -144,6 +179,29 @@ def refused(world):
         ),
         "count": (read.select(pl.len()), "len"),
         "constant": (read.select(pl.lit(1)), "constants"),
+        "constant beside a selector": (read.select(pl.lit(1), cs.starts_with("none")), "constants"),
+        "constant beside a pattern": (read.select(pl.lit(1), pl.col("^none.*$") * 2), "constants"),
+        "constant beside nothing": (read.select(pl.lit(1).alias("n"), pl.exclude("^.*$")), "constants"),
+        "nan by others": (read.select(pl.col("x")).fill_nan(pl.col("x").max()), "max"),
+        "fill of others": (read.fill_null(strategy="forward"), "fill_null"),
+        "reverse": (read.reverse(), "reverse"),
+        "aggregate of the frame": (read.select("red").sum(), "aggregate"),
+        "gather_every": (read.gather_every(3), "gather_every"),
+        "sorted": (read.set_sorted("pid"), "set_sorted"),
+        "wide": (read.pivot("record_id", on_columns=["s0_0"], index="pid", values="red"), "pivot"),
+        "sql": (read.sql("select max(red) from self"), "sql"),
+        "update by position": (read.update(pl.LazyFrame({"red": pl.Series([7], dtype=pl.UInt16)})), "row_index"),
+        "join on other rows": (
+            read.join(pl.LazyFrame({"red": pl.Series([7], dtype=pl.UInt16)}), on=pl.col("red").max()),
+            "max",
+        ),
+        "group_by of a renamed value": (read.drop("pid").rename({"red": "pid"}).group_by("pid").agg(pl.len()), "keys"),
+        "group_by of a swapped value": (
+            read.select(pl.col("red").alias("pid"), pl.col("pid").alias("k")).group_by("pid").agg(pl.len()),
+            "keys",
+        ),
+        "group_by of unpivoted keys": (read.unpivot(["x", "y"], index=["pid"]).group_by("pid").agg(pl.len()), "keys"),
+        "sum of groups": (read.group_by("pid").agg(pl.len()).select(pl.col("len").sum()), "sum"),
         "own function of frames": (read.map_batches(lambda frame: frame), "map_batches"),
         "own function of columns": (read.with_columns(pl.col("red").map_batches(lambda one: one)), "is_elementwise"),
         "cache": (read.cache(), "cache"),
