@@ -5,6 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +18,7 @@ from polars.testing import assert_frame_equal
 import polars_rasteret as pr
 from polars_rasteret.distribute.supervisor import MOST_DEATHS
 from polars_rasteret.errors import BudgetError, FetchError, RasteretError, UsageError
+from tests.support.child_process import environment
 from tests.support.part_workers import STEPS, log, option_in_force, parts_read
 from tests.support.part_world import CRS, part_world
 from tests.support.planted_secrets import planted, secrets_in, secrets_in_file
@@ -174,6 +179,19 @@ def test_a_budget_holds_over_all_parts(world, engine, tmp_path):
         with pytest.raises(BudgetError, match=f"budget_bytes allows {cost - 1:,}.*Nothing was fetched"):
             pr.run(too_little, into=tmp_path / "little", engine=engine)
         assert list((tmp_path / "little").iterdir()) == []
+    # Where pixels decide what is read, the estimate is no more than a bound, and each part is held to its share.
+    chosen = {"match": "latest", "valid": pl.col("nir") > 3000}
+    with pr.options(cache_bytes=0):
+        alone = points(world, **chosen)
+        with pr.profile() as counted:
+            alone.collect(engine=engine)
+        needed = counted.summary()["bytes"].item()
+        with pr.options(budget_bytes=needed // 2):
+            chosen = points(world, **chosen)
+        with pr.profile() as counted, pytest.raises(BudgetError, match=r"part \d+ of"):
+            pr.run(chosen, into=tmp_path / "chosen", engine=engine)
+    assert counted.summary()["bytes"].item() <= needed // 2
+    assert notes(tmp_path / "chosen", "failed")
 
 
 def test_only_allowed_hrefs_are_read_by_workers(world, engine, tmp_path):
@@ -211,12 +229,80 @@ def test_a_secret_never_leaves_the_process_and_a_set_up_function_takes_its_place
     assert [one for file in tmp_path.rglob("*") if file.is_file() for one in secrets_in_file(file)] == []
 
 
+SCRIPT = """
+import os, sys, time
+import polars as pl
+import polars_rasteret as pr
+
+folder, scenes, points = sys.argv[1:]
+
+def wait(series):
+    if len(series):  # where parts are planned, functions see no rows
+        open(f"{folder}/at-work-{os.getpid()}", "w").close()
+        time.sleep(600)
+    return series
+
+def twice(series):
+    return series * 2
+
+read = pr.scan_collection(scenes).raster.sample_points(pl.read_parquet(points), ["red"], crs=32632)
+with pr.ProcessEngine(workers=2, min_parts=8) as engine:
+    double = read.with_columns(double=pl.col("pid").map_batches(twice, pl.Int64, is_elementwise=True))
+    print(double.collect(engine=engine)["double"].sum(), flush=True)
+    slow = read.with_columns(pl.col("pid").map_batches(wait, pl.Int64, is_elementwise=True))
+    pr.run(slow, into=f"{folder}/out", engine=engine)
+"""
+
+
+def wait_for(condition):
+    """Wait until something is so; a test that waits for a minute has failed."""
+    for _ in range(6000):
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("nothing happened within a minute")
+
+
 def has_ended(pid):
     """Return whether a process is gone, or only waits for its parent to notice its end."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "a kill"])
+def test_workers_end_with_their_driver_whatever_they_do(world, tmp_path, end):
+    """The script is read from the standard input, and has no guard of its main module."""
+    world.points.write_parquet(tmp_path / "points.parquet")
+    driver = subprocess.Popen(
+        [sys.executable, "-", tmp_path, world.folder / "scenes", tmp_path / "points.parquet"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    )
+    with driver:
+        try:
+            driver.stdin.write(SCRIPT)
+            driver.stdin.close()
+            assert int(driver.stdout.readline()) == points(world).select(pl.col("pid").sum() * 2).collect().item()
+            workers = wait_for(lambda: (found := list(tmp_path.glob("at-work-*"))) and len(found) == 2 and found)
+            pids = [int(one.name.rpartition("-")[2]) for one in workers]
+            started = time.monotonic()
+            driver.send_signal(end)
+            driver.wait(60)
+            wait_for(lambda: all(map(has_ended, pids)))
+            assert time.monotonic() - started < 30  # seconds, for what takes one on a machine that is idle
+            told = driver.stderr.read()
+        finally:
+            driver.kill()
+    assert driver.returncode == -end
+    assert ("KeyboardInterrupt" in told) == (end == signal.SIGINT)
+    assert list((tmp_path / "out").glob("*")) == []
+    assert list((tmp_path / "out.job").glob("writing/*")) == []
 
 
 def test_workers_without_a_block_end_with_the_run(world, tmp_path):
