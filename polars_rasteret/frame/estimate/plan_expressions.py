@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from polars_rasteret.frame.expressions.product_callback import ProductCallback
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
 from polars_rasteret.frame.query.plan_objects import PlanObject, object_in
-from polars_rasteret.frame.query.plan_tree import as_bytes, holds_ours, named_columns
+from polars_rasteret.frame.query.plan_tree import as_bytes, named_columns
 from polars_rasteret.frame.query.source import PairedSource
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Look:
     is_behind: bool = False
     """Whether pixel values may decide what the expression reads."""
     is_packed: bool = False
-    """Whether the expression has a callback of this package that is still in the bytes of another process."""
+    """Whether the expression reads by a callback that Polars still has as the bytes of another process."""
     kinds: set[str] = field(default_factory=set)
     """Kinds of the expression's nodes, as Polars names them."""
     calls: set[tuple[int, int]] = field(default_factory=set)
@@ -112,7 +113,7 @@ def _see(node: Any, look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> N
 def _see_function(body: dict[str, Any], look: Look, rows: PlanRows, ours: Sequence[PlanObject]) -> None:
     inputs = looked_at(body["input"], rows, ours)
     called = object_in(as_bytes(body["function"]), ours)
-    if called is None and holds_ours(body["function"]):
+    if called is None and ProductCallback.__module__.encode() in as_bytes(body["function"]):
         # Polars unpickles expressions when it first calls them, and writes those that it has not called as it got them.
         look.is_packed = True
     if isinstance(called, PairedSource | BatchedColumns):  # a foreign function around a query of this package
