@@ -110,13 +110,11 @@ class ReadOptions:
     """Decoded bytes of one tile or strip at most. A tile that claims to be larger is refused before memory is allocated. While
     a tile is decoded it may take twice as much; codecs that take more have a lower limit."""
     timeout_s: float = 30.0
-    """Seconds for one request, retries included. The time counts anew after the answer "too many requests" (429, 503), until the
-    store has given no other answer for so long."""
+    """Seconds for one request, retries included."""
     query_timeout_s: float | None = None
     """Seconds for all reads of one query, from its beginning; None is no limit. For an expression: for each batch of Polars."""
     retries: int = 4
-    """Further attempts after a failure that may be temporary. The answer "too many requests" (429, 503) takes none of them, since
-    other programs may cause it; 0 means no further attempt at all."""
+    """Further attempts after a failure that may be temporary."""
     on_error: OnError = "raise"
     """Result of a failed read: an error, or a null, whose reason is in the profile and in the ``read_error`` column of a verb."""
     budget_bytes: int | None = None

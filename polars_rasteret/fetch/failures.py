@@ -41,26 +41,16 @@ class TransientFetchError(FetchError):
     is_overload
         Whether the server said that it has too much to do, or did not take the connection. Then it should get fewer requests at
         once.
-    is_refusal
-        Whether the server said so itself (429, 503): the request is as good as one that was never made.
     """
 
     retry_after_s: float | None = None
     is_overload = False
-    is_refusal = False
 
     @classmethod
     def after(cls, message: str, retry_after_s: float | None) -> TransientFetchError:
         """Return the error with the wait that the server asked for."""
         error = cls(message)
         error.retry_after_s = retry_after_s
-        return error
-
-    @classmethod
-    def refusal(cls, message: str, retry_after_s: float | None = None) -> TransientFetchError:
-        """Return the error of a server that says that it gets too many requests."""
-        error = cls.overload(message, retry_after_s)
-        error.is_refusal = True
         return error
 
     @classmethod
@@ -140,7 +130,7 @@ def status_failure(
     where = range_words(href, byte_start, byte_stop)
     came = f"the server answered {detail or status_words(status)}"
     if status in _PASSING_STATUS:
-        make = TransientFetchError.refusal if status in _OVERLOAD_STATUS else TransientFetchError.after
+        make = TransientFetchError.overload if status in _OVERLOAD_STATUS else TransientFetchError.after
         return make(f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s)
     if status == 412:
         return changed(href, byte_start, byte_stop, "the server answered 412, its ETag is another one")

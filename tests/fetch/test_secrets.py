@@ -258,8 +258,7 @@ def test_no_key_is_told_when_a_server_fails(where, failure, tmp_path, caplog, ca
     ("where", "failure"), list(zip(["a query", "keys of a bucket"] * 2, sorted(SLOW_FAILURES), strict=True))
 )
 def test_no_key_is_told_when_attempts_run_out(where, failure, tmp_path, caplog, capsys):
-    with pr.options(timeout_s=2 if failure == "429" else 30):  # refusals are waited for as long as that
-        test_no_key_is_told_when_a_server_fails(where, failure, tmp_path, caplog, capsys)
+    test_no_key_is_told_when_a_server_fails(where, failure, tmp_path, caplog, capsys)
 
 
 @pytest.mark.parametrize("where", HOPELESS)

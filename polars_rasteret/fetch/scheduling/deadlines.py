@@ -69,7 +69,6 @@ class DeadlineWatch:
     def start(self, request: Request) -> None:
         """Watch a request from its first attempt on."""
         request.started_at = time.monotonic()
-        request.began_at = request.began_at or request.started_at
         self.started.add(request)
         self._look_by(request.started_at + min(call.timeout_s for call in request.calls) + _GRACE_S)
 
@@ -81,8 +80,6 @@ class DeadlineWatch:
     def delay(self, request: Request, until: float) -> None:
         """Queue a request again at the time `until` (monotonic seconds)."""
         request.state = RequestState.DELAYED
-        if request.started_at is None:
-            self.started.discard(request)
         heapq.heappush(self._waiting, (until, next(self._numbers), request))
         self._look_by(until)
 
@@ -132,9 +129,6 @@ class DeadlineWatch:
 
     def _late(self, now: float) -> list[Late]:
         late: list[Late] = []
-        for _, _, request in self._waiting:
-            if request.started_at is None and not request.finished and request.is_unwanted:
-                self._give_up(request)
         for request in list(self.started):
             # A caller that went away may leave a running request to end; it no longer needs one that waits.
             gone = request.is_unwanted

@@ -8,7 +8,6 @@ for one, and end after a while without work.
 from __future__ import annotations
 
 import atexit
-import math
 import threading
 import time
 from collections import deque
@@ -76,8 +75,6 @@ class FetchPool:
         self._bytes_in_flight = 0
         self._bytes_held = 0
         self._short_of_bytes = False
-        self._opens_at = math.inf
-        """When the first of the stores that get few requests a second gets its next one (monotonic seconds)."""
         self._exit_is_watched = False
         self.n_pending = self.n_threads = self.n_running = self.n_lost = 0
         self._n_idle = 0
@@ -146,23 +143,16 @@ class FetchPool:
         """Return the speed that was seen of a source."""
         return self._throttles.setdefault(source, Throttle()).speed
 
-    def refused_since(self, source: RangeReader) -> float | None:
-        """Return since when a source refused every request as too many (monotonic seconds)."""
-        return self._throttles[source].refused_since
-
     def ended(self, request: Request, error: FetchError | None) -> bool:
         """Count the end of one attempt; return False where the request had been given up before."""
         self.n_running -= 1
         if request.lost:
             self.n_lost -= 1
             return False
-        throttle, now = self._throttles[request.source], time.monotonic()
-        seconds = now - request.attempted_at
+        throttle = self._throttles[request.source]
         if error is None:
-            throttle.went_well(process_options().max_concurrency, seconds)
-            throttle.speed.observe(request.n_bytes, seconds, at_once=request.n_beside)
-        elif isinstance(error, TransientFetchError) and error.is_refusal:
-            throttle.refused(request.n_cuts, now=now, seconds=seconds, n_refused=request.n_refused)
+            throttle.went_well(process_options().max_concurrency)
+            throttle.speed.observe(request.n_bytes, time.monotonic() - request.attempted_at, at_once=request.n_beside)
         elif isinstance(error, TransientFetchError) and error.is_overload:
             throttle.slow_down(request.n_cuts)
         throttle.ended()
@@ -235,27 +225,21 @@ class FetchPool:
         while not self.closing:
             self.tidy()
             # Threads beyond a limit that was lowered go idle, and end there.
-            self._opens_at = math.inf
             request = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
             if request is not None:
                 if self.n_pending:
                     self._wake(1)
                 return request
             self._n_idle += 1
-            woken = self._work.wait(self._pause_s())
+            woken = self._work.wait(_LOOK_S if self._short_of_bytes else _IDLE_S)
             self._n_idle -= 1
             if not woken and not self.n_pending:
                 return None
         return None
 
-    def _pause_s(self) -> float:
-        """Return how long a thread waits that found no request to start."""
-        pause_s = _LOOK_S if self._short_of_bytes else _IDLE_S
-        return pause_s if self._opens_at == math.inf else min(max(self._opens_at - time.monotonic(), 0.0), pause_s)
-
     def _admitted(self) -> Request | None:
         rotation = self._rotation
-        n_full, now = 0, time.monotonic()
+        n_full = 0
         while n_full < len(rotation):
             lane = rotation[0]
             if not lane.pending:
@@ -269,8 +253,7 @@ class FetchPool:
             if request.is_unwanted:
                 self._drop(request)
                 continue
-            if (opens_at := lane.throttle.opens_at(now)) > now:
-                self._opens_at = min(self._opens_at, opens_at)
+            if not lane.throttle.has_room():
                 rotation.rotate(-1)
                 n_full += 1
                 continue
@@ -292,9 +275,9 @@ class FetchPool:
         self.n_pending -= 1
         self.n_running += 1
         self._bytes_in_flight += request.n_bytes
-        request.attempted_at = time.monotonic()
-        throttle.started(request.attempted_at)
+        throttle.started()
         request.n_cuts, request.n_beside = throttle.n_cuts, throttle.n_running
+        request.attempted_at = time.monotonic()
         request.state = RequestState.RUNNING
         if request.started_at is None:
             self._starts(request)

@@ -100,7 +100,6 @@ class Request:
     __slots__ = (
         "attempt",
         "attempted_at",
-        "began_at",
         "byte_start",
         "byte_stop",
         "calls",
@@ -110,7 +109,6 @@ class Request:
         "may_end",
         "n_beside",
         "n_cuts",
-        "n_refused",
         "on_disk",
         "owner",
         "redirects",
@@ -144,14 +142,8 @@ class Request:
         """Calls that wait, each with the time since when (monotonic seconds); for the owner 0, which means since the request
         started."""
         self.attempt = 0
-        """Attempts that failed, refusals as too many not counted."""
-        self.n_refused = 0
-        """Attempts that the store refused as too many."""
         self.redirects = Redirects()
-        self.began_at: float | None = None
-        """When the first attempt started."""
         self.started_at: float | None = None
-        """When the first attempt after the last refusal started; None before it."""
         self.finished = False
         self.state = RequestState.NEW
         self.attempted_at = 0.0
@@ -168,11 +160,6 @@ class Request:
     def n_bytes(self) -> int:
         """Length of the range in bytes."""
         return self.byte_stop - self.byte_start
-
-    @property
-    def n_tried(self) -> int:
-        """Number of attempts that ended."""
-        return self.attempt + self.n_refused
 
     @property
     def is_unwanted(self) -> bool:
@@ -202,10 +189,6 @@ class Request:
     def may_try_at(self, at: float, call: Call) -> bool:
         """Return whether a call still waits, and allows another attempt at that time (monotonic seconds)."""
         return not call.abandoned and self.attempt < call.retries and at < self.deadline_of(call)
-
-    def may_wait_until(self, at: float, call: Call, refused_since: float) -> bool:
-        """Return whether a call still waits, and does so until `at` where a store has refused everything since then."""
-        return not call.abandoned and call.retries > 0 and at < refused_since + call.timeout_s
 
     def deadline_of(self, call: Call) -> float:
         """Return the time (monotonic seconds) until which a call waits, once the request has started."""

@@ -33,7 +33,7 @@ from polars_rasteret.fetch.scheduling.pending import (
     link_tiles,
     release_nothing,
 )
-from polars_rasteret.fetch.scheduling.retries import last_words, next_attempt_at
+from polars_rasteret.fetch.scheduling.retries import backoff_s, last_words
 from polars_rasteret.fetch.scheduling.tile_lookup import Found, TileLookup
 from polars_rasteret.fetch.scheduling.wanted_tiles import WantedTiles
 from polars_rasteret.fetch.sources.byte_source import FileKey
@@ -283,7 +283,7 @@ class Scheduler:
                 request.byte_start,
                 request.byte_stop,
                 timeout_s=request.time_left_s(),
-                attempt=request.n_tried,
+                attempt=request.attempt,
                 redirects=request.redirects,
                 may_end=request.may_end,
             )
@@ -342,8 +342,9 @@ class Scheduler:
             if not self._pool.ended(request, error):
                 return
             if isinstance(error, TransientFetchError):
-                refused_since, chance = self._pool.refused_since(request.source), random.random()  # noqa: S311 - jitter
-                if next_at := next_attempt_at(request, error, time.monotonic(), chance, refused_since):
+                next_at = time.monotonic() + backoff_s(request.attempt, error, random.random())  # noqa: S311 - jitter
+                if any(request.may_try_at(next_at, call) for call in request.calls):
+                    request.attempt += 1
                     self._deadlines.delay(request, next_at)
                     record(host=shown(origin(request.file.href)), retries=1)
                     return
@@ -370,7 +371,7 @@ class Scheduler:
     def _tell_late(self, late: list[tuple[Call, int, Request]]) -> None:
         for call, index, request in late:
             where = (request.file.href, request.byte_start, request.byte_stop)
-            fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=request.n_tried + 1))
+            fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=request.attempt + 1))
         self._pool.start_threads()
 
 
