@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import dataclasses
 import itertools
+import signal
 import threading
 import time
 import warnings
@@ -448,6 +449,15 @@ def test_a_store_that_fails_now_and_then_changes_nothing(store):
     assert_answers(answer, pixels, random_windows())
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """Let Ctrl-C raise KeyboardInterrupt, as in a terminal: a shell starts what it runs in the background without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_ends_a_read_at_once(store):
     href = store.put(tiff_of(pixels_of("uint8"), tiled=True, blockxsize=64, blockysize=64))
     reference = reference_to(store, href)
