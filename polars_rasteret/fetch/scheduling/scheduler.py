@@ -1,9 +1,8 @@
 """When is which request sent, by which thread, and which calls receive the tiles?
 
 One scheduler serves the process. Nothing is held while a consumer works: a fetch thread delivers its tiles and goes on. A request
-that waits for another attempt has neither thread nor bytes in flight. A caller that goes away receives nothing more. Tiles of a
-call are looked up in chunks (`tile_lookup`): cached ones are delivered, pending ones get one more waiter, the others are cut into
-requests and queued. Threads take requests from the calls and sources in turn.
+that waits for another attempt has neither thread nor bytes in flight. Tiles of a call are looked up in chunks (`tile_lookup`):
+cached ones are delivered, pending ones get one more waiter, the others become requests, which threads take in turn.
 """
 
 from __future__ import annotations
