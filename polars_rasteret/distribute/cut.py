@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,7 +75,7 @@ def cut(
     times = whole.records.times if whole.question.pairing.match == "all" and not read.keys else None
     order, spans = spans_of(tiles, is_matched, wanted, are_areas=whole.are_areas, times=times)
     targets = whole.frame[order]
-    ordered = of_rows(whole.question, whole.handed, targets)
+    ordered = of_rows(whole.question, whole.handed, targets, whole.records)
     costs = costs_of_parts(_pieces(ordered, spans), len(spans), ordered.reader, ordered.question)
     question = read.source.question
     keeps_records = not is_frame(question.records) and len(question.records.serialize()) <= _PLANNED_RECORDS_BYTES
@@ -156,7 +155,7 @@ def _interleaved(spans: Sequence[Span], costs: PartCosts, question: Question) ->
     for at, href in enumerate(costs.hrefs):
         if rows[at]:
             folders.setdefault(href.rpartition("/")[0], []).append(at)
-    in_turn = [at for turn in zip_longest(*folders.values()) for at in turn if at is not None]
+    in_turn = [at for turn in itertools.zip_longest(*folders.values()) for at in turn if at is not None]
     return tuple(
         Part(
             number=number,

@@ -53,10 +53,8 @@ class ProcessEngine(PartsEngine):
 
     Examples
     --------
-    >>> import tempfile
     >>> import polars as pl
     >>> import polars_rasteret as pr
-    >>> from polars_rasteret.testing import example_data
     >>> plots = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
     >>> query = pr.testing.example_scenes().raster.sample_points(plots, ["red"], crs=32632)
     >>> query.sink_parquet("out/", engine=pr.ProcessEngine(workers=2))  # doctest: +SKIP

@@ -85,13 +85,22 @@ def whole_of(query: pl.LazyFrame, source: PairedSource) -> Whole:
     return of_rows(question, handed, frame)
 
 
-def of_rows(question: Question, handed: HandedDown, frame: pl.DataFrame) -> Whole:
-    """Return the read of a question for some rows in place of its own."""
+def of_rows(question: Question, handed: HandedDown, frame: pl.DataFrame, records: Records | None = None) -> Whole:
+    """Return the read of a question for a frame in place of its own rows.
+
+    Parameters
+    ----------
+    question, handed, frame
+        What is asked.
+    records
+        Records that may answer these rows, where they are known: the collection is not read again.
+    """
     question = replace(question, targets=frame.lazy())
     resolved = resolve(question)
     pushed = pushdown(question, resolved, handed.columns, handed.predicate, None)
     keys = collect_targets(question, resolved, pushed)
     rows = located(question, resolved, pushed, keys)
-    records = candidate_records(question, resolved, pushed, rows)
+    if records is None:
+        records = candidate_records(question, resolved, pushed, rows)
     reader = row_reader(question, resolved, pushed, KeyColumns(keys, records))
     return Whole(question=question, handed=handed, frame=frame, rows=rows, records=records, reader=reader)
