@@ -25,10 +25,10 @@ import polars_rasteret as pr
 from polars_rasteret.distribute.ray_engine import _workers
 from polars_rasteret.errors import FetchError, RasteretError, UsageError
 from tests.support.child_process import ROOT, environment
-from tests.support.part_workers import log, option_in_force, parts_read
-from tests.support.part_world import CRS, part_world
+from tests.support.part_queries import KEYS, MATCHES, VERBS, logged, notes, points, verb_query
+from tests.support.part_workers import option_in_force, parts_read
+from tests.support.part_world import part_world
 
-KEYS = ["pid", "record_id"]
 KINDS = {"Ray": "ray", "Dask": "distributed"}
 
 
@@ -75,46 +75,17 @@ def engine(request):
         yield from {"Ray": of_ray, "Dask": of_dask}[request.param]()
 
 
-def notes(into, kind="done"):
-    return [json.loads(one.read_text()) for one in sorted(Path(f"{into}.job", kind).glob("*.json"))]
-
-
-def points(world, **words):
-    return world.scenes.raster.sample_points(world.points, ["red"], crs=CRS, **words)
-
-
-def logged(query, folder, **at):
-    """Return a query that notes its parts in a folder."""
-    return query.with_columns(pl.col("pid").map_batches(log(folder, **at), pl.Int64, is_elementwise=True))
-
-
-VERBS = {
-    "sample_points": points,
-    "read_windows": lambda world, **words: world.scenes.raster.read_windows(
-        world.boxes, ["red"], crs=CRS, shape=(4, 5), **words
-    ),
-    "zonal_stats": lambda world, **words: world.scenes.raster.zonal_stats(
-        world.boxes, ["red"], ["count", "mean"], crs=CRS, **words
-    ),
-    "pixels": lambda world, **words: world.scenes.raster.pixels(world.boxes[:60], ["red"], crs=CRS, **words),
-}
-
-
 def cases():
     """Every verb, and every match and unmatched once by default; all of them together among the slow tests."""
     quick = {("read_windows", "all", "null"), ("zonal_stats", "latest", "drop"), ("pixels", "all", "drop")}
     quick |= {("sample_points", match, "null") for match in ("all", "earliest", "nearest")}
-    for case in itertools.product(VERBS, ("all", "latest", "earliest", "nearest"), ("null", "drop")):
+    for case in itertools.product(VERBS, MATCHES, ("null", "drop")):
         yield pytest.param(*case, marks=() if case in quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("verb", "match", "unmatched"), [*cases()])
 def test_every_verb_gives_in_a_cluster_what_it_gives_in_one_process(world, engine, tmp_path, verb, match, unmatched):
-    words = {"match": match, "unmatched": unmatched}
-    if match == "nearest":
-        words["at"] = pl.lit("2024-01-02").str.to_datetime(time_zone="UTC")
-    query, into = VERBS[verb](world, **words), tmp_path / "out"
-    keys = [*KEYS, "row", "col"] if verb == "pixels" else KEYS
+    (query, keys), into = verb_query(world, verb, match, unmatched), tmp_path / "out"
     found = pr.run(query, into=into, engine=engine).collect()
     assert_frame_equal(found.sort(keys, maintain_order=True), query.collect().sort(keys, maintain_order=True))
     done = notes(into)

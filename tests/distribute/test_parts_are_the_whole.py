@@ -13,9 +13,8 @@ import polars_rasteret as pr
 from polars_rasteret.distribute.cut import cut
 from polars_rasteret.distribute.cut_query import part_query
 from polars_rasteret.errors import FileFormatError, UsageError
+from tests.support.part_queries import KEYS, MATCHES, VERBS, verb_query
 from tests.support.part_world import CRS, part_world
-
-KEYS = ["pid", "record_id"]
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +40,11 @@ def same(query, keys, **how):
     return whole
 
 
-VERBS = {
-    "sample_points": lambda world, **words: world.scenes.raster.sample_points(world.points, crs=CRS, **words),
-    "read_windows": lambda world, **words: world.scenes.raster.read_windows(
-        world.boxes, ["red"], crs=CRS, shape=(4, 5), **words
-    ),
-    "zonal_stats": lambda world, **words: world.scenes.raster.zonal_stats(
-        world.boxes, ["red"], ["count", "mean"], crs=CRS, **words
-    ),
-    "pixels": lambda world, **words: world.scenes.raster.pixels(world.boxes[:60], ["red"], crs=CRS, **words),
-}
-
-
 @pytest.mark.parametrize("unmatched", ["null", "drop"])
-@pytest.mark.parametrize("match", ["all", "latest", "earliest", "nearest"])
+@pytest.mark.parametrize("match", MATCHES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_parts_of_every_verb_have_the_rows_of_the_whole(world, verb, match, unmatched):
-    words = {"match": match, "unmatched": unmatched}
-    if match == "nearest":
-        words["at"] = pl.lit("2024-01-02").str.to_datetime(time_zone="UTC")
-    whole = same(VERBS[verb](world, **words), [*KEYS, "row", "col"] if verb == "pixels" else KEYS)
+    whole = same(*verb_query(world, verb, match, unmatched))
     assert whole.bound == ("exact" if match == "all" else "upper")
 
 
