@@ -11,7 +11,7 @@ import numpy as np
 from polars_rasteret.engine import NO_COST, Cost, open_dry_run_log
 from polars_rasteret.frame.query.batched_reads import read_all, read_many
 from polars_rasteret.options import DryRun
-from polars_rasteret.plan.cost import file_costs
+from polars_rasteret.plan.cost import file_costs, first_of_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,7 +72,7 @@ def costs_of_parts(
             rows[part] += len(some)
             records[part] = max(records[part], len(np.unique(some.record[some.record >= 0])))
             if len(tiles) > n_known:
-                hrefs[part] = hrefs[part] or log.hrefs[int(tiles[-1][0][0])]
+                hrefs[part] = hrefs[part] or log.hrefs[int(tiles[-1][0].min())]
             if not is_exact:
                 bound = _UPPER
         if log.borrowed:
@@ -108,10 +108,7 @@ def taken_cost(log: DryRunLog, tiles: list[Tiles]) -> tuple[Cost, bool]:
 
 def _distinct_tiles(tiles: Sequence[Tiles]) -> Tiles:
     file, start, stop = (np.concatenate(columns) for columns in zip(*tiles, strict=True))
-    order = np.lexsort((stop, start, file))
-    is_new = np.ones(len(order), np.bool_)
-    is_new[1:] = (np.diff(file[order]) != 0) | (np.diff(start[order]) != 0) | (np.diff(stop[order]) != 0)
-    kept = order[is_new]
+    kept = first_of_equal(file, start, stop)
     return file[kept], start[kept], stop[kept]
 
 

@@ -141,12 +141,18 @@ def _first_wanted(reads: Sequence[PlannedRead]) -> list[Bools]:
     file, start, stop = (
         np.concatenate([getattr(one, name) for one in reads]) for name in ("file", "byte_start", "byte_stop")
     )
-    order = np.lexsort((stop, start, file))  # stable: the reads of a tile stay in order
+    is_first = first_of_equal(file, start, stop)
+    return np.split(is_first, np.cumsum([len(one.file) for one in reads])[:-1])
+
+
+def first_of_equal(file: Ints, start: Ints, stop: Ints) -> Bools:
+    """Return, for each tile, whether no earlier one has the same bytes of the same file."""
+    order = np.lexsort((stop, start, file))  # stable: equal tiles stay in order
     is_new = np.ones(len(order), np.bool_)
     is_new[1:] = (np.diff(file[order]) != 0) | (np.diff(start[order]) != 0) | (np.diff(stop[order]) != 0)
     is_first = np.empty(len(order), np.bool_)
     is_first[order] = is_new
-    return np.split(is_first, np.cumsum([len(one.file) for one in reads])[:-1])
+    return is_first
 
 
 def _added_up(reads: Sequence[PlannedRead], fetched: Sequence[Bools], n_files: int) -> FileCosts:
