@@ -57,11 +57,11 @@ if TYPE_CHECKING:
     from polars_rasteret.collection.reading.list_collections import list_collections
     from polars_rasteret.collection.reading.scan import scan_collection
     from polars_rasteret.collection.writing.upkeep import compact, remove
-    from polars_rasteret.distribute.dask_engine import DaskEngine
-    from polars_rasteret.distribute.one_part import run_part
+    from polars_rasteret.distribute.engines.dask_engine import DaskEngine
+    from polars_rasteret.distribute.engines.process_engine import ProcessEngine
+    from polars_rasteret.distribute.engines.ray_engine import RayEngine
+    from polars_rasteret.distribute.jobs.one_part import run_part
     from polars_rasteret.distribute.plan_parts import plan_parts
-    from polars_rasteret.distribute.process_engine import ProcessEngine
-    from polars_rasteret.distribute.ray_engine import RayEngine
     from polars_rasteret.distribute.run import run
     from polars_rasteret.export.geodataframe import to_geopandas
     from polars_rasteret.export.numpy_arrays import to_numpy
@@ -151,16 +151,16 @@ _LAZY = {
     "open_async": "polars_rasteret.handles.opening",
     "parse_name": "polars_rasteret.catalog.names",
     "plan_parts": "polars_rasteret.distribute.plan_parts",
-    "DaskEngine": "polars_rasteret.distribute.dask_engine",
-    "ProcessEngine": "polars_rasteret.distribute.process_engine",
-    "RayEngine": "polars_rasteret.distribute.ray_engine",
+    "DaskEngine": "polars_rasteret.distribute.engines.dask_engine",
+    "ProcessEngine": "polars_rasteret.distribute.engines.process_engine",
+    "RayEngine": "polars_rasteret.distribute.engines.ray_engine",
     "RasterHandle": "polars_rasteret.handles.handle",
     "refresh": "polars_rasteret.ingest.refresh",
     "register": "polars_rasteret.catalog.register",
     "register_local": "polars_rasteret.catalog.register",
     "remove": "polars_rasteret.collection.writing.upkeep",
     "run": "polars_rasteret.distribute.run",
-    "run_part": "polars_rasteret.distribute.one_part",
+    "run_part": "polars_rasteret.distribute.jobs.one_part",
     "scan_collection": "polars_rasteret.collection.reading.scan",
     "to_geopandas": "polars_rasteret.export.geodataframe",
     "to_numpy": "polars_rasteret.export.numpy_arrays",

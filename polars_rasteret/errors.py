@@ -60,3 +60,25 @@ class StaleIndexError(FetchError):
 
 class QueryTimeoutError(FetchError, TimeoutError):
     """The reads of a query took longer than ``query_timeout_s``."""
+
+
+def missing_extra(what: str, library: str, extra: str) -> UsageError:
+    """Return the error of something that needs a library which is not installed.
+
+    Parameters
+    ----------
+    what
+        What needs the library, as in ``"to_torch"``.
+    library
+        Its name, as people know it.
+    extra
+        The extra of this package that installs it.
+
+    Examples
+    --------
+    >>> print(missing_extra("to_torch", "PyTorch", "torch"))
+    to_torch needs PyTorch, which is not installed; install it: pip install "polars-rasteret[torch]"
+    """
+    return UsageError(
+        f'{what} needs {library}, which is not installed; install it: pip install "polars-rasteret[{extra}]"'
+    )

@@ -70,7 +70,7 @@ CLOCKS_AND_THREADS = {"_thread", "asyncio", "concurrent", "multiprocessing", "qu
 CLOCKS_AND_THREADS_ALLOWED = {
     "fetch": "the only effects: transport, scheduler, cache",
     "engine": "one decode pool",
-    "geo.kept_weights": "threads of Polars share the weights of zones",
+    "geo.coverage.kept_weights": "threads of Polars share the weights of zones",
     "cubes.kept_blocks": "blocks of one cube are read on many threads, and share what is kept",
     "profile": "counts and times what every thread reports",
     "collection.storage.parts": "a store answers each footer after a round trip, so footers are read side by side",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from polars_rasteret.arguments import checked_shape, checked_unscale
 from polars_rasteret.chips.chip_question import chip_question
 from polars_rasteret.chips.tensor_dtypes import tensor_dtype
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import UsageError, missing_extra
 from polars_rasteret.frame.query.question import raster_dtypes
 from polars_rasteret.pixels.answer_columns import window_stack_dtype
 from polars_rasteret.pixels.windows.window_options import checked_window_options
@@ -48,7 +48,7 @@ def to_torch(
     """Return the dataset of ``.raster.to_torch``."""
     what = "to_torch"
     if find_spec("torch") is None:
-        raise UsageError('to_torch needs PyTorch, which is not installed: pip install "polars-rasteret[torch]"')
+        raise missing_extra(what, "PyTorch", "torch")
     from polars_rasteret.chips.torch_samples import ChipDataset, ChipStream, SampleForm
 
     if chips_per_read is not None and (type(chips_per_read) is not int or chips_per_read < 1):

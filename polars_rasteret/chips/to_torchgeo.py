@@ -15,7 +15,7 @@ from polars_rasteret.collection.queries.imaged_records import imaged_records
 from polars_rasteret.cubes.record_places import bounds_of_records, only_crs
 from polars_rasteret.cubes.shared_lattice import common_lattice
 from polars_rasteret.cubes.stack import MOSAICS
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import UsageError, missing_extra
 from polars_rasteret.frame.query.question import raster_dtypes
 from polars_rasteret.frame.query.valid_expr import resolved_valid
 from polars_rasteret.geo.crs import normalize_crs
@@ -61,7 +61,7 @@ def to_torchgeo(
 ) -> CollectionDataset:
     """Return the dataset of ``.raster.to_torchgeo``."""
     if find_spec("torchgeo") is None:
-        raise UsageError('to_torchgeo needs TorchGeo, which is not installed: pip install "polars-rasteret[torchgeo]"')
+        raise missing_extra("to_torchgeo", "TorchGeo", "torchgeo")
     from polars_rasteret.chips.torchgeo_dataset import CollectionDataset, GeoSampleForm
 
     check_choice(_WHAT, "mosaic", mosaic, MOSAICS)

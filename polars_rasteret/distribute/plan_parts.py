@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.distribute.cut import PART_BYTES, cut
-from polars_rasteret.distribute.job import prepare
+from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
+from polars_rasteret.distribute.jobs.job import prepare
 
 if TYPE_CHECKING:
     import os
 
-    from polars_rasteret.distribute.cut_query import CutQuery
+    from polars_rasteret.distribute.cutting.cut_query import CutQuery
 
 _SCHEMA = {
     "part": pl.Int64(),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from polars_rasteret.distribute.job_files import job_files
-from polars_rasteret.distribute.parts_engine import PartsEngine
-from polars_rasteret.distribute.this_process import ThisProcess
+from polars_rasteret.distribute.engines.parts_engine import PartsEngine
+from polars_rasteret.distribute.engines.this_process import ThisProcess
+from polars_rasteret.distribute.jobs.job_files import job_files
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import shapely
 
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import UsageError, missing_extra
 from polars_rasteret.export.window_values import each_window, has_sizes, is_windows, unpacked_bands
 from polars_rasteret.geo.crs import LONLAT, NATIVE
 from polars_rasteret.geo.geometry import parsed
@@ -102,7 +102,7 @@ def geodataframe(
     try:
         import geopandas as gpd
     except ImportError as error:
-        raise UsageError("GeoPandas is not installed; install it: pip install 'polars-rasteret[geopandas]'") from error
+        raise missing_extra("a GeoDataFrame", "GeoPandas", "geopandas") from error
     return gpd.GeoDataFrame({**columns, geometry: gpd.GeoSeries(shapes, crs=crs)}, geometry=geometry)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.errors import UsageError
+from polars_rasteret.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +21,7 @@ def pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise UsageError(
-            "plot: matplotlib is not installed; expected the extra 'plot'. Install it: pip install 'polars-rasteret[plot]'"
-        ) from error
+        raise missing_extra("plot", "matplotlib", "plot") from error
     return plt
 
 

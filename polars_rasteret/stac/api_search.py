@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import FetchError, UsageError, missing_extra
 from polars_rasteret.fetch.access import check_href
 from polars_rasteret.fetch.sources.byte_source import Terms
 from polars_rasteret.hrefs import shown, shown_text
@@ -54,9 +54,7 @@ class Api:
         try:
             from pystac_client.stac_api_io import StacApiIO
         except ImportError as error:
-            raise UsageError(
-                "searching a STAC API needs pystac-client; install it with: pip install 'polars-rasteret[stac]'"
-            ) from error
+            raise missing_extra("searching a STAC API", "pystac-client", "stac") from error
         options = current_options()
         io = StacApiIO(timeout=options.timeout_s, max_retries=_patience(options))
         return cls(io, options, provenance)

@@ -8,7 +8,7 @@ import numpy as np
 
 from polars_rasteret.geo.affine import window_transform
 from polars_rasteret.geo.areas import Areas
-from polars_rasteret.geo.zone_runs import zone_runs
+from polars_rasteret.geo.coverage.zone_runs import zone_runs
 from polars_rasteret.grids.pixel_grid import GridTable
 from polars_rasteret.grids.windows import windows_of_areas
 

@@ -22,7 +22,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-from polars_rasteret.distribute.ray_engine import _workers
+from polars_rasteret.distribute.engines.ray_engine import _workers
 from polars_rasteret.errors import FetchError, RasteretError, UsageError
 from tests.support.child_process import ROOT, environment
 from tests.support.part_queries import KEYS, MATCHES, VERBS, logged, notes, points, verb_query

@@ -13,8 +13,8 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 import polars_rasteret as pr
-from polars_rasteret.distribute.cut import cut
-from polars_rasteret.distribute.cut_query import part_query
+from polars_rasteret.distribute.cutting.cut import cut
+from polars_rasteret.distribute.cutting.cut_query import part_query
 from polars_rasteret.errors import UsageError
 from tests.support.range_server import RangeServer
 

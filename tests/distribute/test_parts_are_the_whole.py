@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-from polars_rasteret.distribute.cut import cut
-from polars_rasteret.distribute.cut_query import part_query
+from polars_rasteret.distribute.cutting.cut import cut
+from polars_rasteret.distribute.cutting.cut_query import part_query
 from polars_rasteret.errors import FileFormatError, UsageError
 from tests.support.part_queries import KEYS, MATCHES, VERBS, verb_query
 from tests.support.part_world import CRS, part_world

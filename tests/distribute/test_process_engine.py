@@ -16,7 +16,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
-from polars_rasteret.distribute.supervisor import MOST_DEATHS
+from polars_rasteret.distribute.engines.supervisor import MOST_DEATHS
 from polars_rasteret.errors import BudgetError, FetchError, RasteretError, UsageError
 from tests.support.child_process import environment
 from tests.support.part_queries import KEYS, MATCHES, VERBS, logged, notes, points, verb_query

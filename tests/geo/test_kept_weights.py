@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import shapely
 
-from polars_rasteret.geo import kept_weights, zone_runs
 from polars_rasteret.geo.areas import Areas
+from polars_rasteret.geo.coverage import kept_weights, zone_runs
 from tests.support.zone_world import NORTH, WEST, ZoneWorld, zones
 
 COLUMNS = ("zone", "row", "col_start", "col_stop", "weight")

@@ -337,7 +337,7 @@ def test_without_matplotlib_the_extra_is_named_and_the_import_of_the_package_sta
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True
     )
-    assert "pip install 'polars-rasteret[plot]'" in done.stdout
+    assert 'pip install "polars-rasteret[plot]"' in done.stdout
     code = "import sys, polars_rasteret; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"

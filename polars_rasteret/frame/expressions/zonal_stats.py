@@ -11,7 +11,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.expressions.elementwise import check_unscale, mapped, normalized_crs
 from polars_rasteret.frame.expressions.places import GeometryColumn
 from polars_rasteret.frame.expressions.product_callback import product_callback
-from polars_rasteret.geo.zone_runs import COVERAGES
+from polars_rasteret.geo.coverage.zone_runs import COVERAGES
 from polars_rasteret.pixels.zones.zonal_product import ZonalProduct
 from polars_rasteret.pixels.zones.zone_statistics import checked_statistics
 from polars_rasteret.schema import raster_dtype

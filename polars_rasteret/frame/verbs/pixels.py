@@ -9,7 +9,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.formula_bands import asked_bands
 from polars_rasteret.frame.query.question import ask
 from polars_rasteret.frame.query.source import PairedSource
-from polars_rasteret.geo.zone_runs import COVERAGES
+from polars_rasteret.geo.coverage.zone_runs import COVERAGES
 from polars_rasteret.pixels.windows.resampling import check_resampling
 from polars_rasteret.pixels.zones.pixel_product import PLACES, PixelProduct
 

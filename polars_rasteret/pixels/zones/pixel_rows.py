@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.geo.zone_runs import whole_coverage, zone_runs
+from polars_rasteret.geo.coverage.zone_runs import whole_coverage, zone_runs
 from polars_rasteret.pixels.formulas import bands_of
 from polars_rasteret.pixels.reading import faults_of, n_rows_of
 from polars_rasteret.pixels.zones.pixel_columns import PIECE_PIXELS, PixelColumns

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.geo.zone_runs import whole_coverage
+from polars_rasteret.geo.coverage.zone_runs import whole_coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.geo.zone_runs import whole_coverage, zone_runs
+from polars_rasteret.geo.coverage.zone_runs import whole_coverage, zone_runs
 from polars_rasteret.pixels.formulas import bands_of
 from polars_rasteret.pixels.reading import add_reasons, faults_of, n_rows_of
 from polars_rasteret.pixels.zones.zone_groups import BandsTogether, bands_together
@@ -68,7 +68,7 @@ class ZoneReads:
     names: Sequence[str]
     """Bands or formulas that are reduced."""
     coverage: str
-    """Rule of `geo.zone_runs.COVERAGES`."""
+    """Rule of `geo.coverage.zone_runs.COVERAGES`."""
     grid: str
     """Grid on which bands meet where a mask or a formula needs them all."""
     resampling: str | Mapping[str, str]

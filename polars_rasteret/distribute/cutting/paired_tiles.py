@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.distribute.tile_order import TilesOfPairs
+from polars_rasteret.distribute.cutting.tile_order import TilesOfPairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

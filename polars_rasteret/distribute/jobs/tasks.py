@@ -12,9 +12,9 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.distribute.job import Job, open_job
-from polars_rasteret.distribute.one_part import read_part
-from polars_rasteret.distribute.part_results import PartFailure, PartResult, result_fields, result_of
+from polars_rasteret.distribute.jobs.job import Job, open_job
+from polars_rasteret.distribute.jobs.one_part import read_part
+from polars_rasteret.distribute.jobs.part_results import PartFailure, PartResult, result_fields, result_of
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.sources.settings import Prices, put_prices
 from polars_rasteret.fetch.sources.stores import configure_store

@@ -12,12 +12,12 @@ import select
 import signal
 import threading
 
-from polars_rasteret.distribute.job_files import delete_unfinished
-from polars_rasteret.distribute.tasks import run_task
+from polars_rasteret.distribute.jobs.job_files import delete_unfinished
+from polars_rasteret.distribute.jobs.tasks import run_task
 
 START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from polars_rasteret.distribute.worker_process import serve; serve()"
+    "from polars_rasteret.distribute.engines.worker_process import serve; serve()"
 )
 """Program of a worker process; its argument is where to import from."""
 READY = "ready"

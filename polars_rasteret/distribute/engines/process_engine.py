@@ -6,19 +6,19 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from polars_rasteret.distribute.cut import PART_BYTES
-from polars_rasteret.distribute.part_results import PartFailure
-from polars_rasteret.distribute.parts_engine import PartsEngine
-from polars_rasteret.distribute.supervisor import Supervisor
-from polars_rasteret.distribute.tasks import result_of_text
+from polars_rasteret.distribute.cutting.cut import PART_BYTES
+from polars_rasteret.distribute.engines.parts_engine import PartsEngine
+from polars_rasteret.distribute.engines.supervisor import Supervisor
+from polars_rasteret.distribute.jobs.part_results import PartFailure
+from polars_rasteret.distribute.jobs.tasks import result_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from polars_rasteret.distribute.job import Job
-    from polars_rasteret.distribute.part_results import PartResult
-    from polars_rasteret.distribute.tasks import Task
+    from polars_rasteret.distribute.jobs.job import Job
+    from polars_rasteret.distribute.jobs.part_results import PartResult
+    from polars_rasteret.distribute.jobs.tasks import Task
 
 
 class ProcessEngine(PartsEngine):

@@ -15,8 +15,8 @@ from polars_rasteret.options import unpickled_as
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from polars_rasteret.distribute.job import Job
-    from polars_rasteret.distribute.parts import Part
+    from polars_rasteret.distribute.cutting.parts import Part
+    from polars_rasteret.distribute.jobs.job import Job
     from polars_rasteret.options import ReadOptions
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.distribute.handed_down import handed_down
-from polars_rasteret.distribute.paired_tiles import tiles_of_pairs
+from polars_rasteret.distribute.cutting.handed_down import handed_down
+from polars_rasteret.distribute.cutting.paired_tiles import tiles_of_pairs
 from polars_rasteret.frame.query.batched_reads import row_reader
 from polars_rasteret.frame.query.candidate_records import candidate_records
 from polars_rasteret.frame.query.pair_runs import pair_runs
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from polars_rasteret.distribute.handed_down import HandedDown
-    from polars_rasteret.distribute.tile_order import TilesOfPairs
+    from polars_rasteret.distribute.cutting.handed_down import HandedDown
+    from polars_rasteret.distribute.cutting.tile_order import TilesOfPairs
     from polars_rasteret.frame.query.batched_reads import RowReader
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.source import PairedSource

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from polars_rasteret.distribute.parts import Part, Period
+from polars_rasteret.distribute.cutting.parts import Part, Period
 from polars_rasteret.errors import FileFormatError
 
 MANIFEST = "job.json"

@@ -10,9 +10,9 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.geo.affine import pixel_coordinates, window_transform
 from polars_rasteret.geo.coverage.exact import exact_runs
 from polars_rasteret.geo.coverage.gdal_masks import gdal_runs
+from polars_rasteret.geo.coverage.kept_weights import kept_runs, kept_totals
 from polars_rasteret.geo.crs import NATIVE, x_period
 from polars_rasteret.geo.geometry import blamed
-from polars_rasteret.geo.kept_weights import kept_runs, kept_totals
 from polars_rasteret.geo.near_image import outline_tolerance, outlines_on_grid
 from polars_rasteret.geo.projected_outlines import met_by_images
 

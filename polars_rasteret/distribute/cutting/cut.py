@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.distribute.cut_query import CutQuery, part_query, plan_with_slots
-from polars_rasteret.distribute.digest import digest_of
-from polars_rasteret.distribute.part_costs import costs_of_parts, duplication_of, taken_cost
-from polars_rasteret.distribute.parts import Part
-from polars_rasteret.distribute.provable_steps import cut_read
-from polars_rasteret.distribute.spans import Wanted, spans_of
-from polars_rasteret.distribute.whole import of_rows, whole_of
+from polars_rasteret.distribute.cutting.cut_query import CutQuery, part_query, plan_with_slots
+from polars_rasteret.distribute.cutting.digest import digest_of
+from polars_rasteret.distribute.cutting.part_costs import costs_of_parts, duplication_of, taken_cost
+from polars_rasteret.distribute.cutting.parts import Part
+from polars_rasteret.distribute.cutting.provable_steps import cut_read
+from polars_rasteret.distribute.cutting.spans import Wanted, spans_of
+from polars_rasteret.distribute.cutting.whole import of_rows, whole_of
 from polars_rasteret.engine import open_dry_run_log
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.plan_tree import is_frame
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from polars_rasteret.distribute.part_costs import PartCosts, Tiles
-    from polars_rasteret.distribute.provable_steps import CutRead
-    from polars_rasteret.distribute.spans import Span
-    from polars_rasteret.distribute.whole import Whole
+    from polars_rasteret.distribute.cutting.part_costs import PartCosts, Tiles
+    from polars_rasteret.distribute.cutting.provable_steps import CutRead
+    from polars_rasteret.distribute.cutting.spans import Span
+    from polars_rasteret.distribute.cutting.whole import Whole
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.source import PairedSource
     from polars_rasteret.pairing.paired_rows import PairedRows

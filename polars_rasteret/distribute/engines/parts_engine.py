@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars.lazyframe.query_result import SingleNodeQueryResult
 
-from polars_rasteret.distribute.budget_shares import check_whole_budget
-from polars_rasteret.distribute.cut import PART_BYTES, cut
-from polars_rasteret.distribute.job import prepare
-from polars_rasteret.distribute.job_files import run_token
-from polars_rasteret.distribute.one_part import note_failure
-from polars_rasteret.distribute.part_results import PartFailure, error_of
-from polars_rasteret.distribute.progress_of_parts import progress_of_parts
-from polars_rasteret.distribute.stores_by_reference import plain_stores
-from polars_rasteret.distribute.tasks import Task, WorkerSettings
+from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
+from polars_rasteret.distribute.engines.progress_of_parts import progress_of_parts
+from polars_rasteret.distribute.engines.stores_by_reference import plain_stores
+from polars_rasteret.distribute.jobs.budget_shares import check_whole_budget
+from polars_rasteret.distribute.jobs.job import prepare
+from polars_rasteret.distribute.jobs.job_files import run_token
+from polars_rasteret.distribute.jobs.one_part import note_failure
+from polars_rasteret.distribute.jobs.part_results import PartFailure, error_of
+from polars_rasteret.distribute.jobs.tasks import Task, WorkerSettings
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.sources.settings import priced_prefixes
 from polars_rasteret.options import shared_options
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from polars.lazyframe.query_result import QueryResult
 
-    from polars_rasteret.distribute.cut_query import CutQuery
-    from polars_rasteret.distribute.job import Job
-    from polars_rasteret.distribute.part_results import PartResult
+    from polars_rasteret.distribute.cutting.cut_query import CutQuery
+    from polars_rasteret.distribute.jobs.job import Job
+    from polars_rasteret.distribute.jobs.part_results import PartResult
 
 _SETUP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _HONOURED = ("compression", "compression_level", "statistics", "row_group_size", "data_page_size", "maintain_order")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.distribute.one_part import read_part
-from polars_rasteret.distribute.part_results import PartFailure
-from polars_rasteret.distribute.parts_engine import PartsEngine
-from polars_rasteret.distribute.tasks import WorkerSettings
+from polars_rasteret.distribute.engines.parts_engine import PartsEngine
+from polars_rasteret.distribute.jobs.one_part import read_part
+from polars_rasteret.distribute.jobs.part_results import PartFailure
+from polars_rasteret.distribute.jobs.tasks import WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from polars_rasteret.distribute.cut_query import CutQuery
-    from polars_rasteret.distribute.job import Job
-    from polars_rasteret.distribute.part_results import PartResult
-    from polars_rasteret.distribute.tasks import Task
+    from polars_rasteret.distribute.cutting.cut_query import CutQuery
+    from polars_rasteret.distribute.jobs.job import Job
+    from polars_rasteret.distribute.jobs.part_results import PartResult
+    from polars_rasteret.distribute.jobs.tasks import Task
 
 
 class ThisProcess(PartsEngine):

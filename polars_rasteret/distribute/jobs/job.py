@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.distribute.cut_query import part_query
-from polars_rasteret.distribute.job_files import JOB_SUFFIX, job_files, run_token
-from polars_rasteret.distribute.manifest import MANIFEST, Manifest, manifest_of
+from polars_rasteret.distribute.cutting.cut_query import part_query
+from polars_rasteret.distribute.jobs.job_files import JOB_SUFFIX, job_files, run_token
+from polars_rasteret.distribute.jobs.manifest import MANIFEST, Manifest, manifest_of
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from polars_rasteret.distribute.cut_query import CutQuery
-    from polars_rasteret.distribute.job_files import JobFiles
-    from polars_rasteret.distribute.parts import Part
+    from polars_rasteret.distribute.cutting.cut_query import CutQuery
+    from polars_rasteret.distribute.cutting.parts import Part
+    from polars_rasteret.distribute.jobs.job_files import JobFiles
 
 _ROWS_OF_A_GROUP, _MOST_GROUPS = 20_000, 500
 """Rows of a row group of the caller's rows, at least, and how many groups there are at most: a worker reads a few groups, and a

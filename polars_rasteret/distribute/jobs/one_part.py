@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.distribute.budget_shares import of_part
-from polars_rasteret.distribute.job import open_job
-from polars_rasteret.distribute.job_files import run_token
-from polars_rasteret.distribute.manifest import done_name, failed_name
-from polars_rasteret.distribute.part_results import PartFailure, PartResult, error_of
+from polars_rasteret.distribute.jobs.budget_shares import of_part
+from polars_rasteret.distribute.jobs.job import open_job
+from polars_rasteret.distribute.jobs.job_files import run_token
+from polars_rasteret.distribute.jobs.manifest import done_name, failed_name
+from polars_rasteret.distribute.jobs.part_results import PartFailure, PartResult, error_of
 from polars_rasteret.options import unpickled_as
 from polars_rasteret.profile import profile
 
 if TYPE_CHECKING:
-    from polars_rasteret.distribute.job import Job
+    from polars_rasteret.distribute.jobs.job import Job
 
 
 def run_part(into: str | os.PathLike[str], number: int) -> str:

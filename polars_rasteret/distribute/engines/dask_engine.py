@@ -5,10 +5,10 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.distribute.cluster_engine import ClusterEngine, Died, Workers
-from polars_rasteret.distribute.cut import PART_BYTES
-from polars_rasteret.distribute.tasks import run_task
-from polars_rasteret.errors import RasteretError, UsageError
+from polars_rasteret.distribute.cutting.cut import PART_BYTES
+from polars_rasteret.distribute.engines.cluster_engine import ClusterEngine, Died, Workers
+from polars_rasteret.distribute.jobs.tasks import run_task
+from polars_rasteret.errors import RasteretError, UsageError, missing_extra
 
 if TYPE_CHECKING:
     import os
@@ -139,7 +139,5 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError as error:
-        raise UsageError(
-            'DaskEngine needs distributed, which is not installed; run: pip install "polars-rasteret[dask]"'
-        ) from error
+        raise missing_extra("DaskEngine", "distributed", "dask") from error
     return distributed

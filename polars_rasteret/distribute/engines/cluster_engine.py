@@ -10,11 +10,11 @@ import collections
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from polars_rasteret.distribute.cut import PART_BYTES
-from polars_rasteret.distribute.part_results import PartFailure
-from polars_rasteret.distribute.parts_engine import PartsEngine
-from polars_rasteret.distribute.supervisor import MOST_DEATHS
-from polars_rasteret.distribute.tasks import result_of_text
+from polars_rasteret.distribute.cutting.cut import PART_BYTES
+from polars_rasteret.distribute.engines.parts_engine import PartsEngine
+from polars_rasteret.distribute.engines.supervisor import MOST_DEATHS
+from polars_rasteret.distribute.jobs.part_results import PartFailure
+from polars_rasteret.distribute.jobs.tasks import result_of_text
 from polars_rasteret.errors import UsageError
 from polars_rasteret.options import shared_options
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from polars_rasteret.distribute.job import Job
-    from polars_rasteret.distribute.part_results import PartResult
-    from polars_rasteret.distribute.tasks import Task
+    from polars_rasteret.distribute.jobs.job import Job
+    from polars_rasteret.distribute.jobs.part_results import PartResult
+    from polars_rasteret.distribute.jobs.tasks import Task
 
 MOST_SENT = 1_000
 """Tasks that a cluster has at the same time: enough for a cluster that grows with its tasks, little in its scheduler."""

@@ -15,7 +15,7 @@ from polars_rasteret.hrefs import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polars_rasteret.distribute.job import Job
+    from polars_rasteret.distribute.jobs.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from polars_rasteret.distribute.worker_process import READY, START
+from polars_rasteret.distribute.engines.worker_process import READY, START
 from polars_rasteret.errors import RasteretError, UsageError
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polars_rasteret.distribute.cluster_engine import ClusterEngine, Died, Workers
-from polars_rasteret.distribute.cut import PART_BYTES
-from polars_rasteret.distribute.tasks import run_task
-from polars_rasteret.errors import UsageError
+from polars_rasteret.distribute.cutting.cut import PART_BYTES
+from polars_rasteret.distribute.engines.cluster_engine import ClusterEngine, Died, Workers
+from polars_rasteret.distribute.jobs.tasks import run_task
+from polars_rasteret.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
     import os
@@ -174,7 +174,5 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError(
-            'RayEngine needs Ray, which is not installed; run: pip install "polars-rasteret[ray]"'
-        ) from error
+        raise missing_extra("RayEngine", "Ray", "ray") from error
     return ray

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polars_rasteret.distribute.compact_runs import compact_runs
-from polars_rasteret.distribute.parts import Period
-from polars_rasteret.distribute.tile_order import block_bytes, blocks_of_targets, equal_runs, touched_tiles
+from polars_rasteret.distribute.cutting.compact_runs import compact_runs
+from polars_rasteret.distribute.cutting.parts import Period
+from polars_rasteret.distribute.cutting.tile_order import block_bytes, blocks_of_targets, equal_runs, touched_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from polars_rasteret.distribute.tile_order import TilesOfPairs
+    from polars_rasteret.distribute.cutting.tile_order import TilesOfPairs
     from polars_rasteret.plan.time_match import Intervals
 
     Ints = NDArray[np.int64]

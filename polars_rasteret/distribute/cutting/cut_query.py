@@ -20,7 +20,7 @@ from polars_rasteret.frame.query.source import PairedSource
 from polars_rasteret.pairing.times import record_times
 
 if TYPE_CHECKING:
-    from polars_rasteret.distribute.parts import Part, Period
+    from polars_rasteret.distribute.cutting.parts import Part, Period
 
 _PLAN_VERSION = 1
 """Raised whenever an older plan would mean something else."""
