@@ -12,6 +12,7 @@ import polars_rasteret as pr
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.places import bucket_host, bucket_place
 from polars_rasteret.fetch.signing import as_signed, kept_back
+from polars_rasteret.fetch.sources.cloud import bucket_source, is_about_the_client
 from polars_rasteret.fetch.sources.settings import is_configured, prices_for, setting_for
 from polars_rasteret.fetch.sources.stores import configure_store, source_for, store_identity
 from tests.support.object_server import ObjectServer
@@ -254,3 +255,38 @@ def test_a_client_reads_http_only():
 def test_what_means_nothing_for_a_web_server_is_refused_at_once(how):
     with RangeServer({}) as server, pytest.raises(UsageError, match=r"mean nothing for this place.*s3://bucket/"):
         pr.configure_store(f"{server.origin}/files/", **how)
+
+
+CLIENT_OPTIONS = {
+    "allow_http": "true",
+    "allow_invalid_certificates": "true",
+    "connect_timeout": "5s",
+    "default_content_type": "text/plain",
+    "http1_only": "true",
+    "http2_keep_alive_interval": "5s",
+    "http2_keep_alive_timeout": "5s",
+    "http2_keep_alive_while_idle": "true",
+    "http2_max_frame_size": "20000",
+    "http2_only": "false",
+    "pool_idle_timeout": "5s",
+    "pool_max_idle_per_host": "4",
+    "proxy_excludes": "host",
+    "randomize_addresses": "true",
+    "read_timeout": "5s",
+    "timeout": "5s",
+    "user_agent": "mine",
+}
+"""Every option of the HTTP client that object_store knows, but for certificates and proxies."""
+
+
+@pytest.mark.parametrize(("scheme", "prefix"), [("s3", "aws_"), ("az", "azure_"), ("gs", "google_")])
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_options_of_the_client_are_taken_under_the_name_of_a_provider_too(scheme, prefix, spelled):
+    place = bucket_place(f"{scheme}://bucket/")
+    keys = {"az": {"account_name": "acct"}}.get(scheme, {})
+    for name, value in CLIENT_OPTIONS.items():
+        for key in (spelled(name), spelled(prefix + name)):
+            options = {key: value, **keys, "skip_signature": "true"}
+            # obstore panics where such an option is said of the store.
+            assert bucket_source(place, options, None)._store(1.0) is not None, key
+            assert is_about_the_client({key: value}), key

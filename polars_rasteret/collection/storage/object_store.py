@@ -158,9 +158,8 @@ def split_url(url: str) -> tuple[str, str]:
 
 def _store(root: str, storage_options: Mapping[str, Any] | None, credential_provider: Any) -> Any:
     client, config = split_options(storage_options or {})
-    if str(config.get("aws_endpoint_url", config.get("endpoint_url", ""))).startswith("http://"):
-        client["allow_http"] = True
-    options: dict[str, Any] = {"config": config, "client_options": client}
+    # An endpoint may be named by the environment, too, and is plain HTTP only where somebody says so.
+    options: dict[str, Any] = {"config": config, "client_options": {"allow_http": True, **client}}
     place = bucket_place(f"{root}/")
     provider = (
         shared_credentials(credential_provider)

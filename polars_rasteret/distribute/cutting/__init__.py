@@ -5,5 +5,6 @@
 `paired_tiles`, `tile_order`              which tiles targets need, and the order in which targets share them
 `compact_runs`, `spans`                   where that order, or a grid of tiles and times, is cut
 `part_costs`, `digest`                    what each part fetches, and whether a query is the one of before
+`plan_keys`                               keys in a plan, which must not travel
 `cut`                                     all of these, in turn
 """

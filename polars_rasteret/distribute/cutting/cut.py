@@ -16,12 +16,15 @@ from polars_rasteret.distribute.cutting.cut_query import CutQuery, part_query, p
 from polars_rasteret.distribute.cutting.digest import digest_of
 from polars_rasteret.distribute.cutting.part_costs import costs_of_parts, duplication_of, taken_cost
 from polars_rasteret.distribute.cutting.parts import Part
+from polars_rasteret.distribute.cutting.plan_keys import keys_in_plan
 from polars_rasteret.distribute.cutting.provable_steps import cut_read
 from polars_rasteret.distribute.cutting.spans import Wanted, spans_of
 from polars_rasteret.distribute.cutting.whole import of_rows, whole_of
 from polars_rasteret.engine import open_dry_run_log
 from polars_rasteret.errors import UsageError
-from polars_rasteret.frame.query.plan_tree import is_frame
+from polars_rasteret.fetch.signing import unsigned
+from polars_rasteret.frame.query.plan_tree import is_frame, plan_tree
+from polars_rasteret.hrefs import shown
 from polars_rasteret.options import DryRun, pickled_dry
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def cut(
     Raises
     ------
     UsageError
-        For a step whose rows would be others in parts, before anything is read.
+        For a step whose rows would be others in parts, and for a table that is scanned with keys, before anything is read.
     """
     for name, value in {"part_bytes": part_bytes, "workers": workers, "min_parts": min_parts}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -78,8 +81,11 @@ def cut(
     ordered = of_rows(whole.question, whole.handed, targets, whole.records)
     costs = costs_of_parts(_pieces(ordered, spans), len(spans), ordered.reader, ordered.question)
     question = read.source.question
-    keeps_records = not is_frame(question.records) and len(question.records.serialize()) <= _PLANNED_RECORDS_BYTES
+    keeps_records = _may_travel(question.records)
     references = [one for column in ordered.records.rasters.values() for one in column.references]
+    hrefs = tuple({one.href: None for one in references})
+    if not keeps_records:
+        _refuse_signed(hrefs)
     plan = plan_with_slots(query, read.source, keeps_records=keeps_records)
     found = CutQuery(
         parts=_interleaved(spans, costs, question),
@@ -89,7 +95,7 @@ def cut(
         duplication=costs.duplication,
         by="tiles" if all(span.period is None for span in spans) else "tiles and time",
         bound=costs.bound,
-        hrefs=tuple({one.href: None for one in references}),
+        hrefs=hrefs,
         digest=digest_of(query, whole.frame, references),
     )
     return found if question.reads_pixels else _with_costs_of_expressions(query, read.source, found)
@@ -106,12 +112,28 @@ def _with_costs_of_expressions(query: pl.LazyFrame, source: PairedSource, found:
         for part in found.parts:
             part_query(plan, part, found.targets[slice(*part.targets)], found.records).sink_batches(_forget)
             cost, _ = taken_cost(log, tiles)
-            parts.append(replace(part, tiles=cost.tiles, bytes=cost.bytes, requests=cost.requests))
+            parts.append(replace(part, tiles=cost.tiles, bytes=cost.bytes, requests=cost.requests, usd=cost.usd))
     return replace(found, parts=tuple(parts), duplication=duplication_of(tiles), bound="upper")
 
 
 def _forget(_: pl.DataFrame) -> None:
     pass
+
+
+def _may_travel(records: pl.LazyFrame) -> bool:
+    """Return whether records stay the scan that they are, which each worker runs; else their rows are written down."""
+    if is_frame(records) or len(records.serialize()) > _PLANNED_RECORDS_BYTES:
+        return False
+    return not keys_in_plan(plan_tree(records))
+
+
+def _refuse_signed(hrefs: Sequence[str]) -> None:
+    """Refuse records whose hrefs hold keys: the records are written down for workers."""
+    if (signed := next((href for href in hrefs if unsigned(href) != href), None)) is not None:
+        raise UsageError(
+            f"the records name {shown(signed)} with a key in the href, which is never sent to workers. Build the collection from "
+            "unsigned hrefs, and configure their store with pr.configure_store, in a function that the engine's setup= names"
+        )
 
 
 def _check_keys(read: CutRead, frame: pl.DataFrame) -> None:
@@ -166,6 +188,7 @@ def _interleaved(spans: Sequence[Span], costs: PartCosts, question: Question) ->
             tiles=costs.costs[at].tiles,
             bytes=costs.costs[at].bytes,
             requests=costs.costs[at].requests,
+            usd=costs.costs[at].usd,
         )
         for number, at in enumerate(in_turn or [0])
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polars_rasteret.engine import NO_COST, Cost, open_dry_run_log
+from polars_rasteret.fetch.sources.settings import prices_for
 from polars_rasteret.frame.query.batched_reads import read_all, read_many
 from polars_rasteret.options import DryRun
 from polars_rasteret.plan.cost import file_costs, first_of_equal
@@ -102,7 +103,17 @@ def taken_cost(log: DryRunLog, tiles: list[Tiles]) -> tuple[Cost, bool]:
     files = np.unique(wanted[0])  # counted among themselves: there may be many more
     near = [replace(one, file=np.searchsorted(files, one.file)) for one in reads]
     found = file_costs(near, len(files), cache_bytes=sys.maxsize)
-    cost = Cost(tiles=int(found.tiles.sum()), requests=int(found.requests.sum()), bytes=int(found.bytes.sum()))
+    cost = Cost(
+        tiles=int(found.tiles.sum()),
+        requests=int(found.requests.sum()),
+        bytes=int(found.bytes.sum()),
+        usd=sum(
+            prices_for(log.hrefs[file]).of(n_bytes=n_bytes, n_requests=n_requests) or 0.0
+            for file, n_bytes, n_requests in zip(
+                files.tolist(), found.bytes.tolist(), found.requests.tolist(), strict=True
+            )
+        ),
+    )
     return cost, found.is_exact
 
 

@@ -47,3 +47,5 @@ class Part:
     tiles: int
     bytes: int
     requests: int
+    usd: float
+    """Dollars, of files whose price is known."""

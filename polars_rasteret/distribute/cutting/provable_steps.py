@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import polars as pl
 
+from polars_rasteret.distribute.cutting.plan_keys import keys_in_plan
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
 from polars_rasteret.frame.query.plan_objects import PlanObject, RecordsSource, numbered_objects, object_in
@@ -99,6 +100,11 @@ def _proved(query: pl.LazyFrame) -> _Below:
                 f"this query cannot be cut into parts, because Polars cannot serialize it: {error}. Functions and sources in it "
                 "must be picklable."
             ) from error
+    if keys := keys_in_plan(tree):
+        raise UsageError(
+            f"the query holds {', '.join(keys)}, which is never sent to workers. Collect that table first, "
+            "table.collect().lazy(); or let the environment, a profile or a role give credentials, here and on the workers."
+        )
     return _Proof(objects).below(tree)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.hints import is_plain
+from polars_rasteret.fetch.signing import as_signed
 from polars_rasteret.fetch.sources.settings import settings_of
 from polars_rasteret.hrefs import shown
 
@@ -52,9 +53,16 @@ def plain_stores(hrefs: Iterable[str], *, setup: str | None) -> dict[str, dict[s
     Raises
     ------
     UsageError
-        When this process has a configuration for one of the hrefs that must not travel, and no `setup` makes it there.
+        When this process has a configuration for one of the hrefs that must not travel, or a key that it cut from the href, and
+        no `setup` makes it there.
     """
-    found = {}
+    hrefs, found = list(hrefs), {}
+    if setup is None and (signed := next((href for href in hrefs if as_signed(href) != href), None)) is not None:
+        raise UsageError(
+            f"{shown(signed)} came to this process with a key, which it kept to itself, and which workers need, too. Configure "
+            "the store of that file with pr.configure_store in a function that workers can import, and name it: "
+            'setup="my_module:my_function" of the engine.'
+        )
     for setting in settings_of(hrefs):
         if (kept_back := _kept_back(setting)) is None:
             found[setting.prefix] = {

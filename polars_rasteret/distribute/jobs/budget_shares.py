@@ -6,6 +6,7 @@ is estimated to fetch. A budget that covers the estimates of all parts covers th
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from polars_rasteret.distribute.cutting.parts import Part
     from polars_rasteret.distribute.jobs.job import Job
     from polars_rasteret.options import ReadOptions
+
+
+_ROUNDING = 1 + 1e-9
+"""A budget of just the dollars that are estimated gives each part its own, whatever the last digit is."""
 
 
 def of_part(parts: Sequence[Part], number: int) -> Callable[[ReadOptions], ReadOptions]:
@@ -45,7 +50,8 @@ def of_part(parts: Sequence[Part], number: int) -> Callable[[ReadOptions], ReadO
                 budget_requests * part.requests // n_requests if n_requests else budget_requests // n_parts
             )
         if usd is not None:
-            usd *= (part.bytes / n_bytes + part.requests / n_requests) / 2 if n_requests and n_bytes else 1 / n_parts
+            total = math.fsum(one.usd for one in parts)
+            usd *= _ROUNDING * part.usd / total if total else 1 / n_parts
         return replace(
             options, progress=False, budget_bytes=budget_bytes, budget_requests=budget_requests, budget_usd=usd
         )
@@ -76,6 +82,7 @@ def check_whole_budget(job: Job) -> None:
         tiles=sum(one.tiles for one in job.parts),
         requests=sum(one.requests for one in job.parts),
         bytes=sum(one.bytes for one in job.parts),
+        usd=math.fsum(one.usd for one in job.parts),
     )
     for budget in budgets:
-        check_budget(cost, replace(budget, usd=None))
+        check_budget(cost, budget)

@@ -35,9 +35,14 @@ _CLIENT_KEYS = frozenset(
     {
         "allow_http",
         "allow_invalid_certificates",
+        "default_content_type",
         "default_headers",
         "headers",
         "http1_only",
+        "http2_keep_alive_interval",
+        "http2_keep_alive_timeout",
+        "http2_keep_alive_while_idle",
+        "http2_max_frame_size",
         "http2_only",
         "pool_idle_timeout",
         "pool_max_idle_per_host",
@@ -63,6 +68,8 @@ _OUR_KEYS = frozenset(
         "timeout",
     }
 )
+
+_PROVIDERS = ("aws_", "azure_storage_", "azure_", "google_", "gcs_")
 
 # Any of these tells object_store where to find credentials; without one it would ask the metadata service of a cloud machine,
 # which takes seconds to fail anywhere else.
@@ -99,14 +106,23 @@ found_regions: dict[str, str] = {}
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the storage options in two parts: those of the HTTP client, and those of the store."""
-    client = {key: value for key, value in options.items() if key.lower() in _CLIENT_KEYS}
-    store = {key: value for key, value in options.items() if key.lower() not in _CLIENT_KEYS | _OUR_KEYS}
+    client = {name: value for key, value in options.items() if (name := _without_provider(key)) in _CLIENT_KEYS}
+    store = {key: value for key, value in options.items() if _without_provider(key) not in _CLIENT_KEYS | _OUR_KEYS}
     if "headers" in client:
         client["default_headers"] = client.pop("headers")
     for key in ("pool_max_idle_per_host",):
         if key in client:
             client[key] = str(client[key])
     return client, store
+
+
+def _without_provider(key: str) -> str:
+    """Return the name of an option, in lower case; ``aws_allow_http`` is ``allow_http``.
+
+    obstore takes options of the client under both names, and panics where they are said of the store.
+    """
+    name = key.lower()
+    return next((name.removeprefix(one) for one in _PROVIDERS if name.startswith(one)), name)
 
 
 def httpx_client(client: Mapping[str, Any]) -> httpx.Client:
@@ -317,7 +333,7 @@ def env_account() -> str | None:
 
 def is_about_the_client(options: Mapping[str, Any]) -> bool:
     """Return whether storage options speak of the HTTP client only, and of nothing that a provider's store needs."""
-    return all(key.lower() in _CLIENT_KEYS | _OUR_KEYS for key in options)
+    return all(_without_provider(key) in _CLIENT_KEYS | _OUR_KEYS for key in options)
 
 
 def own_endpoint(options: Mapping[str, Any]) -> str | None:

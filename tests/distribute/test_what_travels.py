@@ -1,0 +1,234 @@
+"""Does only what is no secret leave the process, and is the answer the same wherever its folder lies?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import polars_rasteret as pr
+from polars_rasteret.distribute.cutting.cut import cut
+from polars_rasteret.distribute.jobs.tasks import Task, WorkerSettings
+from polars_rasteret.errors import BudgetError, UsageError
+from tests.support.child_process import environment
+from tests.support.object_server import ObjectServer
+from tests.support.part_queries import KEYS, logged, notes, points
+from tests.support.part_workers import parts_read
+from tests.support.part_world import CRS, part_world
+from tests.support.planted_secrets import planted, secrets_in, secrets_in_file
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return part_world(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture
+def bucket():
+    with ObjectServer() as server:
+        yield server
+
+
+@pytest.fixture
+def role(bucket, monkeypatch):
+    """The environment of this process, and of processes that it starts, leads to the bucket."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": bucket.origin,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": planted("of-the-environment"),
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def answer(world):
+    return points(world).collect().sort(KEYS)
+
+
+def test_an_answer_in_an_object_store_is_that_of_a_disk(world, bucket, role):
+    query = points(world)
+    with pr.ProcessEngine(workers=2, min_parts=8) as engine:
+        assert_frame_equal(pr.run(query, into="s3://bucket/out", engine=engine).collect().sort(KEYS), answer(world))
+        n_parts = sum(name.startswith("bucket/out/") for name in bucket.files)
+        assert n_parts >= 8
+        assert n_parts == sum(name.startswith("bucket/out.job/done/") for name in bucket.files)
+        before = dict(bucket.files)
+        gone = sorted(name for name in bucket.files if name.startswith("bucket/out/"))[2:4]
+        for name in gone:
+            del bucket.files[name]
+        bucket.clear()
+        assert_frame_equal(pr.run(query, into="s3://bucket/out", engine=engine).collect().sort(KEYS), answer(world))
+    assert sorted(name for name in bucket.files if name in gone) == gone
+    written = {name for name, data in bucket.files.items() if data != before.get(name)}
+    assert {name for name in written if name.startswith("bucket/out/")} <= {*gone}
+    assert [name for name, data in bucket.files.items() if secrets_in(data)] == []
+
+
+RESUME = """
+import sys
+import polars_rasteret as pr
+
+for number in map(int, sys.argv[2:]):
+    pr.run_part(sys.argv[1], number)
+"""
+
+
+@pytest.mark.parametrize("where", ["disk", "bucket"])
+def test_parts_that_other_processes_read_are_taken_up(world, bucket, role, tmp_path, where):
+    into = str(tmp_path / "out") if where == "disk" else "s3://bucket/out"
+    query = logged(points(world), tmp_path)
+    n_parts = pr.plan_parts(query, min_parts=8, into=into).height
+    for numbers in (["0", "3"], ["3"]):  # two copies of a part are one file
+        subprocess.run(
+            [sys.executable, "-c", RESUME, into, *numbers], env=environment(), check=True, timeout=120, cwd=Path.cwd()
+        )
+    before = parts_read(tmp_path)
+    assert len(before) == 2
+    found = pr.run(query, into=into).collect().sort(KEYS)
+    assert len(parts_read(tmp_path) - before) == n_parts - 2
+    assert_frame_equal(found, answer(world))
+
+
+def test_a_collection_that_is_scanned_with_keys_travels_as_its_records(world, bucket, tmp_path):
+    options = {**bucket.options, "aws_secret_access_key": planted("of-one-collection")}
+    world.scenes.raster.sink_collection("s3://bucket/scenes", storage_options=options)
+    scenes = pr.scan_collection("s3://bucket/scenes", storage_options=options)
+    into = tmp_path / "out"
+    with pr.options(allowed_hrefs=[str(world.folder)]):
+        query = scenes.raster.sample_points(world.points, ["red"], crs=CRS)
+        found = pr.run(query, into=into, engine=None).collect()
+    assert_frame_equal(found.sort(KEYS), answer(world))
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 4
+    assert [one for file in files for one in secrets_in_file(file)] == []
+
+
+def named(plots):
+    return pl.DataFrame({"pid": plots["pid"], "name": [f"plot {one}" for one in plots["pid"]]})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(lambda secret: {"storage_options": {"aws_secret_access_key": secret}}, id="a key"),
+        pytest.param(lambda secret: {"storage_options": {"aws_session_token": secret}}, id="a token"),
+        pytest.param(lambda secret: {"storage_options": {"aws_endpoint_url": f"http://me:{secret}@host"}}, id="a URL"),
+        pytest.param(
+            lambda secret: {"credential_provider": lambda: ({"aws_access_key_id": "a", "aws_secret_access_key": secret}, None)},
+            id="a provider",
+        ),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_scanned_with_keys_is_refused_before_it_is_asked_for(world, tmp_path, keys):
+    words = keys(planted("of-another-table"))
+    table = pl.scan_parquet("s3://bucket/names.parquet", schema={"pid": pl.Int64, "name": pl.String}, **words)
+    with pytest.raises(UsageError, match=r"s3://bucket/names\.parquet, which is never sent to workers"):
+        pr.run(points(world).join(table, on="pid", how="left"), into=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_scanned_with_what_is_no_key_travels(world, bucket, role, tmp_path):
+    named(world.points).write_parquet(tmp_path / "names.parquet")
+    bucket.files["bucket/names.parquet"] = (tmp_path / "names.parquet").read_bytes()
+    table = pl.scan_parquet(
+        "s3://bucket/names.parquet", storage_options={"aws_region": "us-east-1", "aws_endpoint_url": bucket.origin}
+    )
+    query = points(world).join(table, on="pid", how="left", validate="m:1")
+    found = pr.run(query, into=tmp_path / "out").collect()
+    assert_frame_equal(found.sort(KEYS), answer(world).join(named(world.points), on="pid", how="left"))
+
+
+def signed(frame, secret):
+    """Return records whose references name signed files."""
+    band = pl.col("red")
+    href = band.struct.field("href") + f"?X-Amz-Signature={secret}&X-Amz-Credential=me"
+    return frame.with_columns(band.struct.with_fields(href.alias("href")))
+
+
+def test_records_with_keys_in_their_hrefs_are_refused(world, tmp_path):
+    scenes = world.scenes.collect()
+    web = pl.col("red").struct.with_fields(
+        ("https://127.0.0.1:9/" + pl.col("red").struct.field("href").str.split("/").list.last()).alias("href")
+    )
+    records = signed(scenes.with_columns(web), planted("of-one-image")).lazy()
+    query = records.raster.sample_points(world.points, ["red"], crs=CRS)
+    with pytest.raises(UsageError, match="with a key in the href, which is never sent") as caught:
+        pr.run(query, into=tmp_path / "out")
+    assert secrets_in(str(caught.value)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_is_small_whatever_the_query_is(world, tmp_path):
+    settings = WorkerSettings(
+        options={"max_concurrency": 8, "allowed_hrefs": [f"https://host-{one}.example/" for one in range(50)]},
+        prices={f"s3://bucket-{one}/": (0.09, 0.0004) for one in range(50)},
+        stores={f"s3://bucket-{one}/": {"storage_options": {"aws_region": "eu-west-1"}} for one in range(50)},
+        setup="module:function",
+    )
+    task = Task(into=str(tmp_path / "out"), digest="0" * 64, number=9_999, token="0" * 12, settings=settings)
+    assert len(task.text()) <= 20_000
+    one, many = (cut(points(world), min_parts=n) for n in (2, 64))
+    assert len(many.parts) > 8 * len(one.parts)
+    assert len(many.plan) == len(one.plan)
+
+
+def test_a_budget_of_dollars_counts_the_prices_of_this_process(world, tmp_path):
+    place = str(world.folder)
+    try:
+        pr.configure_store(place, usd_per_gb=2.0, usd_per_1000_requests=0.5)
+        parts = pr.plan_parts(points(world), min_parts=8)
+        usd = 2.0 * parts["bytes"].sum() / 1e9 + 0.5 * parts["requests"].sum() / 1e3
+        with pr.ProcessEngine(workers=2, min_parts=8) as engine:
+            with pr.options(cache_bytes=0, budget_usd=usd * 0.999), pytest.raises(BudgetError, match="budget_usd"):
+                pr.run(points(world), into=tmp_path / "little", engine=engine)
+            with pr.options(cache_bytes=0, budget_usd=usd * 1.001):
+                found = pr.run(points(world), into=tmp_path / "enough", engine=engine).collect()
+        assert_frame_equal(found.sort(KEYS), answer(world))
+        assert list((tmp_path / "little").iterdir()) == []
+    finally:
+        pr.configure_store(place)
+
+
+def test_queries_are_not_mixed_in_one_folder(world, tmp_path):
+    into, other = tmp_path / "out", tmp_path / "foreign"
+    pr.run(points(world), into=into)
+    before = {file: file.read_bytes() for file in into.iterdir()}
+    unlike = {
+        "other rows": world.scenes.raster.sample_points(world.points[1:], ["red"], crs=CRS),
+        "another band": world.scenes.raster.sample_points(world.points, ["nir"], crs=CRS),
+        "another step": points(world).filter(pl.col("red") > 5),
+        "other records": world.scenes.filter(pl.col("id") != "s0_0").raster.sample_points(world.points, ["red"], crs=CRS),
+    }  # fmt: skip
+    for query in unlike.values():
+        with pytest.raises(UsageError, match="holds parts of another query"):
+            pr.run(query, into=into)
+    with pytest.raises(UsageError, match="Parquet files written with"):
+        points(world).sink_parquet(into, compression="snappy", engine=pr.ProcessEngine(workers=1))
+    assert {file: file.read_bytes() for file in into.iterdir()} == before
+    other.mkdir()
+    (other / "mine.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match=r"'mine\.csv', which is no part of a query"):
+        pr.run(points(world), into=other)
+    (other / "mine.csv").unlink()
+    (other / "part-000000.parquet").write_bytes(next(iter(before.values())))
+    with pytest.raises(UsageError, match=r"holds 1 parts of a query, and .* is not there"):
+        pr.run(points(world), into=other)
+    assert [file.name for file in other.iterdir()] == ["part-000000.parquet"]
+    # A part that the query does not have.
+    (into / "part-000999.parquet").write_bytes(next(iter(before.values())))
+    with pytest.raises(UsageError, match="holds part 999"):
+        pr.run(points(world), into=into)
+
+
+def test_what_is_written_beside_an_answer_tells_what_became_of_each_part(world, tmp_path):
+    found = pr.run(points(world), into=tmp_path / "out").collect()
+    done = notes(tmp_path / "out")
+    assert sum(one["rows"] for one in done) == found.height
+    job = json.loads(Path(tmp_path, "out.job", "job.json").read_text())
+    assert [one["part"] for one in done] == list(range(len(job["parts"])))
