@@ -104,6 +104,29 @@ def test_polars_own_verbs_take_the_engine(world, engine, tmp_path):
     assert_frame_equal(pl.scan_parquet(tmp_path / "out").collect().sort(KEYS), expected)
 
 
+def by_ray_data(engine, into, numbers):
+    import ray
+
+    ray.data.from_items(numbers).map(lambda row: {"file": pr.run_part(into, row["item"])}).materialize()
+
+
+def by_dask(engine, into, numbers):
+    engine.client.gather(engine.client.map(lambda number: pr.run_part(into, number), numbers))
+
+
+def test_parts_are_read_by_what_has_no_engine_here(world, engine, tmp_path):
+    into = str(tmp_path / "out")
+    numbers = list(pr.plan_parts(points(world), min_parts=8, into=into)["part"])
+    recipe = by_ray_data if isinstance(engine, pr.RayEngine) else by_dask
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        recipe(engine, into, numbers)
+    assert_frame_equal(pl.scan_parquet(into).collect().sort(KEYS), points(world).collect().sort(KEYS))
+    workers = {one["worker"].rpartition(":")[2] for one in notes(into)}
+    assert workers
+    assert str(os.getpid()) not in workers
+
+
 def test_workers_of_one_machine_share_what_belongs_to_it(world, engine):
     names = ("max_concurrency", "max_bytes_in_flight", "cache_bytes", "disk_cache_bytes")
     query = points(world).with_columns(
