@@ -14,8 +14,8 @@ import polars as pl
 from polars_rasteret.distribute.cutting.plan_keys import keys_in_plan
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
-from polars_rasteret.frame.query.plan_objects import PlanObject, RecordsSource, numbered_objects, object_in
-from polars_rasteret.frame.query.plan_tree import as_bytes, holds_ours, is_frame, named_columns, plan_tree
+from polars_rasteret.frame.query.plan_objects import PlanObject, RecordsSource, numbered_plan, object_in
+from polars_rasteret.frame.query.plan_tree import as_bytes, holds_ours, is_frame, named_columns
 from polars_rasteret.frame.query.row_wise import is_constant, looks_at_other_rows, other_rows_in
 from polars_rasteret.frame.query.source import PairedSource
 
@@ -92,14 +92,7 @@ class _Below:
 
 
 def _proved(query: pl.LazyFrame) -> _Below:
-    with numbered_objects() as objects:
-        try:
-            tree = plan_tree(query)
-        except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(
-                f"this query cannot be cut into parts, because Polars cannot serialize it: {error}. Functions and sources in it "
-                "must be picklable."
-            ) from error
+    tree, objects = numbered_plan(query, "be cut into parts")
     if keys := keys_in_plan(tree):
         raise UsageError(
             f"the query holds {', '.join(keys)}, which is never sent to workers. Collect that table first, "
@@ -116,11 +109,10 @@ def _refuse_reads(frame: pl.LazyFrame, what: str) -> None:
     """Refuse a frame whose plan reads pixels: every part would read them again."""
     if is_frame(frame):
         return
-    with numbered_objects() as objects:
-        try:
-            plan_tree(frame)
-        except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError):
-            return  # it is collected once, wherever it comes from
+    try:
+        _, objects = numbered_plan(frame, "be cut into parts")
+    except UsageError:
+        return  # it is collected once, wherever it comes from
     if any(not isinstance(one, RecordsSource) for one in objects):
         _refuse(what, "Collect that read first (or pr.run it), and pair its answer.")
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.estimate.plan_expressions import FIRST_ROWS, VALUE_BY_VALUE, Look, PlanRows, looked_at
 from polars_rasteret.frame.query.bounded_columns import BatchedColumns
-from polars_rasteret.frame.query.plan_objects import PlanObject, RecordsSource, numbered_objects, object_in
+from polars_rasteret.frame.query.plan_objects import (
+    PlanObject,
+    RecordsSource,
+    numbered_objects,
+    numbered_plan,
+    object_in,
+)
 from polars_rasteret.frame.query.plan_tree import (
     as_bytes,
     ends_early,
@@ -23,13 +26,14 @@ from polars_rasteret.frame.query.plan_tree import (
     holds_ours,
     is_frame,
     output_names,
-    plan_tree,
     plans_in,
 )
 from polars_rasteret.frame.query.source import PairedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import polars as pl
 
 
 @dataclass(slots=True)
@@ -69,14 +73,7 @@ def dependence(lf: pl.LazyFrame) -> Dependence:
 def _looked_through(lf: pl.LazyFrame, found: Dependence, *, is_inner: bool = True) -> PlanRows:
     if is_frame(lf):
         return PlanRows()
-    with numbered_objects() as ours:
-        try:
-            tree = plan_tree(lf)
-        except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(
-                f"this query cannot be estimated, because Polars cannot serialize it: {error}. Functions and sources in "
-                "it must be picklable."
-            ) from error
+    tree, ours = numbered_plan(lf, "be estimated")
     walk = _Walk(found, ours)
     rows = walk.rows_of(tree)
     if rows.reads and walk.has_limit and ends_early(lf, pairs_read=walk.pairs_read):

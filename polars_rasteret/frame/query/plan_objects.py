@@ -11,6 +11,11 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from polars_rasteret.errors import UsageError
+from polars_rasteret.frame.query.plan_tree import plan_tree
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -56,6 +61,31 @@ def numbered_objects() -> Iterator[list[PlanObject]]:
         yield found
     finally:
         _found.reset(token)
+
+
+def numbered_plan(lf: pl.LazyFrame, cannot: str) -> tuple[Any, list[PlanObject]]:
+    """Return a plan as `plan_tree` does, and the objects of this package in it, for `object_in`.
+
+    Parameters
+    ----------
+    lf
+        The plan.
+    cannot
+        What cannot be done with a plan that Polars cannot serialize, for the message.
+
+    Raises
+    ------
+    UsageError
+        When Polars cannot serialize the plan.
+    """
+    with numbered_objects() as found:
+        try:
+            return plan_tree(lf), found
+        except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"this query cannot {cannot}, because Polars cannot serialize it: {error}. Functions and sources in it must be "
+                "picklable."
+            ) from error
 
 
 @contextmanager
