@@ -28,6 +28,7 @@ import against
 import engines
 from against import BEFORE
 from corpus import DATA_VARIABLE, default_data_dir, ensure_corpus
+from save import keep, machine
 from servers import StaticServer, latency_proxy, static_server
 from targets import TARGETS, Target
 from workloads import EXTRA_WORKLOADS, TITLES, WORKLOADS
@@ -350,7 +351,7 @@ def _save(comparison: Comparison, present: list[str], problems: list[str]) -> No
     (folder / f"{stamp}.json").write_text(json.dumps({"measurements": rows, "problems": problems}, indent=1))
     (folder / f"{stamp}.md").write_text(text)
     if comparison.given.save:
-        (HERE / "RESULTS.md").write_text(text)
+        keep("run", text.removeprefix("# Results\n"), {"command": "python benchmarks/run.py", **machine()})
     print(f"\n{text}\nwritten to {folder / stamp}.md and .json")
 
 
@@ -374,7 +375,7 @@ def _arguments() -> argparse.Namespace:
         help="another checkout of this project: its package runs as `before` in the same rounds",
     )
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one measurement")
-    parser.add_argument("--save", action="store_true", help="write RESULTS.md as well")
+    parser.add_argument("--save", action="store_true", help="keep them in RESULTS.md and kept/run.json as well")
     given = parser.parse_args()
     if given.quick:
         given.rounds = 1
