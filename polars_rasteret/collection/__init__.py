@@ -6,6 +6,7 @@ parts, or one file::
 
     NAME/                           NAME.parquet                      the records
       part-*.parquet                                                  a part, perhaps in folders ``key=value``
+      _parts.parquet                                                  the manifest: no rows, facts of parts (`parts_manifest`)
       _overwrite.json                                                 the journal: files that are not parts (`journal`)
       _build.json                   .NAME.parquet.building/           what a build found when it began (`ingest.lease`)
       _writer.lock                  .NAME.parquet.lock                locked by the one writer (`writer_lock`)
@@ -16,6 +17,11 @@ Parts
 Readers
     A reader takes no lock. It reads the Parquet files whose names do not begin with ``.`` or ``_``, without the files that the
     journal names. It lists the folder twice, so that it sees the collection before a change or after it (`parts`).
+Manifest
+    A folder of eight parts or more has a manifest, beside its first part: size, columns, and ranges of boxes and times of each
+    part that this package wrote. It is a hint, by which a query opens only the parts that it needs. Which parts there are, the
+    listing alone decides; a part that the manifest does not know by name and size is opened. Writers bring it up to date last.
+    When that fails, or the manifest is missing, stale or damaged, queries take longer, and nothing else.
 Writers
     Every writer takes the lock, waits ``wait_s`` for it, and raises when it cannot have it; without locks nothing is changed.
     An append writes its parts to its stage first, and holds the lock while they take their place. `compact`, `remove`, `refresh`,
@@ -44,6 +50,8 @@ A writer may be killed before any of its steps. No row is lost, and none is ther
     place part        the old parts; new ones that took their place are named by the journal, and are deleted
     delete part       the new parts; the journal names the old ones, which are deleted
     delete journal    the new parts, or (where none went) the old ones: the journal decides
+    place manifest    what was decided, and the manifest of before
+    delete manifest   what was decided, and the manifest of before
     place lease       parts of before; the build begins again
     delete lease      all parts; the build called again finds nothing to do, or looks at every file again
     clear stage       what was decided, and a stage
@@ -57,9 +65,9 @@ part. On Windows a part that is open cannot be deleted; then the journal keeps i
 collection of one file that is open there cannot be replaced, which is a FetchError.
 
 An object store has no locks. One object is replaced by a conditional PUT, so an append happens or is tried again. A part in a
-folder is one PUT, so appends beside each other are safe. An append of several parts, an overwrite, `compact`, `remove` and
-`refresh` take several steps, so let each of them have the folder for itself. Use a table format for tables that many writers
-change at once.
+folder is one PUT, so appends beside each other are safe, and a manifest is replaced by a conditional PUT. An append of several
+parts, an overwrite, `compact`, `remove` and `refresh` take several steps, so let each of them have the folder for itself. Use a
+table format for tables that many writers change at once.
 
 The folder may be a stranger's. Journal and lease are believed only when they name plain parts inside the folder
 (`untrusted_files`). No link is followed on the way to a file that is deleted or replaced, and locks and stages are not opened

@@ -15,8 +15,9 @@ import pytest
 
 import polars_rasteret as pr
 import polars_rasteret.collection
+from polars_rasteret.collection.storage.parts_manifest import MANIFEST
 from polars_rasteret.testing import make_cog
-from tests.support.killed_writers import Writers, actions
+from tests.support.killed_writers import Writers, actions, set_fewest_parts, with_small_manifests
 
 BASE = [f"{n:02}" for n in range(12)]
 NEW = [f"{n:02}" for n in range(12, 16)]
@@ -26,6 +27,13 @@ GONE = ["02", "05"]
 SAID = {"description": "squares in a row", "source": "made here"}
 
 KILLED = [name for name in actions() if not name.startswith("second")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_manifests():
+    before = with_small_manifests()
+    yield
+    set_fewest_parts(before)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +104,13 @@ def records(world: Path, action: str) -> pl.DataFrame:
     path = world / target_of(action)
     if not path.exists() or (path.is_dir() and not list(path.rglob("part-*"))):
         return pl.DataFrame({"id": []}, schema={"id": pl.String})
-    return pr.scan_collection(path).select(pl.col("id").cast(pl.String), pl.col("b1").struct.unnest()).collect()
+    scan = pr.scan_collection(path)
+    found = scan.select("datetime", pl.col("id").cast(pl.String), pl.col("b1").struct.unnest()).collect()
+    for day in (dt.datetime(2024, 1, 3, tzinfo=dt.UTC), dt.datetime(2024, 1, 14, tzinfo=dt.UTC)):
+        wanted = pl.col("datetime") == day
+        some = scan.filter(wanted).select(pl.col("id").cast(pl.String)).collect()["id"]
+        assert some.to_list() == found.filter(wanted)["id"].to_list(), "a part was passed over"
+    return found
 
 
 def check(world: Path, action: str, *, finished: bool, second: bool = False) -> None:
@@ -153,7 +167,7 @@ def kill(template: Path, tmp_path: Path, writers: Writers, steps: dict[str, list
     check(world, action, finished=True, second=has_second)
     # Any next writer sweeps what the killed one left.
     pr.remove(world / target_of(action), pl.lit(value=False))
-    left = [str(one.relative_to(world)) for one in world.rglob("*") if one.name[0] in "._"]
+    left = [str(one.relative_to(world)) for one in world.rglob("*") if one.name[0] in "._" and one.name != MANIFEST]
     assert left == [], told
     check(world, action, finished=True, second=has_second)
     return told

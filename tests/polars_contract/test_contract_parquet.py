@@ -6,6 +6,7 @@ The file is served over HTTP on this machine, and the ranges that Polars asks fo
 from __future__ import annotations
 
 import http.server
+import io
 import re
 import threading
 from itertools import pairwise
@@ -354,3 +355,71 @@ def test_a_udf_in_with_columns_sees_the_rows_that_pass_the_cheap_filter_and_no_o
 def test_the_judged_row_groups_lie_in_file_order(remote):
     chunks = remote._chunks("heavy")
     assert all(before[1] <= after[0] for before, after in pairwise(chunks))
+
+
+@pytest.fixture
+def files_with_statistics(tmp_path):
+    """Give three files of one row, and the scan of them that knows what is in the first two."""
+    box = pl.Struct({"xmin": pl.Float64(), "xmax": pl.Float64()})
+    schema = {"number": pl.Int64(), "box": box, "other": pl.Int64()}
+    rows = [{"number": n, "box": {"xmin": float(n), "xmax": n + 0.5}, "other": n} for n in range(3)]
+    for row in rows:
+        pl.DataFrame([row], schema=schema).write_parquet(tmp_path / f"{row['number']}.parquet")
+    known = [*rows[:2], {"number": None, "box": {"xmin": None, "xmax": None}}]
+    count = pl.get_index_type()
+    statistics = pl.DataFrame(
+        {
+            "len": pl.Series([1, 1, None], dtype=count),
+            **{f"number_{end}": pl.Series([one["number"] for one in known], dtype=pl.Int64) for end in ("min", "max")},
+            "number_nc": pl.Series([0, 0, None], dtype=count),
+            **{f"box_{end}": pl.Series([one["box"] for one in known], dtype=box) for end in ("min", "max")},
+            "box_nc": pl.Series(
+                [{"xmin": nulls, "xmax": nulls} for nulls in (0, 0, None)],
+                dtype=pl.Struct({"xmin": count, "xmax": count}),
+            ),
+        }
+    )
+    paths = [tmp_path / f"{n}.parquet" for n in range(3)]
+    return pl.scan_parquet(paths, glob=False, schema=schema, _table_statistics=statistics), paths
+
+
+@both_engines
+@pytest.mark.parametrize(
+    ("predicate", "opened", "numbers"),
+    [
+        (col("number") == 1, [1, 2], [1]),
+        (col("number").is_null(), [2], []),
+        (col("box").struct.field("xmax").is_between(0.2, 0.6), [0, 2], [0]),
+        (col("box").struct.field("xmin").is_null() | (col("box").struct.field("xmin") < -5), [2], []),
+        (col("box").is_null(), [2], []),
+        (col("other") == 1, [0, 1, 2], [1]),
+        ((col("other") == 1) | (col("number") == 0), [0, 1, 2], [0, 1]),
+    ],
+)
+def test_statistics_of_files_rule_out_files_before_they_are_opened(
+    files_with_statistics, engine, predicate, opened, numbers
+):
+    """`collection.reading.part_statistics` leans on this keyword, which is not public; a file without statistics is opened."""
+    scan, paths = files_with_statistics
+    for number, path in enumerate(paths):
+        if number not in opened:
+            path.unlink()
+    query = scan.filter(predicate).select("number")
+    assert query.collect(engine=engine)["number"].to_list() == numbers
+    again = pl.LazyFrame.deserialize(io.BytesIO(query.serialize()))
+    assert again.collect(engine=engine)["number"].to_list() == numbers
+    if len(opened) < 3:
+        with pytest.raises((pl.exceptions.ComputeError, FileNotFoundError)):
+            scan.select("number").collect(engine=engine)
+
+
+@both_engines
+def test_statistics_of_files_do_not_go_with_a_row_index_of_the_scan(files_with_statistics, engine):
+    """When this is mended, `collection.reading.scan` may leave out the step that keeps a row index from the scan."""
+    scan, _ = files_with_statistics
+    late = col("index") == 1
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="index_nc"):
+        scan.with_row_index().filter(late).collect(engine=engine)
+    above = scan.select(scan.collect_schema().names())
+    assert above.with_row_index().filter(late).collect(engine=engine)["number"].to_list() == [1]
+    assert "SELECT" not in above.explain()

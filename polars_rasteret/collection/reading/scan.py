@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from polars_rasteret.collection.reading.part_statistics import scan_words
 from polars_rasteret.collection.reading.provenance import provenance_of, scan_with_provenance
 from polars_rasteret.collection.reading.schemas import Columns, instance, united_schema
 from polars_rasteret.collection.storage.parts import (
@@ -25,6 +26,7 @@ from polars_rasteret.collection.storage.parts import (
     polars_options,
     read_schemas,
 )
+from polars_rasteret.collection.storage.parts_manifest import with_facts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.rasteret_format.band_columns import bands_of, is_rasteret
@@ -124,7 +126,7 @@ def scan_collection(
                 f"nothing is at {shown(plain_path(one))}: expected a Parquet file, or a folder or glob that holds some. "
                 "GeoTIFFs become a collection by pr.build_from_files"
             )
-        parts += found
+        parts += with_facts(found, **options)
     provenances = {provenance_of(part.path, storage_options) for part in parts}
     if len(provenances) > 1:
         raise UsageError(
@@ -211,7 +213,8 @@ def _scan_run(
         scanned = scanned.with_columns(pl.col(name).ext.storage() for name in extensions)
     if unfit:
         scanned = scanned.with_columns(pl.lit(None, dtype=target[name]).alias(name) for name in unfit)
-    if unfit or outside:
+    # With statistics, a row index must not become one of the scan: see `scan_words`. Polars takes the step away when it may.
+    if unfit or outside or any(part.facts is not None for part in parts):
         scanned = scanned.select([*(name for name in target if name not in hive), *hive])
     return scanned
 
@@ -263,6 +266,7 @@ def _scan_files(
         missing_columns="insert",
         extra_columns="ignore",
         cast_options=_CASTS,
+        **scan_words(parts, wanted),
         **polars_options(**options),
     )
     return scanned, outside

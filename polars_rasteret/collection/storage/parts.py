@@ -11,9 +11,9 @@ import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import polars as pl
@@ -32,6 +32,9 @@ from polars_rasteret.hrefs import shown, shown_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
+    from polars_rasteret.collection.storage.part_facts import PartFacts
+
+T = TypeVar("T")
 _TRIES = 200
 """Most looks at a folder that writers keep changing; each of their steps waits for the disk."""
 _CACHE_SIZE = 10_000
@@ -51,6 +54,8 @@ class Part:
     n_bytes: int | None = None
     root: str = ""
     """Folder of the collection that the file was found in; empty: the folder of the file."""
+    facts: PartFacts | None = field(default=None, compare=False)
+    """What is known of it without opening it; see `parts_manifest`."""
 
     @property
     def folder(self) -> str:
@@ -127,8 +132,11 @@ def read_schema(
     FetchError
         When the part is gone.
     """
+    if part.facts is not None:
+        register_hints(parsed_hints(part.facts.hints))
+        return part.facts.columns
     known = _schemas.get(_key(part))
-    return _noted(part, *_footer(part, storage_options, credential_provider)) if known is None else known
+    return _noted(part, *_columns_and_hints(part, storage_options, credential_provider)) if known is None else known
 
 
 def read_schemas(
@@ -139,16 +147,21 @@ def read_schemas(
     Each takes a round trip or two. One on a disk takes a quarter of a millisecond, and threads do not read it faster.
     """
     options = {"storage_options": storage_options, "credential_provider": credential_provider}
-    unread = [part for part in parts if is_remote(part.path) and _key(part) not in _schemas]
-    read: dict[str, dict[str, pl.DataType]] = {}
-    if len(unread) > 1:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(unread))) as pool:
-            footers = list(pool.map(lambda part: _footer(part, **options), unread))
-        # In the order of the parts, whichever answered first: what they tell of one place may differ.
-        read = {part.path: _noted(part, *footer) for part, footer in zip(unread, footers, strict=True)}
+    unread = [one for one in parts if is_remote(one.path) and one.facts is None and _key(one) not in _schemas]
+    footers = side_by_side(lambda part: _columns_and_hints(part, **options), unread)
+    # In the order of the parts, whichever answered first: what they tell of one place may differ.
+    read = {part.path: _noted(part, *footer) for part, footer in zip(unread, footers, strict=True)}
     return [known if (known := read.get(part.path)) is not None else read_schema(part, **options) for part in parts]
+
+
+def side_by_side(read: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
+    """Return what a function reads of each part; of parts in a store, several at once."""
+    if len(parts) < 2 or not is_remote(parts[0].path):
+        return [read(part) for part in parts]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(parts))) as pool:
+        return list(pool.map(read, parts))
 
 
 def _key(part: Part) -> Hashable:
@@ -156,7 +169,7 @@ def _key(part: Part) -> Hashable:
     return None if part.identity is None else (part.path, part.identity)
 
 
-def _footer(
+def _columns_and_hints(
     part: Part, storage_options: Mapping[str, Any] | None, credential_provider: Any
 ) -> tuple[dict[str, pl.DataType], str]:
     """Read the columns of a part, and the text in which it tells of the places of its files."""
@@ -201,6 +214,8 @@ def is_all_null(
     """
     from polars_rasteret.collection.storage.geoparquet import bands_without_values
 
+    if part.facts is not None:
+        return band in part.facts.empty_bands
     options = polars_options(storage_options, credential_provider)
     with _clear_errors(part):
         told = bands_without_values(pl.read_parquet_metadata(part.path, **options))

@@ -31,6 +31,18 @@ def read_json_file(file: Path) -> Any:
     FileFormatError
         When the file is no plain file of JSON, or too large to be ours.
     """
+    data = read_small_file(file)
+    return None if data is None else parsed_json(data, str(file))
+
+
+def read_small_file(file: Path) -> bytes | None:
+    """Return the bytes of a small file; None when there is no such file.
+
+    Raises
+    ------
+    FileFormatError
+        When the file is no plain file, or too large to be ours.
+    """
     try:
         # A FIFO would block, a link would lead out of the folder.
         descriptor = os.open(
@@ -48,7 +60,7 @@ def read_json_file(file: Path) -> Any:
         if found.st_size > MAX_BYTES:
             raise too_large(str(file), found.st_size)
         with os.fdopen(descriptor, "rb", closefd=False) as source:
-            return parsed_json(source.read(MAX_BYTES), str(file))
+            return source.read(MAX_BYTES)
     finally:
         os.close(descriptor)
 

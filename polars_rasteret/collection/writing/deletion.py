@@ -14,6 +14,7 @@ from polars_rasteret.collection.storage.durable_writes import clear_failures, sy
 from polars_rasteret.collection.storage.object_store import delete_objects
 from polars_rasteret.collection.storage.parts import is_one_file, is_remote
 from polars_rasteret.collection.storage.staging import staging
+from polars_rasteret.collection.writing.noted_parts import forget_parts
 from polars_rasteret.collection.writing.publishing import publish_parts
 from polars_rasteret.collection.writing.upkeep import changing
 
@@ -60,6 +61,8 @@ def delete_collection(
     options: dict[str, Any] = {"storage_options": storage_options, "credential_provider": credential_provider}
     with changing(path, wait_s=wait_s, **options) as (target, parts):
         scan_collection(target, **options)  # raises where Parquet files lie that are no collection
+        if not is_one_file(target):
+            forget_parts(target, **options)
         if is_remote(target):
             delete_objects([part.path for part in parts], **options)
             return len(parts)

@@ -75,6 +75,13 @@ def _write_parquet(frame: pl.DataFrame, file: Any, row_group_size: int, about: d
     )
 
 
+def part_bytes(frame: pl.DataFrame, metadata: dict[str, str]) -> bytes:
+    """Return the bytes of a part that is small, with some metadata beside that of every part."""
+    file = io.BytesIO()
+    _write_parquet(frame, file, 1, metadata)
+    return file.getvalue()
+
+
 def _about_part(frame: pl.DataFrame, about: About, target: str) -> dict[str, str]:
     """Return what a part says of the collection at `target`, where it is going to lie."""
     times = begin_and_end(frame.schema)

@@ -26,6 +26,7 @@ from polars_rasteret.collection.storage.staging import staging
 from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.layout import folders_of_rows, placed
 from polars_rasteret.collection.writing.native_rasters import with_native_rasters
+from polars_rasteret.collection.writing.noted_parts import forget_parts
 from polars_rasteret.collection.writing.publishing import Staged, publish_file, publish_parts, recover
 from polars_rasteret.errors import UsageError
 from polars_rasteret.rasteret_format.band_columns import is_rasteret
@@ -90,6 +91,7 @@ def sink_rasteret(
                     publish_file(staged[0], place)
                 else:
                     publish_parts(staged, place, there if mode == "overwrite" else [], draft=stage / "journal")
+                    forget_parts(target)
     except BaseException:
         if not is_file:
             with contextlib.suppress(OSError):

@@ -35,6 +35,7 @@ from polars_rasteret.collection.storage.staging import staging
 from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.layout import in_hilbert_order, laid_out, placed
 from polars_rasteret.collection.writing.native_rasters import with_native_rasters
+from polars_rasteret.collection.writing.noted_parts import note_parts
 from polars_rasteret.collection.writing.publishing import (
     ChangedMeanwhileError,
     NewPart,
@@ -185,6 +186,7 @@ def _sink_folder(frame: pl.DataFrame, to: _Sink) -> None:
                 if frame.is_empty() and to.mode == "append" and there:
                     return
                 publish_parts(staged, folder, there if to.mode == "overwrite" else [], draft=stage / "journal")
+                note_parts(to.target, draft=stage / "manifest", **to.options)
     except BaseException:
         # A new folder goes when nothing has come of it.
         with contextlib.suppress(OSError):
@@ -215,6 +217,7 @@ def _sink_remote(frame: pl.DataFrame, to: _Sink) -> None:
         if not is_one_file(to.target):
             old = there if to.mode == "overwrite" else []
             write_remote_parts(to.pieces(frame, there), to.target, old, to.row_group_size, to.options)
+            note_parts(to.target, **to.options)
             return
         whole = _appended(frame, there, to.options) if there and to.mode == "append" else frame
         over = there[0] if there else None
@@ -293,6 +296,7 @@ def write_parts(
                 )
         else:
             write_remote_parts(rows, target, old, ROW_GROUP_SIZE, options)
+            note_parts(target, **options)
         return
     with staging(path, is_file=is_file) as stage:
         staged = stage_parts(rows, stage, target, row_group_size=ROW_GROUP_SIZE)
@@ -300,6 +304,7 @@ def write_parts(
             publish_file(staged[0], path)
         else:
             publish_parts(staged, path, old, draft=stage / "journal")
+            note_parts(target, draft=stage / "manifest", **options)
 
 
 def _settled_keys(there: Sequence[Part], target: str, mode: str, keys: Sequence[str]) -> Sequence[str]:

@@ -17,7 +17,7 @@ from polars_rasteret.errors import FileFormatError
 from polars_rasteret.frame.query.plan_objects import PlanObject, other_objects
 from polars_rasteret.frame.query.question import Question
 from polars_rasteret.frame.query.source import PairedSource
-from polars_rasteret.pairing.times import record_times
+from polars_rasteret.pairing.times import may_lie_in, record_times
 
 if TYPE_CHECKING:
     from polars_rasteret.distribute.cutting.parts import Part, Period
@@ -134,13 +134,17 @@ def _filled_source(values: dict[str, Any]) -> PairedSource:
 
 def in_period(question: Question, period: Period) -> Question:
     """Return a question of the records of some time; rows that no record covers are the concern of another part."""
-    datetime, start, end = record_times(question.records.collect_schema())
+    schema = question.records.collect_schema()
+    datetime, start, end = record_times(schema)
     begin = pl.when(start.is_not_null() & end.is_not_null()).then(start).otherwise(datetime)
     is_inside = begin.is_between(period.first, period.last)
+    # Implied by it, and said so that statistics of files and row groups can rule some out.
+    may_be_inside = may_lie_in(schema, period.first, period.last)
     if period.has_unknown:
         is_inside |= begin.is_null()
+        may_be_inside = None if may_be_inside is None else may_be_inside | pl.col("datetime").is_null()
     return replace(
         question,
-        records=question.records.filter(is_inside),
+        records=question.records.filter(is_inside if may_be_inside is None else may_be_inside & is_inside),
         pairing=replace(question.pairing, unmatched="drop"),
     )

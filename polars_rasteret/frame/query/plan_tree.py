@@ -18,7 +18,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FRAME = '"df":['
+_FRAMES = ('"df":[', '"table_statistics":[')
 _ENDING = "slice["
 _PAIR = "python[raster pair]"
 
@@ -79,11 +79,13 @@ def is_frame(lf: pl.LazyFrame) -> bool:
 
 def _without_frames(text: str) -> str:
     """Return the text of a plan without the bytes of frames in memory, which are long and not needed here."""
-    parts, start = [], 0
-    while (at := text.find(_FRAME, start)) >= 0:
-        parts.append(text[start:at] + '"df":[')
-        start = text.index("]", at)
-    return "".join([*parts, text[start:]])
+    for frame in _FRAMES:
+        parts, start = [], 0
+        while (at := text.find(frame, start)) >= 0:
+            parts.append(text[start:at] + frame)
+            start = text.index("]", at)
+        text = "".join([*parts, text[start:]])
+    return text
 
 
 def as_bytes(value: Any) -> bytes:
