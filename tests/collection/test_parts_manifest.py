@@ -17,10 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from polars_rasteret.distribute.cut import cut
-from polars_rasteret.distribute.cut_query import in_period, part_query
-from polars_rasteret.distribute.parts import Period
-from polars_rasteret.distribute.provable_steps import cut_read
 
 import polars_rasteret as pr
 from polars_rasteret.collection.queries.extent import with_places
@@ -31,6 +27,10 @@ from polars_rasteret.collection.storage.parts_manifest import FEWEST_PARTS, MANI
 from polars_rasteret.collection.writing import noted_parts, sink
 from polars_rasteret.collection.writing.deletion import delete_collection
 from polars_rasteret.collection.writing.publishing import part_bytes
+from polars_rasteret.distribute.cutting.cut import cut
+from polars_rasteret.distribute.cutting.cut_query import in_period, part_query
+from polars_rasteret.distribute.cutting.parts import Period
+from polars_rasteret.distribute.cutting.provable_steps import cut_read
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.schema import TIME
 from tests.support.collection_frames import raster_column
