@@ -114,7 +114,8 @@ class ReadOptions:
     query_timeout_s: float | None = None
     """Seconds for all reads of one query, from its beginning; None is no limit. For an expression: for each batch of Polars."""
     retries: int = 4
-    """Further attempts after a failure that may be temporary."""
+    """Further attempts after a failure that may be temporary. What a crowded store refuses (429, 503) takes none of them, as
+    other requests use up what it allows; 0 means no further attempt at all."""
     on_error: OnError = "raise"
     """Result of a failed read: an error, or a null, whose reason is in the profile and in the ``read_error`` column of a verb."""
     budget_bytes: int | None = None

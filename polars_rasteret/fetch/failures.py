@@ -41,10 +41,13 @@ class TransientFetchError(FetchError):
     is_overload
         Whether the server said that it has too much to do, or did not take the connection. Then it should get fewer requests at
         once.
+    is_refusal
+        Whether the server said so itself (429, 503): the request is as good as one that was never made.
     """
 
     retry_after_s: float | None = None
     is_overload = False
+    is_refusal = False
 
     @classmethod
     def after(cls, message: str, retry_after_s: float | None) -> TransientFetchError:
@@ -58,6 +61,13 @@ class TransientFetchError(FetchError):
         """Return the error of a server that should get fewer requests at once."""
         error = cls.after(message, retry_after_s)
         error.is_overload = True
+        return error
+
+    @classmethod
+    def refusal(cls, message: str, retry_after_s: float | None = None) -> TransientFetchError:
+        """Return the error of a server that says that it gets too many requests."""
+        error = cls.overload(message, retry_after_s)
+        error.is_refusal = True
         return error
 
 
@@ -130,7 +140,7 @@ def status_failure(
     where = range_words(href, byte_start, byte_stop)
     came = f"the server answered {detail or status_words(status)}"
     if status in _PASSING_STATUS:
-        make = TransientFetchError.overload if status in _OVERLOAD_STATUS else TransientFetchError.after
+        make = TransientFetchError.refusal if status in _OVERLOAD_STATUS else TransientFetchError.after
         return make(f"{where}, {came}. It may pass: try again, or lower max_concurrency.", retry_after_s)
     if status == 412:
         return changed(href, byte_start, byte_stop, "the server answered 412, its ETag is another one")
@@ -296,9 +306,12 @@ def gave_up(error: TransientFetchError, *, n_attempts: int, spent_s: float) -> F
     return final
 
 
-def too_late(href: str, byte_start: int, byte_stop: int, *, timeout_s: float, n_attempts: int) -> FetchError:
+def too_late(
+    href: str, byte_start: int, byte_stop: int, timeout_s: float, n_attempts: int, *, n_refused: int
+) -> FetchError:
     """Return the error for a deadline that passed while the source had not answered."""
+    refused = f", {n_refused} of them refused as too many requests" if n_refused else ""
     return FetchError(
         f"{range_words(href, byte_start, byte_stop)}, no complete answer within timeout_s={timeout_s:g} "
-        f"({n_attempts} attempt(s)). Try again, or raise it: pr.options(timeout_s=...)."
+        f"({n_attempts} attempt(s){refused}). Try again, or raise it: pr.options(timeout_s=...)."
     )

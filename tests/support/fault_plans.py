@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
+import time
+from collections import deque
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
@@ -61,3 +63,25 @@ class Faults:
 def refuse_above(server: RangeServer, n: int, fault: Fault) -> Callable[[Seen], Fault | None]:
     """Give the fault while more than `n` requests are being answered."""
     return lambda _seen: fault if server.n_running > n else None
+
+
+class RateLimit:
+    """Goes into ``RangeServer.fault``: refuses what comes after `most` answers within a second, whoever asks."""
+
+    def __init__(self, most: int, *, status: int = 503, within_s: float = 1.0) -> None:
+        self.most, self.status, self.within_s = most, status, within_s
+        self.n_served = self.n_refused = 0
+        self._served_at: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def __call__(self, _seen: Seen) -> Fault | None:
+        now = time.monotonic()
+        with self._lock:
+            while self._served_at and self._served_at[0] <= now - self.within_s:
+                self._served_at.popleft()
+            if len(self._served_at) < self.most:
+                self._served_at.append(now)
+                self.n_served += 1
+                return None
+            self.n_refused += 1
+        return Fault(status=self.status)

@@ -8,6 +8,7 @@ for one, and end after a while without work.
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 import time
 from collections import deque
@@ -75,6 +76,10 @@ class FetchPool:
         self._bytes_in_flight = 0
         self._bytes_held = 0
         self._short_of_bytes = False
+        self._opens_at = math.inf
+        """When the first of the stores that get few requests a second gets its next one (monotonic seconds)."""
+        self._looks_at = math.inf
+        """When the idle thread looks again that waits for such a time."""
         self._exit_is_watched = False
         self.n_pending = self.n_threads = self.n_running = self.n_lost = 0
         self._n_idle = 0
@@ -143,16 +148,23 @@ class FetchPool:
         """Return the speed that was seen of a source."""
         return self._throttles.setdefault(source, Throttle()).speed
 
+    def is_crowded(self, source: RangeReader) -> bool:
+        """Return whether a source refuses many requests, and serves others."""
+        return self._throttles[source].is_crowded(time.monotonic())
+
     def ended(self, request: Request, error: FetchError | None) -> bool:
         """Count the end of one attempt; return False where the request had been given up before."""
         self.n_running -= 1
         if request.lost:
             self.n_lost -= 1
             return False
-        throttle = self._throttles[request.source]
+        throttle, now, is_first = self._throttles[request.source], time.monotonic(), request.attempt == 0
+        seconds = now - request.attempted_at
         if error is None:
-            throttle.went_well(process_options().max_concurrency)
-            throttle.speed.observe(request.n_bytes, time.monotonic() - request.attempted_at, at_once=request.n_beside)
+            throttle.went_well(process_options().max_concurrency, seconds=seconds, is_first=is_first)
+            throttle.speed.observe(request.n_bytes, seconds, at_once=request.n_beside)
+        elif isinstance(error, TransientFetchError) and error.is_refusal:
+            throttle.refused(request.n_cuts, now=now, seconds=seconds, is_first=is_first)
         elif isinstance(error, TransientFetchError) and error.is_overload:
             throttle.slow_down(request.n_cuts)
         throttle.ended()
@@ -224,6 +236,7 @@ class FetchPool:
         """Wait for the next request that may start, and return it; None when the thread should end."""
         while not self.closing:
             self.tidy()
+            self._opens_at = math.inf
             # Threads beyond a limit that was lowered go idle, and end there.
             request = self._admitted() if self.n_running - self.n_lost < process_options().max_concurrency else None
             if request is not None:
@@ -231,15 +244,25 @@ class FetchPool:
                     self._wake(1)
                 return request
             self._n_idle += 1
-            woken = self._work.wait(_LOOK_S if self._short_of_bytes else _IDLE_S)
+            woken = self._wait_for_work()
             self._n_idle -= 1
             if not woken and not self.n_pending:
                 return None
         return None
 
+    def _wait_for_work(self) -> bool:
+        """Wait until the thread is woken, or it is time to look again; return whether it was woken."""
+        pause_s, opens_at = _LOOK_S if self._short_of_bytes else _IDLE_S, self._opens_at
+        if opens_at >= self._looks_at:  # one thread is enough
+            return self._work.wait(pause_s)
+        self._looks_at = opens_at
+        woken = self._work.wait(min(max(opens_at - time.monotonic(), 0.0), pause_s))
+        self._looks_at = math.inf
+        return woken
+
     def _admitted(self) -> Request | None:
         rotation = self._rotation
-        n_full = 0
+        n_full, now = 0, time.monotonic()
         while n_full < len(rotation):
             lane = rotation[0]
             if not lane.pending:
@@ -253,7 +276,8 @@ class FetchPool:
             if request.is_unwanted:
                 self._drop(request)
                 continue
-            if not lane.throttle.has_room():
+            if (opens_at := lane.throttle.opens_at(now)) > now:
+                self._opens_at = min(self._opens_at, opens_at)
                 rotation.rotate(-1)
                 n_full += 1
                 continue
@@ -275,9 +299,9 @@ class FetchPool:
         self.n_pending -= 1
         self.n_running += 1
         self._bytes_in_flight += request.n_bytes
-        throttle.started()
-        request.n_cuts, request.n_beside = throttle.n_cuts, throttle.n_running
         request.attempted_at = time.monotonic()
+        throttle.started(request.attempted_at)
+        request.n_cuts, request.n_beside = throttle.n_cuts, throttle.n_running
         request.state = RequestState.RUNNING
         if request.started_at is None:
             self._starts(request)

@@ -109,6 +109,8 @@ class Request:
         "may_end",
         "n_beside",
         "n_cuts",
+        "n_failed",
+        "n_refused",
         "on_disk",
         "owner",
         "redirects",
@@ -142,6 +144,11 @@ class Request:
         """Calls that wait, each with the time since when (monotonic seconds); for the owner 0, which means since the request
         started."""
         self.attempt = 0
+        """Number of attempts that ended."""
+        self.n_refused = 0
+        """Those that the store refused as too many."""
+        self.n_failed = 0
+        """Those that count: what a crowded store refuses takes none of the `retries` of a call."""
         self.redirects = Redirects()
         self.started_at: float | None = None
         self.finished = False
@@ -160,6 +167,11 @@ class Request:
     def n_bytes(self) -> int:
         """Length of the range in bytes."""
         return self.byte_stop - self.byte_start
+
+    @property
+    def n_begun(self) -> int:
+        """Number of attempts that began."""
+        return self.attempt + (self.state is RequestState.RUNNING)
 
     @property
     def is_unwanted(self) -> bool:
@@ -188,7 +200,7 @@ class Request:
 
     def may_try_at(self, at: float, call: Call) -> bool:
         """Return whether a call still waits, and allows another attempt at that time (monotonic seconds)."""
-        return not call.abandoned and self.attempt < call.retries and at < self.deadline_of(call)
+        return not call.abandoned and 0 < call.retries >= self.n_failed and at < self.deadline_of(call)
 
     def deadline_of(self, call: Call) -> float:
         """Return the time (monotonic seconds) until which a call waits, once the request has started."""

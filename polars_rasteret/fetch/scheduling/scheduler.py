@@ -32,7 +32,7 @@ from polars_rasteret.fetch.scheduling.pending import (
     link_tiles,
     release_nothing,
 )
-from polars_rasteret.fetch.scheduling.retries import backoff_s, last_words
+from polars_rasteret.fetch.scheduling.retries import last_words, next_attempt_at
 from polars_rasteret.fetch.scheduling.tile_lookup import Found, TileLookup
 from polars_rasteret.fetch.scheduling.wanted_tiles import WantedTiles
 from polars_rasteret.fetch.sources.byte_source import FileKey
@@ -341,9 +341,9 @@ class Scheduler:
             if not self._pool.ended(request, error):
                 return
             if isinstance(error, TransientFetchError):
-                next_at = time.monotonic() + backoff_s(request.attempt, error, random.random())  # noqa: S311 - jitter
-                if any(request.may_try_at(next_at, call) for call in request.calls):
-                    request.attempt += 1
+                is_crowded, chance = self._pool.is_crowded(request.source), random.random()  # noqa: S311 - jitter
+                next_at = next_attempt_at(request, error, time.monotonic(), chance, is_crowded=is_crowded)
+                if next_at is not None:
                     self._deadlines.delay(request, next_at)
                     record(host=shown(origin(request.file.href)), retries=1)
                     return
@@ -370,7 +370,7 @@ class Scheduler:
     def _tell_late(self, late: list[tuple[Call, int, Request]]) -> None:
         for call, index, request in late:
             where = (request.file.href, request.byte_start, request.byte_stop)
-            fail_all([(call, index)], too_late(*where, timeout_s=call.timeout_s, n_attempts=request.attempt + 1))
+            fail_all([(call, index)], too_late(*where, call.timeout_s, request.n_begun, n_refused=request.n_refused))
         self._pool.start_threads()
 
 
