@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -232,3 +233,34 @@ def test_what_is_written_beside_an_answer_tells_what_became_of_each_part(world, 
     assert sum(one["rows"] for one in done) == found.height
     job = json.loads(Path(tmp_path, "out.job", "job.json").read_text())
     assert [one["part"] for one in done] == list(range(len(job["parts"])))
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"storage_options": {"aws_region": "eu-west-1"}},
+        {"credential_provider": None},
+        {"metadata": {"a": "b"}},
+        {"arrow_schema": pa.schema([("pid", pa.int64())])},
+        {"sinked_paths_callback": print},
+        {"optimizations": pl.QueryOptFlags(predicate_pushdown=False)},
+    ],
+    ids=lambda keywords: next(iter(keywords)),
+)
+def test_keywords_of_a_sink_that_parts_would_not_have_are_refused(world, tmp_path, keywords):
+    with pytest.raises(UsageError, match=f"{next(iter(keywords))}.* not honoured"):
+        points(world).sink_parquet(tmp_path / "out", engine=pr.ProcessEngine(workers=1), **keywords)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_forms_of_a_sink_and_of_a_collect_are_refused(world, tmp_path):
+    engine, query = pr.ProcessEngine(workers=1), points(world)
+    with pytest.raises(UsageError, match="background"):
+        query.collect(engine=engine, background=True)
+    with pytest.raises(UsageError, match="expected its path or URL"):
+        query.sink_parquet(pl.PartitionBy(tmp_path / "by", key="pid"), engine=engine)
+    with pytest.raises(UsageError):
+        query.sink_parquet(tmp_path / "lazy", engine=engine, lazy=True).collect(engine=engine)
+    with pytest.raises(NotImplementedError, match="`sink_csv` is not supported by ProcessEngine"):
+        query.sink_csv(tmp_path / "out.csv", engine=engine)
+    assert list(tmp_path.iterdir()) == []
