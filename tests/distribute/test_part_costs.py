@@ -22,8 +22,11 @@ CRS, SIDE, DATES = 32632, 1024, 2
 """Images of 64 x 64 tiles."""
 
 
-def image(date):
+def image(date, *, uneven=False, **words):
     pixels = np.random.default_rng(date).integers(0, 9999, (SIDE, SIDE)).astype("uint16")
+    if uneven:  # tiles of 30 bytes, of 200 and of 500
+        pixels[:, SIDE // 3 :] %= 16
+        pixels[:, SIDE // 2 : 3 * SIDE // 4] = 7
     with MemoryFile() as file:
         with file.open(
             driver="GTiff",
@@ -36,6 +39,7 @@ def image(date):
             tiled=True,
             blockxsize=16,
             blockysize=16,
+            **words,
         ) as dataset:
             dataset.write(pixels, 1)
         return file.read()
@@ -94,6 +98,18 @@ def test_points_cut_by_tiles_move_no_byte_twice_and_what_was_estimated(served):
     assert moved == [part.bytes for part in whole.parts]
     assert duplication(ranges) <= 1.05
     assert max(moved) <= 1.2 * np.mean(moved)
+
+
+@pytest.mark.parametrize("n_parts", [8, 40])
+def test_tiles_of_unlike_sizes_are_weighed_as_they_are(n_parts):
+    with RangeServer({"0.tif": image(0, uneven=True, compress="deflate")}) as server, pr.options(max_gap_bytes=0):
+        scenes = pr.build_from_files([server.url("0.tif")], bands={"red": 0})
+        whole = cut(scenes.raster.sample_points(rows(30_000), crs=CRS), min_parts=n_parts)
+        moved, _ = fetched(server, whole)
+    assert len(whole.parts) == n_parts
+    assert moved == [part.bytes for part in whole.parts]
+    assert max(moved) <= 1.2 * np.mean(moved)
+    assert min(moved) >= 0.8 * np.mean(moved)
 
 
 @pytest.mark.parametrize("n_parts", [8, 11])

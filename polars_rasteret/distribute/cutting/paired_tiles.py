@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pairing.paired_rows import PairedRows
     from polars_rasteret.pairing.records import Records
     from polars_rasteret.pixels.rasters.raster_column import RasterColumn
+    from polars_rasteret.tiff.band_tiles import Image
 
     Ints = NDArray[np.int64]
 
@@ -29,7 +30,8 @@ _COLUMNS = ("target", "lattice", "image", "row_start", "row_stop", "col_start", 
 
 def tiles_of_pairs(runs: Iterable[tuple[PairedRows, range]], records: Records) -> TilesOfPairs:
     """Return the tiles at full resolution that pairs touch, with an entry per pair and band that has a raster."""
-    layouts = _layouts(records)
+    tables: dict[int, Image] = {}
+    layouts = _layouts(records, tables)
     found: dict[str, list[Ints]] = {name: [] for name in _COLUMNS}
     for rows, _ in runs:
         for band, windows in rows.windows.items():
@@ -57,7 +59,7 @@ def tiles_of_pairs(runs: Iterable[tuple[PairedRows, range]], records: Records) -
             for name, column in zip(_COLUMNS, columns, strict=True):
                 found[name].append(column)
     whole = {name: np.concatenate(parts) if parts else np.zeros(0, np.int64) for name, parts in found.items()}
-    return TilesOfPairs(**whole)
+    return TilesOfPairs(**whole, tables=tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +75,18 @@ class _Layout:
     tile_bytes: Ints
 
 
-def _layouts(records: Records) -> dict[str, _Layout]:
+def _layouts(records: Records, tables: dict[int, Image]) -> dict[str, _Layout]:
+    """Return the layout of each band, and add the images of all to `tables`, by number."""
     lattices: dict[tuple[int, int, int], int] = {}
     images: dict[tuple[str, int], int] = {}
-    return {band: _layout(column, lattices, images) for band, column in records.rasters.items()}
+    return {band: _layout(column, lattices, images, tables) for band, column in records.rasters.items()}
 
 
 def _layout(
-    column: RasterColumn, lattices: dict[tuple[int, int, int], int], images: dict[tuple[str, int], int]
+    column: RasterColumn,
+    lattices: dict[tuple[int, int, int], int],
+    images: dict[tuple[str, int], int],
+    tables: dict[int, Image],
 ) -> _Layout:
     tiled = [one.tiles.images[0] for one in column.references]
     lattice = column.grids.table.columns.lattice_id[column.grids.grid_id]
@@ -91,12 +97,15 @@ def _layout(
         for one, image in zip(column.references, tiled, strict=True)
     ]
 
+    numbers = [images.setdefault(file, len(images)) for file in files]
+    tables.update(zip(numbers, tiled, strict=True))
+
     def ints(values: Iterable[int]) -> Ints:
         return np.array(list(values), np.int64)
 
     return _Layout(
         lattice=ints(lattices.setdefault(key, len(lattices)) for key in keys),
-        image=ints(images.setdefault(file, len(images)) for file in files),
+        image=ints(numbers),
         height=ints(image.height for image in tiled),
         width=ints(image.width for image in tiled),
         tile_height=ints(max(image.tile_height, 1) for image in tiled),

@@ -14,7 +14,11 @@ import numpy as np
 from polars_rasteret.geo.hilbert_curve import BITS, hilbert_index
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+    from polars_rasteret.tiff.band_tiles import Image
 
     Ints = NDArray[np.int64]
 
@@ -36,6 +40,8 @@ class TilesOfPairs:
     """Bytes of one tile of the pair, as a mean."""
     record: Ints
     """Number of the record."""
+    tables: Mapping[int, Image]
+    """Offsets and bytes of the tiles of each image, by its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,14 @@ def touched_tiles(pairs: TilesOfPairs) -> TouchedTiles:
     col = pairs.col_start[pair] + within % n_cols[pair]
     key = (pairs.image[pair] * (row.max(initial=0) + 1) + row) * (col.max(initial=0) + 1) + col
     _, first, tile = np.unique(key, return_index=True, return_inverse=True)
-    return TouchedTiles(target=pairs.target[pair], tile=tile.reshape(-1), tile_bytes=pairs.tile_bytes[pair[first]])
+    image, row, col = pairs.image[pair[first]], row[first], col[first]
+    tile_bytes = np.zeros(len(first), np.int64)
+    borders = np.flatnonzero(np.diff(image)) + 1  # the keys of an image follow each other
+    for some in np.split(np.arange(len(first)), borders) if len(first) else ():
+        table = pairs.tables[int(image[some[0]])]
+        if len(table.byte_count):
+            tile_bytes[some] = table.byte_count[row[some] * table.tiles_across + col[some]]
+    return TouchedTiles(target=pairs.target[pair], tile=tile.reshape(-1), tile_bytes=tile_bytes)
 
 
 def block_bytes(touched: TouchedTiles, block: Ints, n_blocks: int) -> NDArray[Any]:
