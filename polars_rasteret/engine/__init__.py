@@ -23,7 +23,7 @@ from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_
 from polars_rasteret.engine.interruption import running
 from polars_rasteret.engine.reading import StartedRead, WindowAnswer, begin_windows, cost_of, read_windows
 from polars_rasteret.engine.unpacked_tables import unpacked
-from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
+from polars_rasteret.plan.windows import Out, PixelReference, WindowRead, used_references
 
 __all__ = [
     "NO_COST",
@@ -47,4 +47,5 @@ __all__ = [
     "read_windows",
     "running",
     "unpacked",
+    "used_references",
 ]

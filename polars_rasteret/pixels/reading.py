@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polars_rasteret.engine import StartedRead, WindowRead, begin_windows
+from polars_rasteret.engine import StartedRead, WindowRead, begin_windows, used_references
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.pixel_grid import first_equal
 from polars_rasteret.grids.windows import taken_windows
@@ -141,11 +141,12 @@ def window_reads(
         # The fill of an unscaled answer is in its units: it comes when the values are unscaled.
         fill = None if band.unscale else fill_value
         check_fill_fits(fill, dtype, band.column.name)
+        references, reference_id = used_references(band.column.references, np.where(is_read, band.reference_id, -1))
         reads.append(
             WindowRead(
                 label=band.column.name,
-                references=band.column.references,
-                reference_id=np.where(is_read, band.reference_id, -1),
+                references=references,
+                reference_id=reference_id,
                 row_start=row_start,
                 col_start=col_start,
                 height=height,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_POINTS_AT_ONCE = 2**19
+"""Points that are sorted together at least: few enough for the processor's cache."""
+_POINTS_PER_BOX = 64
+"""Points for each box that are sorted together at least: every box is looked up among each part of the points."""
 _DENSE = 8
 """Cells of a table of targets and records, for each pair, up to which the table is made."""
 Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
@@ -43,6 +47,15 @@ def pairs_of_points(x: NDArray[np.float64], y: NDArray[np.float64], boxes: NDArr
     >>> target.tolist(), record.tolist()
     ([0], [0])
     """
+    step = max(_POINTS_AT_ONCE, _POINTS_PER_BOX * len(boxes))
+    if len(x) > step:
+        parts = [_pairs_of_points(x[at : at + step], y[at : at + step], boxes) for at in range(0, len(x), step)]
+        target = np.concatenate([part[0] + at * step for at, part in enumerate(parts)])
+        return target, np.concatenate([part[1] for part in parts])
+    return _pairs_of_points(x, y, boxes)
+
+
+def _pairs_of_points(x: NDArray[np.float64], y: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pairs:
     order = np.argsort(x, kind="stable")
     n_finite = int(np.isfinite(x).sum())
     # NaN sorts last, -inf first and +inf before NaN: keep the finite run.

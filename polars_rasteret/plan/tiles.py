@@ -169,7 +169,7 @@ def pieces_of_windows(  # noqa: PLR0917 - one argument per column
     down = place // n_across[one]
     tile_row, tile_col = top[one] + down, left[one] + place - down * n_across[one]
     tile = grids.first_tile[grid[one]] + tile_row * grids.tiles_across[grid[one]] + tile_col
-    order = _order(tile)
+    order = radix_order(tile)
     one, tile, tile_row, tile_col = one[order], tile[order], tile_row[order], tile_col[order]
 
     window = some[one]
@@ -216,7 +216,7 @@ def _pieces_of_points(grids: TileGrids, grid_id: Ints, row: Ints, col: Ints, fir
     tile_row, tile_col = row // tile_height, col // tile_width
     tile = grids.first_tile[grid] + tile_row * _picked(grids.tiles_across, grid) + tile_col
     row, col = row - tile_row * tile_height, col - tile_col * tile_width
-    order = _order(tile, row)
+    order = radix_order(tile, row)
     window = window[order]
     distinct, first_piece = runs(tile[order])
     return Pieces(
@@ -250,7 +250,7 @@ def _clipped(start: Ints, size: Ints, image_size: Ints) -> tuple[Ints, Ints]:
     return inside_start, inside_start + np.minimum(left, image_size - inside_start)
 
 
-def _order(*columns: Ints) -> Ints:
+def radix_order(*columns: Ints) -> Ints:
     """Return the stable order by the first column, then the second.
 
     NumPy sorts 16-bit numbers by radix. Sorting 16 bits at a time takes a quarter of the time of one sort of 64-bit numbers.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+_MANY_REFERENCES = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class PixelReference:
     """One distinct raster value: the file and tiles of one band of one record."""
@@ -86,6 +89,31 @@ class WindowRead:
                 )
         if n_windows and (int(self.height.min()) < 0 or int(self.width.min()) < 0):
             raise UsageError(f"{self.label}: a window has a negative height or width")
+
+
+def used_references(references: Sequence[PixelReference], reference_id: Ints) -> tuple[Sequence[PixelReference], Ints]:
+    """Return the references that windows have, and the index of each window into these: planning looks at every reference.
+
+    Where they are few, or half of them are used, they are returned as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> few, index = used_references(["a", "b"] * 1000, np.array([7, -1, 4, 7]))
+    >>> few, index.tolist()
+    (['a', 'b'], [1, -1, 0, 1])
+    """
+    n = len(references)
+    if n < _MANY_REFERENCES:
+        return references, reference_id
+    is_used = np.zeros(n + 1, np.bool_)  # the last is of -1
+    is_used[reference_id] = True
+    used = np.flatnonzero(is_used[:n])
+    if 2 * len(used) >= n:
+        return references, reference_id
+    place = np.full(n + 1, -1)
+    place[used] = np.arange(len(used))
+    return [references[one] for one in used.tolist()], place[reference_id]
 
 
 def pixel_offsets(read: WindowRead) -> Ints:

@@ -104,8 +104,8 @@ def test_points_mixed_with_windows_of_no_pixels_stay_points(sizes, windows):
 def test_the_order_by_digits_is_the_stable_order(values, n_rows):
     first = np.array(values, np.int64)
     second = np.arange(len(values)) % (n_rows + 1)
-    assert tiles._order(first).tolist() == np.argsort(first, kind="stable").tolist()
-    assert tiles._order(first, second).tolist() == np.lexsort((second, first)).tolist()
+    assert tiles.radix_order(first).tolist() == np.argsort(first, kind="stable").tolist()
+    assert tiles.radix_order(first, second).tolist() == np.lexsort((second, first)).tolist()
 
 
 def test_windows_at_the_ends_of_int64_are_outside():

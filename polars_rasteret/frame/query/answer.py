@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import polars.selectors as cs
 
-from polars_rasteret.frame.query.batched_reads import read_all, read_many, row_reader
-from polars_rasteret.frame.query.budget import within_budget
+from polars_rasteret.frame.query.batched_reads import row_reader
 from polars_rasteret.frame.query.candidate_records import candidate_records
-from polars_rasteret.frame.query.chosen_reads import read_chosen
-from polars_rasteret.frame.query.pair_runs import pair_runs
+from polars_rasteret.frame.query.read_runs import read_runs
 from polars_rasteret.frame.query.target_rows import collect_targets, located
 from polars_rasteret.pairing.paired_rows import KeyColumns
 
@@ -37,22 +35,4 @@ def answer_frames(question: Question, resolved: Resolved, pushed: Pushdown) -> I
     targets = located(question, resolved, pushed, frame)
     records = candidate_records(question, resolved, pushed, targets)
     reader = row_reader(question, resolved, pushed, KeyColumns(targets.frame, records))
-    runs = pair_runs(question, pushed, targets, records, reader.keys)
-    n_rows = pushed.n_rows
-    if question.options.has_budget:
-        runs = within_budget(runs, reader, question)
-    for rows, of_targets in runs:
-        max_bytes, reads_all = question.options.max_answer_bytes, question.pairing.match == "all"
-        if reads_all and not question.many_rows:
-            yield from read_all(rows, reader, max_bytes)
-            continue
-        frames = (
-            read_many(rows, reader, max_bytes, n_rows)
-            if reads_all
-            else read_chosen(rows, of_targets, reader, question, n_rows)
-        )
-        for answer, n_answered in frames:
-            n_rows = None if n_rows is None else n_rows - n_answered
-            yield answer
-        if n_rows is not None and n_rows <= 0:
-            return
+    yield from read_runs(question, targets, records, reader)

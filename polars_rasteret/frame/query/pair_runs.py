@@ -19,29 +19,40 @@ if TYPE_CHECKING:
     from polars_rasteret.frame.query.target_rows import TargetRows
     from polars_rasteret.pairing.paired_rows import KeyColumns, PairedRows
     from polars_rasteret.pairing.records import Records
+    from polars_rasteret.plan.pairs import Pairs
 
-_MAX_PAIRS = 2**23
+MAX_PAIRS = 2**23
 """Candidate pairs looked at together: bounds the memory of pairing, and keeps a million points in one piece."""
 
 
 def pair_runs(
-    question: Question, pushed: Pushdown, targets: TargetRows, records: Records, keys: KeyColumns
+    question: Question,
+    pushed: Pushdown,
+    targets: TargetRows,
+    records: Records,
+    keys: KeyColumns,
+    *,
+    pairs: Pairs | None = None,
 ) -> Iterator[tuple[PairedRows, range]]:
     """Yield rows before they are read, and the targets they are of.
 
     With ``match="all"`` these are the rows of the answer, in order; else they are all that may answer each target, the best
     first.
+
+    Parameters
+    ----------
+    question, pushed, targets, records, keys
+        What is asked.
+    pairs
+        Candidate pairs, where they are known.
     """
     match, unmatched = question.pairing.match, question.pairing.unmatched
-    at, reach, n_rows = targets.at, targets.reach, pushed.n_rows
-    target, record = candidate_pairs(targets.targets, targets.boxes, records)
-    max_pairs = _MAX_PAIRS if n_rows is None else max(4 * n_rows, 1024)
+    at, n_rows = targets.at, pushed.n_rows
+    target, record = candidate_pairs(targets.targets, targets.boxes, records) if pairs is None else pairs
+    max_pairs = MAX_PAIRS if n_rows is None else max(4 * n_rows, 1024)
     for run, of_targets in target_runs(target, len(targets.targets), max_pairs):
-        in_run, of_record = target[run], record[run]
-        if reach is not None and at is not None:
-            near = within(at.taken(in_run), reach.taken(in_run), records.times.taken(of_record))
-            in_run, of_record = in_run[near], of_record[near]
-        rows = covering_rows(targets.targets, (in_run, of_record), records, question.product)
+        near = near_in_time(targets, records, (target[run], record[run]))
+        rows = covering_rows(targets.targets, near, records, question.product)
         if match != "all":
             order = ranked_pairs(
                 match,
@@ -57,12 +68,21 @@ def pair_runs(
         if n_rows is not None and not question.many_rows:
             rows = rows.taken(slice(0, n_rows))
             n_rows -= len(rows)
-        yield _kept(rows, question, pushed, keys), of_targets
+        yield kept_rows(rows, question, pushed, keys), of_targets
         if n_rows is not None and n_rows <= 0:
             return
 
 
-def _kept(rows: PairedRows, question: Question, pushed: Pushdown, keys: KeyColumns) -> PairedRows:
+def near_in_time(targets: TargetRows, records: Records, pairs: Pairs) -> Pairs:
+    """Return the pairs whose times are near enough; all, where no tolerance was asked for."""
+    at, reach, (target, record) = targets.at, targets.reach, pairs
+    if reach is None or at is None:
+        return pairs
+    near = within(at.taken(target), reach.taken(target), records.times.taken(record))
+    return target[near], record[near]
+
+
+def kept_rows(rows: PairedRows, question: Question, pushed: Pushdown, keys: KeyColumns) -> PairedRows:
     """Return the rows that pass the parts of the predicate that name no pixels."""
     parts = pushed.split.pairs
     if question.pairing.unmatched == "null":
