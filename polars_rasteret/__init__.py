@@ -3,8 +3,9 @@
 ``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package,
 arrows of import pointing up the list only::
 
-    errors, schema, options, profile, hrefs, arguments, display
-                 errors, dtypes, defaults, counts, hrefs in messages, checks of arguments, tables for terminals
+    errors, schema, options, profile, hrefs, arguments, display, bundles, patterns
+                 errors, dtypes, defaults, counts, hrefs in messages, checks of arguments, tables for terminals; classes and
+                 regular expressions that are made quickly
     geo/         pure geometry on arrays: affine transforms, CRSs, areas, footprints
     tiff/        the file format, no I/O: header, georeference, tile offsets, codec
     plan/        pure: windows and masks to tiles to requests, pairs by boxes, costs

@@ -9,23 +9,25 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
-_URL = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]+):([/\\]+)(.*)", re.DOTALL)
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:[/\\]+[^\s\"'<>`]*")
-_HOST = re.compile(r"(?:[^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
-_CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
+from polars_rasteret.patterns import pattern
+
+_URL = pattern(r"\s*([A-Za-z][A-Za-z0-9+.\-]+):([/\\]+)(.*)", re.DOTALL)
+_URL_IN_TEXT = pattern(r"[A-Za-z][A-Za-z0-9+.\-]+:[/\\]+[^\s\"'<>`]*")
+_HOST = pattern(r"(?:[^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+_CONTAINER = pattern(r"[A-Za-z0-9$\-]+")
 _CONTAINER_AT_ACCOUNT = frozenset({"az", "azure", "adl", "abfs", "abfss"})
-_ACCOUNT = re.compile(r"[A-Za-z0-9\-]+\.(?:dfs|blob)\.[^/@]+")
+_ACCOUNT = pattern(r"[A-Za-z0-9\-]+\.(?:dfs|blob)\.[^/@]+")
 """Host of an Azure account. Before its "@" stands a container, not a user: ``abfss://container@account.dfs.core.windows.net``."""
-_UNUSUAL = re.compile(r"[?@#;%=\\\[]|:(?!//)|/p/[^/]{16}")
+_UNUSUAL = pattern(r"[?@#;%=\\\[]|:(?!//)|/p/[^/]{16}")
 """Characters without any of which an href has only scheme, host and path."""
-_QUERY = re.compile(r"\?|%3f(?=.*(?:=|%3d))", re.IGNORECASE | re.DOTALL)
-_USER = re.compile(r"^([/\\]*)[^/\\:@]+:[^/\\@]*@")
+_QUERY = pattern(r"\?|%3f(?=.*(?:=|%3d))", re.IGNORECASE | re.DOTALL)
+_USER = pattern(r"^([/\\]*)[^/\\:@]+:[^/\\@]*@")
 """User and password at the beginning of a URL without its scheme."""
-_ASSIGNMENT = re.compile(r"[?#].*=.*", re.DOTALL)
+_ASSIGNMENT = pattern(r"[?#].*=.*", re.DOTALL)
 _KEYS_IN_PATHS = (
-    (re.compile(r";[^/=]*=[^/]*"), ""),  # ;jsessionid=...
-    (re.compile(r"(?<=/)[^/]*hmac=[^/]*", re.IGNORECASE), "..."),  # Akamai's tokens as a segment
-    (re.compile(r"(?<=/p/)[^/]{16,}(?=/n/)"), "..."),  # Oracle's pre-authenticated requests
+    (pattern(r";[^/=]*=[^/]*"), ""),  # ;jsessionid=...
+    (pattern(r"(?<=/)[^/]*hmac=[^/]*", re.IGNORECASE), "..."),  # Akamai's tokens as a segment
+    (pattern(r"(?<=/p/)[^/]{16,}(?=/n/)"), "..."),  # Oracle's pre-authenticated requests
 )
 _MOST_CHARACTERS = 400
 
@@ -98,6 +100,6 @@ def _shown_path(path: str) -> str:
 
 def _without_keys(path: str) -> str:
     path = _ASSIGNMENT.sub("?...", path)
-    for pattern, instead in _KEYS_IN_PATHS:
-        path = pattern.sub(instead, path)
+    for of_key, instead in _KEYS_IN_PATHS:
+        path = of_key.sub(instead, path)
     return path

@@ -14,10 +14,11 @@ Which pixels lie around a target pixel must not be put here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from polars_rasteret.bundles import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ LEAST_WEIGHT = 1e-6
 """Smallest total weight that gives a value at a point. Cubic weights may cancel out where most neighbours are null."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class Kernel:
     """One resampling method."""
 

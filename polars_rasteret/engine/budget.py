@@ -9,11 +9,11 @@ An expression is called batch by batch, so it cannot know the whole cost; nor ca
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import AnswerTooLargeError, BudgetError, UsageError
 from polars_rasteret.fetch.sources.settings import priced_origin, prices_for
 from polars_rasteret.hrefs import shown
@@ -35,7 +35,7 @@ _ONE_ROW = (
 _SMALL_BYTES = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class Cost:
     """The cost of a read when nothing is cached."""
 
@@ -57,7 +57,7 @@ class Cost:
 NO_COST = Cost(tiles=0, requests=0, bytes=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class Budget:
     """The most that a read may fetch; None is no limit."""
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     """href, band index, level."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class DryRunLog:
     """The reads that a dry run planned, in order, with their files, images and records."""
 

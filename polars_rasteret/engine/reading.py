@@ -45,7 +45,7 @@ _SMALL_WINDOW = 64
 """Mean pixels per window below which an answer is filled as a whole rather than window by window."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class WindowAnswer:
     """The pixels of one `WindowRead`."""
 

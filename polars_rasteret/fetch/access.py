@@ -6,7 +6,6 @@ checks here, before each request, every href and every place that a redirect lea
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -19,15 +18,16 @@ from polars_rasteret.fetch.failures import MOST_REDIRECTS, RefusedHrefError, sen
 from polars_rasteret.fetch.places import origin
 from polars_rasteret.fetch.sources.settings import hinted_endpoint, is_configured, is_served_elsewhere
 from polars_rasteret.hrefs import Provenance, shown
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from polars_rasteret.fetch.sources.byte_source import Terms
 
 _ELSEWHERE = frozenset({Reach.ELSEWHERE})
-_PLAIN_HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+_PLAIN_HOST = pattern(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Redirects:
     """The number of redirects that a request may still follow."""
 

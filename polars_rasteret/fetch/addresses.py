@@ -7,17 +7,16 @@ loopback trust their machine. A host is checked by every address that it stands 
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 import threading
 import time
-import unicodedata
 from enum import Enum
 from functools import lru_cache
 from typing import TypeAlias
 
 from polars_rasteret.fetch.failures import RefusedHrefError
 from polars_rasteret.hrefs import shown
+from polars_rasteret.patterns import pattern
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
@@ -38,7 +37,7 @@ _METADATA = frozenset(
 _LOOPBACK = [ipaddress.ip_network(one) for one in ("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128")]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|\d+")
+_NUMBER = pattern(r"0[xX][0-9a-fA-F]*|\d+")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 REMEMBERED_S = 60.0
 """How long the addresses of a name are remembered."""
@@ -151,6 +150,8 @@ def _looked_up(host: str) -> frozenset[Reach]:
 
 def _plain(host: str) -> str:
     """Return a host as name servers read it: other forms of letters and digits become ASCII, and a last dot is dropped."""
+    import unicodedata  # here, because few hosts are looked at
+
     return unicodedata.normalize("NFKC", host).replace("\u3002", ".").strip().lower().removesuffix(".")
 
 

@@ -5,13 +5,12 @@ The words depend on the place: who serves it, and what collections told of it. W
 
 from __future__ import annotations
 
-import re
-
 from polars_rasteret.fetch.hints import EARTHDATA, PLANETARY_COMPUTER, REQUESTER_PAYS, hint_for
 from polars_rasteret.fetch.places import bucket_place, origin
 from polars_rasteret.hrefs import shown
+from polars_rasteret.patterns import pattern
 
-_EARTHDATA_HOST = re.compile(r"(?:[a-z0-9-]+\.)+nasa\.gov|e4ftl01\.cr\.usgs\.gov|n5eil01u\.ecs\.nsidc\.org")
+_EARTHDATA_HOST = pattern(r"(?:[a-z0-9-]+\.)+nasa\.gov|e4ftl01\.cr\.usgs\.gov|n5eil01u\.ecs\.nsidc\.org")
 EARTHDATA_LOGIN = "urs.earthdata.nasa.gov"
 _EARTHDATA_WAYS = (
     "NASA's archives want an Earthdata login. Anywhere: pr.configure_store({place!r}, "

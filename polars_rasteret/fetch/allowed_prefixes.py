@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.places import BUCKET_SCHEMES, bucket_host, kind_of
 from polars_rasteret.fetch.sources.local_source import local_path
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://([^/?#]*)(.*)", re.DOTALL)
+_URL = pattern(r"([A-Za-z][A-Za-z0-9+.\-]+)://([^/?#]*)(.*)", re.DOTALL)
 _PORTS = {"http": 80, "https": 443}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_CONTROL = pattern(r"[\x00-\x1f\x7f\\]")
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class Place:
     """A file or folder: the origin that serves it, and the segments of its path."""
 

@@ -5,7 +5,6 @@ Every exception of a transport becomes a `FetchError` here, in the words of the 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import obstore.exceptions
@@ -14,6 +13,7 @@ from polars_rasteret.errors import FetchError, StaleIndexError
 from polars_rasteret.fetch.advice import next_step
 from polars_rasteret.fetch.redaction import STATUS, content_range_words, status_words, store_words, without_key
 from polars_rasteret.hrefs import shown, shown_text
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _PASSING_STATUS = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505})
 _OVERLOAD_STATUS = frozenset({429, 503})
 
-_ENDS_BEFORE = re.compile(r"Wanted range starting at \d+, but object was only \d+ bytes long")
-_UNPARSED = re.compile(r"source: (?:Header \{|ParseContentRange|NoContentRange)|redirect without LOCATION")
-_SENT_ELSEWHERE = re.compile(r'"tcp connect error",\s*127\.0\.0\.1:0,|kind: Redirect,')
+_ENDS_BEFORE = pattern(r"Wanted range starting at \d+, but object was only \d+ bytes long")
+_UNPARSED = pattern(r"source: (?:Header \{|ParseContentRange|NoContentRange)|redirect without LOCATION")
+_SENT_ELSEWHERE = pattern(r'"tcp connect error",\s*127\.0\.0\.1:0,|kind: Redirect,')
 """What obstore says when it was redirected to a host, or to plain http, that it may not ask."""
 MOST_REDIRECTS = 10
 """Most redirects of one request, all its attempts together; obstore has the same limit."""
-_OTHER_RANGE = re.compile(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
+_OTHER_RANGE = pattern(r"Requested \d+\.\.\d+, got (\d+)\.\.(\d+)")
 
 
 class TransientFetchError(FetchError):

@@ -8,15 +8,16 @@ and never lets the caller pay. How hints are used belongs in `sources.settings` 
 from __future__ import annotations
 
 import json
-import re
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.fetch.places import bucket_place, origin
 from polars_rasteret.fetch.signing import unsigned
 from polars_rasteret.hrefs import shown
 from polars_rasteret.options import carried_along
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,13 +28,13 @@ HINTS_KEY = "polars_rasteret:hints"
 """Key of the metadata of a Parquet file that holds the hints of a collection."""
 PLANETARY_COMPUTER, EARTHDATA, REQUESTER_PAYS = "planetary-computer", "earthdata", "requester-pays"
 _SIGNINGS = frozenset({PLANETARY_COMPUTER, EARTHDATA, REQUESTER_PAYS})
-_REGION = re.compile(r"[a-z0-9-]{1,40}")
+_REGION = pattern(r"[a-z0-9-]{1,40}")
 _MOST_PLACES = 10_000
 _UNSIGNED_ACCOUNTS = frozenset({"ai4edatasetspublicassets"})
 """Accounts of the Planetary Computer that everybody may read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class Hint:
     """What is known of one place."""
 

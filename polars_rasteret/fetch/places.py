@@ -6,35 +6,40 @@ are one place. Pure: how a place is read, and what is known of it, belongs elsew
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+:(?=//)")
+from polars_rasteret.bundles import bundle
+from polars_rasteret.patterns import pattern
+
+if TYPE_CHECKING:
+    import re
+
+_SCHEME = pattern(r"^[A-Za-z][A-Za-z0-9+.\-]+:(?=//)")
 _KINDS = {
     "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"
 }  # fmt: skip
 BUCKET_SCHEMES = frozenset(_KINDS)
 
 _AWS = r"amazonaws\.com(?P<country>\.cn)?"
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
+_REGION = pattern(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
 _BUCKET_HOSTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "s3",
-        re.compile(
+        pattern(
             rf"(?P<bucket>.+)\.s3(?:[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+)|-accelerate(?:\.dualstack)?)?\.{_AWS}"
         ),
     ),
-    ("s3", re.compile(rf"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+))?\.{_AWS}")),
-    ("gs", re.compile(r"(?P<bucket>.+)\.storage\.googleapis\.com")),
-    ("gs", re.compile(r"storage\.googleapis\.com|storage\.cloud\.google\.com")),
-    ("az", re.compile(r"(?P<account>[a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")),
+    ("s3", pattern(rf"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+))?\.{_AWS}")),
+    ("gs", pattern(r"(?P<bucket>.+)\.storage\.googleapis\.com")),
+    ("gs", pattern(r"storage\.googleapis\.com|storage\.cloud\.google\.com")),
+    ("az", pattern(r"(?P<account>[a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net")),
 )
 """Hosts that serve buckets over https. Where the pattern has no group for the bucket, the first segment of the path names it."""
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class BucketHost:
     """A host that serves buckets of a provider over https; what the host does not name is None."""
 
@@ -44,7 +49,7 @@ class BucketHost:
     region: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class BucketPlace:
     """A bucket or container of a provider, and a path in it.
 
@@ -194,8 +199,8 @@ def bucket_host(host: str) -> BucketHost | None:
     >>> bucket_host("usgs-landsat.s3.us-west-2.amazonaws.com")
     BucketHost(kind='s3', bucket='usgs-landsat', account=None, region='us-west-2')
     """
-    for kind, pattern in _BUCKET_HOSTS:
-        if (found := pattern.fullmatch(host)) is not None:
+    for kind, of_host in _BUCKET_HOSTS:
+        if (found := of_host.fullmatch(host)) is not None:
             groups = found.groupdict()
             region = groups.get("region")
             if region is not None and not _REGION.fullmatch(region):

@@ -7,34 +7,34 @@ request. So none of their texts is quoted: only words that are known to be harml
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from polars_rasteret.hrefs import shown_text
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STATUS = re.compile(r"status code:? (\d{3})")
+STATUS = pattern(r"status code:? (\d{3})")
 _KNOWN = (
-    (re.compile(r"<Code>([A-Za-z]{1,40})</Code>"), "{}"),
+    (pattern(r"<Code>([A-Za-z]{1,40})</Code>"), "{}"),
     (
-        re.compile(r"External \w+ credential provider: (\w+)"),
+        pattern(r"External \w+ credential provider: (\w+)"),
         "its credential provider raised {}; call it by itself to see why",
     ),
-    (re.compile(r"Configuration key: '([A-Za-z0-9_]+)' is not valid"), "there is no option {}"),
-    (re.compile(r'failed to parse ".*" as (\w+)', re.DOTALL), "the value of an option is not a {}"),
-    (re.compile(r'" is not a valid ([a-z ]+)'), "the value of an option is not a valid {}"),
-    (re.compile(r"Generic \w+ error: (Missing [A-Za-z ]+)"), "{}"),
+    (pattern(r"Configuration key: '([A-Za-z0-9_]+)' is not valid"), "there is no option {}"),
+    (pattern(r'failed to parse ".*" as (\w+)', re.DOTALL), "the value of an option is not a {}"),
+    (pattern(r'" is not a valid ([a-z ]+)'), "the value of an option is not a valid {}"),
+    (pattern(r"Generic \w+ error: (Missing [A-Za-z ]+)"), "{}"),
     (
-        re.compile(r"(dns error|IncompleteBody|InvalidCertificate|UnknownIssuer|CaUsedAsEndEntity|NotValidForName)"),
+        pattern(r"(dns error|IncompleteBody|InvalidCertificate|UnknownIssuer|CaUsedAsEndEntity|NotValidForName)"),
         "{}",
     ),
-    (re.compile(r'message: "([A-Z][A-Za-z ]{1,60})"'), "{}"),  # of the operating system
-    (re.compile(r"kind: (Timeout)"), "{}"),
-    (re.compile(r"(Operation not supported|not supported|Not Implemented)"), "{}"),
+    (pattern(r'message: "([A-Z][A-Za-z ]{1,60})"'), "{}"),  # of the operating system
+    (pattern(r"kind: (Timeout)"), "{}"),
+    (pattern(r"(Operation not supported|not supported|Not Implemented)"), "{}"),
 )
-_RANGE = re.compile(r"(?i)bytes [\d*]{1,20}(?:-\d{1,20})?(?:/[\d*]{1,20})?")
+_RANGE = pattern(r"(?i)bytes [\d*]{1,20}(?:-\d{1,20})?(?:/[\d*]{1,20})?")
 
 
 def store_words(error: BaseException) -> str:
@@ -60,6 +60,8 @@ def reworded(error: BaseException, words: str) -> BaseException:
 
 def status_words(status: int) -> str:
     """Return an HTTP status with the phrase of the standard, whatever phrase the server sent."""
+    from http import HTTPStatus  # here, because only errors need it
+
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -8,15 +8,17 @@ the key from an href. The whole href stays in this process, which reads with it 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus
+
+from polars_rasteret.bundles import bundle
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False)
 class Scheme:
     """The query parameters of one signing scheme, in lower case.
 
@@ -71,12 +73,12 @@ SIGNING: dict[str, Scheme] = {
     ),
 }
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+://)([^/?#\\]*)(.*)", re.DOTALL)
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://[^\s\"'<>`]+")
-_PORT = re.compile(r"^[^:]*(?::\d*)?$|^\[[^\]]*\](?::\d*)?$|@")
-_CONTAINER = re.compile(r"[A-Za-z0-9$\-]+")
+_URL = pattern(r"([A-Za-z][A-Za-z0-9+.\-]+://)([^/?#\\]*)(.*)", re.DOTALL)
+_URL_IN_TEXT = pattern(r"[A-Za-z][A-Za-z0-9+.\-]+://[^\s\"'<>`]+")
+_PORT = pattern(r"^[^:]*(?::\d*)?$|^\[[^\]]*\](?::\d*)?$|@")
+_CONTAINER = pattern(r"[A-Za-z0-9$\-]+")
 _AZURE = ("az://", "azure://", "adl://", "abfs://", "abfss://")
-_BETWEEN = re.compile(r"(&amp;|&|;(?=[^&;=]*=))", re.IGNORECASE)
+_BETWEEN = pattern(r"(&amp;|&|;(?=[^&;=]*=))", re.IGNORECASE)
 """The separators of parameters; a lone ";" belongs to a value."""
 _MOST_NESTED = 4
 """How deep URLs are searched that are values of parameters of other URLs."""

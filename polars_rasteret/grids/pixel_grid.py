@@ -6,11 +6,12 @@ comparison of integers. Nothing is said here of bands, windows or pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from polars_rasteret.bundles import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,7 @@ class GridTable:
         return PixelGrids(table=self, grid_id=grid_id)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@bundle(slots=False)
 class PixelGrids:
     """A column of pixel grids, such as the grid of each row of a batch."""
 

@@ -6,11 +6,12 @@ verbs, where pairs say which record meets which target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.geo.affine import pixel_coordinates, pixel_of
 from polars_rasteret.geo.crs import NATIVE, x_period
 from polars_rasteret.geo.turns import x_near_image
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.pixel_grid import PixelGrids
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class Windows:
     """One pixel window per row; all int64, shape (n,).
 

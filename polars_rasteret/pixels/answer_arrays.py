@@ -6,11 +6,11 @@ One flat array per band, or one for all bands of a stack. What is written there 
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.engine import Out, check_answer_size
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _OWN_PAGES_BYTES = 8_000_000
 """Bytes from which on an array gets pages of its own: the C library keeps large freed blocks while younger ones lie behind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class AnswerOut:
     """Arrays that the answers of one band are written into."""
 

@@ -6,8 +6,10 @@ products. Pairs, predicates and forms of expressions do not belong here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
+
+from polars_rasteret.bundles import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +38,7 @@ LEAST_ENTRY_BYTES = 128
 """Bytes of one of many rows at least, as `Product.row_bytes` counts them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class Answer:
     """Columns of a product for a batch of rows."""
 
@@ -51,7 +53,7 @@ class Answer:
     `errors` are then counted by entry, `counts` by row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class ReadCall:
     """Options, budget and advice that the reads of one batch pass to the engine."""
 

@@ -7,11 +7,12 @@ decoded once. Pairs, predicates and expressions do not belong here.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.engine import StartedRead, WindowRead, begin_windows, used_references
 from polars_rasteret.errors import UsageError
 from polars_rasteret.grids.pixel_grid import first_equal
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.rasters.raster_column import RasterColumn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class BandRows:
     """Windows of one band in one batch of rows."""
 
@@ -102,7 +103,7 @@ def taken_bands(bands: Mapping[str, BandRows], rows: NDArray[np.int64]) -> dict[
     return taken
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class BandAnswer:
     """Pixels of one band in one batch of rows."""
 
@@ -212,7 +213,7 @@ def begin_bands(
     return StartedBands(bands=bands, read=read, errors=errors, shape=shape, fill_value=fill_value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class StartedBands:
     """Windows of bands whose bytes are on their way; made by `begin_bands`."""
 

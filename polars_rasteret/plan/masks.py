@@ -6,11 +6,12 @@ any other, so it shares tiles, requests, cache and budget. How masks change the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.plan.windows import Out, PixelReference, WindowRead
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _BOOL = np.dtype(np.bool_)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@bundle
 class MaskRead:
     """One mask or alpha band, read for the windows of another read."""
 

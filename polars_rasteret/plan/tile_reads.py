@@ -7,12 +7,12 @@ ready to be fetched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.plan.tiles import DistinctRows, Pieces, TileGrids, distinct_rows, pieces_of_windows, runs
@@ -32,7 +32,7 @@ _PEEK = 32
 """Entries of each column that go into a fingerprint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@bundle
 class ReadPlan:
     """One read and the tiles that its windows need."""
 
@@ -52,7 +52,7 @@ class ReadPlan:
     """Number of each distinct tile of `pieces` inside its image, row-major."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@bundle
 class TileReads:
     """Distinct tiles of some reads, sorted by file and byte, and the uses of each tile."""
 

@@ -7,11 +7,12 @@ piece. A part of a window outside the image has no piece.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+
+from polars_rasteret.bundles import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@bundle(slots=False)
 class TileGrids:
     """Sizes of images and of their tiles, in pixels; one entry per image."""
 
@@ -59,7 +60,7 @@ class TileGrids:
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, kw_only=True)
+@bundle(slots=False)
 class Pieces:
     """Parts of windows in tiles, grouped by tile.
 
@@ -112,7 +113,7 @@ class Pieces:
         return reduced
 
 
-@dataclass(frozen=True, kw_only=True)
+@bundle(slots=False)
 class DistinctRows:
     """Distinct wanted rows of each tile, for pieces of one pixel."""
 

@@ -5,11 +5,11 @@ Every verb and expression describes its read with these values. Nothing is looke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MANY_REFERENCES = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False)
 class PixelReference:
     """One distinct raster value: the file and tiles of one band of one record."""
 
@@ -37,7 +37,7 @@ class PixelReference:
     """Nodata value in the result dtype that replaces the file's own; None: the file's own, kept in `tiles`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@bundle
 class Out:
     """Arrays that the pixels of windows are written into, such as those of one band in a stack of bands."""
 
@@ -49,7 +49,7 @@ class Out:
     """Pixels from the beginning of one window to the next."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@bundle
 class WindowRead:
     """Windows of many references, read into one output column. A point is a 1x1 window.
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.hrefs import Provenance
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ MAX_BYTE_STOP = 1 << 56
 """Bytes of a file at most; keeps sums of offsets inside int64."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class Image:
     """One image (full resolution, overview or mask) of one band: its size, compression and tile offsets."""
 
@@ -45,7 +45,7 @@ class Image:
         return -(-self.width // self.tile_width)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class BandTiles:
     """Unpacked ``tiles`` field of one band: everything needed to fetch and decode its tiles."""
 

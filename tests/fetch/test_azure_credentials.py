@@ -18,6 +18,7 @@ from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.hints import HINTS_KEY, Hint, forget_hints, planetary_computer_hints, register_hints
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
 from polars_rasteret.fetch.sources import cloud, credentials
+from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
 from polars_rasteret.fetch.sources.stores import source_for
 from polars_rasteret.testing import make_cog
 from tests.support.blob_server import TOKENS, BlobServer
@@ -294,6 +295,6 @@ def test_a_provider_by_name_needs_an_account(server):
 @pytest.mark.parametrize("account", ["a", "UPPER", "..", "x" * 30])
 def test_only_names_of_accounts_and_containers_reach_the_token_service(account):
     with pytest.raises(UsageError, match="no storage account and container"):
-        cloud.PlanetaryComputerToken(account, "container")
+        PlanetaryComputerToken(account, "container")
     with pytest.raises(UsageError, match="no storage account and container"):
-        cloud.PlanetaryComputerToken("account", "../secrets")
+        PlanetaryComputerToken("account", "../secrets")

@@ -11,7 +11,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ import polars as pl
 from polars.exceptions import ComputeError
 
 from polars_rasteret.arguments import first_line
+from polars_rasteret.bundles import bundle
 from polars_rasteret.collection.storage.journal import JOURNAL, left_out
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.hints import HINTS_KEY, parsed_hints, register_hints
@@ -42,7 +43,7 @@ _FOOTERS_AT_ONCE = 16
 _schemas: dict[Hashable, dict[str, pl.DataType]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class Part:
     """One Parquet file of a collection."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 << 20
 """Most bytes of a small file; a list of half a million parts is smaller."""
 _MAX_NAME = 4_096
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = pattern(r"[A-Za-z]:")
 
 
 def read_json_file(file: Path) -> Any:

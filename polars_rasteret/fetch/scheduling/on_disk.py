@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.access import check_href
 from polars_rasteret.options import process_options
@@ -25,7 +25,7 @@ DISK = cast("RangeReader", _Disk())
 """Stands for the disk among the sources of requests, so that its requests have lanes and a pace of their own."""
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False)
 class OnDisk:
     """The names that the cache on disk has for the tiles of one request."""
 

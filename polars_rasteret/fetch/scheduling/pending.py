@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.fetch.access import Redirects
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def link_tiles(requests: Sequence[Request]) -> None:
                 request.calls.setdefault(other, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class SchedulerState:
     """The counts that the scheduler holds now; all but threads and cache are 0 when no call is open."""
 

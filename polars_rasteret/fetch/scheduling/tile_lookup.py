@@ -28,7 +28,7 @@ _SHARE = 8
 _EMPTY = memoryview(b"")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Found:
     """The tiles of one call, sorted by where each was found."""
 

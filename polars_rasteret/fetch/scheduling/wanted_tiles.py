@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.scheduling.pending import Request
 from polars_rasteret.fetch.sources.byte_source import is_strong
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from polars_rasteret.fetch.sources.byte_source import FileKey, RangeReader
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False)
 class WantedTiles:
     """The tiles of one call, one entry per tile, sorted by file and start; and the source of each file."""
 

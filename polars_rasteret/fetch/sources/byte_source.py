@@ -10,6 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch.failures import (
     BeyondEndError,
@@ -48,7 +49,7 @@ class ByteSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class Terms:
     """The conditions under which a file may be read."""
 
@@ -63,7 +64,7 @@ class Terms:
         return None if allowed is None and provenance is Provenance.HERE else cls(allowed, provenance)
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class FileKey:
     """A file as it was when it was indexed; None is unknown."""
 
@@ -77,7 +78,7 @@ class FileKey:
     """Whether the file must begin as a TIFF where an answer holds it whole; False for documents."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Answer:
     """The bytes of one range, and what the answer tells of the whole file."""
 

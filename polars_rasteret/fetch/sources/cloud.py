@@ -7,7 +7,6 @@ HTTP client go to the client.
 from __future__ import annotations
 
 import os
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from polars_rasteret.fetch.sources.aws_profiles import has_profile, profile_cred
 from polars_rasteret.fetch.sources.credentials import AUTO, PLANETARY_COMPUTER, SharedCredentials, shared_credentials
 from polars_rasteret.fetch.sources.httpx_source import plain_client
 from polars_rasteret.fetch.sources.obstore_source import NO_RETRIES, ObstoreSource, client_options
-from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,7 +92,7 @@ _ENDPOINT_ENV = {
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
 
-_NO_ENDPOINT = re.compile("msi_|metadata|fabric|relative_uri|full_uri|sts_")
+_NO_ENDPOINT = pattern("msi_|metadata|fabric|relative_uri|full_uri|sts_")
 """Part of the names of options that name an endpoint for credentials, not for objects."""
 _REGION_KEYS = frozenset({"region", "aws_region", "default_region", "aws_default_region"})
 ACCOUNT_KEYS = frozenset({"account_name", "azure_storage_account_name", "azure_account_name"})
@@ -255,6 +254,8 @@ def credentials_of(
 @lru_cache(maxsize=1_024)
 def planetary_computer_credentials(account: str, container: str) -> SharedCredentials:
     """Return the credentials of a container of the Planetary Computer; one cache for the whole process."""
+    from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
+
     return SharedCredentials(PlanetaryComputerToken(account, container))
 
 

@@ -10,16 +10,15 @@ here: `read_range` follows redirects.
 from __future__ import annotations
 
 import datetime as dt
-import re
 import threading
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FetchError
 from polars_rasteret.fetch import process
 from polars_rasteret.fetch.addresses import REMEMBERED_S
@@ -36,6 +35,7 @@ from polars_rasteret.fetch.failures import (
     wrong_range,
 )
 from polars_rasteret.fetch.sources.byte_source import N_BEGIN_BYTES, Answer, GetByRead, is_sendable
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
     from polars_rasteret.fetch.sources.obstore_source import ObstoreSource
 
-_PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+_PLAIN_HOST = pattern(r"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 """Origins in which all parsers find the same host."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_CONTENT_RANGE = re.compile(r"(?i)bytes (\d+)-(\d+)/(\d+|\*)")
-_SIZE = re.compile(r"(?i)bytes \*/(\d+)")
+_CONTENT_RANGE = pattern(r"(?i)bytes (\d+)-(\d+)/(\d+|\*)")
+_SIZE = pattern(r"(?i)bytes \*/(\d+)")
 """The file size in the Content-Range of a 416."""
-_PLAIN_TIME = re.compile(r"\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d GMT")
+_PLAIN_TIME = pattern(r"\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 """The form of a date that obstore reads; it reads no other."""
 
 
@@ -242,7 +242,7 @@ class HttpSource(GetByRead):
         return answer
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False)
 class _Found:
     """The address that a name led to, and the time (monotonic seconds) until which the address is used."""
 

@@ -6,7 +6,6 @@ keep the deadline. The timeouts of a client are fixed when a store is made, so t
 
 from __future__ import annotations
 
-import re
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from polars_rasteret.fetch import process
 from polars_rasteret.fetch.failures import obstore_failure
 from polars_rasteret.fetch.sources.byte_source import Answer, GetByRead, is_sendable
 from polars_rasteret.hrefs import shown
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ NO_RETRIES: Any = {"max_retries": 0, "retry_timeout": timedelta(0)}
 _LONGEST_HREF = 16_384
 """Most characters of an href. Each byte may take three once it is encoded, and obstore panics at 65,535
 (https://github.com/seanmonstar/reqwest/issues/668); servers take half of that or less."""
-_NO_NAME = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
+_NO_NAME = pattern(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 NO_PROXY_URL = "http://127.0.0.1:0"
 """A proxy at which every request fails at once, because nothing can listen on port 0."""
 

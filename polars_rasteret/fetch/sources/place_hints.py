@@ -5,7 +5,6 @@ Region, endpoint and signing scheme: of what the caller configured, what S3 told
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,12 @@ from polars_rasteret.fetch.places import bucket_place
 from polars_rasteret.fetch.sources.cloud import endpoint_of, found_regions, region_of
 from polars_rasteret.fetch.sources.planetary_computer import PlanetaryComputerToken
 from polars_rasteret.fetch.sources.settings import hinted_endpoint, setting_for
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PAYS = re.compile(r"request(?:er)?_pay(?:er|s)")
+_PAYS = pattern(r"request(?:er)?_pay(?:er|s)")
 
 
 def hints_of(hrefs: Iterable[str]) -> dict[str, Hint]:

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.client_logs import without_keys_in_logs
 from polars_rasteret.fetch.failures import TransientFetchError
 from polars_rasteret.fetch.redaction import status_words
 from polars_rasteret.hrefs import shown
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     import httpx
 
 _SAS_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-_CONTAINER = re.compile(r"[a-z0-9$-]{1,63}")
+_ACCOUNT = pattern(r"[a-z0-9]{3,24}")
+_CONTAINER = pattern(r"[a-z0-9$-]{1,63}")
 _TIMEOUT_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class PlanetaryComputerToken:
     """A credential provider for one container: it asks the Planetary Computer for a token that lasts about an hour."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from obstore import store as obstore_store
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.hints import has_hints, hint_for
 from polars_rasteret.fetch.places import BucketPlace, bucket_place, origin
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _CLOUD_STORES = (obstore_store.S3Store, obstore_store.GCSStore, obstore_store.AzureStore)
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class Prices:
     """Prices of bytes and requests, for `estimate` and budgets; None is unknown."""
 
@@ -47,7 +48,7 @@ class Prices:
         return n_bytes / 1e9 * (self.usd_per_gb or 0.0) + n_requests / 1e3 * (self.usd_per_1000_requests or 0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class Setting:
     """The configuration of the hrefs under one prefix."""
 
@@ -82,7 +83,7 @@ class Setting:
         return endpoint_of(place.kind, self.storage_options) is None
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False)
 class _Priced:
     prefix: str
     place: BucketPlace | None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from polars_rasteret.arguments import as_expr, is_number
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.expressions.elementwise import NO_CRS, known_crs, normalized_crs
 from polars_rasteret.frame.expressions.places import Box, GeometryColumn, PixelWindows, WholeImages
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polars_rasteret.pixels.windows.window_options import WindowOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class AskedPlace:
     """The place that a caller named."""
 

@@ -6,12 +6,12 @@ coordinates and geometries into targets is imported by the places that have some
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.expressions.elementwise import check_native
 from polars_rasteret.grids.windows import Windows, windows_of_images, with_own_grid, written_windows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     WindowsOf = Callable[[PixelGrids], Windows]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class Located:
     """Targets, or windows, of the rows of one batch."""
 
@@ -75,7 +75,7 @@ class Place(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class CoordinateColumns:
     """Columns x and y."""
 
@@ -89,7 +89,7 @@ class CoordinateColumns:
         return Located(targets=points, windows_of=_windows_of(product, points, np.arange(n_rows, dtype=np.int64)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class GeometryColumn:
     """A geometry or bbox column."""
 
@@ -108,7 +108,7 @@ class GeometryColumn:
         return Located(targets=targets, geometry=geometry, windows_of=windows_of)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class Box:
     """One box for all rows."""
 
@@ -126,7 +126,7 @@ class Box:
         return Located(targets=areas, windows_of=_windows_of(product, areas, np.zeros(n_rows, np.int64)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class WholeImages:
     """Whole images."""
 
@@ -139,7 +139,7 @@ class WholeImages:
         return Located(windows_of=lambda grids: _own(windows_of_images(grids), own))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class PixelWindows:
     """Columns ``row_start, row_stop, col_start, col_stop``."""
 

@@ -5,12 +5,13 @@ The callback can be pickled and holds names and options only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.engine import Spending, running
 from polars_rasteret.frame.columns.forms import STACK, Form, in_form
 from polars_rasteret.frame.expressions.elementwise import asked_rows, in_batches, same_length
@@ -33,7 +34,7 @@ ADVICE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class ProductCallback(PlanObject):
     """Callback that returns a product's answer for raster columns, followed by the columns of a place."""
 

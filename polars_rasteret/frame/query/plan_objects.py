@@ -7,7 +7,6 @@ number, by which the object itself is found. So the frames in these objects are 
 from __future__ import annotations
 
 import contextvars
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,12 @@ import polars as pl
 
 from polars_rasteret.errors import UsageError
 from polars_rasteret.frame.query.plan_tree import plan_tree
+from polars_rasteret.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_TAG = re.compile(rb"polars-rasteret-object:(\d+);")
+_TAG = pattern(rb"polars-rasteret-object:(\d+);")
 _found: contextvars.ContextVar[list[PlanObject] | None] = contextvars.ContextVar(
     "polars_rasteret_objects", default=None
 )

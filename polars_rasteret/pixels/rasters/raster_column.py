@@ -6,12 +6,13 @@ each row's reference. Both are NumPy, so no later step needs Polars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.grids.pixel_grid import GridTable
 from polars_rasteret.pixels.rasters.distinct_values import distinct_rows
 from polars_rasteret.pixels.rasters.raster_faults import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.windows import Windows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class RasterColumn:
     """One raster column as distinct references."""
 

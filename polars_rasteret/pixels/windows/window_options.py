@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret.arguments import check_choice, check_fill, checked_resolution, checked_shape
+from polars_rasteret.bundles import bundle
 from polars_rasteret.geo.points import Points
 from polars_rasteret.grids.windows import (
     overlapping,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from polars_rasteret.grids.windows import Windows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class WindowOptions:
     """Which pixels make up a window."""
 

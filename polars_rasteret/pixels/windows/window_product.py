@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.pixels.answer_columns import grid_columns, window_columns, window_outputs, window_stack_dtype
 from polars_rasteret.pixels.product import Answer
 from polars_rasteret.pixels.series import GRID_OUTPUTS, gathered, row_index
@@ -30,7 +31,7 @@ _ROW_BYTES = 128
 """Bytes of a row without its pixels."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class WindowProduct:
     """Product of `read_windows`: one window per band, or one stack of all bands."""
 

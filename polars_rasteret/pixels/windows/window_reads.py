@@ -6,11 +6,12 @@ is needed: most windows are pixels of their image as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.pixels.reading import begin_bands, n_rows_of, taken_bands, window_reads
 from polars_rasteret.pixels.windows.resampling import may_be_resampled, methods_by_band
 
@@ -30,7 +31,7 @@ _MOST_PIXELS = 2**36
 """Pixels that a window counts as at most. A larger one is refused when it is read; sums of many must not overflow before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle
 class WindowReads:
     """Windows of one batch of rows."""
 

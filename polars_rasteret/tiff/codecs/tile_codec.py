@@ -7,11 +7,11 @@ codec has no state, so threads share it; each thread has its own `Scratch`. The 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.tiff.codecs import colours, lerc
 from polars_rasteret.tiff.codecs import pictures as picture_codecs
@@ -69,7 +69,7 @@ def _explaining_memory_errors(decode: Callable[P, R]) -> Callable[P, R]:
     return explaining
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class TileCodec:
     """Decoder of the tiles of one image."""
 
