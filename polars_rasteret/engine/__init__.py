@@ -4,6 +4,7 @@
 `reading`             runs the stages: which tiles, their bytes, their pixels
 `fetching_ahead`      tiles of reads that may be made later, and their cost
 `decoding`            the pool of threads that decodes tiles while the caller waits
+`ahead`               what a thread loads while a first query looks for its records
 `budget`              how much a read may fetch, and how much memory its answer may take
 `dry_run`             the reads that a dry run writes down instead of making them
 `interruption`        how our code ends early: Ctrl-C, the end of the interpreter, a fork
@@ -17,6 +18,7 @@ No Polars call belongs here: a Polars callback may be waiting for these threads.
 by those who need them, since most reads need no header.
 """
 
+from polars_rasteret.engine.ahead import load_ahead
 from polars_rasteret.engine.budget import NO_COST, Budget, Cost, Spending, admission, check_answer_size, check_budget
 from polars_rasteret.engine.decoding import decoding_s
 from polars_rasteret.engine.dry_run import DryRunLog, dry_run_log, open_dry_run_log
@@ -43,6 +45,7 @@ __all__ = [
     "cost_of",
     "decoding_s",
     "dry_run_log",
+    "load_ahead",
     "open_dry_run_log",
     "read_windows",
     "running",

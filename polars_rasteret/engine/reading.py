@@ -14,7 +14,7 @@ import numpy as np
 
 from polars_rasteret.assemble.values import check_lossless, fill_value, masking_value
 from polars_rasteret.engine.budget import Budget, Cost, check_answer_size, check_budget
-from polars_rasteret.engine.decoding import DecodeCall, Target
+from polars_rasteret.engine.decoding import DecodeCall, Target, decode_pool
 from polars_rasteret.engine.dry_run import dry_run_log
 from polars_rasteret.errors import StaleIndexError, UsageError
 from polars_rasteret.fetch.scheduling.scheduler import FileKey, process_scheduler
@@ -93,6 +93,7 @@ class StartedRead:
         self._call = DecodeCall(tile_reads, targets, stop_at_failure=options.on_error == "raise")
         try:
             if len(tile_reads.file_id):
+                decode_pool()  # its threads start now, not on the fetch thread that has the first bytes
                 self._ticket = _asked(tile_reads, self._call, options, spending)
             for read, tile in tile_reads.sparse:
                 targets[read].place_sparse(tile)

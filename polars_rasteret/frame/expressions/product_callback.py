@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from polars_rasteret.bundles import bundle
-from polars_rasteret.engine import Spending, running
+from polars_rasteret.engine import Spending, load_ahead, running
 from polars_rasteret.frame.columns.forms import STACK, Form, in_form
 from polars_rasteret.frame.expressions.elementwise import asked_rows, in_batches, same_length
 from polars_rasteret.frame.query.plan_objects import PlanObject
@@ -86,4 +86,5 @@ class ProductCallback(PlanObject):
 def product_callback(*, on_error: OnError | None, **words: Any) -> ProductCallback:
     """Return a callback with the options that are in force now; `words` are its other fields."""
     options = current_options(on_error=on_error)
+    load_ahead()
     return ProductCallback(**words, options=options, spending=Spending.of(options))

@@ -280,6 +280,12 @@ def _stops_early(compression: int) -> bool:
     return True
 
 
+def load_common_codecs() -> None:
+    """Load and try out the decoders of DEFLATE and of predictors, which most files need."""
+    _stops_early(DEFLATE)
+    codecs.delta_decode  # noqa: B018 - imagecodecs loads it when it is looked up
+
+
 def _corrupt(compression: int, data: Bytes, error: Exception | str) -> FileFormatError:
     return FileFormatError(
         f"a tile does not decode as {NAMES[compression]} ({memoryview(data).nbytes} bytes): {error}. "
