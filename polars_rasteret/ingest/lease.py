@@ -67,6 +67,11 @@ class Build:
     options: Mapping[str, Any]
     lease: StoredObject | None = field(default=None)
 
+    @property
+    def is_for_one_file(self) -> bool:
+        """Whether the parts become one file at the end."""
+        return self.folder.endswith(_BUILDING)
+
     def is_from_before(self, part: Part) -> bool:
         """Return whether a part was there before this build, or before the interrupted build that it continues."""
         return _name(part, self.folder) in self.before

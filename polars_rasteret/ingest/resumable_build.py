@@ -1,8 +1,8 @@
 """How does a build grow a collection on disk, part by part, so that it can be killed and go on?
 
-Every `RECORDS_PER_PART` records become a part, which appears whole. Parts that came since the build began (see `lease`) belong to
-this build, and are kept as they are after a kill. Records of earlier parts are kept when their files are unchanged. How a record
-is made belongs in `build_from_files` and `build_from_table`.
+Every `RECORDS_PER_PART` records become a part, which appears whole; see `joined_parts` for what becomes of it. Parts that came
+since the build began (see `lease`) belong to this build, and their records are kept as they are after a kill. Records of earlier
+parts are kept when their files are unchanged. How a record is made belongs in `build_from_files` and `build_from_table`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.headers import Header, Unreadable, read_headers_in_batches
 from polars_rasteret.ingest.indexed_files import IndexedFile, files_to_read, indexed_files, indexed_headers
+from polars_rasteret.ingest.joined_parts import SmallParts
 from polars_rasteret.ingest.lease import Build, building
 from polars_rasteret.ingest.refresh import pixel_dtypes, rewrite
 from polars_rasteret.ingest.remembered_stores import remember_stores
@@ -123,10 +124,13 @@ def _grow(
     known_changes: dict[str, bool] = {}
     todo = _rows_to_make(plan, build, parts, accepted, known_changes, listed=listed, progress=progress, options=options)
     known = _known_headers(plan, build, todo, known_changes, options)
+    small = SmallParts(build, about, options)
     with closing(_frames(plan, todo, known, accepted, progress)) as frames:
         for frame in frames:
             build.renew()
             write_parts([NewPart("", frame, about)], build.folder, [], **options)
+            small.wrote(frame.height)
+    small.end()
     if not todo and not parts:
         write_parts([NewPart("", plan.frame([], {}, {}), about)], build.folder, [], **options)
 

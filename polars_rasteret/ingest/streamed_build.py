@@ -22,6 +22,7 @@ from polars_rasteret.collection.writing.sink import write_parts
 from polars_rasteret.errors import UsageError
 from polars_rasteret.hrefs import shown
 from polars_rasteret.ingest.indexed_files import IndexedFile, files_to_read, indexed_files
+from polars_rasteret.ingest.joined_parts import SmallParts
 from polars_rasteret.ingest.lease import Build, building
 from polars_rasteret.ingest.refresh import pixel_dtypes, rewrite
 from polars_rasteret.ingest.resumable_build import accept, growing_parts, put_together
@@ -99,14 +100,17 @@ def _grow(
     about = united([read_about(parts, **options), about])
     accepted = pixel_dtypes(parts, **options)
     there = _Records(parts, build.folder, options)
+    small = SmallParts(build, about, options)
     is_grown = False
     with closing(stream.parts(there.are_new)) as made:
         for make in made:
             frame = make(accepted)
             build.renew()
             write_parts([NewPart("", frame, about)], build.folder, [], **options)
+            small.wrote(frame.height)
             accept(accepted, frame)
             is_grown = True
+    small.end()
     there.refresh([part for part in parts if build.is_from_before(part)], accepted, progress)
     if not parts and not is_grown and raster_columns((empty := stream.empty()).schema):
         write_parts([NewPart("", empty, about)], build.folder, [], **options)

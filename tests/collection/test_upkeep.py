@@ -6,11 +6,13 @@ import errno
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 import polars_rasteret.collection.writing.publishing as part_files_module
+import polars_rasteret.collection.writing.sink as sink_module
 import polars_rasteret.collection.writing.upkeep as upkeep_module
 from polars_rasteret.collection.queries.extent import bounds_array
 from polars_rasteret.collection.storage.parts import parts_at
@@ -45,12 +47,30 @@ def test_remove_takes_the_records_and_writes_only_their_parts(folder):
 
 def test_compact_keeps_the_records_and_sorts_them_as_a_whole(folder, monkeypatch):
     before = pr.scan_collection(folder).collect()
-    monkeypatch.setattr(upkeep_module, "RECORDS_PER_PART", 400)
+    monkeypatch.setattr(upkeep_module, "RECORDS_PER_PART", 200)
     found = pr.compact(folder).collect()
-    assert len(parts_at(folder)) == 2
+    sizes = [pq.read_metadata(part.path).num_rows for part in parts_at(folder)]
+    assert len(sizes) == found.height // 200
+    assert min(sizes) >= 200
+    assert max(sizes) - min(sizes) <= 1
     assert_frame_equal(found.sort("n"), before.sort("n"))
     assert hilbert_order(bounds_array(found["bbox"])).tolist() == list(range(found.height))
     assert not list(folder.rglob(".*"))
+
+
+def test_a_large_append_becomes_several_parts_and_one_file_stays_one(folder, tmp_path, monkeypatch):
+    before = pr.scan_collection(folder).collect()
+    monkeypatch.setattr(sink_module, "RECORDS_PER_PART", 200)
+    before.lazy().raster.sink_collection(tmp_path / "new")
+    sizes = [pq.read_metadata(part.path).num_rows for part in parts_at(tmp_path / "new")]
+    assert sizes == [before.height // 2] * 2
+    found = pr.scan_collection(tmp_path / "new").collect()
+    assert_frame_equal(found.sort("n"), before.sort("n"))
+    assert hilbert_order(bounds_array(found["bbox"])).tolist() == list(range(found.height))
+    before.head(399).lazy().raster.sink_collection(tmp_path / "new", mode="append")
+    assert len(parts_at(tmp_path / "new")) == 3
+    before.lazy().raster.sink_collection(tmp_path / "one.parquet")
+    assert pr.scan_collection(tmp_path / "one.parquet").collect().height == before.height
 
 
 def test_hive_folders_keep_their_records(tmp_path):

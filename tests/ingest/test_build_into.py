@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
+import polars_rasteret.ingest.joined_parts as joined_module
 import polars_rasteret.ingest.resumable_build as into_module
 from polars_rasteret.collection.queries.extent import bounds_array
 from polars_rasteret.collection.storage.parts import parts_at
@@ -33,7 +35,9 @@ BUILDER = """
     import json, sys
     import polars_rasteret as pr
     import polars_rasteret.ingest.resumable_build as into_module
+    import polars_rasteret.ingest.joined_parts as joined_module
     into_module.RECORDS_PER_PART = int(sys.argv[3])
+    joined_module.RECORDS_PER_PART = 3 * int(sys.argv[3])
     pr.build_from_files(json.loads(open(sys.argv[1]).read()), into=sys.argv[2], bands=["red", "nir"])
 """
 
@@ -95,7 +99,7 @@ def killed_and_restarted(tmp_path: Path, n_files: int, n_kills: int, n_per_part:
     for part in parts_at(folder):
         bounds = bounds_array(pl.read_parquet(part.path, columns=["bbox"])["bbox"])
         assert hilbert_order(bounds).tolist() == list(range(len(bounds)))
-        assert len(bounds) <= n_per_part
+        assert len(bounds) < 2 * 3 * n_per_part
 
 
 def wait_until_quiet(server: RangeServer) -> None:
@@ -149,6 +153,37 @@ def test_no_unchanged_header_is_read_twice_and_a_changed_or_new_one_once(tmp_pat
         assert len(server.requests) == 30 + 11
         assert len(before & {part.path for part in parts_at(tmp_path / "c")}) == 2
         assert_frame_equal(content(found), content(pr.build_from_files(hrefs, bands=["red", "nir"])))
+
+
+def test_the_small_parts_of_a_build_become_large_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(into_module, "RECORDS_PER_PART", 4)
+    files = scenes(47)
+    with RangeServer(files) as server:
+        hrefs = [server.url(name) for name in sorted(files)]
+        whole = content(pr.build_from_files(hrefs, bands=["red", "nir"]))
+        found = pr.build_from_files(hrefs, into=tmp_path / "many", bands=["red", "nir"])
+        assert_frame_equal(content(found), whole)
+        assert [pq.read_metadata(part.path).num_rows for part in parts_at(tmp_path / "many")] == [47], (
+            "many small parts are joined at the end"
+        )
+        monkeypatch.setattr(joined_module, "RECORDS_PER_PART", 10)
+        pr.build_from_files(hrefs[:4], into=tmp_path / "c", bands=["red", "nir"])
+        first = {part.path for part in parts_at(tmp_path / "c")}
+        found = pr.build_from_files(hrefs, into=tmp_path / "c", bands=["red", "nir"])
+        assert_frame_equal(content(found), whole)
+        parts = parts_at(tmp_path / "c")
+        assert [pq.read_metadata(part.path).num_rows for part in parts] == [4, 12, 12, 12, 4, 3]
+        assert parts[0].path in first, "parts from before stay as they are"
+        for part in parts:
+            boxes = bounds_array(pl.read_parquet(part.path, columns=["bbox"])["bbox"])
+            assert hilbert_order(boxes).tolist() == list(range(len(boxes)))
+        server.clear()
+        pr.build_from_files(hrefs, into=tmp_path / "c", bands=["red", "nir"])
+        assert header_reads(server) == []
+        monkeypatch.setattr(joined_module, "_MOST_BYTES", 3 * parts[0].n_bytes)
+        pr.build_from_files(hrefs, into=tmp_path / "bounded", bands=["red", "nir"])
+        assert max(part.n_bytes for part in parts_at(tmp_path / "bounded")) <= 3 * parts[0].n_bytes
+        assert sum(pq.read_metadata(part.path).num_rows for part in parts_at(tmp_path / "bounded")) == 47
 
 
 def test_local_files_are_known_by_size_and_time(tmp_path):

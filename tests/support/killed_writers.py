@@ -40,6 +40,7 @@ def actions() -> dict[str, Any]:
             import polars_rasteret.ingest.resumable_build as into_module
 
             into_module.RECORDS_PER_PART = 2
+            importlib.import_module("polars_rasteret.ingest.joined_parts").RECORDS_PER_PART = 3
             table = pl.read_parquet(world / "table.pq_")
             pr.build_from_table(table, bands={"b1": "href"}, into=world / target, wait_s=WAIT_S, progress=False)
 

@@ -16,7 +16,7 @@ from polars_rasteret.collection.reading.scan import scan_collection
 from polars_rasteret.collection.storage.about import about_in, joined, source_in, times_in, united
 from polars_rasteret.collection.storage.geoparquet import bounds_in, total_bounds
 from polars_rasteret.collection.storage.object_store import list_objects
-from polars_rasteret.collection.storage.parts import is_remote, parts_at, plain_path
+from polars_rasteret.collection.storage.parts import is_remote, parts_at, plain_path, side_by_side
 from polars_rasteret.errors import FileFormatError, UsageError
 from polars_rasteret.schema import BBOX, TIME, raster_columns
 
@@ -106,7 +106,7 @@ def collection_facts(
     scan = scan_collection(path, **options)
     bands = raster_columns(scan.collect_schema())
     parts = parts_at(path, **options)
-    told = [part_metadata(part, **options) for part in parts]
+    told = side_by_side(lambda part: part_metadata(part, **options), parts)
     sizes = [part.n_bytes for part in parts]
     try:
         boxes = np.array([bounds_in(one) for one in told], dtype=np.float64).reshape(-1, 4)

@@ -11,7 +11,7 @@ import polars as pl
 
 from polars_rasteret.collection.storage.about import about_in, united
 from polars_rasteret.collection.storage.geoparquet import unread_files
-from polars_rasteret.collection.storage.parts import polars_options
+from polars_rasteret.collection.storage.parts import polars_options, side_by_side
 from polars_rasteret.errors import FileFormatError
 from polars_rasteret.hrefs import shown
 
@@ -37,7 +37,7 @@ def read_unread(part: Part, **options: Any) -> pl.DataFrame:
 
 def read_about(parts: Iterable[Part], **options: Any) -> About:
     """Read what the callers said who wrote these parts, together."""
-    return united(about_in(part_metadata(part, **options)) for part in parts)
+    return united(map(about_in, side_by_side(lambda part: part_metadata(part, **options), list(parts))))
 
 
 def part_metadata(part: Part, **options: Any) -> dict[str, str]:

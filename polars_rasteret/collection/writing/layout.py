@@ -6,6 +6,7 @@ in, frames out.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -21,23 +22,49 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+RECORDS_PER_PART = 100_000
+"""Fewest records of a part where there are as many; a part has less than twice as many."""
 _NO_HIVE_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def laid_out(frame: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
+def laid_out(
+    frame: pl.DataFrame, keys: Sequence[str], *, records_per_part: int | None = None
+) -> list[tuple[str, pl.DataFrame]]:
     """Return the records in pieces cut by hive keys, each with its folder below the collection.
 
-    Records get places, and each piece is sorted along the Hilbert curve.
+    Records get places, and those of each folder are sorted along the Hilbert curve; then they are cut into parts of
+    `records_per_part` records, or somewhat more. None: they stay one part.
     """
     frame = _with_keys(placed(frame), keys)
     if keys:
         frame = _without_empty_intervals(frame)
     if not keys or frame.is_empty():
-        return [("", in_hilbert_order(frame))]
+        folders = [("", frame)]
+    else:
+        folders = [
+            (_folder(keys, values), rows.drop(keys)) for values, rows in frame.group_by(keys, maintain_order=True)
+        ]
     return [
-        (_folder(keys, values), in_hilbert_order(piece.drop(keys)))
-        for values, piece in frame.group_by(keys, maintain_order=True)
+        (below, ordered[piece])
+        for below, rows in folders
+        for ordered in [in_hilbert_order(rows)]
+        for piece in part_slices(rows.height, records_per_part or rows.height + 1)
     ]
+
+
+def part_slices(n_records: int, records_per_part: int) -> list[slice]:
+    """Return the slices of sorted records that become parts, all of about one size.
+
+    Examples
+    --------
+    >>> part_slices(7, 3)
+    [slice(0, 3, None), slice(3, 7, None)]
+    >>> part_slices(2, 3)
+    [slice(0, 2, None)]
+    """
+    n_parts = max(n_records // records_per_part, 1)
+    ends = [number * n_records // n_parts for number in range(n_parts + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def folders_of_rows(frame: pl.DataFrame, keys: Sequence[str]) -> list[str]:

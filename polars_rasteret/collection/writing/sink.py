@@ -29,11 +29,11 @@ from polars_rasteret.collection.storage.parts import (
     is_remote,
     parts_at,
     plain_path,
-    read_schema,
+    read_schemas,
 )
 from polars_rasteret.collection.storage.staging import staging
 from polars_rasteret.collection.storage.writer_lock import only_writer
-from polars_rasteret.collection.writing.layout import in_hilbert_order, laid_out, placed
+from polars_rasteret.collection.writing.layout import RECORDS_PER_PART, in_hilbert_order, laid_out, placed
 from polars_rasteret.collection.writing.native_rasters import with_native_rasters
 from polars_rasteret.collection.writing.noted_parts import note_parts
 from polars_rasteret.collection.writing.publishing import (
@@ -83,10 +83,11 @@ def sink_collection(
     lf
         Records with an ``id`` and at least one raster column. Missing ``geometry`` and ``bbox`` are made from the rasters.
     path
-        A path that ends in ``.parquet`` is one file, any other one a folder of parts. Local or an object store.
+        A path that ends in ``.parquet`` is one file, any other one a folder of parts, of 100,000 to 200,000 records where there
+        are as many. Local or an object store.
     mode
         What happens when a collection is there: ``"error"`` refuses, ``"overwrite"`` replaces it, ``"append"`` adds the records
-        (a folder gets a part, a file is replaced by a longer one).
+        (a folder gets parts, a file is replaced by a longer one).
     partition_by
         Columns that become hive folders ``column=value``. ``year`` and ``month`` are made from ``datetime`` (else
         ``start_datetime``) when there are no such columns.
@@ -168,7 +169,8 @@ class _Sink:
         if there and self.mode == "append":
             said = read_about(there, **self.options)
             about = About(description=about.description or said.description, source=about.source or said.source)
-        return [NewPart(*piece, about) for piece in laid_out(frame, self.keys)]
+        most = None if is_one_file(self.target) else RECORDS_PER_PART
+        return [NewPart(*piece, about) for piece in laid_out(frame, self.keys, records_per_part=most)]
 
 
 def _sink_folder(frame: pl.DataFrame, to: _Sink) -> None:
@@ -373,7 +375,7 @@ def _is_as_wide(dtype: pl.DataType, other: pl.Struct) -> bool:
 
 def _united_with(frame: pl.DataFrame, there: Sequence[Part], options: Mapping[str, Any]) -> Columns:
     """Return the columns of a collection with a frame appended; refuse dtypes that a scan could not unite."""
-    schemas = [read_schema(part, **options) for part in there]
+    schemas = read_schemas(there, **options)
     columns = [{name: storage_dtype(dtype) for name, dtype in schema.items()} for schema in schemas]
     refuse_rasteret(there, columns)
     hive = {key for part in there for key, _ in part.hive}

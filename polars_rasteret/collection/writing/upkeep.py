@@ -17,9 +17,10 @@ from polars_rasteret.collection.queries.extent import bounds_array, place_expres
 from polars_rasteret.collection.reading.part_rows import n_records, read_about, read_part, read_unread
 from polars_rasteret.collection.reading.rasteret_parts import refuse_rasteret
 from polars_rasteret.collection.reading.scan import scan_collection, scan_parts
-from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at, plain_path, read_schema
+from polars_rasteret.collection.storage.parts import Part, is_one_file, is_remote, parts_at, plain_path, read_schemas
 from polars_rasteret.collection.storage.writer_lock import only_writer
 from polars_rasteret.collection.writing.hilbert import hilbert_order
+from polars_rasteret.collection.writing.layout import RECORDS_PER_PART, part_slices
 from polars_rasteret.collection.writing.publishing import NewPart, recover
 from polars_rasteret.collection.writing.sink import changeable_file, write_parts
 from polars_rasteret.errors import UsageError
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-RECORDS_PER_PART = 100_000
-"""Most records of a part that `compact` writes."""
 _ROW = "__row"
 
 
@@ -171,8 +170,8 @@ def compact(
                 about = read_about([parts[which] for which in held], **options)
                 unread = pl.concat([read_unread(parts[which], **options) for which in held])
                 unread = unread.with_columns(pl.Series(_ROW, np.sort(rows), dtype=pl.UInt32)).drop_nulls()
-                for start in range(0, max(len(rows), 1), RECORDS_PER_PART):
-                    some = pl.Series(_ROW, rows[start : start + RECORDS_PER_PART], dtype=pl.UInt32)
+                for piece in part_slices(len(rows), RECORDS_PER_PART):
+                    some = pl.Series(_ROW, rows[piece], dtype=pl.UInt32)
                     frame = scan.with_row_index(_ROW).filter(pl.col(_ROW).is_in(some.to_list())).collect()
                     frame = frame.join(unread, on=_ROW, how="left", maintain_order="left").drop([_ROW, *hive])
                     yield NewPart(below, frame, about)
@@ -223,7 +222,7 @@ def changing(
         if not parts:
             raise _nothing(target)
         if not may_be_rasteret:
-            refuse_rasteret(parts, [read_schema(part, **options) for part in parts])
+            refuse_rasteret(parts, read_schemas(parts, **options))
         yield target, parts
 
 
