@@ -19,7 +19,7 @@ def run(query: pl.LazyFrame, *, into: str | os.PathLike[str], engine: PartsEngin
     """Read a query in parts into a folder of Parquet files, and return the scan of that folder.
 
     The query is cut so that no tile is fetched twice. Parts that the folder has already are not read again, so a call that was
-    interrupted goes on where it was.
+    interrupted goes on where it was, with the options that the query has now.
 
     Parameters
     ----------

@@ -17,7 +17,14 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.distribute.engines.supervisor import MOST_DEATHS
-from polars_rasteret.errors import BudgetError, FetchError, RasteretError, UsageError
+from polars_rasteret.errors import (
+    BudgetError,
+    FetchError,
+    FileFormatError,
+    QueryTimeoutError,
+    RasteretError,
+    UsageError,
+)
 from tests.support.child_process import environment
 from tests.support.part_queries import KEYS, MATCHES, VERBS, logged, notes, points, verb_query
 from tests.support.part_workers import STEPS, option_in_force, parts_read
@@ -162,6 +169,27 @@ def test_a_budget_holds_over_all_parts(world, engine, tmp_path):
             pr.run(chosen, into=tmp_path / "chosen", engine=engine)
     assert counted.summary()["bytes"].item() <= needed // 2
     assert notes(tmp_path / "chosen", "failed")
+
+
+def test_the_same_query_with_other_options_goes_on_with_these(world, engine, tmp_path):
+    into = tmp_path / "out"
+    for error, name, value in (
+        (BudgetError, "budget_bytes", 1),
+        (FileFormatError, "max_tile_bytes", 1),
+        (FetchError, "allowed_hrefs", ["/elsewhere/"]),
+        (QueryTimeoutError, "query_timeout_s", 1e-9),
+    ):
+        with pr.options(**{name: value}):
+            query = points(world)
+        with pr.options(cache_bytes=0), pytest.raises(error, match=name):
+            pr.run(query, into=into, engine=engine)
+    found = pr.run(points(world), into=into, engine=engine)
+    assert_frame_equal(found.collect().sort(KEYS), points(world).collect().sort(KEYS))
+    next(into.iterdir()).unlink()
+    with pr.options(budget_bytes=1):
+        query = points(world)
+    with pytest.raises(BudgetError, match="budget_bytes allows 1"):
+        pr.run(query, into=into, engine=engine)
 
 
 def test_only_allowed_hrefs_are_read_by_workers(world, engine, tmp_path):

@@ -108,7 +108,7 @@ def prepare(cut_query: CutQuery, into: Any, parquet: Mapping[str, Any] | None = 
     Parameters
     ----------
     cut_query
-        A query in parts. Where its query has begun in this folder, the parts of then count.
+        A query in parts. Where its query has begun in this folder, the parts of then count, and the options of now.
     into
         Path or URL of the folder of the answer.
     parquet
@@ -150,6 +150,9 @@ def prepare(cut_query: CutQuery, into: Any, parquet: Mapping[str, Any] | None = 
         known = _known(files)
         assert known is not None
     _refuse_mixing(files, manifest, known)
+    # The options of this call count, such as a budget that was raised: they are in the plan.
+    if files.read(known.plan) != cut_query.plan:
+        files.write(known.plan, cut_query.plan)
     return Job(files, known)
 
 

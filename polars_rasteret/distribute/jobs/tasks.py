@@ -91,8 +91,8 @@ _set_up_by: set[str] = set()
 
 
 def _job(task: Task) -> Job:
-    """Return the job of a task; that of the last task is kept, with its plan and records."""
-    key = (task.into, task.digest)
+    """Return the job of a task; that of the last run is kept, with its plan and records."""
+    key = (task.into, task.token)  # the next run of the same query may have other options
     with _lock:
         if key not in _jobs:
             job = open_job(task.into)
