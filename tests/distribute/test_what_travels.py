@@ -227,6 +227,53 @@ def test_queries_are_not_mixed_in_one_folder(world, tmp_path):
         pr.run(points(world), into=into)
 
 
+def test_queries_that_look_alike_are_told_apart_and_the_same_one_is_not(world, tmp_path):
+    scenes, index = world.scenes.collect(), tmp_path / "scenes.parquet"
+    rows = world.points.with_columns(seen=pl.lit("2024-01-02").str.to_datetime(time_zone="UTC"))
+    pairs = world.scenes.raster.pair(world.points, x="x", y="y", crs=CRS)
+
+    def valid(clear):
+        return world.scenes.raster.sample_points(rows, ["red"], crs=CRS, match="latest", valid=clear)
+
+    def among(clear):  # Polars shows no more than the name of a series
+        return valid(pl.col("nir").is_in(pl.Series(clear)))
+
+    def function_of_pixels(least):
+        return valid(pl.col("nir").map_batches(lambda nir: nir > least, pl.Boolean, is_elementwise=True))
+
+    def function_of_times(days):
+        at = pl.col("seen").map_batches(
+            lambda seen: seen.dt.offset_by(days), pl.Datetime("us", "UTC"), is_elementwise=True
+        )
+        return world.scenes.raster.sample_points(rows, ["red"], crs=CRS, match="nearest", at=at)
+
+    def function_of_a_column(factor):
+        read = pl.col("red").raster.sample_points("x", "y", crs=CRS)
+        twice = read.map_batches(lambda red: red * factor, pl.UInt16, is_elementwise=True)
+        return pairs.raster.with_columns(twice=twice).select("pid", "record_id", "twice")
+
+    def index_written_anew(change):
+        scenes.with_columns(change).write_parquet(index)
+        return pr.scan_collection(index).raster.sample_points(rows, ["red"], crs=CRS)
+
+    for make, *words in (
+        (among, range(100), range(1, 101)),
+        (function_of_pixels, 1000, 2000),
+        (function_of_times, "1d", "2d"),
+        (function_of_a_column, 2, 3),
+        (
+            index_written_anew,
+            pl.col("id"),
+            pl.col("id") + "x",
+            pl.col("datetime") + pl.duration(days=1),
+            pl.col("red").struct.with_fields(nodata=pl.lit(7, dtype=pl.UInt16)),
+        ),
+    ):
+        digests = [cut(make(one)).digest for one in words]
+        assert len(set(digests)) == len(words), make.__name__
+        assert [cut(make(one)).digest for one in words] == digests
+
+
 def test_what_is_written_beside_an_answer_tells_what_became_of_each_part(world, tmp_path):
     found = pr.run(points(world), into=tmp_path / "out").collect()
     done = notes(tmp_path / "out")

@@ -96,7 +96,7 @@ def cut(
         by="tiles" if all(span.period is None for span in spans) else "tiles and time",
         bound=costs.bound,
         hrefs=hrefs,
-        digest=digest_of(query, whole.frame, references),
+        digest=digest_of(query, whole.frame, ordered.records, references),
     )
     return found if question.reads_pixels else _with_costs_of_expressions(query, read.source, found)
 

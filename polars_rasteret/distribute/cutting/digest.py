@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polars_rasteret.engine import PixelReference
+    from polars_rasteret.pairing.records import Records
 
 
-def digest_of(query: pl.LazyFrame, targets: pl.DataFrame, references: Iterable[PixelReference]) -> str:
+def digest_of(
+    query: pl.LazyFrame, targets: pl.DataFrame, records: Records, references: Iterable[PixelReference]
+) -> str:
     """Return the digest of a query in parts.
 
     Parameters
@@ -36,18 +39,37 @@ def digest_of(query: pl.LazyFrame, targets: pl.DataFrame, references: Iterable[P
         The query.
     targets
         The caller's rows, in their own order: how they are cut depends on the number of workers.
+    records
+        Records that may answer: the plan names the file that they are scanned from, which somebody may have written anew.
     references
-        What the candidate records refer to: another file, or another version of a file, is another query.
+        What these records refer to: another file, or another version of a file, is another query.
     """
     digest = hashlib.sha256(f"polars-rasteret {version('polars-rasteret')}, polars {pl.__version__}\n".encode())
     with other_objects(_Told):
         digest.update(query.serialize())
-    rows = io.BytesIO()
-    targets.write_ipc(rows, compression="uncompressed")
-    digest.update(rows.getbuffer())
+    times = records.times
+    intervals = pl.DataFrame({"start": times.start, "stop": times.stop, "is_known": times.is_known})
+    rasters = [column.series.alias(name).to_frame() for name, column in records.rasters.items()]
+    sink: Any = _Digesting(digest)
+    for frame in (targets, records.columns, records.ids.to_frame(), intervals, *rasters):
+        frame.write_ipc(sink, compression="uncompressed")
     for one in references:
         digest.update(f"{one.href} {one.band_index} {one.tiles.etag} {one.tiles.file_size}\n".encode())
     return digest.hexdigest()
+
+
+class _Digesting(io.RawIOBase):
+    """File that keeps no more than the digest of what is written to it."""
+
+    def __init__(self, digest: hashlib._Hash) -> None:
+        self.digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return len(data)
 
 
 class _Told(PlanObject):
@@ -73,7 +95,7 @@ def told(value: Any) -> str:
     if isinstance(value, pl.LazyFrame):
         return hashlib.sha256(value.serialize()).hexdigest()
     if isinstance(value, pl.Expr):
-        return str(value)
+        return hashlib.sha256(value.meta.serialize()).hexdigest()  # as a text, sets and functions of two look alike
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value) if one.name != "targets"}
         return f"{type(value).__name__}({told(fields)})"
