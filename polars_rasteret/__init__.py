@@ -3,9 +3,9 @@
 ``import polars_rasteret as pr`` registers ``.raster`` on LazyFrames, DataFrames and expressions. The map of the package,
 arrows of import pointing up the list only::
 
-    errors, schema, options, profile, hrefs, arguments, display, bundles, patterns
+    errors, schema, options, profile, hrefs, arguments, display, bundles, patterns, module_loading
                  errors, dtypes, defaults, counts, hrefs in messages, checks of arguments, tables for terminals; classes and
-                 regular expressions that are made quickly
+                 regular expressions that are made quickly, and how modules are imported
     geo/         pure geometry on arrays: affine transforms, CRSs, areas, footprints
     tiff/        the file format, no I/O: header, georeference, tile offsets, codec
     plan/        pure: windows and masks to tiles to requests, pairs by boxes, costs
@@ -35,6 +35,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from polars_rasteret import errors
+from polars_rasteret.module_loading import loading
 from polars_rasteret.namespaces import (
     bits,
     clear_sky,
@@ -173,7 +174,9 @@ def __getattr__(name: str) -> Any:
     if name == "testing":
         return importlib.import_module("polars_rasteret.testing")
     if name in _LAZY:
-        value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+        with loading():
+            module = importlib.import_module(_LAZY[name])
+        value = globals()[name] = getattr(module, name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 
+from polars_rasteret.module_loading import loading
 from polars_rasteret.tiff.codecs.inflate import load_common_codecs
 
 _UNTIL_COLLECTED_S = 0.001
@@ -42,8 +43,8 @@ def wait() -> None:
 def _load() -> None:
     time.sleep(_UNTIL_COLLECTED_S)
     try:
-        import numpy.ma  # noqa: F401 - Polars needs it to make columns of arrays
-
+        with loading():
+            import numpy.ma  # noqa: F401 - Polars needs it to make columns of arrays
         load_common_codecs()
     except Exception:  # noqa: BLE001, S110 - whoever needs it gets the error
         pass

@@ -150,9 +150,11 @@ def _looked_up(host: str) -> frozenset[Reach]:
 
 def _plain(host: str) -> str:
     """Return a host as name servers read it: other forms of letters and digits become ASCII, and a last dot is dropped."""
-    import unicodedata  # here, because few hosts are looked at
+    if not host.isascii():
+        import unicodedata  # here, because few hosts need it
 
-    return unicodedata.normalize("NFKC", host).replace("\u3002", ".").strip().lower().removesuffix(".")
+        host = unicodedata.normalize("NFKC", host).replace("\u3002", ".")
+    return host.strip().lower().removesuffix(".")
 
 
 def _number(piece: str) -> int:

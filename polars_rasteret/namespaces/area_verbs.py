@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from polars_rasteret.module_loading import loading
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
@@ -110,8 +112,9 @@ class AreaVerbs:
         >>> chips.collect()["red"][0].to_list()
         [[1000, 1001, 1002], [1064, 1065, 1066], [1128, 1129, 1130]]
         """
-        from polars_rasteret.frame.verbs.read_windows import read_windows as read
-        from polars_rasteret.pairing.words import Pairing
+        with loading():
+            from polars_rasteret.frame.verbs.read_windows import read_windows as read
+            from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,
@@ -236,8 +239,9 @@ class AreaVerbs:
         >>> statistics.select("record_id", "red_count", "red_mean", "red_max").collect().rows()
         [('first', 3.0, 1032.6666666666667, 1065), ('second', 3.0, 2032.6666666666667, 2065)]
         """
-        from polars_rasteret.frame.verbs.zonal_stats import zonal_stats as read
-        from polars_rasteret.pairing.words import Pairing
+        with loading():
+            from polars_rasteret.frame.verbs.zonal_stats import zonal_stats as read
+            from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,
@@ -344,8 +348,9 @@ class AreaVerbs:
         >>> pixels.group_by("record_id", maintain_order=True).agg(pr.weighted_mean("red").round(2)).collect().rows()
         [('first', 1000.67), ('second', 2000.67)]
         """
-        from polars_rasteret.frame.verbs.pixels import pixels as read
-        from polars_rasteret.pairing.words import Pairing
+        with loading():
+            from polars_rasteret.frame.verbs.pixels import pixels as read
+            from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from polars_rasteret.module_loading import loading
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -80,7 +82,8 @@ class RasterExpr:
         >>> scenes.select("id", red).collect().rows()
         [('first', 1001), ('second', 2001)]
         """
-        from polars_rasteret.frame.expressions import sample_points as sample_expression
+        with loading():
+            from polars_rasteret.frame.expressions import sample_points as sample_expression
 
         return sample_expression.sample_points(
             [self._expr],
@@ -167,7 +170,8 @@ class RasterExpr:
         >>> scenes.select(half).collect().item().to_list()
         [[1033, 1035, 1037], [1161, 1163, 1165]]
         """
-        from polars_rasteret.frame.expressions import read_window as window_expression
+        with loading():
+            from polars_rasteret.frame.expressions import read_window as window_expression
 
         return window_expression.read_window(
             [self._expr],
@@ -229,7 +233,8 @@ class RasterExpr:
         >>> scenes.select(statistics).unnest("red").collect().row(0)
         (3.0, 1032.6666666666667, 1065)
         """
-        from polars_rasteret.frame.expressions import zonal_stats as zonal_expression
+        with loading():
+            from polars_rasteret.frame.expressions import zonal_stats as zonal_expression
 
         return zonal_expression.zonal_stats(
             self._expr, geometry, stats, crs=crs, coverage=coverage, unscale=unscale, on_error=on_error
@@ -262,7 +267,8 @@ class RasterExpr:
         ... ).collect().item()
         0.1
         """
-        from polars_rasteret.frame.expressions.with_metadata import with_metadata
+        with loading():
+            from polars_rasteret.frame.expressions.with_metadata import with_metadata
 
         return with_metadata(self._expr, nodata=nodata, scale=scale, offset=offset)
 
@@ -289,7 +295,8 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.bounds()).unnest("red").collect().row(0)
         (500000.0, 4999360.0, 500640.0, 5000000.0)
         """
-        from polars_rasteret.frame.expressions.grid_facts import bounds
+        with loading():
+            from polars_rasteret.frame.expressions.grid_facts import bounds
 
         return bounds(self._expr, crs)
 
@@ -310,7 +317,8 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.pixel_size()).collect().item()
         {'x': 10.0, 'y': 10.0}
         """
-        from polars_rasteret.frame.expressions.grid_facts import pixel_size
+        with loading():
+            from polars_rasteret.frame.expressions.grid_facts import pixel_size
 
         return pixel_size(self._expr)
 
@@ -331,7 +339,8 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.overviews()).collect().item().to_list()
         []
         """
-        from polars_rasteret.frame.expressions.grid_facts import overviews
+        with loading():
+            from polars_rasteret.frame.expressions.grid_facts import overviews
 
         return overviews(self._expr)
 
@@ -362,6 +371,7 @@ class RasterExpr:
         >>> scenes.select(pl.col("red").raster.row_col(500_015, 5_000_005, crs=32632)).collect().item()
         {'row': -1, 'col': 1}
         """
-        from polars_rasteret.frame.expressions.row_col import row_col
+        with loading():
+            from polars_rasteret.frame.expressions.row_col import row_col
 
         return row_col(self._expr, x, y, crs)

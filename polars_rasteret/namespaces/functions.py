@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from polars_rasteret.errors import UsageError
+from polars_rasteret.module_loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,9 @@ def sample_points(
     >>> scenes.select(pr.sample_points(["red", "nir"], 500_005, 4_999_995, crs=32632)).collect()["pixels"].to_list()
     [{'red': 1000, 'nir': 3000}]
     """
-    from polars_rasteret.frame.expressions import sample_points as sample_expression
-    from polars_rasteret.frame.expressions.elementwise import band_expressions
+    with loading():
+        from polars_rasteret.frame.expressions import sample_points as sample_expression
+        from polars_rasteret.frame.expressions.elementwise import band_expressions
 
     return sample_expression.sample_points(
         None if bands is None else band_expressions("sample_points", bands),
@@ -127,8 +129,9 @@ def read_window(
     >>> scenes.select(pr.read_window(["red", "nir"], window=(0, 2, 0, 2), stack=True)).collect().item().to_list()
     [[[1000, 1001], [1064, 1065]], [[3000, 3003], [3192, 3195]]]
     """
-    from polars_rasteret.frame.expressions import read_window as window_expression
-    from polars_rasteret.frame.expressions.elementwise import band_expressions
+    with loading():
+        from polars_rasteret.frame.expressions import read_window as window_expression
+        from polars_rasteret.frame.expressions.elementwise import band_expressions
 
     return window_expression.read_window(
         band_expressions("read_window", bands),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from polars_rasteret.module_loading import loading
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
@@ -77,8 +79,9 @@ class Verbs:
         >>> pairs.select("plot", "record_id").collect().rows()
         [('a', 'first'), ('a', 'second')]
         """
-        from polars_rasteret.frame.verbs.pair import pair
-        from polars_rasteret.pairing.words import Pairing
+        with loading():
+            from polars_rasteret.frame.verbs.pair import pair
+            from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,
@@ -219,8 +222,9 @@ class Verbs:
         >>> newest.select("plot", "record_id", "red").collect().rows()
         [('a', 'first', 1000), ('b', None, None)]
         """
-        from polars_rasteret.frame.verbs.sample_points import sample_points as sample
-        from polars_rasteret.pairing.words import Pairing
+        with loading():
+            from polars_rasteret.frame.verbs.sample_points import sample_points as sample
+            from polars_rasteret.pairing.words import Pairing
 
         words = Pairing(
             x=x,
@@ -278,6 +282,7 @@ class Verbs:
         >>> chips.select("id", "chip").collect().height
         2
         """
-        from polars_rasteret.frame.query.bounded_columns import as_columns, with_columns
+        with loading():
+            from polars_rasteret.frame.query.bounded_columns import as_columns, with_columns
 
         return with_columns(self._lf, as_columns(exprs, named_exprs))

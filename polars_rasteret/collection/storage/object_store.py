@@ -9,13 +9,13 @@ import contextlib
 import datetime as dt
 import io
 import re
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import from_url
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.collection.storage.untrusted_files import MAX_BYTES, too_large
 from polars_rasteret.errors import FetchError, UsageError
 from polars_rasteret.fetch.places import bucket_place
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _WILD = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class ListedObject:
     """One object of a store."""
 
@@ -177,7 +177,7 @@ def _store(root: str, storage_options: Mapping[str, Any] | None, credential_prov
         ) from reworded(error, store_words(error))
 
 
-@dataclass(frozen=True, slots=True)
+@bundle(kw_only=False, eq=True)
 class StoredObject:
     """A small object as it was read, with the `etag` and the `modified` time that the store tells."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
+from polars_rasteret.bundles import bundle
 from polars_rasteret.errors import FileFormatError
+from polars_rasteret.patterns import pattern
 from polars_rasteret.schema import TIME
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", int, float)
 _VERSION = 1
-_OUR_NAME = re.compile(r"part-\d{8}T\d{12}-[0-9a-f]{8}\.parquet")
+_OUR_NAME = pattern(r"part-\d{8}T\d{12}-[0-9a-f]{8}\.parquet")
 _MOST_ROWS = 2**32 - 1
 TIMES = ("datetime", "start_datetime", "end_datetime")
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@bundle(eq=True)
 class PartFacts:
     """What is known of one part."""
 

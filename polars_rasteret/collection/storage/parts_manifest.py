@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polars_rasteret.collection.storage.object_store import get_object
 from polars_rasteret.collection.storage.part_facts import facts_in, facts_text, is_our_name
 from polars_rasteret.collection.storage.parts import is_remote
 from polars_rasteret.collection.storage.untrusted_files import MAX_BYTES, read_small_file
@@ -47,6 +46,8 @@ def with_facts(parts: Sequence[Part], **options: Any) -> list[Part]:
     place = manifest_place(parts)
     try:
         if is_remote(place):
+            from polars_rasteret.collection.storage.object_store import get_object
+
             held = get_object(place, **options)
             data = None if held is None else held.data
         else:
