@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +15,9 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.distribute.cutting.cut import cut
+from polars_rasteret.distribute.engines.this_process import ThisProcess
 from polars_rasteret.distribute.jobs.tasks import Task, WorkerSettings
-from polars_rasteret.errors import BudgetError, UsageError
+from polars_rasteret.errors import BudgetError, FileFormatError, UsageError
 from tests.support.child_process import environment
 from tests.support.object_server import ObjectServer
 from tests.support.part_queries import KEYS, logged, notes, points
@@ -194,6 +196,48 @@ def test_a_budget_of_dollars_counts_the_prices_of_this_process(world, tmp_path):
         assert list((tmp_path / "little").iterdir()) == []
     finally:
         pr.configure_store(place)
+
+
+def cut_short(file):
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def made_a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "error"),
+    [
+        (emptied, "out/part-*1.parquet", None),
+        (cut_short, "out/part-*1.parquet", r"part-000001\.parquet is no whole Parquet file"),
+        (made_a_folder, "out/part-*1.parquet", r"'part-000001\.parquet/', which is no part"),
+        *((damage, "out.job/plan-*", None) for damage in (emptied, cut_short, Path.unlink)),
+        *(
+            (damage, f"out.job/{name}-*", rf"out\.job/{name}-\w+\.parquet, which job\.json beside it names.*[Dd]elete")
+            for damage in (emptied, cut_short, Path.unlink)
+            for name in ("targets", "records")
+        ),
+        *((damage, "out.job/job.json", r"is no manifest") for damage in (emptied, cut_short)),
+        (Path.unlink, "out.job/job.json", r"out\.job, which says of which one, is not there"),
+    ],
+)
+def test_damage_to_a_folder_is_mended_or_told_and_never_loses_rows(world, tmp_path, damage, name, error):
+    query, engine = points(replace(world, scenes=world.scenes.collect().lazy())), ThisProcess(min_parts=4)
+    pr.run(query, into=tmp_path / "out", engine=engine)
+    (tmp_path / "out/part-000002.parquet").unlink()
+    damage(next(tmp_path.glob(name)))
+    if error is not None:
+        with pytest.raises((FileFormatError, UsageError), match=error):
+            pr.run(query, into=tmp_path / "out", engine=engine)
+        return
+    found = pr.run(query, into=tmp_path / "out", engine=engine).collect()
+    assert_frame_equal(found.sort(KEYS), answer(world))
 
 
 def test_queries_are_not_mixed_in_one_folder(world, tmp_path):

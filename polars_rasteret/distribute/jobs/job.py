@@ -50,16 +50,36 @@ class Job:
         """The plan of the query, with slots; see `CutQuery`."""
         found = self.files.read(self.manifest.plan)
         if found is None:
-            raise FileFormatError(
-                f"{shown(self.files.job_path(self.manifest.plan))} is not there, and {MANIFEST} beside it is: somebody "
-                f"deleted it. Delete {shown(self.into)} and {shown(self.into + JOB_SUFFIX)}, and run the query again."
-            )
+            raise self._lacks(self.manifest.plan, "is not there: somebody deleted it")
         return found
 
     @cached_property
     def _records(self) -> pl.DataFrame | None:
         name = self.manifest.records
-        return None if name is None else pl.read_parquet(self.files.job_path(name), glob=False)
+        return None if name is None else self._frame(name)
+
+    def _targets(self, start: int, stop: int) -> pl.DataFrame:
+        """Return some of the caller's rows."""
+        name = self.manifest.targets
+        found = self._frame(name, start, stop - start)
+        if found.height != stop - start:
+            raise self._lacks(name, f"holds no rows {start} to {stop}: somebody changed it")
+        return found
+
+    def _frame(self, name: str, start: int = 0, n_rows: int | None = None) -> pl.DataFrame:
+        scan = pl.scan_parquet(self.files.job_path(name), glob=False)
+        try:
+            return scan.slice(start, n_rows).collect(engine="in-memory")
+        except FileNotFoundError as error:
+            raise self._lacks(name, "is not there: somebody deleted it") from error
+        except pl.exceptions.PolarsError as error:
+            raise self._lacks(name, f"could not be read: {error}", "If it is damaged, delete") from error
+
+    def _lacks(self, name: str, what: str, then: str = "Delete") -> FileFormatError:
+        return FileFormatError(
+            f"{shown(self.files.job_path(name))}, which {MANIFEST} beside it names, {what}. {then} {shown(self.into)} and "
+            f"{shown(self.into + JOB_SUFFIX)}, and run the query again."
+        )
 
     def part(self, number: int) -> Part:
         """Return a part by its number.
@@ -79,11 +99,9 @@ class Job:
     def query(self, number: int) -> pl.LazyFrame:
         """Return the query of a part."""
         part = self.part(number)
-        start, stop = part.targets
-        targets = pl.scan_parquet(self.files.job_path(self.manifest.targets), glob=False)
         with self._lock:
             records = self._records
-        return part_query(self.plan, part, targets.slice(start, stop - start).collect(engine="in-memory"), records)
+        return part_query(self.plan, part, self._targets(*part.targets), records)
 
     def missing(self) -> list[int]:
         """Return the numbers of parts that have no file yet, in the order in which they should be read.
@@ -92,6 +110,8 @@ class Job:
         ------
         UsageError
             When other files are there, too.
+        FileFormatError
+            When a part is not whole any more.
         """
         there = self.files.numbers()
         if unknown := there - set(range(len(self.parts))):

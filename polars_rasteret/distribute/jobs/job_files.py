@@ -25,7 +25,7 @@ from polars_rasteret.collection.storage.object_store import (
     put_large_file,
 )
 from polars_rasteret.collection.storage.parts import is_remote, plain_path
-from polars_rasteret.errors import FetchError, UsageError
+from polars_rasteret.errors import FetchError, FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _NO_RUN = "job"
 _unfinished: set[Path] = set()
 """Files that this process is writing."""
 _PART = re.compile(r"part-(\d{6,})\.parquet")
+_END = b"PAR1"
+"""Last bytes of a Parquet file."""
 
 
 def part_name(number: int) -> str:
@@ -87,6 +89,8 @@ class JobFiles(Protocol):
         ------
         UsageError
             When other files are there, too.
+        FileFormatError
+            When a part is not whole any more.
         """
 
     def has_part(self, number: int) -> bool:
@@ -150,6 +154,21 @@ def _numbers_of(names: list[str], into: str) -> set[int]:
     return found
 
 
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that does not end as a Parquet file does: parts appear whole, but copies of them may not."""
+    with path.open("rb") as part:
+        part.seek(max(part.seek(0, os.SEEK_END) - len(_END), 0))
+        if part.read() != _END:
+            raise FileFormatError(
+                f"{path} is no whole Parquet file: it was cut or changed after it was written. Delete it; the same call then reads "
+                "that part again."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class _OnDisk:
     into: str
@@ -168,15 +187,20 @@ class _OnDisk:
             )
 
     def numbers(self) -> set[int]:
-        folder = Path(self.into)
         try:
-            names = [one.name for one in folder.iterdir() if one.is_dir() or one.stat().st_size]
+            there = sorted(Path(self.into).iterdir())
         except FileNotFoundError:
             return set()
-        return _numbers_of(sorted(names), self.into)
+        # A folder is no part, whatever its name; Polars passes over files that are empty.
+        names = [one.name if one.is_file() else f"{one.name}/" for one in there if not _is_empty(one)]
+        found = _numbers_of(names, self.into)
+        for number in sorted(found):
+            _check_whole(Path(self.part_path(number)))
+        return found
 
     def has_part(self, number: int) -> bool:
-        return Path(self.part_path(number)).is_file()
+        path = Path(self.part_path(number))
+        return path.is_file() and not _is_empty(path)
 
     def part_path(self, number: int) -> str:
         return str(Path(self.into, part_name(number)))
@@ -266,7 +290,7 @@ class _InStore:
         return _numbers_of([one.href[len(self.into) + 1 :] for one in list_objects(self.into) if one.size], self.into)
 
     def has_part(self, number: int) -> bool:
-        return bool(list_objects(self.part_path(number)))
+        return any(one.size for one in list_objects(self.part_path(number)))
 
     def part_path(self, number: int) -> str:
         return f"{self.into}/{part_name(number)}"
