@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
+from polars_rasteret.distribute.jobs.answer_place import answer_place
 from polars_rasteret.distribute.jobs.job import prepare
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def plan_parts(
     >>> parts["rows"].to_list(), parts.duplication
     ([2, 2], 1.0)
     """
+    if into is not None:
+        answer_place(into)  # a wrong one is told before a long plan is made
     found = cut(query, part_bytes=part_bytes, workers=workers, min_parts=min_parts)
     if into is not None:
         known = prepare(found, into).manifest

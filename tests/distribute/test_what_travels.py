@@ -198,6 +198,56 @@ def test_a_budget_of_dollars_counts_the_prices_of_this_process(world, tmp_path):
         pr.configure_store(place)
 
 
+@pytest.mark.parametrize(
+    "name", ["a b", "é漢", "50%", "%20", "*", "q?", "[1]", "{a,b}", "#", "~", "a.b", "-", "new\nline", "é/"]
+)
+def test_a_folder_may_have_any_name(world, tmp_path, monkeypatch, name):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    into = name if name != "~" else "~/out"
+    for _ in range(2):  # the second time all is there
+        found = pr.run(points(world), into=into, engine=ThisProcess(min_parts=2)).collect()
+        assert_frame_equal(found.sort(KEYS), answer(world))
+    assert all(one.name.startswith("part-") for one in Path(into).expanduser().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("into", "words"),
+    [
+        *((into, "expected the path or URL of a folder") for into in ("", None, 3, b"out", ["out"], "nul\0")),
+        ("/", "expected a folder in it"),
+        ("///", "expected a folder in it"),
+        ("s3://bucket", "is a whole bucket"),
+        ("gs://bucket//", "is a whole bucket"),
+        ("az://container/", "is a whole bucket"),
+        ("s3://bucket/year=*", "has one of"),
+        ("s3://bucket/run[1]", "has one of"),
+        ("https://host/out", "cannot be written over HTTP"),
+        ("x" * 300, "cannot be a folder"),
+        ("out.parquet/", "names one file"),
+        (__file__, "is a file"),
+    ],
+)
+def test_a_place_that_cannot_hold_an_answer_is_refused_before_anything_is_planned(into, words):
+    with pytest.raises(UsageError, match=words):
+        pr.run(pl.LazyFrame({"not": ["planned"]}), into=into)
+    with pytest.raises(UsageError, match=words):
+        pr.run_part(into, 0)
+
+
+def test_an_answer_is_not_written_into_what_is_scanned_to_the_bottom(world, tmp_path):
+    pr.run(points(world), into=tmp_path / "out")
+    for above in (world.folder / "scenes", tmp_path / "out"):
+        before = sorted(above.rglob("*"))
+        for into in (above / "of_it", above / "of" / "it", tmp_path / "link"):
+            (tmp_path / "link").unlink(missing_ok=True)
+            (tmp_path / "link").symlink_to(above / "linked")
+            with pytest.raises(UsageError, match=rf"lies in {above}, which holds 'part-.*would read the answer, too"):
+                pr.run(points(world), into=into)
+        assert sorted(above.rglob("*")) == before
+
+
 def cut_short(file):
     file.write_bytes(file.read_bytes()[:-5])
 

@@ -20,6 +20,7 @@ from polars.lazyframe.query_result import SingleNodeQueryResult
 from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
 from polars_rasteret.distribute.engines.progress_of_parts import progress_of_parts
 from polars_rasteret.distribute.engines.stores_by_reference import plain_stores
+from polars_rasteret.distribute.jobs.answer_place import answer_place
 from polars_rasteret.distribute.jobs.budget_shares import check_whole_budget
 from polars_rasteret.distribute.jobs.job import prepare
 from polars_rasteret.distribute.jobs.job_files import run_token
@@ -135,6 +136,7 @@ class PartsEngine(pl.Engine):
         """
         if not isinstance(query, pl.LazyFrame):
             raise UsageError(f"expected a LazyFrame, got a {type(query).__name__}; a DataFrame has been read already")
+        answer_place(into)  # a wrong one is told before a long plan is made
         # An engine of ours may be the default of Polars: no step in here may come back to it.
         with pl.Config(engine_affinity="auto"):
             cut_query = cut(query, part_bytes=self.part_bytes, workers=self.workers, min_parts=self.min_parts)

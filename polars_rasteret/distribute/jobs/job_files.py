@@ -24,7 +24,8 @@ from polars_rasteret.collection.storage.object_store import (
     put_file,
     put_large_file,
 )
-from polars_rasteret.collection.storage.parts import is_remote, plain_path
+from polars_rasteret.collection.storage.parts import is_remote
+from polars_rasteret.distribute.jobs.answer_place import answer_place, check_surroundings
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
 
@@ -79,7 +80,7 @@ class JobFiles(Protocol):
         Raises
         ------
         UsageError
-            When a file could not be moved from one to the other.
+            When a file could not be moved from one to the other, or the answer would be read with what is above it.
         """
 
     def numbers(self) -> set[int]:
@@ -129,17 +130,8 @@ def job_files(into: Any) -> JobFiles:
     UsageError
         For what is no path of a folder.
     """
-    text = plain_path(into).rstrip("/")
-    if text.lower().endswith((".parquet", ".pq")):
-        raise UsageError(
-            f"{shown(text)} names one file; a query in parts writes a folder of files, so leave out the suffix"
-        )
-    if is_remote(text):
-        return _InStore(text)
-    folder = Path(text).resolve()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; a query in parts writes a folder of files. Choose another name.")
-    return _OnDisk(str(folder))
+    place = answer_place(into)
+    return _InStore(place) if is_remote(place) else _OnDisk(place)
 
 
 def _numbers_of(names: list[str], into: str) -> set[int]:
@@ -164,8 +156,8 @@ def _check_whole(path: Path) -> None:
         part.seek(max(part.seek(0, os.SEEK_END) - len(_END), 0))
         if part.read() != _END:
             raise FileFormatError(
-                f"{path} is no whole Parquet file: it was cut or changed after it was written. Delete it; the same call then reads "
-                "that part again."
+                f"{path} is no whole Parquet file: it was cut or changed after it was written. Delete it; the same call then "
+                "reads that part again."
             )
 
 
@@ -178,6 +170,7 @@ class _OnDisk:
         return Path(self.into + JOB_SUFFIX)
 
     def make(self) -> None:
+        check_surroundings(Path(self.into))
         for folder in (self._job, Path(self.into)):
             with clear_failures(folder, "a folder"):
                 folder.mkdir(parents=True, exist_ok=True)
