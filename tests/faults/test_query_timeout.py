@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.fetch.scheduling.scheduler import clear_cache
+from tests.support.fault_plans import RateLimit
 from tests.support.range_server import Fault
 from tests.support.workloads import EACH_TILE_ALONE, sample, windows
 
@@ -44,6 +45,16 @@ def test_a_query_ends_in_time(archive, slow, face, engine, read):
     with pr.options(**SLOW):
         query = read(slow, archive.points(400), face)
         timed(query, engine)
+
+
+@pytest.mark.parametrize(("face", "engine"), FACES[1:3])
+@pytest.mark.parametrize("most", [0, 20])
+def test_a_query_that_waits_for_its_turn_at_a_store_of_few_requests_a_second_ends_in_time(
+    archive, slow, server, most, face, engine
+):
+    server.fault = RateLimit(most)
+    with pr.options(query_timeout_s=LIMIT_S, **EACH_TILE_ALONE):
+        timed(sample(slow, archive.points(400), face), engine)
 
 
 @pytest.mark.parametrize(("face", "engine"), FACES)

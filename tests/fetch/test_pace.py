@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 import re
+import threading
 from collections import deque
 
 import numpy as np
@@ -285,12 +286,18 @@ def test_a_pace_below_one_at_a_time_is_kept_and_left_again():
 
 
 class Refusing:
-    """A source that refuses the first requests of each range, without a word about how long to wait."""
+    """A source that refuses the first requests of each range, without a word about how long to wait.
 
-    def __init__(self, inner, n_refused):
+    The first requests of `n_together` ranges are answered when all are there.
+    """
+
+    def __init__(self, inner, n_refused, n_together=1):
         self.inner, self.n_left, self.n_refused = inner, {}, n_refused
+        self.together = threading.Barrier(n_together)
 
     def get(self, href, byte_start, byte_stop, *, etag):
+        if byte_start not in self.n_left:
+            self.together.wait(20)
         left = self.n_left.setdefault(byte_start, self.n_refused(byte_start))
         if left:
             self.n_left[byte_start] = left - 1
@@ -306,7 +313,7 @@ def no_waits(monkeypatch):
 
 
 def test_what_a_crowded_store_refuses_takes_no_retries(memory, no_waits):
-    source = RecordingSource(Refusing(memory, lambda _start: 20))
+    source = RecordingSource(Refusing(memory, lambda _start: 20, n_together=8))
     configure_store(memory.prefix, store=source)
     got = fetch(memory.a, np.arange(8) * 100, np.arange(8) * 100 + 60, retries=1)
     assert got.tiles == {i: DATA[i * 100 : i * 100 + 60] for i in range(8)}
