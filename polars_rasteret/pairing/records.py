@@ -134,11 +134,8 @@ def collect_records(
     target_crs
         CRS of the targets; with ``"native"`` boxes are in each record's own CRS.
     """
-    has_bbox = "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
-    if has_bbox:
-        lf = lf.filter(bbox_near(lf, bounds))
-    if (in_time := may_lie_in(schema, *period)) is not None:
-        lf = lf.filter(in_time)
+    has_bbox = _has_bbox(schema, target_crs)
+    lf = records_near(lf, schema, bounds=bounds, period=period, target_crs=target_crs)
     datetime, start, end = record_times(schema)
     hidden = {
         _DATETIME: datetime,
@@ -185,6 +182,28 @@ def collect_records(
         precedence=precedence,
         faults=faults,
     )
+
+
+def records_near(
+    lf: pl.LazyFrame,
+    schema: Mapping[str, pl.DataType],
+    *,
+    bounds: NDArray[np.float64],
+    period: tuple[int | None, int | None],
+    target_crs: str,
+) -> pl.LazyFrame:
+    """Return the collection with the filters that its columns allow; records that meet no target may be left.
+
+    Parameters are those of `collect_records`.
+    """
+    if _has_bbox(schema, target_crs):
+        lf = lf.filter(bbox_near(lf, bounds))
+    in_time = may_lie_in(schema, *period)
+    return lf if in_time is None else lf.filter(in_time)
+
+
+def _has_bbox(schema: Mapping[str, pl.DataType], target_crs: str) -> bool:
+    return "bbox" in schema and isinstance(schema["bbox"], pl.Struct) and target_crs != NATIVE
 
 
 def id_ranks(ids: pl.Series) -> NDArray[np.int64]:

@@ -152,7 +152,10 @@ def covering_boxes(boxes: NDArray[np.float64], max_boxes: int = 16) -> NDArray[n
         return np.zeros((0, 4))
     whole = np.concatenate([kept[:, :2].min(axis=0), kept[:, 2:].max(axis=0)])
     size = whole[2:] - whole[:2]
-    if len(kept) < max_boxes or not (size > 0).all():
+    if len(kept) < max_boxes:
+        covered = np.prod(kept[:, 2:] - kept[:, :2], axis=1).sum()
+        return whole[None] if covered > np.prod(size) / 2 else kept
+    if not (size > 0).all():
         return whole[None]
     # Bands of y. Each band gets the span of x of the box centres in it, widened by what a box reaches beyond its centre.
     cell = size / max_boxes

@@ -481,6 +481,16 @@ def test_a_worker_opens_only_the_parts_that_its_part_of_a_query_needs(tmp_path, 
     assert sorted(found) == [(number, f"s{number}") for number in numbers]
 
 
+def test_records_that_must_be_written_down_are_read_from_the_parts_near_the_rows(bucket):
+    """The options of the bucket hold a key, which never travels, so the records do."""
+    scan = pr.scan_collection("s3://bucket/c", storage_options=bucket.options)
+    points = pl.DataFrame({"lon": [place(n)[0] + 0.5 for n in (7, 30)], "lat": [39.5, 39.5]})
+    bucket.clear()
+    whole = cut(scan.raster.pair(points, crs=4326).select("record_id"))
+    assert sorted(whole.records["id"]) == ["s30", "s7"]
+    assert len(set(opened(bucket))) == 2
+
+
 def test_the_records_of_some_time_are_read_from_the_parts_of_that_time(bucket):
     scan = pr.scan_collection("s3://bucket/c", storage_options=bucket.options)
     everywhere = pl.DataFrame({"lon": [0.0], "lat": [0.0]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import polars as pl
 import polars.selectors as cs
 import pytest
@@ -76,6 +78,17 @@ def test_other_forms_of_points_have_the_rows_of_the_whole(world):
     whole = same(in_memory.raster.sample_points(points, ["red"], crs=CRS), KEYS)
     assert whole.records is not None
     assert len(whole.plan) < 20_000
+
+
+@pytest.mark.parametrize("unmatched", ["null", "drop"])
+@pytest.mark.parametrize("match", MATCHES)
+def test_records_that_are_written_down_are_those_near_the_rows(world, match, unmatched):
+    scenes = world.scenes.collect()
+    box = pl.struct(xmin=pl.lit(20.0), ymin=pl.lit(10.0), xmax=pl.lit(21.0), ymax=pl.lit(11.0))
+    far = scenes.with_columns(pl.format("far {}", "id").alias("id"), box.alias("bbox"))
+    both = dataclasses.replace(world, scenes=pl.concat([far, scenes]).lazy())
+    whole = same(*verb_query(both, "sample_points", match, unmatched))
+    assert sorted(whole.records["id"]) == sorted(scenes["id"])
 
 
 def first_is_there(column):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.geo.boxes import cut_boxes
-from polars_rasteret.plan.pairs import distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
+from polars_rasteret.plan.pairs import covering_boxes, distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
 
 # Few distinct values, so that edges meet often; and everything a float may be.
 COORDINATE = st.one_of(
@@ -146,3 +146,27 @@ def test_many_points_pair_as_shapely_says(seed, n_points, n_boxes):
     tree = shapely.STRtree(shapely.box(*boxes.T))
     target, record = tree.query(shapely.points(x, y), predicate="intersects")
     assert listed(pairs_of_points(x, y, boxes)) == sorted(zip(target.tolist(), record.tolist(), strict=True))
+
+
+@given(st.data())
+def test_covering_boxes_cover_every_box_and_no_more_than_the_whole(data):
+    n = data.draw(st.integers(1, 40))
+    spread = data.draw(st.sampled_from([0.0, 1.0, 300.0]))
+    drawn = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    corner = drawn.uniform(-spread, spread, (n, 2))
+    boxes = np.concatenate([corner, corner + drawn.uniform(0, data.draw(st.sampled_from([0.0, 1.0])), (n, 2))], axis=1)
+    covers = covering_boxes(boxes)
+    assert len(covers) <= 16
+    inside = (covers[:, None, :2] <= boxes[None, :, :2]) & (covers[:, None, 2:] >= boxes[None, :, 2:])
+    assert inside.all(axis=2).any(axis=0).all()
+    whole = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    if len(covers) > 1:
+        area = np.prod(covers[:, 2:] - covers[:, :2], axis=1).sum()
+        assert area <= np.prod(whole[2:] - whole[:2]) / 2
+
+
+def test_a_few_far_places_are_covered_one_by_one():
+    boxes = np.array([[0.0, 0.0, 1.0, 1.0], [100.0, 0.0, 101.0, 1.0]])
+    assert covering_boxes(boxes).tolist() == boxes.tolist()
+    assert covering_boxes(boxes[[0, 0]] + [[0, 0, 0, 0], [0.5, 0, 0.5, 0]]).tolist() == [[0.0, 0.0, 1.5, 1.0]]
+    assert covering_boxes(np.full((2, 4), np.nan)).shape == (0, 4)

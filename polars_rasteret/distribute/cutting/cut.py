@@ -91,7 +91,7 @@ def cut(
         parts=_interleaved(spans, costs, question),
         plan=plan,
         targets=targets,
-        records=None if keeps_records else question.records.collect(),
+        records=None if keeps_records else whole.records_near().collect(),
         duplication=costs.duplication,
         by="tiles" if all(span.period is None for span in spans) else "tiles and time",
         bound=costs.bound,

@@ -13,7 +13,7 @@ import numpy as np
 from polars_rasteret.distribute.cutting.handed_down import handed_down
 from polars_rasteret.distribute.cutting.paired_tiles import tiles_of_pairs
 from polars_rasteret.frame.query.batched_reads import row_reader
-from polars_rasteret.frame.query.candidate_records import candidate_records
+from polars_rasteret.frame.query.candidate_records import candidate_records, scan_near
 from polars_rasteret.frame.query.pair_runs import pair_runs
 from polars_rasteret.frame.query.pushdown import pushdown
 from polars_rasteret.frame.query.resolved import resolve
@@ -53,6 +53,10 @@ class Whole:
     def are_areas(self) -> bool:
         """Whether the caller's rows may touch several tiles."""
         return isinstance(self.rows.targets, Areas)
+
+    def records_near(self) -> pl.LazyFrame:
+        """Return the records that may answer the rows, with all columns; some may be left that cannot."""
+        return scan_near(self.question, resolve(self.question), self.rows)
 
     def runs(self) -> Iterator[tuple[PairedRows, range]]:
         """Yield rows before they are read; see `pair_runs`."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from polars_rasteret.engine import dry_run_log
 from polars_rasteret.geo.crs import NATIVE
 from polars_rasteret.pairing.impossible_places import refuse_unplaced, warn_if_swapped
-from polars_rasteret.pairing.records import Records, collect_records
+from polars_rasteret.pairing.records import Records, collect_records, records_near
 from polars_rasteret.pairing.stated_crs import refuse_other_native
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from polars_rasteret.frame.query.pushdown import Pushdown
     from polars_rasteret.frame.query.question import Question
     from polars_rasteret.frame.query.resolved import Resolved
@@ -49,6 +51,17 @@ def candidate_records(question: Question, resolved: Resolved, pushed: Pushdown, 
     if (run := question.options.dry_run) is not None:
         dry_run_log(run).name_records(records.files(), are_chosen=match != "all")
     return records
+
+
+def scan_near(question: Question, resolved: Resolved, rows: TargetRows) -> pl.LazyFrame:
+    """Return the part of the collection that `candidate_records` would look at, with all columns."""
+    return records_near(
+        question.records,
+        resolved.record_schema,
+        bounds=rows.bounds,
+        period=_period(question.pairing.match, rows.at, rows.reach),
+        target_crs=rows.targets.crs,
+    )
 
 
 def _period(match: Match, at: Intervals | None, reach: Intervals | None) -> tuple[int | None, int | None]:
