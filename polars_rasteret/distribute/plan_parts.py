@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
+from polars_rasteret.distribute.cutting.polars_engines import own_engines
 from polars_rasteret.distribute.jobs.answer_place import answer_place
 from polars_rasteret.distribute.jobs.job import prepare
 
@@ -100,8 +101,9 @@ def plan_parts(
     """
     if into is not None:
         answer_place(into)  # a wrong one is told before a long plan is made
-    found = cut(query, part_bytes=part_bytes, workers=workers, min_parts=min_parts)
-    if into is not None:
-        known = prepare(found, into).manifest
+    with own_engines():
+        found = cut(query, part_bytes=part_bytes, workers=workers, min_parts=min_parts)
+        known = None if into is None else prepare(found, into).manifest
+    if known is not None:
         found = replace(found, parts=known.parts, duplication=known.duplication, by=known.by, bound=known.bound)
     return PlannedParts(found)

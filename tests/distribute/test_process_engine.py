@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from polars.testing import assert_frame_equal
 
 import polars_rasteret as pr
 from polars_rasteret.distribute.engines.supervisor import MOST_DEATHS
+from polars_rasteret.distribute.jobs.part_results import PartFailure
 from polars_rasteret.errors import (
     BudgetError,
     FetchError,
@@ -28,7 +30,7 @@ from polars_rasteret.errors import (
 from tests.support.child_process import environment
 from tests.support.part_queries import KEYS, MATCHES, VERBS, logged, notes, points, verb_query
 from tests.support.part_workers import STEPS, option_in_force, parts_read
-from tests.support.part_world import part_world
+from tests.support.part_world import CRS, part_world
 from tests.support.planted_secrets import planted, secrets_in, secrets_in_file
 
 
@@ -67,8 +69,22 @@ def test_polars_own_verbs_take_the_engine(world, engine, tmp_path):
     assert_frame_equal(query.collect(engine=engine).sort(KEYS), expected)
     query.sink_parquet(tmp_path / "out", engine=engine, compression="snappy", row_group_size=7)
     assert_frame_equal(pl.scan_parquet(tmp_path / "out").collect().sort(KEYS), expected)
+
+
+def test_the_engine_may_be_the_default_of_polars(world, engine, tmp_path):
+    query, plain = points(world), pl.LazyFrame({"a": [1, 2]})
+    expected = query.collect().sort(KEYS)
     with pl.Config(engine_affinity=engine):
         assert_frame_equal(query.collect().sort(KEYS), expected)
+        for polars_own in ("in-memory", "streaming"):
+            assert_frame_equal(query.collect(engine=polars_own).sort(KEYS), expected)
+        assert pr.plan_parts(query, into=tmp_path / "out")["rows"].sum() == len(expected)
+        assert Path(pr.run_part(tmp_path / "out", 0)).is_file()
+        # What reads no pixels has no parts.
+        assert plain.filter(pl.col("a") > 1).collect().rows() == [(2,)]
+        assert world.scenes.collect().height == 8
+        with pytest.raises(UsageError, match="no verb"):
+            world.scenes.select(pl.col("red").raster.sample_points(500_005, 4_999_995, crs=CRS)).collect()
 
 
 def test_a_profile_counts_what_workers_read(world, engine):
@@ -105,6 +121,69 @@ def test_a_worker_that_is_killed_loses_its_part_alone(world, engine, tmp_path, s
     left = [str(one) for one in tmp_path.rglob("*") if "writing" in str(one) or one.name.startswith(".")]
     assert left == []
     assert len(before - set(engine._supervisor.pids)) <= 1
+
+
+def test_threads_that_share_an_engine_take_turns(world, engine, tmp_path):
+    leaving = pr.ProcessEngine(workers=1, min_parts=2)  # its workers end with each run, not in the midst of another
+    expected = points(world).collect().sort(KEYS)
+
+    def found(number):
+        return pr.run(points(world), into=tmp_path / f"{number}", engine=(engine, leaving)[number % 2]).collect()
+
+    with ThreadPoolExecutor(6) as threads:
+        for one in threads.map(found, range(6)):
+            assert_frame_equal(one.sort(KEYS), expected)
+    assert leaving._supervisor.pids == []
+
+
+SURROUNDED = """
+import os, sys
+from pathlib import Path
+import polars as pl
+import polars_rasteret as pr
+
+scenes, points = sys.argv[1:]
+sys.path.append(Path("no-text"))  # Python passes over it
+query = pr.scan_collection(scenes).raster.sample_points(pl.read_parquet(points), ["red"], crs=32632)
+with pr.ProcessEngine(workers=1, min_parts=2) as engine:
+    for folder in ("first", "second"):
+        os.chdir(f"../{folder}")
+        known = query.join(pl.scan_parquet("weights.parquet"), on="record_id")
+        out = pr.run(known, into="out", engine=engine)
+        assert Path("out").is_dir()
+        print(folder, *out.select(pl.col("weight").unique()).collect()["weight"])
+"""
+
+
+def test_workers_work_where_their_driver_does_whatever_lies_or_is_printed_there(world, tmp_path):
+    world.points.write_parquet(tmp_path / "points.parquet")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text("print('hello'); print('hello', end='')")
+    for weight, name in enumerate(("first", "second")):
+        (tmp_path / name).mkdir()
+        pl.DataFrame({"record_id": ["s0_0"], "weight": [weight]}).write_parquet(tmp_path / name / "weights.parquet")
+        for module in ("json", "selectors", "queue", "polars"):
+            (tmp_path / name / f"{module}.py").write_text("raise SystemExit('a module of the working folder')")
+    (tmp_path / "script.py").write_text(SURROUNDED)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", world.folder / "scenes", tmp_path / "points.parquet"],
+        cwd=tmp_path / "first",
+        env={**environment(), "PYTHONPATH": f"{tmp_path / 'site'}:{environment()['PYTHONPATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["hello", "hellofirst 0", "second 1"]
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("was killed by SIGKILL, 3 times", "memory is short"), ("ended with exit code 1, 3 times", "sys.exit")],
+)
+def test_the_likely_reason_for_the_end_of_workers_is_told(how, why):
+    assert why in PartFailure.lost(3, how).text
 
 
 def test_a_part_whose_workers_always_die_fails_and_others_are_read(world, engine, tmp_path):

@@ -18,6 +18,7 @@ import polars as pl
 from polars.lazyframe.query_result import SingleNodeQueryResult
 
 from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
+from polars_rasteret.distribute.cutting.polars_engines import own_engines, reads_no_pixels
 from polars_rasteret.distribute.engines.progress_of_parts import progress_of_parts
 from polars_rasteret.distribute.engines.stores_by_reference import plain_stores
 from polars_rasteret.distribute.jobs.answer_place import answer_place
@@ -138,7 +139,7 @@ class PartsEngine(pl.Engine):
             raise UsageError(f"expected a LazyFrame, got a {type(query).__name__}; a DataFrame has been read already")
         answer_place(into)  # a wrong one is told before a long plan is made
         # An engine of ours may be the default of Polars: no step in here may come back to it.
-        with pl.Config(engine_affinity="auto"):
+        with own_engines():
             cut_query = cut(query, part_bytes=self.part_bytes, workers=self.workers, min_parts=self.min_parts)
             settings = self._settings(cut_query)
             job = prepare(cut_query, into, parquet)
@@ -204,8 +205,13 @@ class PartsEngine(pl.Engine):
         background: bool = False,
         post_opt_callback: Any = None,
     ) -> pl.DataFrame:
-        """Return the answer of a query that is read in parts; rows are in the order of the parts."""
+        """Return the answer of a query that is read in parts; rows are in the order of the parts.
+
+        A query that reads no pixels has no parts, and goes to Polars' own engine: this one may be the default.
+        """
         self._refuse({"background": (background, False), "post_opt_callback": (post_opt_callback, None)}, "collect")
+        if reads_no_pixels(lf):
+            return lf.collect(engine="streaming", optimizations=optimizations)
         _refuse_optimizations(optimizations)
         with tempfile.TemporaryDirectory(prefix="polars-rasteret-", dir=self._scratch()) as folder:
             into = Path(folder, "out")

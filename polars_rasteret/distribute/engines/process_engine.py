@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -47,7 +48,8 @@ class ProcessEngine(PartsEngine):
     Options of the query travel with it, and prices. Of ``max_concurrency``, ``max_bytes_in_flight`` and ``cache_bytes`` each
     worker has its share. A budget is shared out over the parts, so it holds in total; ``query_timeout_s`` counts for each part.
     Workers start anew (spawn) without the main module of your program, so scripts need no ``if __name__ == "__main__"``;
-    functions of your script that the query uses travel along. In a ``with`` block workers stay for several queries.
+    functions of your script that the query uses travel along. In a ``with`` block workers stay for several queries. Queries that
+    several threads run on one engine take turns.
 
     Subclass of `polars.Engine`, which Polars calls unstable; ``pr.run`` is the stable form.
 
@@ -71,7 +73,7 @@ class ProcessEngine(PartsEngine):
     ) -> None:
         super().__init__(workers=workers, setup=setup, retries=retries, part_bytes=part_bytes, min_parts=min_parts)
         self._supervisor = Supervisor(workers)
-        self._stays = False
+        self._stays, self._turn = False, threading.Lock()
         self.close = weakref.finalize(self, self._supervisor.close)
         """End the workers."""
 
@@ -90,9 +92,11 @@ class ProcessEngine(PartsEngine):
         return {**options, "cache_bytes": options["cache_bytes"] // self.workers}
 
     def _results(self, _job: Job, tasks: Sequence[Task], /) -> Iterator[PartResult | PartFailure]:
-        try:
-            for at, answer, how in self._supervisor.results([partial(task.__class__.text, task) for task in tasks]):
-                yield PartFailure.lost(tasks[at].number, how) if answer is None else result_of_text(answer)
-        finally:
-            if not self._stays:
-                self._supervisor.close()
+        texts = [partial(task.__class__.text, task) for task in tasks]
+        with self._turn:
+            try:
+                for at, answer, how in self._supervisor.results(texts):
+                    yield PartFailure.lost(tasks[at].number, how) if answer is None else result_of_text(answer)
+            finally:
+                if not self._stays:
+                    self._supervisor.close()

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polars_rasteret.distribute.engines.worker_process import READY, START
@@ -27,9 +28,14 @@ MOST_DEATHS = 3
 """How many workers may die of one task, or while they start, before it is given up."""
 
 
+_IS_READY = json.dumps(READY).encode()
+
+
 @dataclass(eq=False)
 class _Worker:
     process: subprocess.Popen[bytes]
+    surroundings: tuple[str | None, list[str]]
+    """Working folder, and where to import from, with which it was started."""
     task: int | None = None
     """Index of the task at hand."""
     is_ready: bool = False
@@ -63,6 +69,9 @@ class Supervisor:
         RasteretError
             When no worker can be started.
         """
+        # A path that is relative now would be another one where this process was when a worker was started.
+        now = _surroundings()
+        self._end([worker for worker in self._workers if worker.surroundings != now])
         waiting = collections.deque(range(len(tasks)))
         n_deaths: collections.Counter[int] = collections.Counter()
         n_left = len(tasks)
@@ -125,8 +134,7 @@ class Supervisor:
         for line in whole:
             if worker.is_ready:
                 yield line.decode()
-            else:
-                assert json.loads(line) == READY
+            elif line.endswith(_IS_READY):  # whatever is printed while Python starts comes before
                 worker.is_ready, self._n_failed_starts = True, 0
 
     def _buried(self, worker: _Worker) -> tuple[int | None, str]:
@@ -156,14 +164,25 @@ class Supervisor:
             self._workers.remove(worker)
 
 
+def _surroundings() -> tuple[str | None, list[str]]:
+    try:
+        folder = str(Path.cwd())
+    except FileNotFoundError:  # somebody deleted it
+        folder = None
+    return folder, [one for one in sys.path if isinstance(one, str)]  # Python passes over what is none, such as a Path
+
+
 def _started() -> _Worker:
     if not sys.executable:
         raise UsageError("this Python does not know its own program (sys.executable), so it cannot start workers")
-    return _Worker(
-        subprocess.Popen(  # noqa: S603 - this Python, and a program of ours
-            [sys.executable, "-c", START, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
-        )
+    surroundings = _surroundings()
+    flags = ["-P"]  # modules in the working folder must not come before those of Python
+    flags += ["-E"] if sys.flags.ignore_environment else []
+    flags += ["-s"] if sys.flags.no_user_site else []
+    process = subprocess.Popen(  # noqa: S603 - this Python, and a program of ours
+        [sys.executable, *flags, "-c", START, json.dumps(surroundings[1])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
     )
+    return _Worker(process, surroundings)

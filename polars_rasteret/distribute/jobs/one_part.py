@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from polars_rasteret.distribute.cutting.polars_engines import own_engines
 from polars_rasteret.distribute.jobs.budget_shares import of_part
 from polars_rasteret.distribute.jobs.job import open_job
 from polars_rasteret.distribute.jobs.job_files import run_token
@@ -71,7 +72,8 @@ def run_part(into: str | os.PathLike[str], number: int) -> str:
     job, token = open_job(into), run_token()
     job.part(number)
     try:
-        read_part(job, number, token)
+        with own_engines():
+            read_part(job, number, token)
     except Exception as error:
         failure = PartFailure.of(number, error)
         note_failure(job, failure, token)

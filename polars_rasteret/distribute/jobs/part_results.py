@@ -78,13 +78,14 @@ class PartFailure:
         how
             Words after "the worker process", such as "was killed by SIGKILL 3 times".
         """
-        return cls(
-            number=number,
-            kind=RasteretError.__name__,
-            text=f"the worker process {how}. Mostly memory is short: ask for fewer workers, smaller parts (part_bytes=), or "
-            "smaller batches (pr.options(max_answer_bytes=...)). Else a library of the query crashes: read the part by itself, "
-            "pr.run_part(into, n).",
+        why = (
+            "A function of the query, or a library, ended it (sys.exit, os._exit)"
+            if "exit code" in how
+            else "Mostly memory is short: ask for fewer workers, smaller parts (part_bytes=), or smaller batches "
+            "(pr.options(max_answer_bytes=...)). Else a library of the query crashes"
         )
+        text = f"the worker process {how}. {why}: read the part by itself, pr.run_part(into, n)."
+        return cls(number=number, kind=RasteretError.__name__, text=text)
 
     def note(self, worker: str) -> dict[str, Any]:
         """Return what is written down of the part."""
