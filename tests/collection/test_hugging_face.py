@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 
@@ -10,6 +11,7 @@ import pytest
 
 import polars_rasteret as pr
 from polars_rasteret.collection.storage.hugging_face import web_address
+from polars_rasteret.collection.storage.parts_manifest import MANIFEST
 from polars_rasteret.errors import FetchError, UsageError
 from tests.support.range_server import Fault, RangeServer
 from tests.support.scene_files import write_scene
@@ -148,6 +150,30 @@ def test_hive_folders_are_columns(hub, scenes):
     before = hub.fault
     hub.fault = lambda seen: Fault(page=json.dumps(listed).encode()) if seen.path.startswith("api/") else before(seen)
     assert pr.scan_collection("hf://datasets/org/name").select(pl.col("year").unique()).collect().item() == 2024
+
+
+def test_a_manifest_that_was_uploaded_with_its_parts_is_read(hub, scenes, tmp_path):
+    for number in range(8):
+        one = scenes.head(1).with_columns(
+            id=pl.lit(f"s{number}"), datetime=pl.lit(dt.datetime(2024, 1, 1 + number, tzinfo=dt.UTC))
+        )
+        one.lazy().raster.sink_collection(tmp_path / "c", mode="append")
+    files = {one.name: one.read_bytes() for one in (tmp_path / "c").iterdir()}
+    listed = [{"type": "file", "path": f"c/{name}", "size": len(data), "oid": name} for name, data in files.items()]
+    hub.files.update({f"cdn/main/c/{name}": data for name, data in files.items()})
+    before = hub.fault
+    hub.fault = lambda seen: Fault(page=json.dumps(listed).encode()) if seen.path.startswith("api/") else before(seen)
+
+    def asked():
+        return {seen.path.rpartition("/")[2] for seen in hub.requests if seen.path.endswith(".parquet")}
+
+    scan = pr.scan_collection("hf://datasets/org/name/c")
+    assert asked() == {MANIFEST}
+    hub.clear()
+    assert scan.filter(pl.col("datetime").dt.day() == 3).select("id").collect()["id"].to_list() == ["s2"]
+    assert len(asked()) == 1
+    del hub.files[f"cdn/main/c/{MANIFEST}"]
+    assert pr.scan_collection("hf://datasets/org/name/c").collect().height == 8
 
 
 def test_the_collections_of_a_dataset_are_listed(hub):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_rasteret.collection.storage.part_facts import facts_in, facts_text, is_our_name
-from polars_rasteret.collection.storage.parts import is_remote
+from polars_rasteret.collection.storage.parts import is_remote, polars_options
 from polars_rasteret.collection.storage.untrusted_files import MAX_BYTES, read_small_file
 from polars_rasteret.errors import FetchError, FileFormatError
 from polars_rasteret.fetch.places import BUCKET_SCHEMES
@@ -39,27 +39,29 @@ _KEY = "polars_rasteret_parts"
 
 def with_facts(parts: Sequence[Part], **options: Any) -> list[Part]:
     """Return the parts of a collection, in the order of their listing, with the facts that its manifest has of them."""
-    if not parts or not may_have_manifest(parts[0].path):
-        return list(parts)
     if sum(is_our_name(name_of(part)) for part in parts) < FEWEST_PARTS:
         return list(parts)
-    place = manifest_place(parts)
     try:
-        if is_remote(place):
-            from polars_rasteret.collection.storage.object_store import get_object
-
-            held = get_object(place, **options)
-            data = None if held is None else held.data
-        else:
-            data = read_small_file(Path(place))
-    except (FetchError, FileFormatError):
+        return known_parts(parts, _read(manifest_place(parts), options))
+    except (FetchError, FileFormatError, OSError, pl.exceptions.PolarsError):
         return list(parts)
-    return known_parts(parts, data or b"")
 
 
-def known_parts(parts: Sequence[Part], manifest: bytes) -> list[Part]:
-    """Return parts with what the bytes of a manifest say of them; of bytes that are no manifest of ours, nothing is believed."""
-    known = _facts(manifest) if manifest else {}
+def _read(place: str, options: Mapping[str, Any]) -> Mapping[str, str]:
+    """Read the metadata of a manifest; none where no manifest is."""
+    if not is_remote(place):
+        return metadata_in(read_small_file(Path(place)) or b"")
+    if not may_be_written(place):  # a file of a hub
+        return pl.read_parquet_metadata(place, **polars_options(**options))
+    from polars_rasteret.collection.storage.object_store import get_object
+
+    held = get_object(place, **options)
+    return {} if held is None else metadata_in(held.data)
+
+
+def known_parts(parts: Sequence[Part], metadata: Mapping[str, str]) -> list[Part]:
+    """Return parts with what the metadata of a manifest says of them; nothing is believed that is not ours."""
+    known = _facts(metadata)
     found = []
     for part in parts:
         size, facts = known.get(name_of(part), (None, None))
@@ -67,8 +69,8 @@ def known_parts(parts: Sequence[Part], manifest: bytes) -> list[Part]:
     return found
 
 
-def may_have_manifest(path: str) -> bool:
-    """Return whether the place of a path can have a manifest: a disk or a bucket."""
+def may_be_written(path: str) -> bool:
+    """Return whether a manifest can be written at the place of a path: on a disk or in a bucket."""
     return not is_remote(path) or path.partition("://")[0] in BUCKET_SCHEMES
 
 
@@ -88,19 +90,18 @@ def manifest_metadata(known: Mapping[str, tuple[int, PartFacts]]) -> dict[str, s
     return {_KEY: b64encode(zlib.compress(facts_text(known).encode())).decode()}
 
 
-def says(manifest: bytes, metadata: Mapping[str, str]) -> bool:
-    """Return whether the bytes of a manifest have the metadata that `manifest_metadata` returns."""
+def metadata_in(manifest: bytes) -> Mapping[str, str]:
+    """Return the metadata in the bytes of a manifest; none where they are no Parquet file."""
     try:
-        return bool(manifest) and pl.read_parquet_metadata(io.BytesIO(manifest)).items() >= metadata.items()
+        return pl.read_parquet_metadata(io.BytesIO(manifest)) if manifest else {}
     except (OSError, pl.exceptions.PolarsError):
-        return False
+        return {}
 
 
-def _facts(manifest: bytes) -> dict[str, tuple[int, PartFacts]]:
+def _facts(metadata: Mapping[str, str]) -> dict[str, tuple[int, PartFacts]]:
     try:
-        text = pl.read_parquet_metadata(io.BytesIO(manifest))[_KEY]
-        unpacked = zlib.decompressobj().decompress(b64decode(text, validate=True), MAX_BYTES)
+        unpacked = zlib.decompressobj().decompress(b64decode(metadata[_KEY], validate=True), MAX_BYTES)
         found = facts_in(unpacked.decode())
-    except (FileFormatError, KeyError, OSError, ValueError, zlib.error, pl.exceptions.PolarsError):
+    except (FileFormatError, KeyError, ValueError, zlib.error):
         return {}
     return {name: one for name, one in found.items() if is_our_name(name)}

@@ -41,9 +41,9 @@ from polars_rasteret.collection.storage.parts_manifest import (
     known_parts,
     manifest_metadata,
     manifest_place,
-    may_have_manifest,
+    may_be_written,
+    metadata_in,
     name_of,
-    says,
 )
 from polars_rasteret.collection.storage.untrusted_files import read_small_file
 from polars_rasteret.collection.writing.publishing import part_bytes
@@ -72,7 +72,7 @@ def note_parts(target: str, *, draft: Path | None = None, **options: Any) -> Non
     draft
         Path on a stage where a new manifest is written before it takes its place; None for an object store.
     """
-    if is_one_file(target) or not may_have_manifest(target) or target.rstrip("/").rpartition("/")[2][:1] in (".", "_"):
+    if is_one_file(target) or not may_be_written(target) or target.rstrip("/").rpartition("/")[2][:1] in (".", "_"):
         return
     with contextlib.suppress(RasteretError, OSError, pl.exceptions.PolarsError):
         for _ in range(_PUTS):
@@ -97,10 +97,11 @@ def forget_parts(target: str, **options: Any) -> None:
 def _note(target: str, draft: Path | None, options: dict[str, Any]) -> None:
     parts = parts_at(target, **options)
     place = manifest_place(parts) if len(parts) >= FEWEST_PARTS else None
-    held, data = (None, b"") if place is None else _held(place, options)
+    held, before = (None, b"") if place is None else _held(place, options)
+    metadata = metadata_in(before)
     known = {
         name_of(part): (part.n_bytes, part.facts)
-        for part in _with_new_facts(known_parts(parts, data), options)
+        for part in _with_new_facts(known_parts(parts, metadata), options)
         if part.n_bytes is not None and part.facts is not None
     }
     if len(known) < FEWEST_PARTS:
@@ -109,7 +110,7 @@ def _note(target: str, draft: Path | None, options: dict[str, Any]) -> None:
     if place is None:
         return
     said = manifest_metadata(known)
-    if not says(data, said):
+    if not said.items() <= metadata.items():
         first = next(facts for _, facts in known.values())
         _write(place, _empty_part(first.columns, said), held, draft, options)
 
