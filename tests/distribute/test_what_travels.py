@@ -248,6 +248,16 @@ def test_an_answer_is_not_written_into_what_is_scanned_to_the_bottom(world, tmp_
         assert sorted(above.rglob("*")) == before
 
 
+def test_a_part_is_named_by_a_whole_number_of_any_kind(world, tmp_path):
+    into = tmp_path / "out"
+    for number in pr.plan_parts(points(world), into=into)["part"].to_numpy():
+        assert pr.run_part(into, number).endswith(f"part-{number:06d}.parquet")
+    assert_frame_equal(pl.scan_parquet(into).collect().sort(KEYS), answer(world))
+    for wrong in ("0", 0.0, True, -1, 99, None):
+        with pytest.raises(UsageError, match=rf"number is {wrong!r}; expected a whole number from 0 to 1"):
+            pr.run_part(into, wrong)
+
+
 def cut_short(file):
     file.write_bytes(file.read_bytes()[:-5])
 

@@ -74,7 +74,7 @@ def cut_read(query: pl.LazyFrame) -> CutRead:
     below = _proved(query)
     question = below.source.question
     for frame, what in ((question.targets, question.whose), (question.records, "the records")):
-        _refuse_reads(frame, f"{what} come from another read")
+        _refuse_reads(frame, f"another read ({what})")
     at = question.pairing.at
     if isinstance(at, pl.Expr) and (found := looks_at_other_rows(at, question.targets.collect_schema())) is not None:
         _refuse(f"at={found}, which may look at other rows than its own", "Make it a column of your table first.")
@@ -102,7 +102,7 @@ def _proved(query: pl.LazyFrame) -> _Below:
 
 
 def _refuse(what: str, instead: str = _CARRY_ON) -> NoReturn:
-    raise UsageError(f"the query has {what}: its parts would not be the rows of the whole. {instead}")
+    raise UsageError(f"the query has {what}: its parts together would not have the rows of the whole. {instead}")
 
 
 def _refuse_reads(frame: pl.LazyFrame, what: str) -> None:

@@ -58,8 +58,8 @@ class DaskEngine(ClusterEngine):
     --------
     >>> import polars as pl
     >>> import polars_rasteret as pr
-    >>> plots = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
-    >>> query = pr.testing.example_scenes().raster.sample_points(plots, ["red"], crs=32632)
+    >>> plots = pl.DataFrame({"lon": [22.15147], "lat": [45.20292]})
+    >>> query = pr.build_from_files(pr.example_data()).raster.sample_points(plots, ["red"], crs=4326)
     >>> from dask.distributed import Client  # doctest: +SKIP
     >>> engine = pr.DaskEngine(Client("scheduler:8786"))  # doctest: +SKIP
     >>> pr.run(query, into="s3://bucket/out", engine=engine)  # doctest: +SKIP

@@ -135,8 +135,6 @@ class PartsEngine(pl.Engine):
         RasteretError
             When parts failed, at the end; the class is that of the first failure.
         """
-        if not isinstance(query, pl.LazyFrame):
-            raise UsageError(f"expected a LazyFrame, got a {type(query).__name__}; a DataFrame has been read already")
         answer_place(into)  # a wrong one is told before a long plan is made
         # An engine of ours may be the default of Polars: no step in here may come back to it.
         with own_engines():

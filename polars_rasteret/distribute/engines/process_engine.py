@@ -57,8 +57,8 @@ class ProcessEngine(PartsEngine):
     --------
     >>> import polars as pl
     >>> import polars_rasteret as pr
-    >>> plots = pl.DataFrame({"x": [500_005.0], "y": [4_999_995.0]})
-    >>> query = pr.testing.example_scenes().raster.sample_points(plots, ["red"], crs=32632)
+    >>> plots = pl.DataFrame({"lon": [22.15147], "lat": [45.20292]})
+    >>> query = pr.build_from_files(pr.example_data()).raster.sample_points(plots, ["red"], crs=4326)
     >>> query.sink_parquet("out/", engine=pr.ProcessEngine(workers=2))  # doctest: +SKIP
     """
 

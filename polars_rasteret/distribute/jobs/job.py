@@ -91,8 +91,8 @@ class Job:
         """
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(self.parts):
             raise UsageError(
-                f"there is no part {number!r} of {shown(self.into)}; its {len(self.parts)} parts are numbered from 0 to "
-                f"{len(self.parts) - 1}"
+                f"number is {number!r}; expected a whole number from 0 to {len(self.parts) - 1}: {shown(self.into)} has "
+                f"{len(self.parts)} parts"
             )
         return self.parts[number]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import operator
 import os
 import platform
 import time
@@ -70,6 +72,8 @@ def run_part(into: str | os.PathLike[str], number: int) -> str:
     >>> folder.cleanup()
     """
     job, token = open_job(into), run_token()
+    with contextlib.suppress(TypeError):  # whole numbers of NumPy, too; all else is refused below
+        number = number if isinstance(number, bool) else operator.index(number)
     job.part(number)
     try:
         with own_engines():
