@@ -126,28 +126,31 @@ def _held(place: str, options: dict[str, Any]) -> tuple[StoredObject | None, byt
 def _with_new_facts(parts: Sequence[Part], options: dict[str, Any]) -> list[Part]:
     """Return parts with facts of those of ours that the manifest does not know."""
     new = [part for part in parts if part.facts is None and is_our_name(name_of(part))]
-    schemas = read_schemas(new, **options)
+    columns_of = dict(zip((part.path for part in new), read_schemas(new, **options), strict=True))
+    # Parts of rasteret's layout are asked for their columns alone, which are remembered.
+    new = [part for part in new if not is_rasteret(columns_of[part.path]) and raster_columns(columns_of[part.path])]
     metadata = side_by_side(lambda part: part_metadata(part, **options), new)
     scans = [
-        pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options)) for part in new
+        pl.scan_parquet(part.path, glob=False, hive_partitioning=False, **polars_options(**options)).select(
+            pl.len().alias("len"), **range_expressions(columns_of[part.path])
+        )
+        for part in new
     ]
-    rows = pl.collect_all(
-        [
-            scan.select(pl.len().alias("len"), **range_expressions(columns))
-            for scan, columns in zip(scans, schemas, strict=True)
-        ]
-    )
+    schema_files: dict[Any, bytes | None] = {}
     facts: dict[str, PartFacts] = {}
-    for part, columns, told, found in zip(new, schemas, metadata, rows, strict=True):
-        empty_bands = bands_without_values(told)
-        if empty_bands is None or is_rasteret(columns) or not raster_columns(columns):
-            continue
-        file = _empty_part(columns, {})
-        if pl.scan_parquet(io.BytesIO(file)).collect_schema() == pl.Schema(columns):
-            row = found.row(0, named=True)
+    for part, told, rows in zip(new, metadata, pl.collect_all(scans), strict=True):
+        columns, empty_bands = columns_of[part.path], bands_without_values(told)
+        key = tuple(columns.items())
+        if key not in schema_files:
+            file = _empty_part(columns, {})
+            is_same = pl.scan_parquet(io.BytesIO(file)).collect_schema() == pl.Schema(columns)
+            schema_files[key] = file if is_same else None
+        schema_file = schema_files[key]
+        if empty_bands is not None and schema_file is not None:
+            row = rows.row(0, named=True)
             facts[part.path] = PartFacts(
                 columns=columns,
-                schema_file=file,
+                schema_file=schema_file,
                 n_rows=row.pop("len"),
                 hints=told.get(HINTS_KEY, ""),
                 empty_bands=frozenset(empty_bands),
