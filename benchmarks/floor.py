@@ -6,8 +6,11 @@ into buffers that exist; the tiles are decoded, down to the last wanted row, by 
 collection, pairing, planning, placing pixels, the answer's array and its columns.
 
 *move* is that loop without decoding, *decode* the decoding of the same bytes from memory, *floor* both at once: threads that
-move, and a thread per core that decodes. Each measurement is a new process, warmed as in `run.py`; rounds are interleaved. A
-ratio is the median of the ratios within rounds.
+move, and a thread per core that decodes. *client* is the floor with the client of our engine in place of the sockets: obstore,
+which does TLS, signs for stores, and gives each answer memory of its own; what we take above it is ours alone.
+
+Each measurement is a new process, warmed as in `run.py`; rounds are interleaved. A ratio is the median of the ratios within
+rounds.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -35,6 +39,7 @@ from workloads import TITLES, WORKLOADS, workload
 
 AIM = 1.25
 CONNECTIONS = {"direct": 4, "latency": 32}
+MEASURED = ("move_s", "decode_s", "floor_s", "client_s")
 
 
 class Moving:
@@ -77,6 +82,22 @@ class Moving:
     def close(self) -> None:
         for one in self.sockets:
             one.close()
+
+
+class Client:
+    """obstore, as our engine asks it: each range comes in memory of its own."""
+
+    def __init__(self, base_url: str) -> None:
+        from obstore.store import HTTPStore
+
+        self.base_url = base_url
+        self.store = HTTPStore.from_url(base_url, client_options={"allow_http": True})
+
+    def fetch(self, href: str, start: int, stop: int) -> memoryview:
+        import obstore
+
+        key = href.removeprefix(self.base_url).lstrip("/")
+        return memoryview(obstore.get(self.store, key, options={"range": (start, stop)}).bytes())
 
 
 def planned(name: str, quick: bool, index: Path) -> tuple[Any, list[tuple[str, int, int, list[int]]]]:
@@ -138,7 +159,9 @@ def measure(name: str, quick: bool, base_url: str, index: Path, n_connections: i
         codec, words = decoders[one]
         codec.decode(data, scratch, **words)
 
-    def move(consume: Any) -> float:
+    client = Client(base_url)
+
+    def move(consume: Any, *, by_client: bool = False) -> float:
         """Move every range once; ``consume(members, start, data, give_back)`` gets each."""
         buffers: SimpleQueue[bytearray] = SimpleQueue()
         for _ in range(2 * n_connections):
@@ -154,6 +177,9 @@ def measure(name: str, quick: bool, base_url: str, index: Path, n_connections: i
                 if request is None:
                     break
                 href, start, stop, members = request
+                if by_client:
+                    consume(members, start, client.fetch(href, start, stop), lambda: None)
+                    continue
                 buffer = buffers.get()
                 data = moving.fetch(connection, href, start, stop, buffer)
                 consume(members, start, data, lambda given=buffer: buffers.put(given))
@@ -199,18 +225,27 @@ def measure(name: str, quick: bool, base_url: str, index: Path, n_connections: i
         for members, start, data in kept:
             inbox.put((members, start, memoryview(data), lambda: None))
 
-    def feed_moved() -> None:
-        move(lambda *item: inbox.put(item))
+    def feed_moved(*, by_client: bool = False) -> None:
+        move(lambda *item: inbox.put(item), by_client=by_client)
 
     with_decoders(lambda: [inbox.put((m, s, memoryview(d), lambda: None)) for m, s, d in kept[:8]])
     decode_s = with_decoders(feed_kept)
+    cpu = time.process_time()
     floor_s = with_decoders(feed_moved)
+    floor_cpu_s = time.process_time() - cpu
+    client.fetch(requests[0][0], *requests[0][1:3])
+    cpu = time.process_time()
+    client_s = with_decoders(partial(feed_moved, by_client=True))
+    client_cpu_s = time.process_time() - cpu
     moving.close()
     n_bytes = sum(stop - start for _, start, stop, _ in requests)
     return {
         "move_s": move_s,
         "decode_s": decode_s,
         "floor_s": floor_s,
+        "client_s": client_s,
+        "floor_cpu_s": floor_cpu_s,
+        "client_cpu_s": client_cpu_s,
         "tiles": len(decoders),
         "mb": n_bytes / 1e6,
     }
@@ -254,16 +289,21 @@ def main() -> None:
 
                     pair = (floor(), ours()) if number % 2 else (ours(), floor())[::-1]
                     rows.setdefault((name, link), []).append(pair)
-    print("| workload | link | tiles | MB | move s | decode s | floor s | ours s | ours / floor |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| workload | link | tiles | MB | move s | decode s | floor s | client s | ours s | ours / floor | ours / client "
+        "| CPU s: floor | client | ours |"
+    )
+    print("|---|---|" + "---:|" * 12)
     for (name, link), pairs in rows.items():
         least = pairs[0][0]
-        told = [statistics.median(one[word] for one, _ in pairs) for word in ("move_s", "decode_s", "floor_s")]
+        told = [statistics.median(one[word] for one, _ in pairs) for word in MEASURED]
         told.append(statistics.median(our["wall_s"] for _, our in pairs))
-        ratio = statistics.median(our["wall_s"] / one["floor_s"] for one, our in pairs)
+        ratio, above = (statistics.median(our["wall_s"] / one[word] for one, our in pairs) for word in MEASURED[-2:])
+        cpu = [statistics.median(one[f"{word}_cpu_s"] for one, _ in pairs) for word in ("floor", "client")]
+        cpu.append(statistics.median(our["notes"]["cpu_s"] for _, our in pairs))
         print(
             f"| {TITLES[name]} | {link} | {least['tiles']:,} | {least['mb']:,.0f} | {' | '.join(f'{s:.3f}' for s in told)} "
-            f"| {ratio:.2f}{'' if ratio <= AIM else f' (aim {AIM})'} |"
+            f"| {ratio:.2f}{'' if ratio <= AIM else f' (aim {AIM})'} | {above:.2f} | {' | '.join(f'{s:.3f}' for s in cpu)} |"
         )
 
 

@@ -69,10 +69,11 @@ def run(workload: Workload, base_url: str, context: Context) -> Run:
     if context.warm:
         _read(warmup_for(workload), context)
     with pr.profile() as profile:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         answer = _read(workload, context)
-        ended = time.perf_counter()
-    return Run(wall_s=ended - started, answer=answer, notes=profile_notes(profile), ended=ended)
+        ended, cpu = time.perf_counter(), time.process_time() - cpu
+    notes = {**profile_notes(profile), "cpu_s": cpu}
+    return Run(wall_s=ended - started, answer=answer, notes=notes, ended=ended)
 
 
 def profile_notes(profile: Any) -> dict[str, float]:

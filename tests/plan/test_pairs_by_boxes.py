@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polars_rasteret.geo.boxes import cut_boxes
+from polars_rasteret.plan import pairs as by_boxes
 from polars_rasteret.plan.pairs import covering_boxes, distinct_pairs, pairs_of_boxes, pairs_of_points, target_runs
 
 # Few distinct values, so that edges meet often; and everything a float may be.
@@ -170,3 +171,17 @@ def test_a_few_far_places_are_covered_one_by_one():
     assert covering_boxes(boxes).tolist() == boxes.tolist()
     assert covering_boxes(boxes[[0, 0]] + [[0, 0, 0, 0], [0.5, 0, 0.5, 0]]).tolist() == [[0.0, 0.0, 1.5, 1.0]]
     assert covering_boxes(np.full((2, 4), np.nan)).shape == (0, 4)
+
+
+def test_points_pair_the_same_when_they_are_sorted_in_parts(monkeypatch):
+    rng = np.random.default_rng(6)
+    x, y = rng.uniform(0, 10, (2, 500))
+    x[[3, 90]] = np.nan, np.inf
+    corner = rng.uniform(-1, 10, (12, 2))
+    boxes = np.concatenate([corner, corner + 3], axis=1)
+    monkeypatch.setattr(by_boxes, "_POINTS_AT_ONCE", 64)
+    monkeypatch.setattr(by_boxes, "_POINTS_PER_BOX", 1)
+    inside = (x[:, None] >= boxes[:, 0]) & (x[:, None] <= boxes[:, 2])
+    inside &= (y[:, None] >= boxes[:, 1]) & (y[:, None] <= boxes[:, 3])
+    target, record = pairs_of_points(x, y, boxes)
+    np.testing.assert_array_equal(np.stack([target, record]), np.nonzero(inside))

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Run = tuple[PairedRows, range]
 
-_RUN_PAIRS = 2**21
-"""Pairs of a run: their columns take some hundred MB, and their values fit the processor's cache."""
+_RUN_PAIRS = 2**20
+"""Pairs of a run: their columns fit memory that the process has already, so that no new pages are cleared for each."""
 
 
 def runs_of(question: Question, targets: TargetRows, records: Records, reader: RowReader) -> tuple[Iterator[Run], bool]:
