@@ -17,7 +17,7 @@ import polars_rasteret as pr
 from polars_rasteret.distribute.cutting.cut import cut
 from polars_rasteret.distribute.engines.this_process import ThisProcess
 from polars_rasteret.distribute.jobs.tasks import Task, WorkerSettings
-from polars_rasteret.errors import BudgetError, FileFormatError, UsageError
+from polars_rasteret.errors import BudgetError, FetchError, FileFormatError, UsageError
 from tests.support.child_process import environment
 from tests.support.object_server import ObjectServer
 from tests.support.part_queries import KEYS, logged, notes, points
@@ -256,6 +256,23 @@ def test_a_part_is_named_by_a_whole_number_of_any_kind(world, tmp_path):
     for wrong in ("0", 0.0, True, -1, 99, None):
         with pytest.raises(UsageError, match=rf"number is {wrong!r}; expected a whole number from 0 to 1"):
             pr.run_part(into, wrong)
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_part_and_the_same_call_goes_on(world, tmp_path):
+    resource = pytest.importorskip("resource", reason="limits the size of files")
+    into, engine = tmp_path / "out", ThisProcess(min_parts=2)
+    query = world.scenes.raster.read_windows(world.boxes, ["red"], crs=CRS, shape=(64, 64))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        with pytest.raises(
+            FetchError, match=r"part-000000\.parquet: a part could not be written.*make room.*part 0 of"
+        ):
+            pr.run(query, into=into, engine=engine)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(into.iterdir()) == list(tmp_path.glob("out.job/writing/*")) == []
+    assert pr.run(query, into=into, engine=engine).collect().height == query.select("pid").collect().height
 
 
 def cut_short(file):

@@ -1,7 +1,8 @@
 """Is a query the one of which some parts are there already?
 
-Two processes that write the same query get the same digest: it is made of what decides the rows of parts. The order of sets is
-not part of it, nor are options that only say how fast and how dear a read may be.
+Two processes that write the same query get the same digest: it is made of what decides the rows of parts. The order of sets in
+the words of a verb is not part of it, nor are options that only say how fast and how dear a read may be. A Python set that the
+caller gave to Polars is in the order that it has in this process.
 """
 
 from __future__ import annotations

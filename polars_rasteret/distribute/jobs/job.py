@@ -203,7 +203,8 @@ def _refuse_mixing(files: JobFiles, wanted: Manifest, known: Manifest) -> None:
     if known.digest != wanted.digest:
         raise UsageError(
             f"{shown(files.into)} holds parts of another query (or of other rows, other records, another version): its digest is "
-            f"{known.digest[:12]}, that of yours {wanted.digest[:12]}. Parts of two queries are not mixed; {both}."
+            f"{known.digest[:12]}, that of yours {wanted.digest[:12]}. Parts of two queries are not mixed; {both}. A "
+            "Python set in a query has another order in each process: write a sorted list."
         )
     if known.parquet != wanted.parquet:
         raise UsageError(

@@ -7,6 +7,7 @@ in a folder beside it, whose name ends in ``.job``. What the files hold must not
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -14,6 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from polars.exceptions import ComputeError
 
 from polars_rasteret.collection.storage.durable_writes import clear_failures, sync_folder
 from polars_rasteret.collection.storage.object_store import (
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 JOB_SUFFIX = ".job"
 _WRITING = "writing"
 _NO_RUN = "job"
+_OF_THE_DISK = re.compile(
+    "|".join(rf"\(os error {one}\)" for one in (errno.EFBIG, errno.ENOSPC, errno.EROFS, errno.EDQUOT))
+)
+"""What Polars says where a file cannot be written; nothing that is read fails so."""
 _unfinished: set[Path] = set()
 """Files that this process is writing."""
 _PART = re.compile(r"part-(\d{6,})\.parquet")
@@ -202,7 +209,13 @@ class _OnDisk:
     def writing(self, number: int, token: str) -> Iterator[str | IO[bytes]]:
         final = Path(self.part_path(number))
         with self._drafted(final, token) as draft:
-            yield str(draft)
+            try:
+                yield str(draft)
+            except ComputeError as error:
+                if not _OF_THE_DISK.search(str(error)):
+                    raise  # the query's own
+                with clear_failures(final, "a part"):
+                    raise
             with clear_failures(final, "a part"):
                 try:
                     draft.replace(final)
