@@ -30,7 +30,7 @@ _SCHEMA = {
 class PlannedParts(pl.DataFrame):
     """One row per part of a query; a DataFrame that also knows how the query was cut.
 
-    Steps on it return plain DataFrames.
+    Frames that are made from it, copies too, do not know that.
     """
 
     duplication: float

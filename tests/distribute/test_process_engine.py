@@ -123,6 +123,13 @@ def test_a_worker_that_is_killed_loses_its_part_alone(world, engine, tmp_path, s
     assert len(before - set(engine._supervisor.pids)) <= 1
 
 
+@pytest.mark.parametrize("name", ["workers", "part_bytes", "min_parts"])
+@pytest.mark.parametrize("value", [0, -1, 1.0, "1", True])
+def test_a_wrong_number_is_told_when_the_engine_is_made(name, value):
+    with pytest.raises(UsageError, match=f"{name} is {value!r}; expected a whole number, 1 or more"):
+        pr.ProcessEngine(**{name: value})
+
+
 def test_threads_that_share_an_engine_take_turns(world, engine, tmp_path):
     leaving = pr.ProcessEngine(workers=1, min_parts=2)  # its workers end with each run, not in the midst of another
     expected = points(world).collect().sort(KEYS)

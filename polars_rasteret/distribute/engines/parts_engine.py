@@ -86,7 +86,9 @@ class PartsEngine(pl.Engine):
         part_bytes: int = PART_BYTES,
         min_parts: int | None = None,
     ) -> None:
-        for name, value, least in (("workers", workers, 1), ("retries", retries, 0), ("part_bytes", part_bytes, 1)):
+        numbers = {"workers": (workers, 1), "retries": (retries, 0), "part_bytes": (part_bytes, 1)}
+        numbers |= {} if min_parts is None else {"min_parts": (min_parts, 1)}
+        for name, (value, least) in numbers.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} is {value!r}; expected a whole number, {least} or more")
         if setup is not None and (not isinstance(setup, str) or not _SETUP.fullmatch(setup)):
