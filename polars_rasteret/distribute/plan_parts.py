@@ -9,7 +9,7 @@ import polars as pl
 
 from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
 from polars_rasteret.distribute.cutting.polars_engines import own_engines
-from polars_rasteret.distribute.jobs.answer_place import answer_place
+from polars_rasteret.distribute.jobs.answer_place import check_place
 from polars_rasteret.distribute.jobs.job import prepare
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def plan_parts(
     ([2, 2], 1.0)
     """
     if into is not None:
-        answer_place(into)  # a wrong one is told before a long plan is made
+        check_place(into)  # a wrong one is told before a long plan is made
     with own_engines():
         found = cut(query, part_bytes=part_bytes, workers=workers, min_parts=min_parts)
         known = None if into is None else prepare(found, into).manifest

@@ -8,6 +8,7 @@ import polars as pl
 
 from polars_rasteret.distribute.engines.parts_engine import PartsEngine
 from polars_rasteret.distribute.engines.this_process import ThisProcess
+from polars_rasteret.distribute.jobs.answer_place import check_place
 from polars_rasteret.distribute.jobs.job_files import job_files
 from polars_rasteret.errors import UsageError
 
@@ -60,5 +61,6 @@ def run(query: pl.LazyFrame, *, into: str | os.PathLike[str], engine: PartsEngin
             f"engine is {engine!r}; expected pr.ProcessEngine(...), pr.RayEngine(...), pr.DaskEngine(...), or None for this "
             "process"
         )
+    check_place(into)  # a wrong one is told before a long plan is made
     (ThisProcess() if engine is None else engine).run_into(query, into)
     return pl.scan_parquet(job_files(into).into + "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,7 +237,7 @@ def test_a_place_that_cannot_hold_an_answer_is_refused_before_anything_is_planne
         pr.run_part(into, 0)
 
 
-def test_an_answer_is_not_written_into_what_is_scanned_to_the_bottom(world, tmp_path):
+def test_an_answer_is_not_written_into_what_is_scanned_to_the_bottom(world, tmp_path, monkeypatch):
     pr.run(points(world), into=tmp_path / "out")
     for above in (world.folder / "scenes", tmp_path / "out"):
         before = sorted(above.rglob("*"))
@@ -246,6 +247,10 @@ def test_an_answer_is_not_written_into_what_is_scanned_to_the_bottom(world, tmp_
             with pytest.raises(UsageError, match=rf"lies in {above}, which holds 'part-.*would read the answer, too"):
                 pr.run(points(world), into=into)
         assert sorted(above.rglob("*")) == before
+    # Where `collect` has its parts for a while, others may have theirs.
+    (tmp_path / "part-000000.parquet").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert_frame_equal(points(world).collect(engine=ThisProcess()).sort(KEYS), answer(world))
 
 
 def test_a_part_is_named_by_a_whole_number_of_any_kind(world, tmp_path):

@@ -21,7 +21,7 @@ from polars_rasteret.distribute.cutting.cut import PART_BYTES, cut
 from polars_rasteret.distribute.cutting.polars_engines import own_engines, reads_no_pixels
 from polars_rasteret.distribute.engines.progress_of_parts import progress_of_parts
 from polars_rasteret.distribute.engines.stores_by_reference import plain_stores
-from polars_rasteret.distribute.jobs.answer_place import answer_place
+from polars_rasteret.distribute.jobs.answer_place import check_place
 from polars_rasteret.distribute.jobs.budget_shares import check_whole_budget
 from polars_rasteret.distribute.jobs.job import prepare
 from polars_rasteret.distribute.jobs.job_files import run_token
@@ -137,7 +137,6 @@ class PartsEngine(pl.Engine):
         RasteretError
             When parts failed, at the end; the class is that of the first failure.
         """
-        answer_place(into)  # a wrong one is told before a long plan is made
         # An engine of ours may be the default of Polars: no step in here may come back to it.
         with own_engines():
             cut_query = cut(query, part_bytes=self.part_bytes, workers=self.workers, min_parts=self.min_parts)
@@ -233,6 +232,7 @@ class PartsEngine(pl.Engine):
         left = {name: value for name, value in keywords.items() if name not in _ANY_VALUE}
         defaults = {"credential_provider": "auto"}
         self._refuse({name: (value, defaults.get(name)) for name, value in left.items()}, "sink_parquet")
+        check_place(path)
         self.run_into(lf, path, parquet)
 
     def _scratch(self) -> str | None:

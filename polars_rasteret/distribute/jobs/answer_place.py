@@ -14,7 +14,8 @@ from polars_rasteret.hrefs import shown
 
 _ONE_FILE = (".parquet", ".pq")
 _WILD = re.compile(r"[*?\[]")
-_PART_OF_ANYTHING = re.compile(r"part-.+\.parquet")
+_PART_OF_ANYTHING = re.compile(r"part-(\d{6,}|\d{8}T\d{12}-[0-9a-f]{8})\.parquet")
+"""Names of the parts of answers, and of those of collections."""
 
 
 def answer_place(into: Any) -> str:
@@ -69,15 +70,17 @@ def _checked_url(text: str) -> str:
     return text
 
 
-def check_surroundings(folder: Path) -> None:
-    """Refuse a folder in a collection, or in the answer of another query: both are read to the bottom.
+def check_place(into: Any) -> None:
+    """Refuse what cannot be the folder of an answer that stays: on a disk, one in a collection or another answer, too.
 
     Raises
     ------
     UsageError
-        When one of the folders above has files that are named as parts are.
+        As by `answer_place`, and when one of the folders above has files that are named as parts are.
     """
-    for above in folder.parents:
+    place = answer_place(into)
+    folder = Path(place)
+    for above in () if is_remote(place) else folder.parents:
         with contextlib.suppress(OSError), os.scandir(above) as entries:
             name = next((one.name for one in entries if _PART_OF_ANYTHING.fullmatch(one.name) and one.is_file()), None)
             if name is not None:

@@ -28,7 +28,7 @@ from polars_rasteret.collection.storage.object_store import (
     put_large_file,
 )
 from polars_rasteret.collection.storage.parts import is_remote
-from polars_rasteret.distribute.jobs.answer_place import answer_place, check_surroundings
+from polars_rasteret.distribute.jobs.answer_place import answer_place
 from polars_rasteret.errors import FetchError, FileFormatError, UsageError
 from polars_rasteret.hrefs import shown
 
@@ -87,7 +87,7 @@ class JobFiles(Protocol):
         Raises
         ------
         UsageError
-            When a file could not be moved from one to the other, or the answer would be read with what is above it.
+            When a file could not be moved from one to the other.
         """
 
     def numbers(self) -> set[int]:
@@ -177,7 +177,6 @@ class _OnDisk:
         return Path(self.into + JOB_SUFFIX)
 
     def make(self) -> None:
-        check_surroundings(Path(self.into))
         for folder in (self._job, Path(self.into)):
             with clear_failures(folder, "a folder"):
                 folder.mkdir(parents=True, exist_ok=True)
