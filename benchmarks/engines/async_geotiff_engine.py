@@ -7,6 +7,7 @@ tiles fetched in small groups.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ async def _run(workload: Workload, base_url: str, context: Context) -> Run:
     store = HTTPStore.from_url(base_url, client_options={"allow_http": True})
     if context.warm:
         await _Reader(store, context).read(warmup_for(workload))
+        gc.collect()
     started = time.perf_counter()
     answer = await _Reader(store, context).read(workload)
     return Run(wall_s=time.perf_counter() - started, answer=answer)

@@ -7,6 +7,7 @@ coordinate; one box of known records goes through the expression.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def record_frame(records: tuple[Scene, ...], base_url: str) -> pl.DataFrame:
 def run(workload: Workload, base_url: str, context: Context) -> Run:
     if context.warm:
         _read(warmup_for(workload), context)
+        gc.collect()
     with pr.profile() as profile:
         started, cpu = time.perf_counter(), time.process_time()
         answer = _read(workload, context)

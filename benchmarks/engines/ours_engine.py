@@ -5,6 +5,7 @@ Records and pixels are known to it, so nothing is paired; what `ours` takes long
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ __all__ = ["prepare", "run"]
 def run(workload: Workload, base_url: str, context: Context) -> Run:
     if context.warm:
         _read(warmup_for(workload), context)
+        gc.collect()
     with pr.profile() as profile:
         started = time.perf_counter()
         answer = _read(workload, context)

@@ -8,6 +8,7 @@ their order is taken from the collection.
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ def _record_table(records: tuple[Scene, ...], base_url: str) -> pa.Table:
 def run(workload: Workload, base_url: str, context: Context) -> Run:
     if context.warm:
         _read(warmup_for(workload), context)
+        gc.collect()
     started = time.perf_counter()
     answer = _read(workload, context)
     return Run(wall_s=time.perf_counter() - started, answer=answer)

@@ -7,6 +7,7 @@ slower.
 
 from __future__ import annotations
 
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -53,6 +54,7 @@ def run(workload: Workload, base_url: str, context: Context) -> Run:
     ):
         if context.warm:
             _read(warmup_for(workload), base_url, context, settings, pool)
+            gc.collect()
         started = time.perf_counter()
         answer = _read(workload, base_url, context, settings, pool)
         return Run(wall_s=time.perf_counter() - started, answer=answer)

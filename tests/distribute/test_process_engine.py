@@ -73,9 +73,10 @@ def test_polars_own_verbs_take_the_engine(world, engine, tmp_path):
 
 def test_the_engine_may_be_the_default_of_polars(world, engine, tmp_path):
     query, plain = points(world), pl.LazyFrame({"a": [1, 2]})
-    expected = query.collect().sort(KEYS)
+    expected, cost = query.collect().sort(KEYS), pr.estimate(query)
     with pl.Config(engine_affinity=engine):
         assert_frame_equal(query.collect().sort(KEYS), expected)
+        assert (pr.estimate(query).bytes, pr.estimate(query).bound) == (cost.bytes, cost.bound)
         for polars_own in ("in-memory", "streaming"):
             assert_frame_equal(query.collect(engine=polars_own).sort(KEYS), expected)
         assert pr.plan_parts(query, into=tmp_path / "out")["rows"].sum() == len(expected)

@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 import polars_rasteret as pr
-from polars_rasteret.geo import kept_weights
+from polars_rasteret.geo.coverage import kept_weights
 from tests.support.recorded import RESOLUTION, UTC, Store, build, noise, tiff
 
 SIZE, TILE, N_DATES = 3_072, 256, 4

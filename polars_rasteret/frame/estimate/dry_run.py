@@ -151,7 +151,8 @@ def estimate(query: pl.LazyFrame | xarray.Dataset) -> Estimate:
                     engine="in-memory", optimizations=pl.QueryOptFlags(slice_pushdown=not depends.shares_steps)
                 )
             else:
-                copy.sink_batches(_forget)  # an answer without pixels may be as large as one with pixels
+                # An answer without pixels may be as large as one with pixels. An engine of parts may be Polars' default.
+                copy.sink_batches(_forget, engine="streaming")
         cache_bytes = process_options().cache_bytes
         per_file = file_costs(log.reads, len(log.hrefs), cache_bytes=cache_bytes, is_upper=log.is_upper)
         return _estimate(log, per_file, depends)
