@@ -180,13 +180,13 @@ def test_the_protocol_names_every_step_that_a_writer_takes(steps):
     assert {step for taken in steps.values() for step in taken} == named
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_killed_writer_loses_nothing_doubles_nothing_and_resumes(template, tmp_path, writers, steps, seed):
     kill(template, tmp_path, writers, steps, seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20, 220))
+@pytest.mark.parametrize("seed", range(10, 220))
 def test_two_hundred_killed_writers_lose_nothing(template, tmp_path, writers, steps, seed):
     kill(template, tmp_path, writers, steps, seed)
 

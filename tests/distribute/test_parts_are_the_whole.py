@@ -97,7 +97,7 @@ def first_is_there(column):
     return column
 
 
-@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+@pytest.mark.parametrize("engine", ["streaming", pytest.param("in-memory", marks=pytest.mark.slow)])
 def test_steps_above_the_read_have_the_rows_of_the_whole(world, engine):
     read = world.scenes.raster.sample_points(world.points, ["red"], crs=CRS)
     some = pl.LazyFrame({"record_id": ["s0_0", "s1_1", "s9_9"], "weight": [1.0, 2.0, 3.0]})
