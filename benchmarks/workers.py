@@ -108,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=default_data_dir())
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--parts", type=int, help="the same parts for any number of workers (default: 20 for each)")
     given = parser.parse_args()
     import polars_rasteret as pr
 
@@ -127,7 +128,7 @@ def main() -> None:
         told = {}
         for number in range(given.rounds):
             for n_workers in (1, 2) if number % 2 else (2, 1):
-                seconds[n_workers].append(timed(asked, n_workers, folder))
+                seconds[n_workers].append(timed(asked, n_workers, folder, min_parts=given.parts))
                 n_bytes = sum(one.n_bytes for one in server.new_requests())
                 told[n_workers] = (asked["parts"], n_bytes, asked["server_cpu_s"])
         print(
@@ -135,7 +136,9 @@ def main() -> None:
         )
         print("|---:|---:|---:|---:|---:|---:|---:|")
         for n_workers, (parts, n_bytes, server_cpu_s) in told.items():
-            planned = pr.plan_parts(asked["query"], part_bytes=PART_BYTES, workers=n_workers)["bytes"]
+            planned = pr.plan_parts(asked["query"], part_bytes=PART_BYTES, workers=n_workers, min_parts=given.parts)[
+                "bytes"
+            ]
             most = planned.max() / planned.mean()
             print(
                 f"| {n_workers} | {parts} | {statistics.median(seconds[n_workers]):.2f} | {server_cpu_s:.2f} "
