@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from polars_rasteret.errors import UsageError
 from polars_rasteret.fetch.hints import is_plain
 from polars_rasteret.fetch.signing import as_signed
+from polars_rasteret.fetch.sources.cloud import without_provider
 from polars_rasteret.fetch.sources.settings import settings_of
 from polars_rasteret.hrefs import shown
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from polars_rasteret.fetch.sources.settings import Setting
 
-_PROVIDERS = ("azure_storage_", "azure_", "aws_", "google_", "gcs_")
 _PLAIN = frozenset(
     {
         "account_name",
@@ -92,9 +92,7 @@ def _kept_back(setting: Setting) -> str | None:
 
 
 def _may_travel(name: str, value: Any) -> bool:
-    plain = name.lower()
-    for provider in _PROVIDERS:
-        plain = plain.removeprefix(provider)
+    plain = without_provider(name)
     if plain not in _PLAIN or not isinstance(value, str | bool | int):
         return False
     return not plain.startswith("endpoint") or is_plain(str(value))

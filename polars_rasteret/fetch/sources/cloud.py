@@ -105,8 +105,8 @@ found_regions: dict[str, str] = {}
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the storage options in two parts: those of the HTTP client, and those of the store."""
-    client = {name: value for key, value in options.items() if (name := _without_provider(key)) in _CLIENT_KEYS}
-    store = {key: value for key, value in options.items() if _without_provider(key) not in _CLIENT_KEYS | _OUR_KEYS}
+    client = {name: value for key, value in options.items() if (name := without_provider(key)) in _CLIENT_KEYS}
+    store = {key: value for key, value in options.items() if without_provider(key) not in _CLIENT_KEYS | _OUR_KEYS}
     if "headers" in client:
         client["default_headers"] = client.pop("headers")
     for key in ("pool_max_idle_per_host",):
@@ -115,7 +115,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return client, store
 
 
-def _without_provider(key: str) -> str:
+def without_provider(key: str) -> str:
     """Return the name of an option, in lower case; ``aws_allow_http`` is ``allow_http``.
 
     obstore takes options of the client under both names, and panics where they are said of the store.
@@ -334,7 +334,7 @@ def env_account() -> str | None:
 
 def is_about_the_client(options: Mapping[str, Any]) -> bool:
     """Return whether storage options speak of the HTTP client only, and of nothing that a provider's store needs."""
-    return all(_without_provider(key) in _CLIENT_KEYS | _OUR_KEYS for key in options)
+    return all(without_provider(key) in _CLIENT_KEYS | _OUR_KEYS for key in options)
 
 
 def own_endpoint(options: Mapping[str, Any]) -> str | None:
